@@ -1,0 +1,35 @@
+# Two commands do everything: `make demo` and `make test`.
+PYTHON ?= python3
+BIN    := .venv/bin
+DEMO   := demo
+
+.PHONY: demo test check clean
+
+# uv installs in parallel what pip would install one by one.
+.venv/base: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --editable .
+	touch $@
+
+.venv/all: .venv/base
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --editable '.[all]'
+	touch $@
+
+demo: .venv/base
+	rm -rf $(DEMO)
+	$(BIN)/python -m gopro_tools.scenes --out $(DEMO)/videos --clips 2
+	$(BIN)/python -m gopro_tools.synthesize $(DEMO)/videos --out $(DEMO)/dataset --test-fraction 0.5
+	@echo "Look at $(DEMO)/dataset/preview.png and $(DEMO)/dataset/README.md"
+
+test: .venv/all
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: .venv/all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv $(DEMO)

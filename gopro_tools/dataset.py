@@ -1,0 +1,134 @@
+"""The GOPRO_Large layout on disk: names, numbering, splits and pairs.
+
+``ROOT/{train,test}/<stem>_<MM>_<ZZ>/{sharp,blur,blur_gamma}/NNNNNN.png``, one six-digit name for
+all three kinds (Nah et al., CVPR 2017). ``MM`` frames make one exposure; ``ZZ`` counts the clips of
+a recording.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from gopro_tools.errors import InputError
+from gopro_tools.files import natural_key
+
+Split = Literal["train", "test"]
+BlurKind = Literal["gamma", "linear_crf"]
+
+SPLITS: tuple[Split, ...] = ("train", "test")
+SHARP_FOLDER = "sharp"
+BLUR_FOLDERS: Mapping[BlurKind, str] = MappingProxyType(
+    {"gamma": "blur_gamma", "linear_crf": "blur"}
+)
+"""``gamma``: averaged in linear light, the paper's input. ``linear_crf``: the plain mean of code
+values, which the folder name hides; most work since 2018 uses it. Their PSNR differ by 0.6-0.8 dB,
+so no table mixes them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SequenceName:
+    """A folder name ``<stem>_<MM>_<ZZ>`` taken apart."""
+
+    stem: str
+    n_frames: int
+    """Frames averaged into one blurred image (MM)."""
+    clip: int
+    """Which clip of the recording (ZZ)."""
+
+    def __str__(self) -> str:
+        """The folder name, at least two digits a number."""
+        return f"{self.stem}_{self.n_frames:02d}_{self.clip:02d}"
+
+    @classmethod
+    def parse(cls, name: str) -> "SequenceName | None":
+        """Take a folder name apart; None where it does not follow the grammar."""
+        match = re.fullmatch(r"(.+)_(\d{2,})_(\d{2,})", name)
+        if match is None:
+            return None
+        return cls(stem=match[1], n_frames=int(match[2]), clip=int(match[3]))
+
+    @property
+    def recording(self) -> str:
+        """The recording the clip was cut from; no recording may be in both splits."""
+        return recording_of(self.stem)
+
+
+def recording_of(stem: str) -> str:
+    """Name of the recording that a video file is a part of.
+
+    GoPro cameras cut a long recording into chapter files whose last four digits agree:
+    ``GOPR0123, GP010123, GP020123`` and ``GH010123, GH020123, GX...``. They are one recording.
+    """
+    chapter = re.fullmatch(r"(?:GOPR|GP\d{2}|G[HXLS]\d{2})(\d{4})", stem, flags=re.IGNORECASE)
+    return f"GOPR{chapter[1]}" if chapter else stem
+
+
+def middle_frame_number(blur_number: int, *, n_frames: int, stride: int, clip: int) -> int:
+    """GOPRO's rule: which source frame (from 1) is the sharp one of a blurred image.
+
+    ``(b - 1) * M + (M + 1) / 2 - ZZ``, which holds for all 3,214 images of GOPRO_Large but those of
+    GOPR0378_13_00. ``stride`` takes the place of the first M where windows do not touch.
+    """
+    return (blur_number - 1) * stride + (n_frames + 1) // 2 - clip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """One sharp image and its blurred partner."""
+
+    root: Path
+    split: Split
+    sequence: str
+    name: str
+    """File name without folder, such as ``000001.png``."""
+
+    def path(self, folder: str) -> Path:
+        """Where the image of a kind lies: ``folder`` is sharp, blur or blur_gamma."""
+        return self.root / self.split / self.sequence / folder / self.name
+
+
+def sequences_of(root: Path, split: Split) -> list[str]:
+    """Names of the sequence folders of a split, in natural order; empty where there is no split."""
+    folder = root / split
+    if not folder.is_dir():
+        return []
+    names = (entry.name for entry in folder.iterdir() if entry.is_dir())
+    return sorted((name for name in names if not name.startswith(".")), key=natural_key)
+
+
+def iterate_pairs(root: Path, split: Split, blur_kind: BlurKind) -> Iterator[Pair]:
+    """Pairs of one split in order.
+
+    Raises:
+        InputError: The split is missing or empty, or images lack their partner (all are listed).
+    """
+    sequences = sequences_of(root, split)
+    if not sequences:
+        raise InputError(
+            f"{root / split}: no sequences there; a dataset in the GOPRO layout was expected "
+            f"({split}/<sequence>/sharp/000001.png)."
+        )
+    unpaired: list[str] = []
+    pairs: list[Pair] = []
+    for sequence in sequences:
+        folder = root / split / sequence
+        sharp, blurred = (_png_names(folder / kind) for kind in (SHARP_FOLDER, BLUR_FOLDERS[blur_kind]))
+        unpaired += [f"{split}/{sequence}/{name}" for name in sorted(sharp ^ blurred)]
+        pairs += [
+            Pair(root=root, split=split, sequence=sequence, name=name)
+            for name in sorted(sharp & blurred, key=natural_key)
+        ]
+    if unpaired:
+        listed = ", ".join(unpaired[:20]) + (", ..." if len(unpaired) > 20 else "")
+        raise InputError(
+            f"{root}: {len(unpaired)} image(s) are in only one of {SHARP_FOLDER} and "
+            f"{BLUR_FOLDERS[blur_kind]}: {listed}. `python -m gopro_tools.verify {root}` says more."
+        )
+    yield from pairs
+
+
+def _png_names(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("*.png")} if folder.is_dir() else set()
