@@ -62,7 +62,9 @@ def run_command(function: Callable[..., int], arguments: Sequence[str] | None = 
         format="%(message)s",
         handlers=[RichHandler(console=stderr, show_time=False, show_path=False, markup=False)],
     )
-    sys.exit(exit_code_of(lambda: tyro.cli(function, args=arguments)))
+    spec = sys.modules["__main__"].__spec__
+    program = f"python -m {spec.name.removesuffix('.__main__')}" if spec else None
+    sys.exit(exit_code_of(lambda: tyro.cli(function, args=arguments, prog=program)))
 
 
 def exit_code_of(command: Callable[[], Any]) -> int:

@@ -115,7 +115,9 @@ def iterate_pairs(root: Path, split: Split, blur_kind: BlurKind) -> Iterator[Pai
     pairs: list[Pair] = []
     for sequence in sequences:
         folder = root / split / sequence
-        sharp, blurred = (_png_names(folder / kind) for kind in (SHARP_FOLDER, BLUR_FOLDERS[blur_kind]))
+        sharp, blurred = (
+            _png_names(folder / kind) for kind in (SHARP_FOLDER, BLUR_FOLDERS[blur_kind])
+        )
         unpaired += [f"{split}/{sequence}/{name}" for name in sorted(sharp ^ blurred)]
         pairs += [
             Pair(root=root, split=split, sequence=sequence, name=name)

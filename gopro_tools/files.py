@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, data: bytes | str, temporary: Path | None = None) -> None:
-    """Write a whole file or nothing: a reader, or a run that goes on, never sees half of one.
+    r"""Write a whole file or nothing: a reader, or a run that goes on, never sees half of one.
 
     Args:
         path: Where the file goes; its folder is made if it is missing.
-        data: Bytes, or text to store as UTF-8 with ``\\n`` line ends.
+        data: Bytes, or text to store as UTF-8 with ``\n`` line ends.
         temporary: Where to write first; by default a hidden name beside ``path``. It must lie
             on the same file system.
 

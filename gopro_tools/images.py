@@ -1,6 +1,5 @@
 """8-bit RGB images on disk: the only module that knows OpenCV stores them as BGR."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +71,22 @@ def encode_png(image: Rgb) -> bytes:
     if _fpng is not None:
         return bytes(_fpng.encode_ndarray(np.ascontiguousarray(image)))
     # OpenCV drops its fast strategy when only a level is given, so both are named.
-    options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    options = [
+        cv2.IMWRITE_PNG_COMPRESSION,
+        1,
+        cv2.IMWRITE_PNG_STRATEGY,
+        cv2.IMWRITE_PNG_STRATEGY_RLE,
+    ]
     return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
 
 def pixel_hash(image: Rgb) -> str:
     """XXH3-128 of the pixels (row by row, RGB) in hexadecimal: the same for any PNG encoder."""
     return xxhash.xxh3_128_hexdigest(np.ascontiguousarray(image).data)
+
+
+def sharpness(image: Rgb) -> float:
+    """Variance of the Laplacian of the luma (BT.601): falls as an image blurs, rises with noise."""
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(gray, cv2.CV_16S))
+    return float(deviation[0, 0] ** 2)

@@ -1,0 +1,131 @@
+"""The command line of the synthesis."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.table import Table
+
+from gopro_tools.console import (
+    EXIT_FINDINGS,
+    EXIT_INTERRUPTED,
+    progress_bar,
+    run_command,
+    stderr,
+)
+from gopro_tools.errors import InputError
+from gopro_tools.synthesize.config import SynthesisConfig
+from gopro_tools.synthesize.plan import Plan
+from gopro_tools.synthesize.run import Summary, plan_synthesis, synthesize
+
+logger = logging.getLogger(__name__)
+
+
+def command(
+    sources: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    /,
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("dataset"),
+    config: Annotated[SynthesisConfig, tyro.conf.arg(name="")] = SynthesisConfig(),  # noqa: B008
+    jobs: int | None = None,
+    shard: str = "1/1",
+    overwrite: bool = False,
+    dry_run: bool = False,
+) -> int:
+    """Make blurred/sharp pairs in the GOPRO_Large layout from high-frame-rate video.
+
+    Args:
+        sources: Video files, folders of numbered frames, or folders to search for such.
+        out: Folder of the dataset. The same command on it goes on after an interruption.
+        config: The recipe.
+        jobs: Worker processes; one a core by default. The result does not depend on it.
+        shard: I/N: make only the I-th of N shares, for job arrays on one file system.
+        overwrite: Replace a dataset at OUT that was made otherwise.
+        dry_run: Print what would be made, and write nothing.
+    """
+    if jobs is not None and jobs < 1:
+        raise InputError(f"--jobs {jobs}: at least 1 expected.")
+    if not sources:
+        raise InputError("no source: name a video, a folder of videos or a folder of frames.")
+    if dry_run:
+        return _show_plan(plan_synthesis(sources, out, config, jobs=jobs))
+    try:
+        with progress_bar("windows") as bar:
+            task = bar.add_task("synthesize", total=None, rate="")
+
+            def show(n_done: int, n_total: int) -> None:
+                bar.update(task, completed=n_done, total=n_total)
+                speed = bar.tasks[0].speed
+                bar.update(task, rate=f"{speed:.1f}/s" if speed else "")
+
+            summary = synthesize(
+                sources,
+                out,
+                config,
+                jobs=jobs,
+                shard=_shard(shard),
+                overwrite=overwrite,
+                progress=show,
+            )
+    except KeyboardInterrupt:
+        stderr.print(f"Stopped. The same command goes on from here ({out}).", markup=False)
+        return EXIT_INTERRUPTED
+    return _report(summary)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, _, n_shards = text.partition("/")
+    if not (index.isdecimal() and n_shards.isdecimal()):
+        raise InputError(f"--shard {text}: I/N expected, such as 1/8.")
+    return int(index), int(n_shards)
+
+
+def _report(summary: Summary) -> int:
+    for name, problems in summary.damaged.items():
+        stderr.print(f"damaged: {name}: {problems[0]} ({len(problems)} in all)", markup=False)
+    for reason in summary.failed.values():
+        stderr.print(f"failed: {reason}", markup=False, style="red")
+    if summary.segments_left:
+        stderr.print(f"This shard is done; {summary.segments_left} segment(s) of others are left.")
+    elif summary.already_complete:
+        stderr.print(f"{summary.out}: complete already, {summary.n_pairs} pairs; nothing to do.")
+    else:
+        stderr.print(
+            f"{summary.n_pairs} pairs in {summary.out}, {summary.n_rejected} windows rejected "
+            f"(rejected.csv). Look at {summary.out / 'preview.png'}.",
+            markup=False,
+        )
+    return EXIT_FINDINGS if summary.failed or summary.damaged else 0
+
+
+def _show_plan(plan: Plan) -> int:
+    table = Table(title=f"{plan.n_windows} pairs, about {plan.bytes_needed / 1e9:.2f} GB")
+    for column in ("split", "sequence", "source", "size", "frames", "Hz", "M", "pairs", "gaps"):
+        table.add_column(column)
+    for sequence in plan.sequences:
+        info = sequence.probe.info
+        if info is None:
+            continue
+        height, width = plan.config.output_size_hw(info.size_hw)
+        table.add_row(
+            sequence.split,
+            sequence.name,
+            sequence.probe.source.name,
+            f"{width}x{height}",
+            str(info.n_frames),
+            f"{info.rate_hz(plan.config.fps):.4g}",
+            str(sequence.n_frames),
+            str(len(sequence.windows)),
+            str(len(sequence.rejected)),
+        )
+    stderr.print(table)
+    failed = [probe.error for probe in plan.probes if probe.error]
+    for reason in failed:
+        stderr.print(f"failed: {reason}", markup=False, style="red")
+    return EXIT_FINDINGS if failed or not plan.n_windows else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Console script and ``python -m gopro_tools.synthesize``."""
+    run_command(command, arguments)

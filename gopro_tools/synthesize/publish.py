@@ -1,0 +1,276 @@
+"""What makes a folder of images a dataset: manifest, rejected windows, record, card, preview."""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+
+from gopro_tools import __version__
+from gopro_tools.errors import InputError
+from gopro_tools.files import write_atomic
+from gopro_tools.images import PNG_ENCODER, Rgb, encode_png, read_rgb
+from gopro_tools.synthesize.plan import Plan, Probe
+from gopro_tools.synthesize.segment import SegmentRecord, window_row
+
+DATASET_FILE = "dataset.json"
+MANIFEST_FILE = "manifest.csv"
+REJECTED_FILE = "rejected.csv"
+CARD_FILE = "README.md"
+PREVIEW_FILE = "preview.png"
+PUBLISHED_FILES = (MANIFEST_FILE, REJECTED_FILE, PREVIEW_FILE, CARD_FILE, DATASET_FILE)
+"""In the order they are written: the last one says that the dataset is complete."""
+
+_WINDOW_COLUMNS = (
+    "split",
+    "sequence",
+    "name",
+    "source",
+    "frame_start",
+    "frame_stop",
+    "middle_frame",
+)
+MANIFEST_COLUMNS = (
+    *_WINDOW_COLUMNS,
+    "time_start_s",
+    "time_middle_s",
+    "time_stop_s",
+    "n_frames",
+    "response",
+    "height",
+    "width",
+    "sharpness",
+    "hash_sharp",
+    "hash_blur",
+    "hash_blur_gamma",
+)
+REJECTED_COLUMNS = (*_WINDOW_COLUMNS, "reason")
+
+_PREVIEW_ROWS = 6
+_PREVIEW_WIDTH = 480
+_PREVIEW_GAIN = 4
+
+
+def publish(plan: Plan, records: Sequence[SegmentRecord], out: Path) -> None:
+    """Write everything beside the images, in an order that makes `DATASET_FILE` the seal."""
+    pairs = sorted((row for record in records for row in record.pairs), key=_order)
+    rejected = [row for record in records for row in record.rejected]
+    rejected += [
+        window_row(
+            split=sequence.split,
+            sequence=sequence.name,
+            source=sequence.probe.source.name,
+            window=item.window,
+        )
+        | {"reason": item.reason}
+        for sequence in plan.sequences
+        for item in sequence.rejected
+    ]
+    rejected.sort(key=_order)
+    description = _describe(plan, records, pairs, rejected)
+    write_atomic(out / MANIFEST_FILE, _csv_text(MANIFEST_COLUMNS, pairs))
+    write_atomic(out / REJECTED_FILE, _csv_text(REJECTED_COLUMNS, rejected))
+    if pairs:
+        write_atomic(out / PREVIEW_FILE, encode_png(preview(out, pairs, plan.config.kinds)))
+    write_atomic(out / CARD_FILE, _card(plan, pairs, rejected, description))
+    write_atomic(out / DATASET_FILE, json.dumps(description, indent=1, sort_keys=True) + "\n")
+
+
+def _order(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["split"], row["sequence"], row["name"]
+
+
+def _csv_text(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _describe(
+    plan: Plan,
+    records: Sequence[SegmentRecord],
+    pairs: Sequence[dict[str, Any]],
+    rejected: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """The record of a dataset: no times, no paths, no machine, so that equal runs are equal."""
+    problems: dict[str, list[str]] = {}
+    source_of = {segment.name: segment.sequence.probe.source.name for segment in plan.segments}
+    for record in records:
+        problems.setdefault(source_of[record.name], []).extend(record.problems)
+    n_pairs = Counter(row["source"] for row in pairs)
+    n_rejected = Counter(row["source"] for row in rejected)
+    return {
+        "made_by": f"gopro_tools {__version__}",
+        "identity": plan.identity(),
+        "n_pairs": dict(sorted(Counter(row["split"] for row in pairs).items())),
+        "n_rejected": len(rejected),
+        "png_encoder": PNG_ENCODER,
+        "versions": {
+            "av": version("av"),
+            "ffmpeg": av.ffmpeg_version_info,
+            "numpy": version("numpy"),
+            "opencv-python": cv2.__version__,
+        },
+        "sources": [
+            {
+                "name": probe.source.name,
+                "sha256": probe.sha256,
+                "error": probe.error.replace(str(probe.source.path), probe.source.name),
+                "n_pairs": n_pairs[probe.source.name],
+                "n_rejected": n_rejected[probe.source.name],
+                "sequences": [s.name for s in plan.sequences if s.probe is probe],
+                "problems": sorted(
+                    {
+                        problem.replace(str(probe.source.path), probe.source.name)
+                        for problem in problems.get(probe.source.name, [])
+                    }
+                ),
+                **_facts(probe, plan.config.fps),
+            }
+            for probe in plan.probes
+        ],
+    }
+
+
+def _facts(probe: Probe, fps: float | None) -> dict[str, Any]:
+    """What the container said and what was measured."""
+    info = probe.info
+    if info is None:
+        return {}
+    return {
+        "kind": info.kind,
+        "codec": info.codec,
+        "pixel_format": info.pixel_format,
+        "height": info.size_hw[0],
+        "width": info.size_hw[1],
+        "rotation_deg": info.rotation_deg,
+        "color": info.color,
+        "hdr": info.hdr,
+        "n_frames": info.n_frames,
+        "frame_rate_from_header": info.frame_rate_from_header,
+        "capture_rate_hz": info.capture_rate_hz,
+        "frame_rate_measured": round(info.frame_rate_measured, 6),
+        "constant_rate": info.constant_rate,
+        "n_gaps": len(info.gaps()),
+        "rate_hz": round(info.rate_hz(fps), 6),
+    }
+
+
+def preview(root: Path, pairs: Sequence[dict[str, Any]], kinds: Sequence[str]) -> Rgb:
+    """Contact sheet: a few pairs, sharp beside blurred beside their difference.
+
+    Args:
+        root: The dataset.
+        pairs: Rows of its manifest, at least one.
+        kinds: Which images there are.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    shown = [kind for kind in ("sharp", "blur_gamma", "blur") if kind in kinds][:2]
+    n_rows = min(_PREVIEW_ROWS, len(pairs))
+    chosen = [pairs[i] for i in np.linspace(0, len(pairs) - 1, n_rows).round().astype(int)]
+    return np.concatenate([_preview_row(root, row, shown) for row in chosen])
+
+
+def _preview_row(root: Path, row: dict[str, Any], kinds: Sequence[str]) -> Rgb:
+    folder = root / row["split"] / row["sequence"]
+    images = [read_rgb(folder / kind / row["name"]) for kind in kinds]
+    titles = list(kinds)
+    if len(images) == 2:
+        images.append(cv2.convertScaleAbs(cv2.absdiff(*images), alpha=_PREVIEW_GAIN).astype("u1"))
+        titles.append(f"difference x{_PREVIEW_GAIN}")
+    height = round(_PREVIEW_WIDTH * images[0].shape[0] / images[0].shape[1])
+    cells = [
+        cv2.resize(image, (_PREVIEW_WIDTH, height), interpolation=cv2.INTER_AREA)
+        for image in images
+    ]
+    exposure_ms = 1000 * (float(row["time_stop_s"]) - float(row["time_start_s"]))
+    caption = (
+        f"{row['split']}/{row['sequence']}/{row['name']}   {row['n_frames']} frames, "
+        f"{exposure_ms:.1f} ms   {'  |  '.join(titles)}"
+    )
+    header = np.full((24, _PREVIEW_WIDTH * len(cells), 3), 32, np.uint8)
+    cv2.putText(
+        header, caption, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235,) * 3, 1, cv2.LINE_AA
+    )
+    return np.concatenate([header, np.concatenate(cells, axis=1)]).astype(np.uint8)
+
+
+def _card(
+    plan: Plan,
+    pairs: Sequence[dict[str, Any]],
+    rejected: Sequence[dict[str, Any]],
+    description: dict[str, Any],
+) -> str:
+    """The dataset's README: what it is, how it was made, how to use it."""
+    config = plan.config
+    counts = Counter((row["split"], row["sequence"]) for row in pairs)
+    lines = []
+    for sequence in plan.sequences:
+        info = sequence.probe.info
+        if info is None:
+            raise InputError(f"{sequence.name}: its source was not read.")
+        rate_hz = info.rate_hz(config.fps)
+        height, width = config.output_size_hw(info.size_hw)
+        lines.append(
+            f"| {sequence.split} | {sequence.name} | {counts[sequence.split, sequence.name]} | "
+            f"{sequence.n_frames} | {1000 * sequence.n_frames / rate_hz:.1f} | {rate_hz:.4g} | "
+            f"{width}x{height} | {sequence.probe.source.name} |"
+        )
+    n_sources = sum(probe.info is not None for probe in plan.probes)
+    splits = ", ".join(f"{n} {split}" for split, n in description["n_pairs"].items()) or "no"
+    bad = [f"- {s['name']}: {s['error']}" for s in description["sources"] if s["error"]]
+    bad += [
+        f"- {s['name']}: damaged; {len(s['problems'])} problem(s), first: {s['problems'][0]}"
+        for s in description["sources"]
+        if s["problems"]
+    ]
+    return f"""# Motion-blur dataset in the GOPRO_Large layout
+
+{splits} pairs, made from {n_sources} high-frame-rate source(s) by {description["made_by"]}.
+{len(rejected)} window(s) were rejected; `{REJECTED_FILE}` says why.
+`{PREVIEW_FILE}` shows some pairs.
+
+## How it was made
+
+Each blurred image is the average of consecutive frames, as in Nah et al., "Deep Multi-scale
+Convolutional Neural Network for Dynamic Scene Deblurring", CVPR 2017. The middle frame is its sharp
+truth. Camera response: `{Path(config.response).name}`.
+
+| folder | what |
+|---|---|
+| `sharp/` | the middle frame, untouched |
+| `blur_gamma/` | averaged in linear light, encoded again (`blur_kind` gamma; the paper's input) |
+| `blur/` | plain mean of the code values (`blur_kind` linear_crf; most work since 2018) |
+
+The two kinds of blur differ by tenths of a dB in every result: say which one you used.
+
+| split | sequence | pairs | frames averaged | exposure (ms) | frame rate (Hz) | size | source |
+|---|---|---|---|---|---|---|---|
+{chr(10).join(lines)}
+
+## Using it
+
+Pairs share their name: `train/<sequence>/blur_gamma/000001.png` belongs to
+`train/<sequence>/sharp/000001.png`, so loaders written for GOPRO_Large read it unchanged.
+Splits share no recording. `{MANIFEST_FILE}` has a row a pair (frames are counted from 0, ranges
+end before their last number; `hash_*` is XXH3-128 of the pixels), `{DATASET_FILE}` the settings and
+what each source's container said. `python -m gopro_tools.verify .` checks it all.
+
+The images are derived from the source videos: their licence and the rights of the people in them
+apply.
+{_section("Sources with problems", bad)}"""
+
+
+def _section(title: str, lines: Sequence[str]) -> str:
+    return f"\n## {title}\n\n" + "\n".join(lines) + "\n" if lines else ""
