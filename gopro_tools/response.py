@@ -103,7 +103,8 @@ class Response:
         table /= table[-1]
 
         def code_of_linear(x: Float, channel: int) -> Float:
-            return np.interp(x, table[:, channel], np.arange(256.0))
+            codes: Float = np.interp(x, table[:, channel], np.arange(256.0))
+            return codes
 
         return cls(name, table, code_of_linear)
 

@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 import av
 import numpy as np
 from av.container import InputContainer
-from av.video.reformatter import Colorspace
+from av.video.reformatter import Colorspace, Interpolation
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -39,6 +39,7 @@ HD_LINES = 720
 """From so many lines up, video without a colour tag is BT.709, as cameras write it."""
 _CHECKED_FRAMES = 8
 """How many frames are decoded on opening, to see that the index tells the truth."""
+_WELL_ROUNDED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _HDR_TRANSFERS = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}
 
 Problem = Callable[[str], None]
@@ -84,7 +85,7 @@ class SourceInfo:
         intervals = np.diff(self.ticks)
         if len(intervals) == 0:
             return 1.0
-        usual = intervals[intervals <= 1.5 * np.median(intervals) + 1]
+        usual = intervals[intervals <= 1.5 * np.median(intervals)]
         return float(usual.mean()) or 1.0
 
     @property
@@ -102,7 +103,7 @@ class SourceInfo:
         """Indices of the frames before which time is missing (or runs double)."""
         intervals = np.diff(self.ticks)
         usual = self._typical_interval
-        odd = (intervals > 1.5 * usual + 1) | (intervals < 0.5 * usual - 1)
+        odd = (intervals > 1.5 * usual) | (intervals < 0.5 * usual)
         return np.flatnonzero(odd) + 1
 
     def rate_hz(self, override: float | None) -> float:
@@ -456,7 +457,12 @@ def _color(frame: av.VideoFrame) -> str:
 def _to_rgb(frame: av.VideoFrame, assume_bt709: bool) -> Rgb:
     """(H, W, 3) uint8 of a frame, not rotated."""
     matrix = Colorspace.ITU709 if assume_bt709 else None
-    rgb: Rgb = frame.reformat(format="rgb24", src_colorspace=matrix).to_ndarray()  # type: ignore[assignment]
+    # FFmpeg's fast path for 8 bit is what every tool shows; its path for more bits is off by up
+    # to 3 codes unless told to round well.
+    quality = None if frame.format.components[0].bits == 8 else _WELL_ROUNDED
+    rgb: Rgb = frame.reformat(  # type: ignore[assignment]
+        format="rgb24", src_colorspace=matrix, interpolation=quality
+    ).to_ndarray()
     return rgb
 
 
@@ -466,7 +472,9 @@ def _hdr_to_rgb(frame: av.VideoFrame, transfer: str, response: Response) -> Rgb:
     Scene light relative to reference white (ITU-R BT.2408: 75 % HLG, 203 cd/m2 PQ); what is
     brighter saturates, as in an ordinary camera.
     """
-    signal = frame.reformat(format="rgb48le", src_colorspace=Colorspace.BT2020).to_ndarray()
+    signal = frame.reformat(
+        format="rgb48le", src_colorspace=Colorspace.BT2020, interpolation=_WELL_ROUNDED
+    ).to_ndarray()
     light = np.clip(_hdr_light(transfer)[signal] @ _BT2020_TO_BT709.T, 0, 1)
     return _codes_of_root(response)[np.rint(np.sqrt(light) * 65535).astype(np.uint16), range(3)]
 

@@ -22,6 +22,8 @@ from gopro_tools.video import VIDEO_SUFFIXES, SourceInfo, open_source
 
 logger = logging.getLogger(__name__)
 
+DATASET_FILE = "dataset.json"
+"""The record of a finished dataset."""
 _CLIP_GAP_S = 0.5
 """A gap in time this long starts a new clip; shorter ones only cost the windows that cross them."""
 _SEGMENTS_A_SOURCE = 64
@@ -128,7 +130,8 @@ def discover(paths: Sequence[Path], exclude: Path | None = None) -> list[Source]
 
     Args:
         paths: Video files, folders of numbered frames, or folders that hold such.
-        exclude: A folder to pass over: the output, where it lies inside an input.
+        exclude: A folder to pass over: the output, where it lies inside an input. Datasets made
+            earlier are passed over too.
 
     Raises:
         InputError: A path does not exist, or nothing usable was found.
@@ -158,7 +161,9 @@ def _search(folder: Path, exclude: Path | None) -> Iterator[Path]:
         subfolders[:] = sorted(
             name
             for name in subfolders
-            if not name.startswith(".") and (here / name).resolve() != exclude
+            if not name.startswith(".")
+            and (here / name).resolve() != exclude
+            and not (here / name / DATASET_FILE).exists()
         )
         suffixes = {Path(name).suffix.lower() for name in files if not name.startswith(".")}
         if suffixes & IMAGE_SUFFIXES and not suffixes & VIDEO_SUFFIXES:

@@ -17,10 +17,9 @@ from gopro_tools import __version__
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.images import PNG_ENCODER, Rgb, encode_png, read_rgb
-from gopro_tools.synthesize.plan import Plan, Probe
+from gopro_tools.synthesize.plan import DATASET_FILE, Plan, Probe
 from gopro_tools.synthesize.segment import SegmentRecord, window_row
 
-DATASET_FILE = "dataset.json"
 MANIFEST_FILE = "manifest.csv"
 REJECTED_FILE = "rejected.csv"
 CARD_FILE = "README.md"

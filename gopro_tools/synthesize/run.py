@@ -24,8 +24,16 @@ from gopro_tools.dataset import SPLITS
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.synthesize.config import SynthesisConfig
-from gopro_tools.synthesize.plan import Plan, Probe, Source, discover, make_plan, probe_source
-from gopro_tools.synthesize.publish import DATASET_FILE, PUBLISHED_FILES, publish
+from gopro_tools.synthesize.plan import (
+    DATASET_FILE,
+    Plan,
+    Probe,
+    Source,
+    discover,
+    make_plan,
+    probe_source,
+)
+from gopro_tools.synthesize.publish import PUBLISHED_FILES, publish
 from gopro_tools.synthesize.segment import (
     OutputError,
     SegmentRecord,

@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gopro_tools.exposure import ExposureAverager, Window
+from gopro_tools.exposure import Window
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png, pixel_hash, sharpness
 from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.plan import Probe, Segment
 from gopro_tools.video import open_source
+
+if TYPE_CHECKING:
+    from gopro_tools.averaging import ExposureAverager
 
 # Changes are mean absolute differences of neighbouring frames in code values (0..255).
 _CUT_CHANGE = 12.0
@@ -84,7 +87,10 @@ def _load_probe(path: Path, sha256: str) -> Probe:
 
 
 @lru_cache(maxsize=4)
-def _averager(config: SynthesisConfig, n_frames: int) -> ExposureAverager:
+def _averager(config: SynthesisConfig, n_frames: int) -> "ExposureAverager":
+    # Imported in the workers alone: numba takes a second to load.
+    from gopro_tools.averaging import ExposureAverager
+
     return ExposureAverager(config.camera, n_frames)
 
 
