@@ -1,0 +1,88 @@
+"""What a check found: one record a finding, as a table for people and as CSV for programs."""
+
+import csv
+import io
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.table import Column, Table
+from rich.text import Text
+
+from gopro_tools.console import EXIT_FINDINGS, stderr
+from gopro_tools.dataset import SPLITS
+from gopro_tools.files import natural_key, write_atomic
+
+Severity = Literal["error", "warning", "info"]
+
+_STYLES: dict[Severity, str] = {"error": "red", "warning": "yellow", "info": "dim"}
+_COLUMNS = ("severity", "check", "split", "sequence", "name", "message")
+_MOST_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found, and where: in the whole dataset unless the last fields say more."""
+
+    severity: Severity
+    """``error``: the data is wrong. ``warning``: a person should look. ``info``: good to know."""
+    check: str
+    """Which check found it, such as ``missing``."""
+    message: str
+    split: str = ""
+    sequence: str = ""
+    name: str = ""
+    """File name of the image, which all its kinds share."""
+
+    @property
+    def sort_key(self) -> tuple[object, ...]:
+        """Order of reports: the whole dataset first, then as a person walks through the folders."""
+        split = SPLITS.index(self.split) if self.split in SPLITS else -1
+        place = (split, natural_key(self.sequence), natural_key(self.name))
+        return (*place, self.check, self.message)
+
+
+def has_errors(findings: Sequence[Finding]) -> bool:
+    """Whether any finding says that the data is wrong."""
+    return any(finding.severity == "error" for finding in findings)
+
+
+def findings_csv(findings: Sequence[Finding]) -> str:
+    """CSV with a row a finding: where it is before what it is."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(finding) for finding in findings)
+    return text.getvalue()
+
+
+def report_findings(findings: Sequence[Finding], subject: str, out: Path | None) -> int:
+    """End a checking command: table and counts on stderr, CSV in ``out`` or on stdout.
+
+    Returns:
+        The exit code: 0, or 1 if there are errors.
+    """
+    if findings:
+        columns = [Column(name, overflow="fold") for name in ("severity", "check", "where", "what")]
+        table = Table(*columns, title=Text(f"Findings in {subject}"))
+        for finding in findings[:_MOST_SHOWN]:
+            where = "/".join(filter(None, (finding.split, finding.sequence, finding.name)))
+            cells = (finding.severity, finding.check, where, finding.message)
+            table.add_row(*map(Text, cells), style=_STYLES[finding.severity])
+        stderr.print(table, soft_wrap=False)
+    if len(findings) > _MOST_SHOWN:
+        stderr.print(f"... and {len(findings) - _MOST_SHOWN} more; the CSV has them all.")
+    if out is None:
+        sys.stdout.write(findings_csv(findings))
+    else:
+        write_atomic(out, findings_csv(findings))
+    count = Counter(finding.severity for finding in findings)
+    stderr.print(
+        f"{subject}: {count['error']} error(s), {count['warning']} warning(s), "
+        f"{count['info']} note(s).",
+        markup=False,
+    )
+    return EXIT_FINDINGS if has_errors(findings) else 0

@@ -1,0 +1,219 @@
+"""Prove a copy of GOPRO_Large against GOPRO_Large_all."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from gopro_tools.dataset import SPLITS, sequences_of
+from gopro_tools.errors import InputError
+from gopro_tools.findings import Finding, Severity
+from gopro_tools.gopro_large.table import (
+    KINDS,
+    Kind,
+    LargeImage,
+    LargeSequence,
+    Progress,
+    check_kinds_and_jobs,
+    images_of,
+    present_sequences,
+    ranges,
+    read_frames,
+    recipe,
+    size,
+)
+from gopro_tools.images import Rgb, read_rgb
+from gopro_tools.threads import thread_pool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckConfig:
+    """Prove a copy of GOPRO_Large against the released frames."""
+
+    dataset: tyro.conf.Positional[Path]
+    """The copy of GOPRO_Large."""
+    frames: tyro.conf.Positional[Path]
+    """GOPRO_Large_all."""
+    tolerance_levels: int = 2
+    """How far a value of blur_gamma may be from ours, of 255 levels. sharp and blur have to be
+    equal; blur_gamma was made from the videos, and is not known to be reproducible exactly."""
+    kinds: tuple[Kind, ...] = KINDS
+    """Which images to check."""
+    sequences: tuple[str, ...] = ()
+    """Only these, for a part of the dataset; all 33 by default."""
+    jobs: int = 0
+    """Images checked at once; 0 takes all cores."""
+    findings: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """CSV file for the findings; stdout by default."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be done."""
+        check_kinds_and_jobs(self.kinds, self.jobs)
+        if not 0 <= self.tolerance_levels <= 255:
+            raise InputError(f"tolerance_levels must be 0 to 255, found {self.tolerance_levels}.")
+
+
+@dataclass(slots=True)
+class Agreement:
+    """How the images of one kind agree with the frames."""
+
+    n_exact: int = 0
+    """Images equal in every value."""
+    n_within: int = 0
+    """Others within the tolerance."""
+    n_off: int = 0
+    """Others."""
+    values_by_level: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    """(256,) How many values differ by that many levels."""
+
+    def add(self, values_by_level: NDArray[np.int64], tolerance_levels: int) -> int:
+        """Count one image; returns the largest difference in levels."""
+        largest = int(np.flatnonzero(values_by_level)[-1])
+        self.values_by_level += values_by_level
+        self.n_exact += largest == 0
+        self.n_within += 0 < largest <= tolerance_levels
+        self.n_off += largest > tolerance_levels
+        return largest
+
+
+@dataclass(slots=True)
+class CheckResult:
+    """What `check` found."""
+
+    findings: list[Finding] = field(default_factory=list)
+    agreement: dict[Kind, Agreement] = field(default_factory=dict)
+    n_unreleased: int = 0
+    """Images whose blur could not be checked, as their frames were never released."""
+
+
+def check(config: CheckConfig, progress: Progress | None = None) -> CheckResult:
+    """Compare every image of a copy of GOPRO_Large with what the released frames give.
+
+    Args:
+        config: Which copy, which frames, which tolerance.
+        progress: Called after each image (all kinds of it together).
+
+    Returns:
+        Findings (an image that is off, missing or unreadable is an error; one whose frames were
+        never released a note) and counts.
+
+    Raises:
+        InputError: There is no such copy, or there are no such frames.
+    """
+    with_frames, no_frames = present_sequences(config.frames, config.sequences, "frames")
+    in_copy, not_in_copy = present_sequences(config.dataset, config.sequences, "images")
+    result = CheckResult(
+        findings=[
+            *no_frames,
+            *not_in_copy,
+            *_missing_folders(config, in_copy),
+            *_foreign_images(config),
+        ],
+        agreement={kind: Agreement() for kind in config.kinds},
+    )
+    images = [
+        image for sequence in with_frames if sequence in in_copy for image in sequence.images()
+    ]
+    with thread_pool(config.jobs) as pool:
+        compared = pool.map(lambda image: _compare(image, config), images)
+        for done, (image, one) in enumerate(zip(images, compared, strict=True), start=1):
+            result.findings += one.findings
+            result.n_unreleased += one.unreleased
+            for kind, values_by_level in one.values_by_level.items():
+                tolerance = config.tolerance_levels if kind == "blur_gamma" else 0
+                largest = result.agreement[kind].add(values_by_level, tolerance)
+                if largest > tolerance:
+                    n_off = values_by_level[tolerance + 1 :].sum()
+                    result.findings.append(
+                        Finding(
+                            "error",
+                            kind,
+                            f"{n_off} of {values_by_level.sum()} values are more than {tolerance} "
+                            f"levels from what frames {ranges(image.frames)} give, by {largest} at "
+                            "most",
+                            *image.key,
+                        )
+                    )
+            if progress:
+                progress(done, len(images))
+    result.findings.sort(key=lambda finding: finding.sort_key)
+    return result
+
+
+@dataclass(slots=True)
+class _Compared:
+    findings: list[Finding] = field(default_factory=list)
+    values_by_level: dict[Kind, NDArray[np.int64]] = field(default_factory=dict)
+    unreleased: bool = False
+
+
+def _compare(image: LargeImage, config: CheckConfig) -> _Compared:
+    compared = _Compared()
+    frames, problems = read_frames(image, config.frames)
+    compared.findings += problems
+    compared.unreleased = any(finding.check == "unreleased" for finding in problems)
+    expected: Mapping[Kind, Rgb] = {}
+    if not problems:
+        expected = images_of(image, frames)
+    elif image.middle_frame in frames:
+        expected = {"sharp": frames[image.middle_frame]}
+    paths = {kind: image.path(config.dataset, kind) for kind in config.kinds}
+    # Of a folder that is missing as a whole, `_missing_folders` speaks.
+    missing = [k for k, path in paths.items() if path.parent.is_dir() and not path.is_file()]
+    if missing:
+        # A copy that was rebuilt cannot have the 14; the original has them.
+        severity: Severity = "warning" if compared.unreleased else "error"
+        message = f"{', '.join(missing)}: {image.name} is missing"
+        compared.findings.append(Finding(severity, "missing", message, *image.key))
+    for kind, path in paths.items():
+        if not path.is_file():
+            continue
+        try:
+            found = read_rgb(path)
+        except InputError as error:
+            message = f"{kind}/{image.name}: {str(error).removeprefix(f'{path}: ')}"
+            compared.findings.append(Finding("error", "unreadable", message, *image.key))
+            continue
+        if kind not in expected:
+            continue
+        if found.shape != expected[kind].shape:
+            message = f"{kind} is {size(found)}, its frames are {size(expected[kind])}"
+            compared.findings.append(Finding("error", "size", message, *image.key))
+            continue
+        difference = np.maximum(found, expected[kind]) - np.minimum(found, expected[kind])
+        compared.values_by_level[kind] = np.bincount(difference.ravel(), minlength=256)
+    return compared
+
+
+def _missing_folders(config: CheckConfig, sequences: Iterable[LargeSequence]) -> Iterator[Finding]:
+    for sequence in sequences:
+        place = sequence.split, sequence.sequence
+        for kind in config.kinds:
+            if not config.dataset.joinpath(*place, kind).is_dir():
+                yield Finding("error", "missing", f"there is no folder {kind}", *place)
+
+
+def _foreign_images(config: CheckConfig) -> Iterator[Finding]:
+    """What a copy has that GOPRO_Large has not."""
+    own: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for sequence in recipe():
+        own[sequence.split, sequence.sequence] = {image.name for image in sequence.images()}
+    for split in SPLITS:
+        for sequence_name in sequences_of(config.dataset, split):
+            if config.sequences and sequence_name not in config.sequences:
+                continue
+            place = split, sequence_name
+            if place not in own:
+                yield Finding("error", "foreign", "no sequence of GOPRO_Large", *place)
+                continue
+            for kind in config.kinds:
+                folder = config.dataset / split / sequence_name / kind
+                for path in sorted(folder.glob("[!.]*")):
+                    if path.name not in own[place]:
+                        message = f"{kind}/{path.name} is no image of GOPRO_Large"
+                        yield Finding("error", "foreign", message, *place, path.name)

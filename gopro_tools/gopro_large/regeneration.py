@@ -1,0 +1,242 @@
+"""Rebuild GOPRO_Large from GOPRO_Large_all."""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from filelock import FileLock, Timeout
+
+from gopro_tools import __version__
+from gopro_tools.errors import InputError
+from gopro_tools.files import write_atomic
+from gopro_tools.findings import Finding
+from gopro_tools.gopro_large.table import (
+    KINDS,
+    RESPONSE,
+    Kind,
+    LargeImage,
+    Progress,
+    check_kinds_and_jobs,
+    images_of,
+    present_sequences,
+    read_frames,
+    recipe,
+)
+from gopro_tools.images import encode_png, pixel_hash, read_rgb
+from gopro_tools.threads import thread_pool
+
+_RECIPE = "GOPRO_Large from GOPRO_Large_all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegenerateConfig:
+    """Rebuild GOPRO_Large from its released frames."""
+
+    frames: tyro.conf.Positional[Path]
+    """GOPRO_Large_all: train and test with <sequence>/<frame>.png."""
+    out: tyro.conf.Positional[Path]
+    """Where GOPRO_Large goes. The same command goes on where it was interrupted."""
+    kinds: tuple[Kind, ...] = KINDS
+    """Which images to write."""
+    sequences: tuple[str, ...] = ()
+    """Only these, such as GOPR0384_11_00, for a part of the frames; all 33 by default."""
+    jobs: int = 0
+    """Images made at once; 0 takes all cores."""
+    findings: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """CSV file for the findings; stdout by default."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be done."""
+        check_kinds_and_jobs(self.kinds, self.jobs)
+        if self.out.resolve() == self.frames.resolve():
+            raise InputError(f"{self.out}: the images cannot go where the frames are.")
+
+
+@dataclass(slots=True)
+class RegenerateResult:
+    """What `regenerate` did."""
+
+    findings: list[Finding] = field(default_factory=list)
+    n_written: int = 0
+    """Images written, each kind counted."""
+    n_kept: int = 0
+    """Images that were there already and complete."""
+
+
+def regenerate(config: RegenerateConfig, progress: Progress | None = None) -> RegenerateResult:
+    """Rebuild GOPRO_Large from GOPRO_Large_all.
+
+    Images are written whole or not at all, and what is there and complete is kept, so an
+    interrupted run goes on. A pair with a missing or unreadable frame is left out and named, and
+    the rest goes on. A ``manifest.csv`` lists the pairs for `gopro_tools.verify`.
+
+    Args:
+        config: What to make of which frames.
+        progress: Called after each image (all kinds of it together).
+
+    Raises:
+        InputError: There are no such frames, ``out`` holds something else, or cannot be written to.
+    """
+    sequences, absent = present_sequences(config.frames, config.sequences, "frames")
+    images = [image for sequence in sequences for image in sequence.images()]
+    result = RegenerateResult(findings=absent)
+    with _output(config.out) as write, thread_pool(config.jobs) as pool:
+        rows = _read_manifest(config.out)
+        built = pool.map(lambda image: _rebuild(image, config, write), images)
+        for done, (image, one) in enumerate(zip(images, built, strict=True), start=1):
+            result.findings += one.findings
+            result.n_written += one.n_written
+            result.n_kept += len(one.hashes) - one.n_written
+            if one.hashes:
+                rows.setdefault(image.key, {}).update(_manifest_row(image, one.hashes))
+            if progress:
+                progress(done, len(images))
+        write(config.out / "manifest.csv", _manifest_csv(rows).encode())
+    result.findings.sort(key=lambda finding: finding.sort_key)
+    return result
+
+
+@dataclass(slots=True)
+class _Built:
+    findings: list[Finding] = field(default_factory=list)
+    hashes: dict[Kind, str] = field(default_factory=dict)
+    n_written: int = 0
+
+
+_Write = Callable[[Path, bytes], None]
+
+
+def _rebuild(image: LargeImage, config: RegenerateConfig, write: _Write) -> _Built:
+    built = _Built()
+    for kind in config.kinds:
+        try:
+            built.hashes[kind] = pixel_hash(read_rgb(image.path(config.out, kind)))
+        except InputError:  # not there yet, or damaged: it is made again
+            continue
+    if len(built.hashes) == len(config.kinds):
+        return built
+    frames, problems = read_frames(image, config.frames)
+    if problems:
+        return _Built(findings=problems)
+    pixels = images_of(image, frames)
+    for kind in config.kinds:
+        if kind not in built.hashes:
+            # The sharp image is the frame's own file: nothing to encode again.
+            source = image.frame_path(config.frames, image.middle_frame)
+            data = source.read_bytes() if kind == "sharp" else encode_png(pixels[kind])
+            write(image.path(config.out, kind), data)
+            built.hashes[kind] = pixel_hash(pixels[kind])
+            built.n_written += 1
+    return built
+
+
+@contextmanager
+def _output(out: Path) -> Iterator[_Write]:
+    """Hold ``out`` for one run, and give what writes a file there whole.
+
+    What a killed run left behind lies in one hidden folder, so that the end is the same tree.
+    """
+    unfinished = out / ".unfinished"
+
+    def write(path: Path, data: bytes) -> None:
+        name = "-".join(path.relative_to(out).parts)
+        with _explained(path):
+            write_atomic(path, data, temporary=unfinished / f"{name}.tmp")
+
+    with _explained(out):
+        unfinished.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(unfinished / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"{out}: another run is at work there. Wait for it to end.") from error
+    try:
+        _claim(out, write)
+        yield write
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        lock.release()
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}). Mend that, for instance by making "
+            "space, and give the same command again: it goes on where it stopped."
+        ) from error
+
+
+def _claim(out: Path, write: _Write) -> None:
+    """Mark ``out`` as a place of ours, or refuse it: it may hold a dataset of another origin."""
+    record = out / "dataset.json"
+    facts = {"recipe": _RECIPE, "response": RESPONSE.name}
+    if record.is_file():
+        try:
+            stored = json.loads(record.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{record}: cannot be read ({error}).") from error
+        if isinstance(stored, dict) and facts.items() <= stored.items():
+            return
+    if any(not entry.name.startswith(".") for entry in out.iterdir()):
+        raise InputError(
+            f"{out}: not empty, and not begun by this command. Name a new or an empty folder."
+        )
+    write(record, (json.dumps(facts | {"version": __version__}, indent=2) + "\n").encode())
+
+
+_Rows = dict[tuple[str, str, str], dict[str, str]]
+_COLUMNS = (
+    "split", "sequence", "name", "frame_start", "frame_stop", "middle_frame", "n_frames",
+    "response", *(f"hash_{kind}" for kind in KINDS),
+)  # fmt: skip
+
+
+def _manifest_row(image: LargeImage, hashes: Mapping[Kind, str]) -> dict[str, str]:
+    facts = {
+        "split": image.split,
+        "sequence": image.sequence,
+        "name": image.name,
+        # Numbers as in the frames' file names; the range ends before its last number.
+        "frame_start": str(image.frames.start),
+        "frame_stop": str(image.frames.stop),
+        "middle_frame": str(image.middle_frame),
+        "n_frames": str(len(image.frames)),
+        "response": RESPONSE.name,
+    }
+    return facts | {f"hash_{kind}": value for kind, value in hashes.items()}
+
+
+def _read_manifest(out: Path) -> _Rows:
+    """Rows of an earlier run: it may have been about other sequences or other kinds."""
+    path = out / "manifest.csv"
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {
+                (row["split"], row["sequence"], row["name"]): row for row in csv.DictReader(file)
+            }
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise InputError(
+            f"{path}: not the manifest this command wrote ({error!r}). Remove it and give the same "
+            "command again for each part: what is there is kept."
+        ) from error
+
+
+def _manifest_csv(rows: _Rows) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n", restval="")
+    writer.writeheader()
+    for sequence in recipe():
+        writer.writerows(rows[image.key] for image in sequence.images() if image.key in rows)
+    return text.getvalue()

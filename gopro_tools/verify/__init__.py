@@ -1,0 +1,130 @@
+"""The dataset doctor: what is wrong with a dataset in the GOPRO_Large layout.
+
+Errors are what makes training or scores wrong: missing partners, unreadable images, values that are
+not the ones the manifest promises. Warnings are what a person should look at.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from gopro_tools.console import progress_bar, run_command
+from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, sequences_of
+from gopro_tools.errors import InputError
+from gopro_tools.findings import Finding, report_findings
+from gopro_tools.threads import thread_pool
+from gopro_tools.verify.folders import (
+    ImageSet,
+    check_manifest_rows,
+    check_names,
+    check_partners,
+    check_recordings,
+    kinds_of_dataset,
+    list_images,
+    read_manifest,
+)
+from gopro_tools.verify.pixels import (
+    Seen,
+    Shift,
+    VerifyConfig,
+    check_images,
+    measure_shift,
+    sharpness,
+)
+
+__all__ = [
+    "Progress",
+    "Shift",
+    "VerifyConfig",
+    "command",
+    "main",
+    "measure_shift",
+    "sharpness",
+    "verify",
+]
+
+Progress = Callable[[int, int], None]
+"""Called with how many images of how many are done."""
+
+
+def verify(
+    root: Path, config: VerifyConfig | None = None, progress: Progress | None = None
+) -> list[Finding]:
+    """Check a dataset in the GOPRO_Large layout, and its manifest if it has one.
+
+    Args:
+        root: The folder with ``train`` and ``test``.
+        config: Limits and number of jobs.
+        progress: Called after each image (all kinds of it together).
+
+    Returns:
+        Findings in the order of the folders, the same on every run.
+
+    Raises:
+        InputError: ``root`` is no dataset: neither split has a sequence.
+    """
+    config = config or VerifyConfig()
+    sequences = [(split, name) for split in SPLITS for name in sequences_of(root, split)]
+    if not sequences:
+        raise InputError(
+            f"{root}: no dataset in the GOPRO layout there; folders such as "
+            f"train/GOPR0372_07_00/{SHARP_FOLDER} were expected."
+        )
+    findings = [*check_names(root, sequences), *check_recordings(sequences)]
+    manifest, manifest_findings = read_manifest(root)
+    findings += manifest_findings
+
+    images: list[ImageSet] = []
+    listings = {place: list_images(root, *place) for place in sequences}
+    kinds = kinds_of_dataset(listings.values(), manifest)
+    if kinds == (SHARP_FOLDER,):
+        message = f"no blurred images: neither {' nor '.join(BLUR_FOLDERS.values())} is there"
+        findings.append(Finding("error", "missing", message))
+    for (split, sequence), listing in listings.items():
+        findings += listing.findings
+        findings += check_partners(split, sequence, listing, kinds)
+        images += [
+            ImageSet(root=root, split=split, sequence=sequence, name=name, kinds=found)
+            for name, found in listing.sets.items()
+        ]
+    findings += check_manifest_rows(manifest, images)
+
+    seen = Seen()
+    with thread_pool(config.jobs) as pool:
+        results = pool.map(lambda image: check_images(image, config, manifest), images)
+        for done, (image, result) in enumerate(zip(images, results, strict=True), start=1):
+            findings += result.findings
+            findings += seen.add(image, result)
+            if progress:
+                progress(done, len(images))
+    findings += seen.odd_sizes()
+    return sorted(findings, key=lambda finding: finding.sort_key)
+
+
+def command(
+    dataset: Annotated[Path, tyro.conf.Positional],
+    config: Annotated[VerifyConfig, tyro.conf.arg(name="")],
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+) -> int:
+    """Check a dataset in the GOPRO layout; exit code 1 if anything is wrong with it.
+
+    Args:
+        dataset: The folder with train and test.
+        config: Limits.
+        out: CSV file for the findings; stdout by default.
+    """
+    with progress_bar("images") as bar:
+        task = bar.add_task("Checking", total=None, rate="")
+        findings = verify(
+            dataset,
+            config,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    return report_findings(findings, str(dataset), out)
+
+
+def main() -> None:
+    """The command line."""
+    run_command(command)

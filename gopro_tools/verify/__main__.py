@@ -1,0 +1,5 @@
+"""``python -m gopro_tools.verify``."""
+
+from gopro_tools.verify import main
+
+main()

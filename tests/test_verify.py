@@ -1,0 +1,457 @@
+"""The dataset doctor: each fault is planted in a sound dataset and has to be found, and only it."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import data
+
+from gopro_tools.console import exit_code_of
+from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER
+from gopro_tools.errors import InputError
+from gopro_tools.files import write_atomic
+from gopro_tools.findings import Finding
+from gopro_tools.images import encode_png, pixel_hash, read_rgb
+from gopro_tools.verify import VerifyConfig, command, measure_shift, sharpness, verify
+
+SHARED_PAIRS = Path(__file__).resolve().parents[2] / "shared" / "data" / "pairs"
+KINDS = (SHARP_FOLDER, *BLUR_FOLDERS.values())
+SEQUENCES = (("train", "GOPR0001_11_00"), ("train", "GOPR0002_07_00"), ("test", "GOPR0003_11_01"))
+
+
+def motion_blurred(image: NDArray[np.uint8], length_px: int) -> NDArray[np.uint8]:
+    kernel = np.full((1, length_px), 1 / length_px)
+    return np.rint(cv2.filter2D(image.astype(np.float64), -1, kernel)).astype(np.uint8)
+
+
+@lru_cache(maxsize=1)
+def photographs() -> list[NDArray[np.uint8]]:
+    return [data.astronaut(), data.chelsea(), data.coffee(), data.rocket()]
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Path:
+    """A dataset without a fault: 3 sequences of 2 moments in 3 kinds, and its manifest."""
+    root = tmp_path / "dataset"
+    rows = []
+    for index, (split, sequence) in enumerate(SEQUENCES):
+        for number in (7, 8):
+            top = 100 * (number - 7)
+            sharp = np.ascontiguousarray(photographs()[index][top : top + 120, 100:260])
+            images = {
+                "sharp": sharp,
+                "blur": motion_blurred(sharp, 9),
+                "blur_gamma": motion_blurred(sharp, 7),
+            }
+            name = f"{number:06d}.png"
+            for kind, image in images.items():
+                write_atomic(root / split / sequence / kind / name, encode_png(image))
+            hashes = [pixel_hash(images[kind]) for kind in KINDS]
+            rows.append([split, sequence, name, "0.5", *hashes])
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["split", "sequence", "name", "sharpness", *(f"hash_{k}" for k in KINDS)])
+    writer.writerows(rows)
+    (root / "manifest.csv").write_text(text.getvalue())
+    return root
+
+
+def only(findings: Sequence[Finding]) -> Finding:
+    assert len(findings) == 1, findings
+    return findings[0]
+
+
+def rewrite(path: Path, change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> None:
+    path.write_bytes(encode_png(np.ascontiguousarray(change(read_rgb(path)))))
+
+
+def without_hashes(root: Path) -> Path:
+    (root / "manifest.csv").unlink()
+    return root
+
+
+def test_nothing_is_found_in_a_sound_dataset(sound: Path) -> None:
+    assert verify(sound) == []
+    assert verify(without_hashes(sound)) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_missing_partner(sound: Path, kind: str) -> None:
+    (sound / "train/GOPR0001_11_00" / kind / "000007.png").unlink()
+    found = only(verify(sound))
+    assert (found.severity, found.check) == ("error", "missing")
+    assert (found.split, found.sequence, found.name) == ("train", "GOPR0001_11_00", "000007.png")
+    assert f"{kind}/000007.png" in found.message
+
+
+def test_a_kind_missing_from_a_whole_sequence_is_one_finding(sound: Path) -> None:
+    folder = sound / "test/GOPR0003_11_01/blur"
+    for path in folder.iterdir():
+        path.unlink()
+    found = only(verify(sound))
+    assert (found.severity, found.check, found.name) == ("error", "missing", "")
+    assert "blur has none of the 2 images" in found.message
+    folder.rmdir()
+    assert only(verify(sound)) == found
+
+
+def test_a_dataset_of_two_kinds_is_sound_but_sharp_alone_is_not(sound: Path) -> None:
+    without_hashes(sound)
+    for split, sequence in SEQUENCES:
+        for path in (sound / split / sequence / "blur").iterdir():
+            path.unlink()
+        (sound / split / sequence / "blur").rmdir()
+    assert verify(sound) == []
+    for split, sequence in SEQUENCES:
+        for path in (sound / split / sequence / "blur_gamma").iterdir():
+            path.unlink()
+        (sound / split / sequence / "blur_gamma").rmdir()
+    found = only(verify(sound))
+    assert found.severity == "error"
+    assert "no blurred images" in found.message
+
+
+@pytest.mark.parametrize("name", ["7.png", "000007.PNG", "000007.jpg", "000007 (1).png"])
+def test_misnamed_partner(sound: Path, name: str) -> None:
+    folder = sound / "train/GOPR0002_07_00/sharp"
+    (folder / "000007.png").rename(folder / name)
+    findings = verify(sound)
+    assert [(f.severity, f.check) for f in findings] == [("error", "name"), ("error", "missing")]
+    assert name in findings[0].message
+
+
+@pytest.mark.parametrize("name", ["walk", "GOPR0001", "GOPR0001_11", "GOPR0001_x_00", "_11_00"])
+def test_sequence_name_outside_the_grammar(sound: Path, name: str) -> None:
+    (without_hashes(sound) / "train/GOPR0001_11_00").rename(sound / "train" / name)
+    found = only(verify(sound))
+    assert (found.severity, found.check, found.sequence) == ("error", "name", name)
+
+
+def test_an_even_number_of_frames_has_no_middle(sound: Path) -> None:
+    (without_hashes(sound) / "train/GOPR0001_11_00").rename(sound / "train/GOPR0001_10_00")
+    found = only(verify(sound))
+    assert (found.severity, found.check) == ("warning", "name")
+
+
+def test_strange_files_and_folders(sound: Path) -> None:
+    (sound / "train/GOPR0001_11_00/depth").mkdir()
+    (sound / "train/GOPR0001_11_00/sharp/notes.txt").write_text("x")
+    (sound / "validation").mkdir()
+    (sound / "train/GOPR0001_11_00/sharp/.000007.png.12.tmp").write_bytes(b"")  # of a running job
+    findings = verify(sound)
+    assert {(f.severity, f.check) for f in findings} == {("warning", "layout")}
+    words = " ".join(f.message for f in findings)
+    assert len(findings) == 3
+    assert all(name in words for name in ("validation", "depth", "notes.txt"))
+
+
+def damaged(data: bytes) -> dict[str, bytes]:
+    middle = len(data) // 2
+    grey = np.arange(120 * 160, dtype=np.uint16).reshape(120, 160)
+    return {
+        "empty": b"",
+        "truncated": data[:middle],
+        "mutated": data[:middle] + bytes([data[middle] ^ 0x55]) + data[middle + 1 :],
+        "text": b"not an image",
+        "grey": cv2.imencode(".png", grey.astype(np.uint8))[1].tobytes(),
+        "16 bit": cv2.imencode(".png", np.dstack([grey] * 3))[1].tobytes(),
+        "alpha": cv2.imencode(".png", np.dstack([grey.astype(np.uint8)] * 4))[1].tobytes(),
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_unreadable_image_is_named(sound: Path, kind: str) -> None:
+    path = sound / "test/GOPR0003_11_01" / kind / "000008.png"
+    for what, content in damaged(path.read_bytes()).items():
+        path.write_bytes(content)
+        found = only(verify(sound))
+        assert (found.severity, found.check, found.name) == ("error", "unreadable", path.name), what
+        assert f"{kind}/000008.png" in found.message
+
+
+def test_sizes_of_partners(sound: Path) -> None:
+    without_hashes(sound)
+    rewrite(sound / "train/GOPR0001_11_00/blur/000007.png", lambda image: image[:, :-2])
+    found = only(verify(sound))
+    assert (found.severity, found.check) == ("error", "size")
+    assert "158x120" in found.message
+    assert "160x120" in found.message
+
+
+def test_sizes_within_a_sequence(sound: Path) -> None:
+    without_hashes(sound)
+    for kind in KINDS:
+        rewrite(sound / "train/GOPR0001_11_00" / kind / "000007.png", lambda image: image[:-8])
+    found = only(verify(sound))
+    assert (found.severity, found.check, found.name) == ("warning", "size", "")
+    assert "1 of 160x112, 1 of 160x120" in found.message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_changed_value_breaks_the_hash(sound: Path, kind: str) -> None:
+    def change(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        image[3, 4, 1] ^= 1
+        return image
+
+    rewrite(sound / "train/GOPR0002_07_00" / kind / "000008.png", change)
+    found = only(verify(sound))
+    assert (found.severity, found.check, found.name) == ("error", "hash", "000008.png")
+    assert f"{kind}/000008.png" in found.message
+
+
+def test_another_png_encoder_keeps_the_hash(sound: Path) -> None:
+    path = sound / "train/GOPR0001_11_00/sharp/000007.png"
+    before = path.read_bytes()
+    path.write_bytes(cv2.imencode(".png", cv2.imread(str(path)))[1].tobytes())
+    assert path.read_bytes() != before
+    assert verify(sound) == []
+
+
+def test_manifest_and_images_have_to_agree(sound: Path) -> None:
+    manifest = sound / "manifest.csv"
+    header, first, *rest = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([header, *rest]) + "\n")
+    found = only(verify(sound))
+    assert (found.severity, found.check) == ("error", "manifest")
+    assert (found.split, found.sequence, found.name) == ("train", "GOPR0001_11_00", "000007.png")
+
+    gone = first.replace("000007.png", "000001.png")
+    manifest.write_text("\n".join([header, first, gone, *rest]) + "\n")
+    found = only(verify(sound))
+    assert (found.check, found.name) == ("manifest", "000001.png")
+    assert "there is no image" in found.message
+
+    manifest.write_text("\n".join([header, first, first, *rest]) + "\n")
+    assert "more than once" in only(verify(sound)).message
+
+
+def test_an_image_of_a_kind_that_the_manifest_does_not_have(sound: Path) -> None:
+    manifest = sound / "manifest.csv"
+    path = sound / "train/GOPR0001_11_00/blur/000007.png"
+    manifest.write_text(manifest.read_text().replace(pixel_hash(read_rgb(path)), ""))
+    found = only(verify(sound))
+    assert (found.severity, found.check) == ("error", "hash")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"split,name\n", b"\xff\xfe", b"split,sequence,name\ntrain,x\n"]
+)
+def test_unreadable_manifest(sound: Path, content: bytes) -> None:
+    (sound / "manifest.csv").write_bytes(content)
+    found = only(verify(sound))
+    assert (found.severity, found.check) == ("error", "manifest")
+    assert "hashes were not checked" in found.message
+
+
+def test_swapped_sharp_and_blurred(sound: Path) -> None:
+    folder = without_hashes(sound) / "train/GOPR0002_07_00"
+    a, b = folder / "sharp/000007.png", folder / "blur/000007.png"
+    a.rename(folder / "x")
+    b.rename(a)
+    (folder / "x").rename(b)
+    findings = verify(sound)
+    assert {(f.severity, f.check) for f in findings} == {("error", "sharpness")}
+    assert any("blurrier than blur:" in f.message for f in findings)
+
+
+def test_slightly_blurrier_is_a_warning(sound: Path) -> None:
+    folder = without_hashes(sound) / "train/GOPR0002_07_00"
+    sharp = read_rgb(folder / "sharp/000007.png")
+    ratio = 0.97
+    softer = cv2.addWeighted(sharp, ratio, motion_blurred(sharp, 3), 1 - ratio, 0)
+    (folder / "blur/000007.png").write_bytes(encode_png(sharp))
+    (folder / "sharp/000007.png").write_bytes(encode_png(softer))
+    found = only([f for f in verify(sound) if f.check == "sharpness"])
+    assert found.severity == "warning"
+
+
+def test_no_motion_at_all(sound: Path) -> None:
+    folder = without_hashes(sound) / "train/GOPR0002_07_00"
+    (folder / "blur/000007.png").write_bytes((folder / "sharp/000007.png").read_bytes())
+    found = only(verify(sound))
+    assert (found.severity, found.check) == ("warning", "identical")
+
+
+def test_constant_image(sound: Path) -> None:
+    without_hashes(sound)
+    for kind in KINDS:
+        value = KINDS.index(kind) + 40
+        path = sound / "train/GOPR0002_07_00" / kind / "000007.png"
+        rewrite(path, lambda image, value=value: np.full_like(image, value))
+    found = only(verify(sound))
+    assert (found.severity, found.check) == ("info", "contrast")
+
+
+@pytest.mark.parametrize("shift", [4, -6])
+def test_shifted_pair(sound: Path, shift: int) -> None:
+    def moved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        matrix = np.array([[1, 0, shift], [0, 1, 0]], np.float64)
+        return cv2.warpAffine(image, matrix, (160, 120), borderMode=cv2.BORDER_REFLECT)
+
+    rewrite(without_hashes(sound) / "train/GOPR0001_11_00/blur/000008.png", moved)
+    found = only(verify(sound))
+    assert (found.severity, found.check, found.name) == ("warning", "shift", "000008.png")
+    assert f"{shift:+d}." in found.message or f"{shift - np.sign(shift):+d}." in found.message
+    assert verify(sound, VerifyConfig(max_shift_px=10)) == []
+
+
+def test_a_blurred_image_of_another_scene(sound: Path) -> None:
+    without_hashes(sound)
+    for kind in BLUR_FOLDERS.values():
+        other = motion_blurred(np.ascontiguousarray(photographs()[3][60:180, 200:360]), 5)
+        (sound / "train/GOPR0001_11_00" / kind / "000007.png").write_bytes(encode_png(other))
+    found = [f for f in verify(sound) if f.check != "sharpness"]
+    assert [(f.severity, f.check, f.name) for f in found] == [
+        ("warning", "scene", "000007.png")
+    ] * 2
+
+
+def test_duplicates(sound: Path) -> None:
+    without_hashes(sound)
+    for kind in KINDS:
+        original = (sound / "train/GOPR0001_11_00" / kind / "000007.png").read_bytes()
+        (sound / "train/GOPR0001_11_00" / kind / "000009.png").write_bytes(original)
+    findings = verify(sound)
+    assert [(f.severity, f.check, f.name) for f in findings] == [
+        ("warning", "duplicate", "000009.png")
+    ] * 3
+
+    original = (sound / "train/GOPR0002_07_00/sharp/000008.png").read_bytes()
+    (sound / "test/GOPR0003_11_01/sharp/000008.png").write_bytes(original)
+    leak = only([f for f in verify(sound) if f.check == "duplicate" and f.split == "test"])
+    assert leak.severity == "error"
+    assert "train/GOPR0002_07_00/sharp/000008.png" in leak.message
+
+
+def test_recordings_in_both_splits(sound: Path) -> None:
+    """The five of GOPRO_Large itself, by the names of its sequences."""
+    without_hashes(sound)
+    for split, sequence in SEQUENCES:
+        (sound / split / sequence).rename(sound / split / sequence.replace("_1", "_91"))
+    names = {
+        "train": "0384_11_01 0384_11_02 0385_11_00 0868_11_01 0871_11_01 0881_11_00 0372_07_00",
+        "test": "0384_11_00 0384_11_05 0385_11_01 0868_11_00 0871_11_00 0881_11_01 0396_11_00",
+    }
+    rng = np.random.default_rng(0)
+    for split, listed in names.items():
+        for name in listed.split():
+            sharp = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            for kind, length in zip(KINDS, (1, 3, 4), strict=True):
+                path = sound / split / f"GOPR{name}" / kind / "000001.png"
+                write_atomic(path, encode_png(motion_blurred(sharp, length)))
+    findings = verify(sound)
+    assert {(f.severity, f.check) for f in findings} == {("warning", "recording")}
+    recordings = [f.message.split()[1] for f in findings]
+    assert recordings == ["GOPR0384", "GOPR0385", "GOPR0868", "GOPR0871", "GOPR0881"]
+
+
+def test_chapters_of_one_recording_are_one(sound: Path) -> None:
+    (without_hashes(sound) / "train/GOPR0001_11_00").rename(sound / "train/GP010003_11_00")
+    assert only(verify(sound)).check == "recording"
+
+
+def test_a_missing_split_is_only_noted(sound: Path) -> None:
+    without_hashes(sound)
+    (sound / "test").rename(sound.parent / "elsewhere")
+    found = only(verify(sound))
+    assert (found.severity, found.check) == ("info", "layout")
+
+
+def test_findings_keep_their_order_whatever_runs_at_once(sound: Path) -> None:
+    for name in ("train/GOPR0001_11_00/blur/000007.png", "test/GOPR0003_11_01/sharp/000007.png"):
+        (sound / name).write_bytes(b"")
+    (sound / "train/GOPR0002_07_00/sharp/000008.png").unlink()
+    rewrite(sound / "train/GOPR0002_07_00/blur/000007.png", lambda image: image[::-1])
+    steps: list[tuple[int, int]] = []
+    findings = verify(sound, VerifyConfig(jobs=1))
+    assert len(findings) >= 4
+    assert verify(sound, VerifyConfig(jobs=5), lambda *step: steps.append(step)) == findings
+    assert steps == [(n, 6) for n in range(1, 7)]
+
+
+@pytest.mark.parametrize("where", ["", "train", "manifest.csv"])
+def test_what_is_no_dataset_is_refused(tmp_path: Path, where: str) -> None:
+    if where == "train":
+        (tmp_path / "train").mkdir()
+    elif where:
+        (tmp_path / where).write_text("split,sequence,name\n")
+    with pytest.raises(InputError, match="no dataset in the GOPRO layout"):
+        verify(tmp_path)
+    with pytest.raises(InputError, match="no dataset"):
+        verify(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    "config", [{"max_shift_px": 0.0}, {"least_sharpness_ratio": 1.5}, {"jobs": -1}]
+)
+def test_config_is_checked(config: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=next(iter(config))):
+        VerifyConfig(**config)
+
+
+def test_command(sound: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert command(sound, VerifyConfig()) == 0
+    assert capsys.readouterr().out == "severity,check,split,sequence,name,message\n"
+    (sound / "train/GOPR0001_11_00/blur/000007.png").write_bytes(b"")
+    out = tmp_path / "new" / "findings.csv"
+    assert command(sound, VerifyConfig(), out) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "1 error(s), 0 warning(s)" in captured.err
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["severity"], row["check"]) for row in rows] == [("error", "unreadable")]
+    assert exit_code_of(lambda: command(tmp_path, VerifyConfig())) == 2
+
+
+def test_a_warning_alone_is_exit_code_0(sound: Path) -> None:
+    (sound / "validation").mkdir()
+    assert command(sound, VerifyConfig()) == 0
+
+
+@pytest.mark.parametrize("length_px", [1, 5, 15, 30])
+@pytest.mark.parametrize("moved_px", [0, 3, 7])
+def test_shift_of_symmetrically_blurred_photographs(length_px: int, moved_px: int) -> None:
+    for photograph in photographs():
+        luma = cv2.cvtColor(photograph, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        kernel = np.zeros((31, 31), np.float32)
+        cv2.line(kernel, (15 - length_px // 2, 15), (15 + length_px // 2, 15), 1)
+        blurred = cv2.filter2D(luma, -1, kernel / kernel.sum())
+        moved = blurred[40:-40, 40 - moved_px : -40 - moved_px]
+        shift = measure_shift(luma[40:-40, 40:-40], moved)
+        assert shift.x_px == pytest.approx(moved_px, abs=1)
+        assert shift.y_px == pytest.approx(0, abs=1)
+        assert shift.agreement > 0.9
+
+
+def test_textbook_phase_correlation_would_not_do() -> None:
+    """Why `measure_shift` is its own: OpenCV's answers half the blur length for a centred blur."""
+    luma = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    blurred = cv2.blur(luma, (31, 1))
+    window = cv2.createHanningWindow((512, 512), cv2.CV_32F)
+    (x, _), _ = cv2.phaseCorrelate(luma, blurred, window)
+    assert abs(x) > 8
+    shift = measure_shift(luma, blurred)
+    assert np.hypot(shift.x_px, shift.y_px) < 1
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["Istanbul", "Flower"])
+def test_real_pairs_are_centred_and_sharper(name: str) -> None:
+    if not SHARED_PAIRS.is_dir():
+        pytest.skip("the real GOPRO pairs are not beside the checkout")
+    luma = [
+        cv2.cvtColor(read_rgb(SHARED_PAIRS / f"{name}_{kind}.png"), cv2.COLOR_RGB2GRAY)
+        for kind in ("sharp", "blurred")
+    ]
+    sharp, blurred = (image.astype(np.float32) for image in luma)
+    shift = measure_shift(sharp, blurred)
+    assert np.hypot(shift.x_px, shift.y_px) < 1
+    assert shift.agreement > 0.99
+    assert sharpness(sharp) > 2 * sharpness(blurred)
