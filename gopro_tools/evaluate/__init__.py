@@ -1,0 +1,102 @@
+"""Score restored images against sharp ones: folders in, CSV and Markdown out.
+
+    python -m gopro_tools.evaluate --sharp DIR --blurred DIR --restored NAME=DIR -o OUT
+    python -m gopro_tools.evaluate --dataset DIR --blur-kind gamma --restored NAME=DIR -o OUT
+
+The blurred input is always a row: a method that does not beat it has done harm. Files in OUT:
+
+``per_image.csv``
+    ``method, sequence, name`` and a column a metric, at full precision: the truth, from which all
+    else follows.
+``summary.csv``
+    A row a method and metric: mean and median over images, the mean difference to the blurred
+    input with its 95 % bootstrap interval, and what a table needs to know before it sets the row
+    beside another (see `SummaryRow`).
+``summary.md``
+    The same for people, with what is absent and how each metric is defined.
+``run.json``
+    What was asked for and what ran. Written last: where it is, the others are complete.
+
+A score of a folder is the mean of its images' scores; for PSNR that is the mean of dB, as every
+paper has it. An image equal to the sharp one has a PSNR of infinity, and so has every mean it is
+in: nothing is capped or left out, ``n_infinite`` counts such images, and the difference then has no
+interval (empty cells).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.table import Table
+from rich.text import Text
+
+from gopro_tools.console import progress_bar, run_command, stderr
+from gopro_tools.evaluate.report import format_score, heading, write_evaluation
+from gopro_tools.evaluate.run import EvaluateConfig, Evaluation, Progress, evaluate
+from gopro_tools.evaluate.summary import SummaryRow, bootstrap_interval, summarize
+from gopro_tools.pairing import Sources
+
+__all__ = [
+    "EvaluateConfig",
+    "Evaluation",
+    "Progress",
+    "Sources",
+    "SummaryRow",
+    "bootstrap_interval",
+    "command",
+    "evaluate",
+    "main",
+    "summarize",
+    "write_evaluation",
+]
+
+
+def command(
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    sources: Annotated[Sources, tyro.conf.arg(name="")],
+    config: Annotated[EvaluateConfig, tyro.conf.arg(name="")],
+) -> int:
+    """Score restored images against sharp ones under named PSNR and SSIM protocols.
+
+    Args:
+        out: Folder for per_image.csv, summary.csv, summary.md and run.json.
+        sources: What to compare.
+        config: How.
+    """
+    with progress_bar("images") as bar:
+        task = bar.add_task("Scoring", total=None, rate="")
+
+        def show(n_done: int, n_total: int) -> None:
+            speed = bar.tasks[0].speed
+            rate = f"{speed:.1f} images/s" if speed else ""
+            bar.update(task, completed=n_done, total=n_total, rate=rate)
+
+        evaluation = evaluate(sources, config, progress=show)
+    rows = write_evaluation(evaluation, out)
+    _report(evaluation, rows)
+    stderr.print(f"{out / 'summary.md'} and the CSV files beside it have the rest.", markup=False)
+    return 0
+
+
+def _report(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> None:
+    labels = evaluation.sources.labels
+    n_images = len(evaluation.pairing.image_sets)
+    title = f"{labels['dataset']} {labels['split']}, {labels['blur_kind']}, {n_images} images"
+    table = Table(title=Text(title))
+    table.add_column("mean", no_wrap=True)
+    for method in evaluation.methods:
+        table.add_column(Text(method), justify="right", overflow="fold")
+    for name in evaluation.metrics:
+        cells = [format_score(name, row.mean) for row in rows if row.metric == name]
+        table.add_row(heading(name), *cells)
+    stderr.print(table)
+    for name, why in evaluation.absent.items():
+        stderr.print(f"absent: {name}: {why}", markup=False, style="yellow")
+    for line in evaluation.pairing.left_out:
+        stderr.print(f"left out of every row: {line}", markup=False, style="yellow")
+
+
+def main() -> None:
+    """Console script and ``python -m gopro_tools.evaluate``."""
+    run_command(command)

@@ -1,0 +1,5 @@
+"""``python -m gopro_tools.evaluate``."""
+
+from gopro_tools.evaluate import main
+
+main()

@@ -1,0 +1,190 @@
+"""The files of an evaluation."""
+
+import csv
+import importlib.metadata
+import io
+import json
+import math
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from gopro_tools.evaluate.run import Evaluation
+from gopro_tools.evaluate.summary import CONFIDENCE, SummaryRow, summarize
+from gopro_tools.files import sha256_of_file, write_atomic
+from gopro_tools.metrics import METRICS
+from gopro_tools.pairing import BLURRED
+
+_PACKAGES = ("gopro-tools", "numpy", "opencv-python", "numba", "torch", "lpips", "imageio-ffmpeg")
+
+
+def write_evaluation(evaluation: Evaluation, out: Path) -> list[SummaryRow]:
+    """Write ``per_image.csv``, ``summary.csv``, ``summary.md`` and, last, ``run.json``.
+
+    Returns:
+        The rows of the summary.
+    """
+    rows = summarize(evaluation)
+    (out / "run.json").unlink(missing_ok=True)  # an older run's would vouch for a half-new folder
+    write_atomic(out / "per_image.csv", per_image_csv(evaluation))
+    write_atomic(out / "summary.csv", summary_csv(rows))
+    write_atomic(out / "summary.md", summary_markdown(evaluation, rows))
+    record = json.dumps(_record(evaluation), indent=2, ensure_ascii=False)
+    write_atomic(out / "run.json", record + "\n")
+    return rows
+
+
+def per_image_csv(evaluation: Evaluation) -> str:
+    """A row a method and image: ``method, sequence, name`` and the metrics at full precision."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "sequence", "name", *evaluation.metrics])
+    for method, scores in zip(evaluation.methods, evaluation.scores, strict=True):
+        for images, row in zip(evaluation.pairing.image_sets, scores, strict=True):
+            writer.writerow([method, images.sequence, images.name, *map(float, row)])
+    return text.getvalue()
+
+
+def summary_csv(rows: Sequence[SummaryRow]) -> str:
+    """The rows as CSV; empty cells where there is no interval."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(SummaryRow)], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        cells = asdict(row)
+        writer.writerow({key: "" if cell != cell else cell for key, cell in cells.items()})
+    return text.getvalue()
+
+
+def summary_markdown(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> str:
+    """The rows for people, with everything that a reader must know to use them."""
+    labels, config = evaluation.sources.labels, evaluation.config
+    n_images = len(evaluation.pairing.image_sets)
+    over = f"{n_images} images"
+    if evaluation.n_missing:
+        over += f" that all methods have, {evaluation.n_missing} more were left out"
+    where = f"{labels['dataset']} {labels['split']}".strip()
+    lines = [
+        f"# {where}: {config.bundle}",
+        "",
+        f"Mean over {over}, {evaluation.resolution}, blur_kind {labels['blur_kind']}. "
+        "Best restored value bold.",
+        "",
+    ]
+    lines += _means_table(evaluation, rows)
+    unit = "images" if config.bootstrap_over == "image" else "sequences"
+    lines += [
+        "",
+        f"Difference to the blurred input: mean within images, {CONFIDENCE:.0%} interval from "
+        f"{config.n_resamples} paired bootstrap resamples of {unit} (seed {config.seed}).",
+        "",
+        "| method | metric | mean | median | difference | interval | n |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        low, high = (format_score(row.metric, end, "+") for end in (row.delta_low, row.delta_high))
+        cells = [
+            _cell(row.method),
+            row.metric,
+            format_score(row.metric, row.mean),
+            format_score(row.metric, row.median),
+            format_score(row.metric, row.delta_mean, "+"),
+            "none" if math.isnan(row.delta_low) else f"{low} to {high}",
+            str(row.n_images),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", *_notes(evaluation, rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _means_table(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> list[str]:
+    mean = {(row.method, row.metric): row.mean for row in rows}
+    restored = [method for method in evaluation.methods if method != BLURRED]
+    best: dict[str, float] = {}
+    for name in evaluation.metrics if restored else ():
+        pick = max if METRICS[name].higher_is_better else min
+        best[name] = pick(mean[method, name] for method in restored)
+    lines = [
+        "| method | " + " | ".join(map(heading, evaluation.metrics)) + " |",
+        "|---" + "|--:" * len(evaluation.metrics) + "|",
+    ]
+    for method in evaluation.methods:
+        cells = []
+        for name in evaluation.metrics:
+            value = format_score(name, mean[method, name])
+            is_best = method != BLURRED and mean[method, name] == best[name]
+            cells.append(f"**{value}**" if is_best else value)
+        lines.append(f"| {_cell(method)} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _notes(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> list[str]:
+    lines = [f"- Absent: `{name}`. {why}" for name, why in evaluation.absent.items()]
+    lines += [f"- Left out of every row: {line}" for line in evaluation.pairing.left_out]
+    infinite: dict[tuple[str, int], list[str]] = {}
+    for row in rows:
+        if row.n_infinite:
+            infinite.setdefault((row.method, row.n_infinite), []).append(f"`{row.metric}`")
+    lines += [
+        f"- {n_infinite} of {len(evaluation.pairing.image_sets)} images of `{method}` equal the "
+        f"sharp one: infinite {', '.join(names)}, and so are the means."
+        for (method, n_infinite), names in infinite.items()
+    ]
+    for name in evaluation.metrics:
+        metric = METRICS[name]
+        used_by = metric.used_by and f"used by {metric.used_by}"
+        parts = [metric.color_space, metric.rounding, metric.ssim_kind, metric.citation, used_by]
+        lines.append(f"- `{name}`: {'; '.join(filter(None, parts))}.")
+    return lines
+
+
+def heading(name: str) -> str:
+    """A metric as a column head, with unit and direction: ``psnr_rgb dB ↑``."""
+    metric = METRICS[name]
+    return " ".join(filter(None, [name, metric.unit, "↑" if metric.higher_is_better else "↓"]))
+
+
+def format_score(name: str, value: float, sign: str = "") -> str:
+    """A score with the decimals that papers print: two for dB and VMAF, four for an index."""
+    places = 2 if METRICS[name].unit == "dB" or name == "vmaf" else 4
+    return f"{value:{sign}.{places}f}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _record(evaluation: Evaluation) -> dict[str, Any]:
+    """What ran, for ``run.json``; of a path only its last part, as records get published."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    metrics = {}
+    for name in evaluation.metrics:
+        facts = asdict(METRICS[name])
+        metrics[name] = {k: fact for k, fact in facts.items() if isinstance(fact, str | bool)}
+    dataset = evaluation.sources.dataset
+    manifest = dataset / "manifest.csv" if dataset else None
+    n_images = len(evaluation.pairing.image_sets)
+    return {
+        **evaluation.sources.labels,
+        "bundle": evaluation.config.bundle,
+        "methods": evaluation.methods,
+        "metrics": metrics,
+        "absent": dict(evaluation.absent),
+        "n_images": n_images,
+        "n_missing": evaluation.n_missing,
+        "left_out": evaluation.pairing.left_out,
+        "resolution": evaluation.resolution,
+        "manifest_sha256": sha256_of_file(manifest) if manifest and manifest.is_file() else None,
+        "config": asdict(evaluation.config),
+        "seconds": round(evaluation.seconds, 3),
+        "n_cores": os.cpu_count(),
+        "versions": versions,
+    }

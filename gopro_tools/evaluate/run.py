@@ -1,0 +1,183 @@
+"""Reading and scoring every image of every method."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gopro_tools.dataset import SHARP_FOLDER, sequences_of
+from gopro_tools.errors import InputError
+from gopro_tools.metrics import METRICS, metrics_of, score
+from gopro_tools.pairing import (
+    SHARP,
+    ImageSet,
+    Pairing,
+    Sources,
+    pair_images,
+    raise_all,
+    read_images,
+)
+from gopro_tools.threads import thread_pool
+
+Progress = Callable[[int, int], None]
+"""Called with how many images of how many are done (all methods of an image together)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """What to compute."""
+
+    protocol: tuple[str, ...] = ("standard",)
+    """Bundles (standard, all, nah2017, deepdeblur_pytorch, mprnet, nafnet, basicsr, basicsr_y,
+    mimo, uformer, realblur) or single metrics. A bundle's LPIPS or VMAF is left out, and said to
+    be, where its parts are absent; asked for by name it is an error."""
+    bootstrap_over: Literal["image", "sequence"] = "image"
+    """What is drawn again: images, or whole sequences. Frames of one sequence are alike, so images
+    give intervals that are too narrow for another dataset."""
+    n_resamples: int = 10_000
+    """Resamples of the bootstrap."""
+    seed: int = 0
+    """Of the bootstrap."""
+    jobs: int = 0
+    """Threads; 0 takes one a core."""
+
+    def __post_init__(self) -> None:
+        """Refuse names that are no protocol, and counts that are none."""
+        metrics_of(self.protocol)
+        if self.n_resamples < 1 or self.jobs < 0:
+            raise InputError("--n-resamples must be at least 1 and --jobs at least 0.")
+
+    @property
+    def bundle(self) -> str:
+        """The protocols as one word, for the rows."""
+        return "+".join(self.protocol)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Scores of every method on every image."""
+
+    sources: Sources
+    """What was compared."""
+    config: EvaluateConfig
+    """What was asked for."""
+    pairing: Pairing
+    """The images."""
+    methods: tuple[str, ...]
+    """``blurred``, then the restored ones in the order given."""
+    metrics: tuple[str, ...]
+    """Metrics that were computed."""
+    absent: Mapping[str, str]
+    """Metrics that were asked for and could not be computed, each with the reason."""
+    scores: NDArray[np.float64]
+    """(methods, images, metrics)."""
+    sizes_hw: tuple[tuple[int, int], ...]
+    """Height and width of each image."""
+    n_missing: int
+    """Sharp images left out of every row."""
+    seconds: float
+    """Wall-clock time of reading and scoring."""
+
+    @property
+    def resolution(self) -> str:
+        """``WxH`` where all images have one size, else ``mixed``."""
+        if len(set(self.sizes_hw)) > 1:
+            return "mixed"
+        height, width = self.sizes_hw[0]
+        return f"{width}x{height}"
+
+
+def evaluate(
+    sources: Sources, config: EvaluateConfig | None = None, progress: Progress | None = None
+) -> Evaluation:
+    """Score the blurred and every restored image against the sharp one, on all cores.
+
+    Args:
+        sources: Folders or dataset, and the restored folders.
+        config: Protocols and bootstrap.
+        progress: Called after each image.
+
+    Raises:
+        InputError: Files without partner; images that cannot be read, are not 8-bit RGB, have
+            another size or cannot be scored (all are listed, after all the others were read); a
+            metric that was asked for by name and lacks its parts.
+    """
+    config = config or EvaluateConfig()
+    pairing = pair_images(sources)
+    metrics, absent = _available(config.protocol)
+    methods = tuple(method for method in pairing.image_sets[0].paths if method != SHARP)
+
+    started = time.perf_counter()
+    sizes_hw: list[tuple[int, int]] = []
+    scores: list[list[list[float]]] = []
+    problems: list[str] = []
+    with thread_pool(config.jobs) as pool:
+        results = pool.map(lambda images: _score_images(images, metrics), pairing.image_sets)
+        for n_done, result in enumerate(results, start=1):
+            if isinstance(result, InputError):
+                problems += str(result).splitlines()
+            else:
+                sizes_hw.append(result[0])
+                scores.append(result[1])
+            if progress:
+                progress(n_done, len(pairing.image_sets))
+    raise_all(problems)
+    return Evaluation(
+        sources=sources,
+        config=config,
+        pairing=pairing,
+        methods=methods,
+        metrics=metrics,
+        absent=absent,
+        scores=np.array(scores, dtype=np.float64).transpose(1, 0, 2),
+        sizes_hw=tuple(sizes_hw),
+        n_missing=_n_sharp(sources) - len(pairing.image_sets) if pairing.left_out else 0,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _available(protocol: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Metrics that can be computed here, and why the others cannot."""
+    asked_for = metrics_of(protocol)
+    absent = {name: why for name in asked_for if (why := METRICS[name].absent())}
+    for name, why in absent.items():
+        if name in protocol:
+            raise InputError(f"--protocol {name}: {why}")
+    return tuple(name for name in asked_for if name not in absent), absent
+
+
+def _score_images(
+    images: ImageSet, metrics: Sequence[str]
+) -> tuple[tuple[int, int], list[list[float]]] | InputError:
+    """Size and scores (methods, metrics) of one image; an error is kept for the list of all."""
+    try:
+        pixels = read_images(images)
+    except InputError as error:
+        return error
+    sharp = pixels.pop(SHARP)
+    scores: list[list[float]] = []
+    problems: list[str] = []
+    for method, image in pixels.items():
+        try:
+            scores.append(list(score(sharp, image, metrics).values()))
+        except InputError as error:
+            problems.append(f"{images.paths[method]}: {error}")
+    if problems:
+        return InputError("\n".join(problems))
+    height, width = sharp.shape[:2]
+    return (height, width), scores
+
+
+def _n_sharp(sources: Sources) -> int:
+    """How many sharp images there are, scored or not."""
+    if sources.dataset is None:
+        folders = [sources.sharp]
+    else:
+        split = sources.dataset / sources.split
+        names = sequences_of(sources.dataset, sources.split)
+        folders = [split / name / SHARP_FOLDER for name in names]
+    alone = (Sources(sharp=folder, blurred=folder) for folder in folders if folder)
+    return sum(len(pair_images(sources).image_sets) for sources in alone)

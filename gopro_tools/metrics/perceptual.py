@@ -1,0 +1,169 @@
+"""LPIPS and VMAF, which need parts that may be absent: each says which, and nothing is downloaded.
+
+Torch and lpips are imported only when LPIPS is asked for.
+"""
+
+import functools
+import hashlib
+import importlib
+import importlib.util
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import numpy as np
+
+from gopro_tools.errors import InputError
+from gopro_tools.images import Rgb
+
+ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
+"""torchvision's name for its ImageNet weights; the digits start the file's SHA-256."""
+ALEXNET_SHA256_PREFIX = "7be5be79"
+
+_LPIPS_PACKAGES = ("torch", "torchvision", "lpips")
+_lpips_lock = threading.Lock()  # one forward pass at a time: torch has threads of its own
+
+
+def lpips_absent() -> str | None:
+    """Why LPIPS cannot be computed here; None where it can."""
+    try:
+        _lpips_weights()
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def lpips_distance(sharp: Rgb, restored: Rgb) -> float:
+    """Learned perceptual distance, 0 for equal images (Zhang et al., CVPR 2018), lower is better.
+
+    Version 0.1 on AlexNet, the authors' default, on the GPU where torch has one.
+
+    Args:
+        sharp: (H, W, 3) uint8.
+        restored: The same shape.
+
+    Raises:
+        InputError: A part is absent; the message says which.
+    """
+    torch = importlib.import_module("torch")
+    with _lpips_lock, torch.inference_mode():
+        model, device = _lpips_model()
+        pair = torch.from_numpy(np.stack([sharp, restored])).to(device)
+        pair = pair.permute(0, 3, 1, 2).float() / 127.5 - 1  # (2, 3, H, W) in [-1, 1]
+        return float(model(pair[:1], pair[1:]).item())
+
+
+def _lpips_weights() -> Path:
+    """Where torchvision would have put AlexNet's weights; they must be there already."""
+    # What costs nothing to find out comes first: importing torch takes seconds.
+    lacking = [name for name in _LPIPS_PACKAGES if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise InputError(f"needs {', '.join(lacking)}: pip install 'gopro-tools[train]'.")
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
+    folder = Path(os.environ.get("TORCH_HOME", cache)).expanduser()  # torch.hub.get_dir()'s rule
+    path = folder / "hub" / "checkpoints" / ALEXNET_FILE
+    if not path.is_file():
+        raise InputError(
+            f"needs AlexNet's weights, which are not there: put torchvision's {ALEXNET_FILE} into "
+            "hub/checkpoints of torch's cache folder (TORCH_HOME); nothing is downloaded here."
+        )
+    if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(ALEXNET_SHA256_PREFIX):
+        raise InputError(
+            f"needs AlexNet's weights, and {ALEXNET_FILE} in torch's cache folder is damaged: its "
+            f"SHA-256 does not start with {ALEXNET_SHA256_PREFIX}. Replace the file."
+        )
+    try:
+        for name in _LPIPS_PACKAGES:
+            importlib.import_module(name)
+    except (ImportError, OSError, RuntimeError) as error:
+        # A torchvision built for another torch raises RuntimeError, a broken CUDA library OSError.
+        raise InputError(
+            f"needs torch, torchvision and lpips that import ({error}): reinstall "
+            "'gopro-tools[train]'."
+        ) from error
+    return path
+
+
+@functools.cache
+def _lpips_model() -> tuple[Callable[[Any, Any], Any], Any]:
+    path = _lpips_weights()
+    torch, lpips = importlib.import_module("torch"), importlib.import_module("lpips")
+    # `pnet_rand` keeps the package from fetching the backbone; its weights are put in by hand.
+    # The package's own small linear layers come with it.
+    model = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    # "slice2.3.weight" in the package is "features.3.weight" in torchvision's file.
+    model.net.load_state_dict(
+        {name: weights["features." + name.split(".", 1)[1]] for name in model.net.state_dict()}
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(device), device
+
+
+def vmaf_absent() -> str | None:
+    """Why VMAF cannot be computed here; None where it can."""
+    try:
+        _ffmpeg_with_vmaf()
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def vmaf_score(sharp: Rgb, restored: Rgb) -> float:
+    """VMAF, 0 to 100 (Li et al., Netflix 2016), FFmpeg's libvmaf with its default model.
+
+    The pair is scored as a still, so the model's motion feature is 0: an image's score then
+    depends on the pair alone, as every other protocol's does, but it is not the score of the
+    sequence played as video. Luma is BT.709, limited range.
+
+    Args:
+        sharp: (H, W, 3) uint8.
+        restored: The same shape.
+
+    Raises:
+        InputError: No FFmpeg with libvmaf, or FFmpeg failed on the pair.
+    """
+    height, width = sharp.shape[:2]
+    # Both images go in as one frame twice as high: one pipe, no temporary files.
+    to_luma = "scale=out_color_matrix=bt709:out_range=limited,format=yuv444p"
+    graph = (
+        f"split[a][b];[a]crop={width}:{height}:0:0,{to_luma}[restored];"
+        f"[b]crop={width}:{height}:0:{height},{to_luma}[sharp];"
+        "[restored][sharp]libvmaf=n_threads=1"
+    )
+    command = [_ffmpeg_with_vmaf(), "-hide_banner", "-nostats", "-threads", "1"]
+    command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{2 * height}", "-i", "-"]
+    command += ["-filter_threads", "1", "-lavfi", graph, "-f", "null", "-"]
+    result = subprocess.run(
+        command, input=np.concatenate([restored, sharp]).tobytes(), capture_output=True, check=False
+    )
+    messages = result.stderr.decode(errors="replace")
+    score = re.search(r"VMAF score: ([\d.]+)", messages)
+    if result.returncode != 0 or score is None:
+        last = messages.strip().splitlines()[-1:] or ["no message"]
+        raise InputError(f"FFmpeg's libvmaf failed on a {width}x{height} pair: {last[0]}")
+    return float(score[1])
+
+
+@functools.cache
+def _ffmpeg_with_vmaf() -> str:
+    try:
+        program: str = imageio_ffmpeg.get_ffmpeg_exe()
+        listed = subprocess.run(
+            [program, "-hide_banner", "-filters"], capture_output=True, text=True, check=True
+        )
+    except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+        raise InputError(
+            f"needs FFmpeg ({error}): pip install imageio-ffmpeg, or set IMAGEIO_FFMPEG_EXE."
+        ) from error
+    if "libvmaf" not in listed.stdout:
+        raise InputError(
+            "needs an FFmpeg built with libvmaf, which this one is not: set IMAGEIO_FFMPEG_EXE "
+            "to one that has."
+        )
+    return program
