@@ -1,0 +1,5 @@
+"""``python -m gopro_tools.tables``."""
+
+from gopro_tools.tables import main
+
+main()
