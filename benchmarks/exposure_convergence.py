@@ -1,0 +1,158 @@
+"""How near the mean of frames comes to the exposure a real shutter would have recorded.
+
+A rendered scene knows its continuous exposure. Filmed at growing frame rates over the same
+exposure time, the average of its frames must approach it; how far 240 fps still is tells what the
+GOPRO recipe costs. Two limits stay at any rate: lights that saturate each frame would have made a
+brighter trail (clipping comes before averaging), and averaging code values is not averaging light.
+ ``python -m benchmarks.exposure_convergence`` writes a table and a plot.
+"""
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from gopro_tools.console import run_command, stderr
+from gopro_tools.errors import InputError
+from gopro_tools.averaging import average_exposure
+from gopro_tools.files import write_atomic
+from gopro_tools.metrics import psnr_rgb
+from gopro_tools.response import Response
+from gopro_tools.scenes import PHOTOGRAPHS, Scene, SceneConfig, render_frames
+
+logger = logging.getLogger(__name__)
+
+EXPOSURE_S = 11 / 240
+"""One exposure of GOPRO_Large: 11 frames at 240 fps."""
+FRAME_COUNTS = (3, 5, 7, 11, 15, 23, 33, 55, 77)
+_TRUTH_SUBFRAMES = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The average of so many frames of one scene, against the continuous exposure."""
+
+    photograph: str
+    shake_px_s: float
+    highlights: bool
+    """Whether lights in the scene saturate the frames."""
+    n_frames: int
+    rate_hz: float
+    psnr_gamma_db: float
+    """Averaged in linear light: GOPRO's ``blur_gamma``."""
+    psnr_linear_crf_db: float
+    """Mean of the code values: GOPRO's ``blur``."""
+
+
+def measure(
+    photographs: Sequence[str] = tuple(PHOTOGRAPHS),
+    shakes_px_s: Sequence[float] = (100.0, 200.0, 400.0),
+    size_hw: tuple[int, int] = (270, 480),
+) -> list[Row]:
+    """Film each scene at growing rates over one exposure, and compare the averages."""
+    response = Response.named("gamma2.2")
+    rows = []
+    cases = product(enumerate(photographs), shakes_px_s, (False, True))
+    for (seed, photograph), shake_px_s, highlights in cases:
+        scene = Scene(
+            SceneConfig(
+                seed=seed,
+                photograph=photograph,
+                shake_px_s=shake_px_s,
+                highlights=highlights,
+                size_hw=size_hw,
+            )
+        )
+        truth = response.encode(scene.exposure(0.0, EXPOSURE_S, n_subframes=_TRUTH_SUBFRAMES))
+        for n_frames in FRAME_COUNTS:
+            rate_hz = n_frames / EXPOSURE_S
+            # Each frame stands for the middle of its share of the exposure.
+            frames = np.stack(list(render_frames(scene, rate_hz, n_frames, start_s=0.5 / rate_hz)))
+            average = average_exposure(frames, response)
+            rows.append(
+                Row(
+                    photograph=photograph,
+                    shake_px_s=shake_px_s,
+                    highlights=highlights,
+                    n_frames=n_frames,
+                    rate_hz=rate_hz,
+                    psnr_gamma_db=psnr_rgb(truth, average.blur_gamma),
+                    psnr_linear_crf_db=psnr_rgb(truth, average.blur),
+                )
+            )
+    return rows
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """The rows as a table."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = list(Row.__dataclass_fields__)
+    writer.writerow(names)
+    for row in rows:
+        values = [getattr(row, name) for name in names]
+        writer.writerow([f"{v:.3f}" if isinstance(v, float) else v for v in values])
+    return text.getvalue()
+
+
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """PSNR to the continuous exposure against the number of frames, a line a speed.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise InputError("The plot needs the extra: pip install 'gopro-tools[report]'") from error
+    figure, axes = pyplot.subplots(figsize=(9.6, 4.8), constrained_layout=True)
+    lines = (
+        (False, "psnr_gamma_db", "o-", "averaged in linear light"),
+        (True, "psnr_gamma_db", "^--", "the same, with lights that saturate"),
+        (False, "psnr_linear_crf_db", "s:", "mean of code values"),
+    )
+    for number, shake in enumerate(sorted({row.shake_px_s for row in rows})):
+        for highlights, name, style, label in lines:
+            chosen = [r for r in rows if (r.shake_px_s, r.highlights) == (shake, highlights)]
+            means = [
+                np.mean([getattr(r, name) for r in chosen if r.n_frames == n]) for n in FRAME_COUNTS
+            ]
+            title = f"{shake:.0f} px/s, {label}"
+            axes.plot(FRAME_COUNTS, means, style, color=f"C{number}", label=title, markersize=4)
+    axes.axvline(11, color="0.7", zorder=0)
+    axes.annotate("GOPRO_Large: 11 frames, 240 fps", (11.3, axes.get_ylim()[0] + 0.5), color="0.4")
+    axes.set_xscale("log")
+    axes.set_xticks(FRAME_COUNTS, [str(n) for n in FRAME_COUNTS])
+    axes.minorticks_off()
+    axes.set_xlabel("frames averaged over 45.8 ms")
+    axes.set_ylabel("PSNR to the continuous exposure (dB)")
+    axes.set_title("Rendered scenes: the mean of frames approaches the exposure")
+    figure.legend(fontsize=8, loc="outside right center")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def command(results: Path = Path("results")) -> int:
+    """Measure, and write exposure_convergence.csv and .png.
+
+    Args:
+        results: Where they go.
+    """
+    rows = measure()
+    write_atomic(results / "exposure_convergence.csv", as_csv(rows))
+    plot(rows, results / "exposure_convergence.png")
+    stderr.print(f"Look at {results / 'exposure_convergence.png'}.", markup=False)
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(command)

@@ -1,0 +1,104 @@
+"""``python -m benchmarks.speed synthesize|metrics|train|restore``: ratios, measured here and now.
+
+With ``--record`` the figures go into ``results/`` as a run record, and ``results/speed.md`` is made
+from the newest record of each suite.
+"""
+
+import importlib
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.records import RunRecord, iterate_runs, recorded_run
+from benchmarks.speed.timing import Timing
+from gopro_tools.console import run_command
+from gopro_tools.files import write_atomic
+
+logger = logging.getLogger(__name__)
+
+Suite = Literal["synthesize", "metrics", "train", "restore"]
+SUITES: tuple[Suite, ...] = ("synthesize", "metrics", "train", "restore")
+
+
+def command(
+    suite: tyro.conf.Positional[Suite],
+    video: tyro.conf.Positional[Path | None] = None,
+    record: bool = False,
+    results: Path = Path("results"),
+) -> int:
+    """Time ours against its rivals in one run, and print the ratios.
+
+    Args:
+        suite: What to time.
+        video: For synthesize: a video of your own; one is rendered without it.
+        record: Store the figures and make the speed page anew.
+        results: Where records and the page lie.
+    """
+    module = importlib.import_module(f"benchmarks.speed.{suite}")
+    timings: list[Timing] = module.measure(video) if suite == "synthesize" else module.measure()
+    console = Console()
+    for table in module.tables(timings):
+        console.print(table)
+    if record:
+        run = RunRecord(
+            suite=f"speed-{suite}",
+            method="gopro_tools",
+            scale="full",
+            config={"suite": suite, "video": video},
+            results={"timings": [asdict(timing) for timing in timings]},
+        )
+        with recorded_run(results, run):
+            pass
+        write_atomic(results / "speed.md", speed_page(results))
+        logger.info("Recorded in %s; %s made anew.", results, results / "speed.md")
+    return 0
+
+
+def speed_page(results: Path) -> str:
+    """The page made from the newest record of each suite, and from nothing else."""
+    parts = [
+        "# Speed against rivals",
+        "Made by `python -m benchmarks.speed <suite> --record`; each table is one run in which all "
+        "contenders took turns on one machine. Ratios travel, seconds do not.",
+    ]
+    for suite in SUITES:
+        runs = list(iterate_runs(results, f"speed-{suite}"))
+        if not runs:
+            continue
+        folder, run = runs[-1]
+        machine = run.machine
+        gpus = ", ".join(machine["gpus"]) or "no GPU"
+        parts += [
+            f"## {suite}",
+            f"{machine['cpu']}, {machine['n_cores']} cores, {gpus}; {run.made_utc}; record "
+            f"`{folder.relative_to(results).as_posix()}`.",
+        ]
+        module = importlib.import_module(f"benchmarks.speed.{suite}")
+        timings = [Timing(**timing) for timing in run.results["timings"]]
+        parts += [_markdown(table) for table in module.tables(timings)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(table: Table) -> str:
+    """A rich table as Markdown."""
+    columns: list[list[Any]] = [
+        [str(column.header), *(str(cell) for cell in column.cells)] for column in table.columns
+    ]
+    rows = [f"| {' | '.join(row)} |" for row in zip(*columns, strict=True)]
+    rule = "|" + "|".join("---:" if c.justify == "right" else "---" for c in table.columns) + "|"
+    return "\n".join([f"**{table.title}**", "", rows[0], rule, *rows[1:]])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """``python -m benchmarks.speed``."""
+    run_command(command, arguments)
+
+
+if __name__ == "__main__":
+    main()

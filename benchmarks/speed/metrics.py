@@ -1,0 +1,240 @@
+"""PSNR and SSIM against the libraries that people use for them, on one core, in one run.
+
+Every contender gets the same two uint8 images in memory and returns one number, so conversions that
+a library needs are part of its time. All are warmed up (ours compiles then), then take turns, so
+that a busy machine slows all alike; the figure is the median. Each note gives the score: a
+contender that computes something else shows.
+"""
+
+import importlib
+import logging
+import math
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+from rich.table import Table
+from scipy import ndimage
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from benchmarks.speed.timing import Timing, ratio_table
+from gopro_tools import metrics
+from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate
+from gopro_tools.images import Rgb, encode_png
+
+log = logging.getLogger(__name__)
+
+OURS = "gopro_tools"
+SIZE_HW = (720, 1280)
+SHORTEST_TURN_S = 0.05
+FOLDER = "folder of PNG, nah2017"
+
+Contender = Callable[[Rgb, Rgb], float]
+
+
+def measure(n_repeats: int = 7, n_folder_images: int = 16) -> list[Timing]:
+    """Time every protocol that has a rival, then a folder run with one thread and with all.
+
+    Args:
+        n_repeats: Turns of each contender.
+        n_folder_images: Images of the folder run; 0 leaves it out.
+
+    Returns:
+        Timings named ``<protocol>: <contender>``; `tables` sets them side by side.
+    """
+    sharp, blurred = example_pair()
+    timings: list[Timing] = []
+    with one_core():
+        for protocol, contenders in contenders_by_protocol().items():
+            timings += take_turns(protocol, contenders, sharp, blurred, n_repeats)
+    if n_folder_images:
+        timings += _folder_run(sharp, blurred, n_folder_images, n_repeats)
+    return timings
+
+
+def tables(timings: Sequence[Timing]) -> list[Table]:
+    """One table a protocol, with how many times as fast ours is as each rival."""
+    groups: dict[str, list[Timing]] = {}
+    for timing in timings:
+        groups.setdefault(timing.name.partition(": ")[0], []).append(timing)
+    height, width = SIZE_HW
+    return [
+        ratio_table(f"{protocol}, {width}x{height}", group, ours=group[0].name)
+        for protocol, group in groups.items()
+    ]
+
+
+def example_pair(seed: int = 0) -> tuple[Rgb, Rgb]:
+    """A textured 1280x720 image and the same smeared over 11 pixels."""
+    noise = np.random.default_rng(seed).normal(size=(*SIZE_HW, 3))
+    texture = 128 + 150 * ndimage.gaussian_filter(noise, (1.5, 1.5, 0))
+    smeared = ndimage.uniform_filter1d(texture, 11, axis=1)
+    sharp, blurred = (np.clip(np.rint(x), 0, 255).astype(np.uint8) for x in (texture, smeared))
+    return sharp, blurred
+
+
+def contenders_by_protocol() -> Mapping[str, Mapping[str, Contender]]:
+    """Ours first, then the rivals that are installed."""
+    gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return {
+        "psnr_rgb": {
+            OURS: metrics.psnr_rgb,
+            "scikit-image": lambda x, y: float(peak_signal_noise_ratio(x, y, data_range=255)),
+        },
+        "ssim_gauss": {
+            OURS: metrics.ssim_gauss,
+            "scikit-image": lambda x, y: float(
+                structural_similarity(x, y, channel_axis=2, data_range=255, **gaussian)
+            ),
+            **_torch_contenders(),
+        },
+        "ssim_uniform7": {
+            OURS: metrics.ssim_uniform7,
+            "scikit-image": lambda x, y: float(
+                structural_similarity(x, y, channel_axis=2, data_range=255)
+            ),
+        },
+        "ssim_matlab_rgb3d": {OURS: metrics.ssim_matlab_rgb3d, "scipy, direct": direct_rgb3d},
+    }
+
+
+def direct_rgb3d(sharp: Rgb, restored: Rgb) -> float:
+    """`ssim_matlab_rgb3d` as one would write it: three 1-D filters for each of five volumes."""
+    taps = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
+    taps /= taps.sum()
+
+    def average(volume: NDArray[np.float64]) -> NDArray[np.float64]:
+        for axis in range(3):
+            volume = ndimage.correlate1d(volume, taps, axis=axis, mode="nearest")
+        return volume
+
+    x, y = sharp.astype(np.float64), restored.astype(np.float64)
+    mean_x, mean_y = average(x), average(y)
+    variances = average(x * x) - mean_x**2 + average(y * y) - mean_y**2
+    covariance = average(x * y) - mean_x * mean_y
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    index = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    index /= (mean_x**2 + mean_y**2 + c1) * (variances + c2)
+    return float(index.mean())
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep this thread, and the pools of OpenCV and torch, on one core."""
+    process = psutil.Process()
+    n_opencv = cv2.getNumThreads()
+    cores = process.cpu_affinity() if hasattr(process, "cpu_affinity") else None
+    torch = _import_or_none("torch")
+    n_torch = torch.get_num_threads() if torch else 0
+    try:
+        cv2.setNumThreads(1)
+        if torch:
+            torch.set_num_threads(1)
+        if cores:
+            process.cpu_affinity(cores[-1:])
+        yield
+    finally:
+        cv2.setNumThreads(n_opencv)
+        if torch:
+            torch.set_num_threads(n_torch)
+        if cores:
+            process.cpu_affinity(cores)
+
+
+def _torch_contenders() -> dict[str, Contender]:
+    torch, piq = _import_or_none("torch"), _import_or_none("piq")
+    functional = _import_or_none("torchmetrics.functional.image")
+    if torch is None:
+        return {}
+
+    def tensors(*images: Rgb) -> list[Any]:
+        return [torch.from_numpy(image).permute(2, 0, 1)[None].float() for image in images]
+
+    found: dict[str, Contender] = {}
+    if functional:
+        found["torchmetrics, float32"] = lambda x, y: float(
+            functional.structural_similarity_index_measure(*tensors(x, y), data_range=(0.0, 255.0))
+        )
+    if piq:
+        found["piq, float32"] = lambda x, y: float(
+            piq.ssim(*tensors(x, y), data_range=255, downsample=False)
+        )
+    return found
+
+
+def _import_or_none(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except (ImportError, OSError, RuntimeError) as error:
+        log.warning("no rival: %s (%s)", name, error)
+        return None
+
+
+def take_turns(
+    protocol: str, contenders: Mapping[str, Contender], sharp: Rgb, blurred: Rgb, n_repeats: int
+) -> list[Timing]:
+    """Time each contender once a turn, after a warm-up that does not count; medians.
+
+    A turn is as many calls as last some 50 ms, so that the quickest are measured too.
+    """
+    scores: dict[str, float] = {}
+    n_calls: dict[str, int] = {}
+    for name, run in contenders.items():
+        scores[name] = run(sharp, blurred)  # compiles
+        begin = time.perf_counter()
+        run(sharp, blurred)
+        n_calls[name] = math.ceil(SHORTEST_TURN_S / (time.perf_counter() - begin))
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(n_repeats):
+        for name, run in contenders.items():
+            begin = time.perf_counter()
+            for _ in range(n_calls[name]):
+                run(sharp, blurred)
+            seconds[name].append(time.perf_counter() - begin)
+    return [
+        Timing(
+            name=f"{protocol}: {name}",
+            seconds=statistics.median(seconds[name]),
+            n_units=n_calls[name],
+            unit="pairs",
+            n_repeats=n_repeats,
+            note=f"one core, score {scores[name]:.6f}",
+        )
+        for name in contenders
+    ]
+
+
+def _folder_run(sharp: Rgb, blurred: Rgb, n_images: int, n_repeats: int) -> list[Timing]:
+    turns: dict[int, list[float]] = {os.cpu_count() or 1: [], 1: []}
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = {"sharp": encode_png(sharp), "blurred": encode_png(blurred)}
+        for kind, png in folders.items():
+            folder = Path(temporary, kind)
+            folder.mkdir()
+            for index in range(n_images):
+                (folder / f"{index + 1:06d}.png").write_bytes(png)
+        sources = Sources(sharp=Path(temporary, "sharp"), blurred=Path(temporary, "blurred"))
+        for _ in range(n_repeats):
+            for jobs, seconds in turns.items():
+                config = EvaluateConfig(protocol=("nah2017",), jobs=jobs)
+                seconds.append(evaluate(sources, config).seconds)
+    return [
+        Timing(
+            name=f"{FOLDER}: {jobs} thread{'s' if jobs > 1 else ''}",
+            seconds=statistics.median(seconds),
+            n_units=n_images,
+            unit="pairs",
+            n_repeats=n_repeats,
+            note="with reading and decoding",
+        )
+        for jobs, seconds in turns.items()
+    ]

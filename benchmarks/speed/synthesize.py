@@ -1,0 +1,220 @@
+"""Synthesis against decoding alone and against the two ways people do it today, in one run.
+
+The limit is FFmpeg decoding the video and throwing the frames away. The rivals are FFmpeg's own
+averaging filter ``tmix`` (plain mean of code values, blurred images only) and the script one finds
+in most repositories: imageio to read, numpy powers in float64 to average, imageio to write PNG.
+"""
+
+import logging
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import imageio.v3 as imageio
+import imageio_ffmpeg
+import numpy as np
+import psutil
+from rich.table import Table
+
+from benchmarks.speed.timing import Timing, ratio_table
+from gopro_tools.images import Rgb
+from gopro_tools.scenes import Encoding, Scene, SceneConfig, render_frames, write_video
+from gopro_tools.synthesize import SynthesisConfig, synthesize
+from gopro_tools.synthesize.config import Kind
+from gopro_tools.video import open_source
+
+logger = logging.getLogger(__name__)
+
+N_FRAMES = 11
+TWO_KINDS: tuple[Kind, ...] = ("sharp", "blur_gamma")
+THREE_KINDS: tuple[Kind, ...] = ("sharp", "blur_gamma", "blur")
+DECODE = "FFmpeg, decoding only"
+OURS = "ours, sharp + blur_gamma"
+_SCRIPT_WINDOWS = 10
+"""The usual script is timed on so many windows: its rate does not change with the length."""
+ACTION_CAMERA = Encoding(crf=None, bit_rate=60_000_000, gop_size=30)
+
+
+def render_clip(path: Path, n_frames: int = 600) -> None:
+    """A hand-held street-like scene as an action camera stores it: 720p240, H.264, 60 Mbit/s."""
+    scene = Scene(SceneConfig(seed=3, size_hw=(720, 1280), photograph="motorcycle"))
+    rng = np.random.default_rng(0)
+    # Sensor noise: without it the encoder would not need its 60 Mbit/s.
+    grain = rng.integers(-5, 6, (4, 720, 1280, 3), dtype=np.int16)
+    frames = (
+        np.clip(frame + grain[rng.integers(4), :: rng.choice((-1, 1))], 0, 255).astype(np.uint8)
+        for frame in render_frames(scene, rate_hz=240, n_frames=n_frames)
+    )
+    write_video(path, frames, 240, ACTION_CAMERA)
+
+
+def measure(video: Path | None = None, *, n_repeats: int = 3, jobs: int = 2) -> list[Timing]:
+    """Time all contenders on one video, in turns.
+
+    Args:
+        video: What to decode; without it a clip is rendered (`render_clip`).
+        n_repeats: Turns of each contender but the usual script, which is timed once.
+        jobs: Our worker processes.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        if video is None:
+            video = folder / "clip.mp4"
+            logger.info("Rendering 600 frames of 1280x720 at 240 Hz ...")
+            render_clip(video)
+        n_frames = open_source(video).info.n_frames
+        with _warm_pool(jobs, folder) as pool:
+            contenders: dict[str, tuple[Callable[[Path], None], float, str]] = {
+                DECODE: (partial(_decode_only, video), n_frames, "the limit"),
+                OURS: (
+                    partial(_ours, video, TWO_KINDS, pool),
+                    n_frames,
+                    f"{jobs} running workers",
+                ),
+                "ours, sharp + blur_gamma + blur": (
+                    partial(_ours, video, THREE_KINDS, pool),
+                    n_frames,
+                    f"{jobs} running workers",
+                ),
+                "ours as a command, sharp + blur_gamma": (
+                    partial(_our_command, video, TWO_KINDS, jobs),
+                    n_frames,
+                    "with starting Python",
+                ),
+                "FFmpeg tmix to PNG": (
+                    partial(_tmix, video),
+                    n_frames,
+                    "plain mean only, no sharp",
+                ),
+            }
+
+            def pool_ids() -> set[int]:
+                return {child.pid for child in psutil.Process().children(recursive=True)}
+
+            seconds: dict[str, list[float]] = {name: [] for name in contenders}
+            peaks: dict[str, float] = dict.fromkeys(contenders, 0.0)
+            for repeat in range(n_repeats):
+                for name, (run, _, _) in contenders.items():
+                    out = folder / f"out-{repeat}-{len(seconds[name])}-{abs(hash(name))}"
+                    ours = name.startswith("ours")
+                    with _watch_memory(set() if ours else pool_ids()) as peak:
+                        begin = time.perf_counter()
+                        run(out)
+                        seconds[name].append(time.perf_counter() - begin)
+                    peaks[name] = max(peaks[name], peak[0])
+        timings = [
+            Timing(
+                name=name,
+                seconds=statistics.median(seconds[name]),
+                n_units=units,
+                unit="frames",
+                n_repeats=n_repeats,
+                peak_mib=peaks[name],
+                note=note,
+            )
+            for name, (_, units, note) in contenders.items()
+        ]
+        timings.append(_usual_script(video, folder / "script"))
+    return timings
+
+
+def tables(timings: Sequence[Timing]) -> list[Table]:
+    """The table, with how many times as fast ours (two kinds) is."""
+    return [ratio_table("Synthesis, memory is the largest process's", timings, ours=OURS)]
+
+
+def _decode_only(video: Path, _: Path) -> None:
+    _ffmpeg("-i", video, "-f", "null", "-")
+
+
+def _tmix(video: Path, out: Path) -> None:
+    out.mkdir()
+    picture = f"tmix=frames={N_FRAMES},select=eq(mod(n\\,{N_FRAMES})\\,{N_FRAMES - 1})"
+    _ffmpeg("-i", video, "-vf", picture, "-fps_mode", "passthrough", out / "%06d.png")
+
+
+def _ffmpeg(*arguments: object) -> None:
+    program = imageio_ffmpeg.get_ffmpeg_exe()
+    subprocess.run([program, "-v", "error", "-nostdin", *map(str, arguments)], check=True)
+
+
+def _ours(video: Path, kinds: tuple[Kind, ...], pool: ProcessPoolExecutor, out: Path) -> None:
+    synthesize([video], out, SynthesisConfig(kinds=kinds, allow_low_rate=True), executor=pool)
+
+
+def _our_command(video: Path, kinds: tuple[Kind, ...], jobs: int, out: Path) -> None:
+    command = [sys.executable, "-m", "gopro_tools.synthesize", str(video), "--out", str(out)]
+    command += ["--kinds", *kinds, "--jobs", str(jobs), "--allow-low-rate"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def _usual_script(video: Path, out: Path) -> Timing:
+    """What most repositories do; one window at a time, float64, default PNG compression."""
+    out.mkdir()
+    begin = time.perf_counter()
+    frames: list[Rgb] = []
+    n_windows = 0
+    for frame in imageio.imiter(video, plugin="FFMPEG"):
+        frames.append(np.asarray(frame))
+        if len(frames) < N_FRAMES:
+            continue
+        light = np.mean([(image / 255.0) ** 2.2 for image in frames], axis=0)
+        blurred = np.round(255 * light ** (1 / 2.2)).astype(np.uint8)
+        imageio.imwrite(out / f"{n_windows:06d}_blurred.png", blurred)
+        imageio.imwrite(out / f"{n_windows:06d}_sharp.png", frames[N_FRAMES // 2])
+        frames.clear()
+        n_windows += 1
+        if n_windows == _SCRIPT_WINDOWS:
+            break
+    return Timing(
+        name="the usual script, sharp + blur_gamma",
+        seconds=time.perf_counter() - begin,
+        n_units=n_windows * N_FRAMES,
+        unit="frames",
+        note=f"imageio, numpy, imageio; the first {n_windows} windows",
+    )
+
+
+@contextmanager
+def _warm_pool(jobs: int, folder: Path) -> Iterator[ProcessPoolExecutor]:
+    """Workers that have loaded and compiled all they need, as in the middle of a long run."""
+    warm_up = folder / "warm.mp4"
+    write_video(warm_up, [np.full((64, 64, 3), i, np.uint8) for i in range(66)], 240)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for turn in range(2 * jobs):
+            _ours(warm_up, THREE_KINDS, pool, folder / f"warm-{turn}")
+        yield pool
+
+
+@contextmanager
+def _watch_memory(others: set[int]) -> Iterator[list[float]]:
+    """Largest resident memory of any one process below this one, but ``others``, in MiB."""
+    peak = [0.0]
+    finished = threading.Event()
+
+    def watch() -> None:
+        here = psutil.Process()
+        while not finished.wait(0.02):
+            for process in here.children(recursive=True):
+                if process.pid not in others:
+                    try:
+                        peak[0] = max(peak[0], process.memory_info().rss / 2**20)
+                    except psutil.Error:
+                        continue
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        finished.set()
+        thread.join()
