@@ -1,0 +1,52 @@
+"""Checkpoints: ours, written whole or not at all, and the official files of both methods.
+
+Ours is one safetensors file: the tensors of every network under its name ("restorer.…",
+"critic.…"), what a training run needs to go on, and the record of both in the header. The record
+is copied to a JSON file of the same name beside it, for people and their tools; the header counts.
+
+Nothing here runs code from a file: PyTorch files are read with `weights_only=True`. A tensor that
+is missing, unexpected or of another shape is an error that lists them all.
+
+| official file       | what it holds                         | what we do                         |
+|---------------------|---------------------------------------|------------------------------------|
+| DeepDeblur-PyTorch, | "G": `body_models.*` and              | same weights, biases / 255, that   |
+| `model-N.pt`        | `conv_end_models.*`, for 0..255       | release's pyramid                  |
+| DeblurGAN,          | `model.*`, two convolutions a block   | same weights; running statistics,  |
+| `latest_net_G.pth`  | (11.4 M parameters)                   | which its code never reads, go     |
+| the same, trained   | one convolution a block (6.07 M), by  | refused, with the reason           |
+| since March 2019    | a mistake in the code                 |                                    |
+
+Why dividing the biases is exact: convolution, ReLU, sum and pixel shuffle without biases commute
+with a positive factor. If y = W x + b on 0..255, then y / 255 = W (x / 255) + b / 255, layer after
+layer; and 127.5 / 255 is the 0.5 that we take away and add. Only float rounding differs.
+"""
+
+from baselines.checkpoints.restorers import (
+    convert,
+    describe,
+    load_restorer_network,
+    restorer_from,
+)
+from baselines.checkpoints.store import (
+    METHODS,
+    Checkpoint,
+    CheckpointRecord,
+    load_checkpoint,
+    save_checkpoint,
+)
+from baselines.checkpoints.tensors import load_into, read_tensors, unwrapped
+
+__all__ = [
+    "METHODS",
+    "Checkpoint",
+    "CheckpointRecord",
+    "convert",
+    "describe",
+    "load_checkpoint",
+    "load_into",
+    "load_restorer_network",
+    "read_tensors",
+    "restorer_from",
+    "save_checkpoint",
+    "unwrapped",
+]

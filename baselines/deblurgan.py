@@ -1,0 +1,302 @@
+"""DeblurGAN, the conditional Wasserstein GAN of Kupyn et al. (CVPR 2018).
+
+A generator with nine residual blocks at a quarter of the size adds a correction to the blurred
+image; a PatchGAN critic and the features of VGG19 judge the result.
+
+| point            | paper                    | released code               | here               |
+|------------------|--------------------------|-----------------------------|--------------------|
+| gradient penalty | WGAN-GP: one gradient    | one a pixel, over its       | `gradient_norm`    |
+|                  | norm an image            | channels (issue 185)        |                    |
+| sharp-restored   | WGAN-GP: one weight      | one weight a batch          | `penalty_alpha`    |
+| mixture          | an image                 |                             |                    |
+| critic steps     | 5, a batch each          | 5, all on the same batch    | `critic_batches`   |
+| content features | VGG19 conv3_3 after ReLU | before the ReLU             | `content_layer`    |
+| input of VGG19   | not said, so as trained  | [-1, 1], not normalised     | `vgg_input`        |
+| Adam             | learning rate 1e-4       | the same, betas 0.5, 0.999  | the code's         |
+| first weights    | not said                 | normal, deviation 0.02      | the code's         |
+| test time        | dropout stays on         | the same                    | `dropout_at_test`  |
+| training frames  | halved, crops of 256     | resized to 640x360, crops   | `frame_size_hw`,   |
+|                  |                          | of 256, mirrored            | `horizontal_flips` |
+| tested on        | not said                 | a random crop of 256        | whole images       |
+| 8-bit output     | not said                 | truncated                   | `output_rounding`  |
+| residual block   | two convolutions         | two; by accident one since  | two                |
+|                  |                          | March 2019 (issues 145, 168)|                    |
+
+Where the paper is silent the preset `paper` follows the code, save for the rounding. Sources: the
+paper; the repository KupynOrest/DeblurGAN (the issues are its).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from baselines.deepdeblur import pad_to_multiple
+from gopro_tools.errors import InputError
+
+GradientNorm = Literal["image", "pixel"]
+PenaltyAlpha = Literal["image", "batch"]
+ContentLayer = Literal["conv3_3", "relu3_3"]
+VggInput = Literal["imagenet", "signed", "caffe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeblurGanOptions:
+    """Everything the paper and the released code do differently, and what they share."""
+
+    gradient_norm: GradientNorm
+    """Norm in the gradient penalty: over all values of an image, or over a pixel's channels."""
+    penalty_alpha: PenaltyAlpha
+    """One random weight for each image, or one for the batch, between sharp and restored."""
+    critic_batches: Literal["fresh", "reused"]
+    """Whether each critic step draws its own batch, or all reuse the generator step's."""
+    content_layer: ContentLayer
+    """Features of VGG19 that the content loss compares: before or after the ReLU."""
+    vgg_input: VggInput
+    """What VGG19 sees: ImageNet-normalised, plain [-1, 1], or Caffe's BGR 0..255 minus mean."""
+    output_rounding: Literal["nearest", "truncate"]
+    """How restored values become 8 bits."""
+    frame_size_hw: tuple[int, int] | None = (360, 640)
+    """What frames are resized to (bicubic) before cropping; None keeps them as they are."""
+    horizontal_flips: bool = True
+    """Whether half of the training crops are mirrored."""
+    dropout: float = 0.5
+    """Share of the features set to zero after the first convolution of a residual block."""
+    dropout_at_test: bool = True
+    """Keep dropout on when restoring; the result is then random."""
+    n_critic_steps: int = 5
+    """Critic steps for each generator step."""
+    penalty_weight: float = 10.0
+    """Weight of the gradient penalty (WGAN-GP's)."""
+    content_weight: float = 100.0
+    """Weight of the content loss beside the adversarial one (the paper's lambda)."""
+    learning_rate: float = 1e-4
+    """Adam's, for both networks."""
+    adam_betas: tuple[float, float] = (0.5, 0.999)
+    """Adam's, for both networks."""
+    n_epochs_constant: int = 150
+    """Epochs at the full learning rate."""
+    n_epochs_decay: int = 150
+    """Epochs in which the learning rate then falls linearly to zero."""
+    batch_size: int = 1
+    """Patches a step."""
+    patch_px: int = 256
+    """Side of the random crops."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with."""
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout={self.dropout}: a share in [0, 1) was expected.")
+        for name in ("n_critic_steps", "batch_size", "patch_px"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)}: at least 1 was expected.")
+
+
+PAPER = DeblurGanOptions(
+    gradient_norm="image",
+    penalty_alpha="image",
+    critic_batches="fresh",
+    content_layer="relu3_3",
+    vgg_input="imagenet",
+    output_rounding="nearest",
+)
+"""What the paper describes."""
+
+RELEASED = DeblurGanOptions(
+    gradient_norm="pixel",
+    penalty_alpha="batch",
+    critic_batches="reused",
+    content_layer="conv3_3",
+    vgg_input="signed",
+    output_rounding="truncate",
+)
+"""What the released code does."""
+
+PRESETS = {"paper": PAPER, "released": RELEASED}
+
+
+class Generator(nn.Module):
+    """Restores a blurred image by adding a learned correction to it.
+
+    The layers lie in one sequence in the order of the released code, so its weights load by name.
+    """
+
+    def __init__(
+        self,
+        n_features: int = 64,
+        n_blocks: int = 9,
+        dropout: float = 0.5,
+        dropout_at_test: bool = True,
+    ) -> None:
+        """Make the layers, their weights normal with deviation 0.02 and their biases zero.
+
+        Args:
+            n_features: Channels at full size; doubled at each of the two halvings.
+            n_blocks: Residual blocks.
+            dropout: Share of features dropped inside a block.
+            dropout_at_test: Whether `eval()` leaves dropout on, as paper and code do. The result
+                is then random: seed torch to repeat it.
+        """
+        super().__init__()
+        c = n_features
+        self.model = nn.Sequential(
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(3, c, 7),
+            nn.InstanceNorm2d(c),
+            nn.ReLU(),
+            nn.Conv2d(c, 2 * c, 3, stride=2, padding=1),
+            nn.InstanceNorm2d(2 * c),
+            nn.ReLU(),
+            nn.Conv2d(2 * c, 4 * c, 3, stride=2, padding=1),
+            nn.InstanceNorm2d(4 * c),
+            nn.ReLU(),
+            *(ResBlock(4 * c, dropout, dropout_at_test) for _ in range(n_blocks)),
+            nn.ConvTranspose2d(4 * c, 2 * c, 3, stride=2, padding=1, output_padding=1),
+            nn.InstanceNorm2d(2 * c),
+            nn.ReLU(),
+            nn.ConvTranspose2d(2 * c, c, 3, stride=2, padding=1, output_padding=1),
+            nn.InstanceNorm2d(c),
+            nn.ReLU(),
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(c, 3, 7),
+            nn.Tanh(),
+        )
+        self.n_features = n_features
+        self.n_blocks = n_blocks
+        self.dropout = dropout
+        self.dropout_at_test = dropout_at_test
+        self.apply(_initialise)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The constructor's arguments that make a network of this shape again."""
+        return {
+            "n_features": self.n_features,
+            "n_blocks": self.n_blocks,
+            "dropout": self.dropout,
+            "dropout_at_test": self.dropout_at_test,
+        }
+
+    def set_dropout_at_test(self, on: bool) -> None:
+        """Leave dropout on when restoring, or turn it off for a result that repeats."""
+        self.dropout_at_test = on
+        for module in self.modules():
+            if isinstance(module, Dropout):
+                module.at_test = on
+
+    def forward(self, blurred: Tensor) -> Tensor:
+        """Restore a batch of blurred images.
+
+        Args:
+            blurred: (N, 3, H, W) floats in [0, 1], of any size; padded inside to a multiple of 4
+                by repeating the last row and column. The layers work in [-1, 1].
+
+        Returns:
+            (N, 3, H, W) restored images, clamped to [0, 1], in the input's dtype.
+        """
+        height, width = blurred.shape[-2:]
+        signed = to_signed(pad_to_multiple(blurred, 4, least=8))
+        correction: Tensor = self.model(signed)
+        restored = torch.clamp(signed + correction.to(signed.dtype), -1, 1)
+        return from_signed(restored)[..., :height, :width]
+
+
+class ResBlock(nn.Module):
+    """Two reflect-padded convolutions with instance norm, dropout between them, plus the input."""
+
+    def __init__(self, n_features: int, dropout: float, dropout_at_test: bool) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(n_features, n_features, 3),
+            nn.InstanceNorm2d(n_features),
+            nn.ReLU(),
+            Dropout(dropout, dropout_at_test),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(n_features, n_features, 3),
+            nn.InstanceNorm2d(n_features),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        change: Tensor = self.conv_block(features)
+        return features + change
+
+
+class Dropout(nn.Module):
+    """Dropout that `eval()` may leave on."""
+
+    def __init__(self, share: float, at_test: bool) -> None:
+        super().__init__()
+        self.share = share
+        self.at_test = at_test
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Any shape to the same shape."""
+        return F.dropout(features, self.share, training=self.training or self.at_test)
+
+    def extra_repr(self) -> str:
+        """What `print(module)` shows."""
+        return f"{self.share}, at_test={self.at_test}"
+
+
+class Critic(nn.Module):
+    """The PatchGAN critic: a score for each patch of an image, higher for sharp ones; no sigmoid.
+
+    It judges the image alone, without the blurred one beside it.
+    """
+
+    def __init__(self, n_features: int = 64, n_layers: int = 3) -> None:
+        """Make the layers; `n_layers` of them halve the image, two more do not."""
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(3, n_features, 4, 2, padding=2), nn.LeakyReLU(0.2)]
+        n_in = n_features
+        for k in range(1, n_layers + 1):
+            n_out = n_features * min(2**k, 8)
+            layers += [
+                nn.Conv2d(n_in, n_out, 4, stride=2 if k < n_layers else 1, padding=2),
+                nn.InstanceNorm2d(n_out),
+                nn.LeakyReLU(0.2),
+            ]
+            n_in = n_out
+        layers.append(nn.Conv2d(n_in, 1, 4, padding=2))
+        self.model = nn.Sequential(*layers)
+        self.n_features = n_features
+        self.n_layers = n_layers
+        self.apply(_initialise)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The constructor's arguments that make a network of this shape again."""
+        return {"n_features": self.n_features, "n_layers": self.n_layers}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Score a batch of images.
+
+        Args:
+            images: (N, 3, H, W) floats in [0, 1]; the layers work in [-1, 1].
+
+        Returns:
+            (N, 1, h, w) scores, about an eighth of the size.
+        """
+        scores: Tensor = self.model(to_signed(images))
+        return scores
+
+
+def to_signed(images: Tensor) -> Tensor:
+    """[0, 1] to [-1, 1]."""
+    return images * 2 - 1
+
+
+def from_signed(images: Tensor) -> Tensor:
+    """[-1, 1] to [0, 1]."""
+    return (images + 1) / 2
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,331 @@
+"""DeepDeblur, the multi-scale network of Nah, Kim and Lee (CVPR 2017), and its discriminator.
+
+One residual network per scale, none shared. The coarsest sees the blurred image alone; each finer
+one sees the blurred image of its scale beside the enlarged restoration of the scale below.
+
+| point         | paper               | released code                | here                        |
+|---------------|---------------------|------------------------------|-----------------------------|
+| depth         | 120 convolutions    | 40 a scale (19 blocks),      | the paper's by default,     |
+|               | for any K (issue 6) | whatever K is                | `n_resblocks=19` for both   |
+| pyramid       | "Gaussian pyramid"  | Torch7: 3x3, zeros outside;  | both, `pyramid=`; the first |
+|               |                     | PyTorch: scikit-image's      | trained the published rows  |
+| range         | not said            | Torch7: [0, 1] less 0.5;     | [0, 1] less 0.5; dividing   |
+|               |                     | PyTorch: [0, 255] less 127.5 | all biases by 255 converts  |
+| discriminator | 9 convolutions and  | one more, with stride 1,     | all three, `layout=`        |
+|               | a dense layer       | before them (issue 7);       |                             |
+|               |                     | PyTorch: no last bias        |                             |
+| first weights | not said            | Torch7's default             | PyTorch's default, the same |
+|               |                     | (issue 17)                   | uniform ±1/sqrt(fan_in)     |
+| other sizes   | not said            | last row, column repeated    | the same, cropped again     |
+
+Sources: the paper; the repositories SeungjunNah/DeepDeblur_release (Torch7; the issues
+are its), SeungjunNah/DeepDeblur-PyTorch and torch/image (`gaussianpyramid`).
+"""
+
+import math
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gopro_tools.errors import InputError
+
+PyramidKind = Literal["torch7", "pytorch-release"]
+DiscriminatorLayout = Literal["paper", "torch7", "pytorch-release"]
+
+PAPER_N_RESBLOCKS = {1: 59, 2: 29, 3: 19}
+"""Residual blocks a scale, by number of scales: 2 R + 2 convolutions each, 120 in all."""
+
+
+class DeepDeblur(nn.Module):
+    """Restores a blurred image from coarse to fine.
+
+    Works under `torch.compile`, channels_last and autocast: the pyramid is always computed in the
+    precision of the input, and the restored images come back in it.
+    """
+
+    def __init__(
+        self,
+        n_scales: int = 3,
+        n_resblocks: int | None = None,
+        n_features: int = 64,
+        pyramid: PyramidKind = "torch7",
+    ) -> None:
+        """Make the networks of all scales.
+
+        Args:
+            n_scales: K, the number of scales; each is half as large as the one before.
+            n_resblocks: Residual blocks a scale. None takes the paper's depth, which keeps 120
+                convolutions in all: 59, 29, 19 for K = 1, 2, 3.
+            n_features: Channels between the convolutions (64 in the paper).
+            pyramid: How the coarser images are made; see `pyramid`.
+
+        Raises:
+            InputError: A count is not positive, the pyramid is unknown, or the paper gives no
+                depth for this number of scales.
+        """
+        super().__init__()
+        if n_resblocks is None:
+            if n_scales not in PAPER_N_RESBLOCKS:
+                raise InputError(
+                    f"n_scales={n_scales}: the paper gives the depth for 1, 2 and 3 scales; "
+                    "name n_resblocks for another number."
+                )
+            n_resblocks = PAPER_N_RESBLOCKS[n_scales]
+        if min(n_scales, n_resblocks, n_features) < 1:
+            raise InputError(
+                f"n_scales={n_scales}, n_resblocks={n_resblocks}, n_features={n_features}: "
+                "each must be at least 1."
+            )
+        _check_choice("pyramid", pyramid, PyramidKind)
+        self.n_scales = n_scales
+        self.n_resblocks = n_resblocks
+        self.n_features = n_features
+        self.pyramid_kind: PyramidKind = pyramid
+        # Index 0 is the finest scale; only the coarsest has no restoration from below to look at.
+        self.scale_networks = nn.ModuleList(
+            _residual_network(3 if k == n_scales - 1 else 6, n_resblocks, n_features)
+            for k in range(n_scales)
+        )
+        # Entry k takes the restoration of scale k + 1 to the size of scale k.
+        self.up_convolutions = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(3, 12, 5, padding=2), nn.PixelShuffle(2))
+            for _ in range(n_scales - 1)
+        )
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The constructor's arguments that make a network of this shape again."""
+        return {
+            "n_scales": self.n_scales,
+            "n_resblocks": self.n_resblocks,
+            "n_features": self.n_features,
+            "pyramid": self.pyramid_kind,
+        }
+
+    def forward(self, blurred: Tensor) -> list[Tensor]:
+        """Restore a batch of blurred images.
+
+        Args:
+            blurred: (N, 3, H, W) floats in [0, 1], of any size.
+
+        Returns:
+            K restored images from fine to coarse, level k of (N, 3, ceil(H / 2^k), ceil(W / 2^k)),
+            not clamped. The first is the result; the others are for the loss.
+        """
+        size_hw = blurred.shape[-2:]
+        levels = pyramid(
+            pad_to_multiple(blurred, 2 ** (self.n_scales - 1)), self.n_scales, self.pyramid_kind
+        )
+        restored: list[Tensor] = []  # coarse to fine, centred on 0
+        for k in reversed(range(self.n_scales)):
+            seen = levels[k] - 0.5
+            if restored:
+                enlarged = self.up_convolutions[k](restored[-1])
+                seen = torch.cat([seen, enlarged.to(seen.dtype)], dim=1)
+            restored.append(self.scale_networks[k](seen))
+        # Under autocast the networks end in bfloat16, too coarse for values around 1.
+        return [
+            _cropped(centred.to(blurred.dtype) + 0.5, size_hw, k)
+            for k, centred in enumerate(reversed(restored))
+        ]
+
+
+class ResBlock(nn.Module):
+    """Convolution, ReLU, convolution, plus the input: no batch norm, no ReLU after the sum."""
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(n_features, n_features, 5, padding=2)
+        self.conv2 = nn.Conv2d(n_features, n_features, 5, padding=2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        change: Tensor = self.conv2(F.relu(self.conv1(features)))
+        return features + change
+
+
+def _residual_network(n_in: int, n_resblocks: int, n_features: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_features, 5, padding=2),
+        *(ResBlock(n_features) for _ in range(n_resblocks)),
+        nn.Conv2d(n_features, 3, 5, padding=2),
+    )
+
+
+class Discriminator(nn.Module):
+    """Tells sharp from restored images: 5x5 convolutions without bias, LeakyReLU 0.2.
+
+    It sees patches of one size, which its strides take down to a single value.
+    """
+
+    def __init__(
+        self, layout: DiscriminatorLayout = "paper", n_features: int = 64, patch_px: int = 256
+    ) -> None:
+        """Make the layers.
+
+        Args:
+            layout: "paper" starts with 3 -> 32, stride 2. "torch7" has one more convolution before
+                it, 3 -> 32 with stride 1 (issue 7 of the release); "pytorch-release" is the same
+                without a bias in the last layer.
+            n_features: Twice the channels of the first layer (64 in the paper).
+            patch_px: Side of the patches it will see, a multiple of 64 (256 in the paper). The
+                last large kernel covers what is left of them: 4x4 for 256.
+
+        Raises:
+            InputError: `patch_px` is no multiple of 64, or the layout is unknown.
+        """
+        super().__init__()
+        _check_choice("layout", layout, DiscriminatorLayout)
+        if patch_px < 64 or patch_px % 64:
+            raise InputError(
+                f"patch_px={patch_px}: the discriminator needs patches of a multiple of 64 pixels. "
+                "Change the patch size or turn the adversarial loss off."
+            )
+        half, c = n_features // 2, n_features
+        # (channels, stride) of the 5x5 convolutions
+        plan = [
+            (half, 2),
+            (c, 1),
+            (c, 2),
+            (2 * c, 1),
+            (2 * c, 4),
+            (4 * c, 1),
+            (4 * c, 4),
+            (8 * c, 1),
+        ]
+        if layout != "paper":
+            plan.insert(0, (half, 1))
+        layers: list[nn.Module] = []
+        n_in = 3
+        for n_out, stride in plan:
+            layers += [nn.Conv2d(n_in, n_out, 5, stride, padding=2, bias=False), nn.LeakyReLU(0.2)]
+            n_in = n_out
+        layers += [nn.Conv2d(n_in, 8 * c, patch_px // 64, bias=False), nn.LeakyReLU(0.2)]
+        layers.append(nn.Conv2d(8 * c, 1, 1, bias=layout != "pytorch-release"))
+        self.layers = nn.Sequential(*layers)
+        self.layout = layout
+        self.n_features = n_features
+        self.patch_px = patch_px
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The constructor's arguments that make a network of this shape again."""
+        return {"layout": self.layout, "n_features": self.n_features, "patch_px": self.patch_px}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Judge a batch of patches.
+
+        Args:
+            images: (N, 3, patch_px, patch_px) floats in [0, 1].
+
+        Returns:
+            (N,) logits. The sigmoid that ends both the paper's and the released network belongs
+            to the loss here, where it does not saturate.
+
+        Raises:
+            InputError: The patches have another size.
+        """
+        if tuple(images.shape[-2:]) != (self.patch_px, self.patch_px):
+            raise InputError(
+                f"The discriminator was made for patches of {self.patch_px}x{self.patch_px} pixels "
+                f"and got {images.shape[-2]}x{images.shape[-1]}."
+            )
+        logits: Tensor = self.layers(images)
+        return logits.flatten()
+
+
+def pyramid(images: Tensor, n_scales: int, kind: PyramidKind = "torch7") -> list[Tensor]:
+    """The Gaussian pyramid that the network sees and its loss compares with; differentiable.
+
+    "torch7" is what the paper's own code does: take away the mean of each channel, then at each
+    level filter with a 3x3 Gaussian (sigma 0.75 pixels, zeros outside) and keep every second
+    pixel, and at the end add the mean again. "pytorch-release" is scikit-image's
+    `pyramid_gaussian` with its defaults: a Gaussian of sigma 2/3 cut off at 3 pixels, the border
+    mirrored with the edge pixel repeated, then the mean of each 2x2 block.
+
+    Args:
+        images: (N, C, H, W) floats, of any range and size. Sizes that do not halve n_scales - 1
+            times are padded by repeating the last row and column, and cropped again.
+        n_scales: How many levels, the first being `images` itself.
+        kind: Which of the two.
+
+    Returns:
+        Level k of (N, C, ceil(H / 2^k), ceil(W / 2^k)), from fine to coarse, in the input's dtype
+        (autocast does not lower it).
+    """
+    _check_choice("pyramid", kind, PyramidKind)
+    size_hw = images.shape[-2:]
+    level = pad_to_multiple(images, 2 ** (n_scales - 1))
+    mean = level.mean(dim=(-2, -1), keepdim=True)
+    levels = [images]
+    for k in range(1, n_scales):
+        if kind == "torch7":
+            # The border is filled with zeros around the mean, so the mean is taken away first.
+            centred = F.pad(level - mean, (1, 1, 1, 1))
+            level = _filtered_and_halved(centred, _TORCH7_TAPS) + mean
+        else:
+            level = _filtered_and_halved(_mirrored(level, 3), _RELEASE_TAPS)
+        levels.append(_cropped(level, size_hw, k))
+    return levels
+
+
+def pad_to_multiple(images: Tensor, multiple: int, least: int = 1) -> Tensor:
+    """Repeat the last row and column until both sides are multiples of `multiple`.
+
+    Args:
+        images: (N, C, H, W).
+        multiple: What both sides must be divisible by.
+        least: The smallest side that may come out.
+    """
+    height, width = images.shape[-2:]
+    down, right = (-(-max(side, least) // multiple) * multiple - side for side in (height, width))
+    return F.pad(images, (0, right, 0, down), mode="replicate") if down or right else images
+
+
+def _cropped(level: Tensor, size_hw: torch.Size, k: int) -> Tensor:
+    """Level k of a padded image, without the padding."""
+    return level[..., : -(-size_hw[0] // 2**k), : -(-size_hw[1] // 2**k)]
+
+
+def _gaussian_taps(radius: int, sigma_px: float) -> list[float]:
+    taps = [math.exp(-0.5 * (offset / sigma_px) ** 2) for offset in range(-radius, radius + 1)]
+    return [tap / sum(taps) for tap in taps]
+
+
+# torch/image gives sigma as a fraction of the kernel: 0.25 of 3 pixels.
+_TORCH7_TAPS = _gaussian_taps(radius=1, sigma_px=0.25 * 3)
+
+# The Gaussian (cut off at 4 sigma), then the mean of two neighbours, as one filter of 8 taps.
+_RELEASE_GAUSSIAN = _gaussian_taps(radius=3, sigma_px=2 * 2 / 6)
+_RELEASE_TAPS = [
+    (a + b) / 2 for a, b in zip([*_RELEASE_GAUSSIAN, 0.0], [0.0, *_RELEASE_GAUSSIAN], strict=True)
+]
+
+
+def _filtered_and_halved(padded: Tensor, taps: list[float]) -> Tensor:
+    """Filter both axes with `taps` and keep every second result, beginning with the first.
+
+    Sums of shifted views, not a convolution: autocast would run that in half precision.
+    """
+    for dim in (-2, -1):
+        views = padded.unfold(dim, len(taps), 2).unbind(-1)
+        padded = taps[0] * views[0]
+        for tap, view in zip(taps[1:], views[1:], strict=True):
+            padded = padded + tap * view
+    return padded
+
+
+def _mirrored(images: Tensor, margin: int) -> Tensor:
+    """Pad all four sides by mirroring with the edge pixel repeated (c b a | a b c | c b a)."""
+    for dim in (-2, -1):
+        n = images.shape[dim]
+        index = torch.arange(-margin, n + margin, device=images.device) % (2 * n)
+        images = images.index_select(dim, torch.minimum(index, 2 * n - 1 - index))
+    return images
+
+
+def _check_choice(name: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise InputError(f"{name}={value!r}: expected one of {', '.join(get_args(choices))}.")

@@ -1,0 +1,500 @@
+"""Our checkpoints come back whole, official ones come out right, wrong ones are refused."""
+
+import json
+import pickle
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from skimage.transform import pyramid_gaussian
+from torch import nn
+
+from baselines.checkpoints import (
+    CheckpointRecord,
+    convert,
+    describe,
+    load_checkpoint,
+    load_into,
+    load_restorer_network,
+    read_tensors,
+    save_checkpoint,
+)
+from baselines.checkpoints.__main__ import checkpoints
+from baselines.deblurgan import Critic, Generator
+from baselines.deepdeblur import DeepDeblur
+from gopro_tools.console import run_command
+from gopro_tools.errors import InputError
+from gopro_tools.files import sha256_of_file
+
+
+def random_tensors(shapes, seed=0, scale=0.1):
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(shape, generator=generator) * scale for name, shape in shapes.items()}
+
+
+# --- the official layouts, from their description ------------------------------------------------
+
+
+def deepdeblur_pytorch_shapes(n_scales, n_resblocks, c):
+    """MSResNet: body_models fine to coarse, the coarsest alone with 3 channels in."""
+    shapes = {}
+
+    def convolution(name, n_in, n_out):
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (n_out, n_in, 5, 5), (n_out,)
+
+    for scale in range(n_scales):
+        body = f"body_models.{scale}.body"
+        convolution(f"{body}.0", 3 if scale == n_scales - 1 else 6, c)
+        for block in range(1, n_resblocks + 1):
+            convolution(f"{body}.{block}.body.0", c, c)
+            convolution(f"{body}.{block}.body.2", c, c)
+        convolution(f"{body}.{n_resblocks + 1}", c, 3)
+    for scale in range(1, n_scales):
+        convolution(f"conv_end_models.{scale}.uppath.0", 3, 12)
+    return shapes
+
+
+def deepdeblur_pytorch_restored(tensors, n_scales, n_resblocks, image_255):
+    """The release's forward pass on (H, W, 3) in 0..255, finest level."""
+
+    def convolved(x, name):
+        return F.conv2d(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"], padding=2)
+
+    levels = [
+        torch.from_numpy(level.transpose(2, 0, 1).copy()).float()[None] - 127.5
+        for level in pyramid_gaussian(image_255, n_scales - 1, channel_axis=-1)
+    ]
+    below = None
+    for scale in reversed(range(n_scales)):
+        x = levels[scale]
+        if below is not None:
+            up = F.pixel_shuffle(convolved(below, f"conv_end_models.{scale + 1}.uppath.0"), 2)
+            x = torch.cat([x, up], 1)
+        body = f"body_models.{scale}.body"
+        x = convolved(x, f"{body}.0")
+        for block in range(1, n_resblocks + 1):
+            inside = F.relu(convolved(x, f"{body}.{block}.body.0"))
+            x = x + convolved(inside, f"{body}.{block}.body.2")
+        below = convolved(x, f"{body}.{n_resblocks + 1}")
+    return below[0] + 127.5
+
+
+def deblurgan_shapes(c=64, n_blocks=9, second="6"):
+    """The generator; `second` is the place of a block's second convolution, None for HEAD's."""
+    shapes = {}
+
+    def convolution(name, n_in, n_out, size, transposed=False):
+        shapes[f"{name}.weight"] = (
+            (n_in, n_out, size, size) if transposed else (n_out, n_in, size, size)
+        )
+        shapes[f"{name}.bias"] = (n_out,)
+
+    convolution("model.1", 3, c, 7)
+    convolution("model.4", c, 2 * c, 3)
+    convolution("model.7", 2 * c, 4 * c, 3)
+    for block in range(10, 10 + n_blocks):
+        for place in ("1", second) if second else ("1",):
+            convolution(f"model.{block}.conv_block.{place}", 4 * c, 4 * c, 3)
+    after = 10 + n_blocks
+    convolution(f"model.{after}", 4 * c, 2 * c, 3, transposed=True)
+    convolution(f"model.{after + 3}", 2 * c, c, 3, transposed=True)
+    convolution(f"model.{after + 7}", c, 3, 7)
+    return shapes
+
+
+def stored_small(shapes):
+    """Tensors of any size whose file holds one number."""
+    return {name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}
+
+
+# --- our own -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A DeblurGAN after a step, with everything a trainer would store."""
+    torch.manual_seed(0)
+    networks = {"restorer": Generator(2, 1), "critic": Critic(2)}
+    optimiser = torch.optim.Adam(networks["restorer"].parameters(), lr=1e-4, betas=(0.5, 0.999))
+    networks["restorer"](torch.rand(1, 3, 8, 8)).sum().backward()
+    optimiser.step()
+    state = {
+        "optimiser": optimiser.state_dict(),
+        "torch": torch.get_rng_state(),
+        "python": random.getstate(),
+        "numpy": np.random.default_rng(3).bit_generator.state,
+        "losses": [0.1, float("inf"), None, True, "text", (1, (2,))],
+    }
+    path = tmp_path / "runs" / "step-1.safetensors"
+    record = save_checkpoint(
+        path,
+        networks,
+        method="deblurgan",
+        config={"preset": "smoke", "patch_px": 32},
+        step=1,
+        metrics={"psnr_db": 27.125},
+        data_hash="abc",
+        training_state=state,
+    )
+    return path, networks, optimiser, state, record
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and a == b
+
+
+def test_a_checkpoint_comes_back_equal(trained):
+    path, networks, optimiser, state, record = trained
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.record == record
+    assert record == CheckpointRecord(
+        method="deblurgan",
+        architecture=networks["restorer"].architecture,
+        config={"preset": "smoke", "patch_px": 32},
+        step=1,
+        metrics={"psnr_db": 27.125},
+        data_hash="abc",
+    )
+    for name, network in networks.items():
+        assert same(
+            dict(sorted(network.state_dict().items())),
+            dict(sorted(checkpoint.networks[name].items())),
+        )
+    assert same(checkpoint.training_state, state)
+    optimiser.load_state_dict(checkpoint.training_state["optimiser"])
+    random.setstate(checkpoint.training_state["python"])
+    assert load_checkpoint(path, with_training_state=False).training_state is None
+
+
+def test_the_sidecar_says_the_same(trained):
+    path, _, _, _, record = trained
+    sidecar = json.loads(path.with_suffix(".json").read_text())
+    assert sidecar["weights_sha256"] == sha256_of_file(path)
+    assert (sidecar["method"], sidecar["step"], sidecar["data_hash"]) == ("deblurgan", 1, "abc")
+    assert sidecar["metrics"] == {"psnr_db": 27.125}
+    assert sidecar["architecture"] == record.architecture
+    assert sorted(p.name for p in path.parent.iterdir()) == ["step-1.json", "step-1.safetensors"]
+
+
+def test_a_write_that_fails_leaves_the_old_checkpoint(trained, monkeypatch):
+    path, networks, *_ = trained
+    before = path.read_bytes()
+
+    def full_disk(self, data):
+        with self.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        save_checkpoint(path, networks, method="deblurgan", config={}, step=2)
+    assert path.read_bytes() == before
+    assert len(list(path.parent.iterdir())) == 2
+
+
+def test_wrapped_and_channels_last_networks_are_stored_as_themselves(tmp_path):
+    network = DeepDeblur(2, 1, 4)
+    wrapped = nn.DataParallel(
+        torch.compile(network.to(memory_format=torch.channels_last), backend="eager")
+    )
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, {"restorer": wrapped}, method="deepdeblur", config={}, step=0)
+    loaded, record = load_restorer_network(path)
+    assert record.architecture == network.architecture
+    assert same(dict(loaded.state_dict()), dict(network.state_dict()))
+    assert not loaded.training
+    other = nn.DataParallel(DeepDeblur(2, 1, 4))
+    load_into(other, load_checkpoint(path).networks["restorer"], path)
+    assert torch.equal(other.module.up_convolutions[0][0].bias, network.up_convolutions[0][0].bias)
+
+
+def test_checkpoints_that_cannot_be_are_refused(tmp_path):
+    network = DeepDeblur(1, 1, 2)
+    arguments = {"method": "deepdeblur", "config": {}, "step": 0}
+    with pytest.raises(InputError, match=r"ends in \.safetensors"):
+        save_checkpoint(tmp_path / "a.pth", {"restorer": network}, **arguments)
+    path = tmp_path / "a.safetensors"
+    with pytest.raises(TypeError, match="set cannot be stored"):
+        save_checkpoint(path, {"restorer": network}, **arguments, training_state={"a": {1}})
+    with pytest.raises(TypeError, match="as a key"):
+        save_checkpoint(path, {"restorer": network}, **arguments, training_state={(1, 2): 3})
+    with pytest.raises(TypeError, match="restores with Generator"):
+        save_checkpoint(path, {"restorer": network}, **(arguments | {"method": "deblurgan"}))
+    assert not path.exists()
+
+
+def test_load_into_lists_all_that_does_not_fit_and_changes_nothing():
+    network = DeepDeblur(1, 1, 2)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    tensors = {name: tensor + 1 for name, tensor in before.items()}
+    del tensors["scale_networks.0.0.weight"]
+    tensors["scale_networks.0.2.bias"] = torch.zeros(7)
+    tensors["extra"] = torch.zeros(1)
+    with pytest.raises(InputError) as caught:
+        load_into(network, tensors, "weights.pt")
+    message = str(caught.value)
+    assert "weights.pt" in message
+    assert "3 tensors differ" in message
+    assert "scale_networks.0.0.weight: missing" in message
+    assert "scale_networks.0.2.bias: (7,), expected (3,)" in message
+    assert "extra: has no place" in message
+    assert same(dict(network.state_dict()), before)
+
+
+# --- official files ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_scales", [1, 2, 3])
+def test_deepdeblur_pytorch_restores_as_the_release_does(tmp_path, n_scales):
+    n_resblocks, c = 2, 4
+    tensors = random_tensors(deepdeblur_pytorch_shapes(n_scales, n_resblocks, c))
+    for name in tensors:
+        if name.endswith(".bias"):
+            tensors[name] *= 100  # levels of 0..255, or a wrong scale would not show
+    path = tmp_path / "model-1000.pt"
+    torch.save({"G": tensors, "D": {"dense.weight": torch.zeros(1)}}, path)
+    network, record = load_restorer_network(path)
+    assert isinstance(network, DeepDeblur)
+    assert record.method == "deepdeblur"
+    assert record.step is None
+    assert sha256_of_file(path) in record.source
+    assert network.architecture == {
+        "n_scales": n_scales,
+        "n_resblocks": n_resblocks,
+        "n_features": c,
+        "pyramid": "pytorch-release",
+    }
+
+    image = np.random.default_rng(0).integers(0, 256, (16, 20, 3)).astype(np.float32)
+    expected = deepdeblur_pytorch_restored(tensors, n_scales, n_resblocks, image)
+    blurred = torch.from_numpy(image.transpose(2, 0, 1))[None] / 255
+    with torch.no_grad():
+        restored = network(blurred)[0][0] * 255
+    assert expected.std() > 5
+    torch.testing.assert_close(restored, expected, rtol=1e-4, atol=2e-3)
+
+    # the same tensors placed by hand
+    by_hand = DeepDeblur(n_scales, n_resblocks, c, pyramid="pytorch-release")
+    for k in range(n_scales):
+        body = f"body_models.{k}.body"
+        pairs = [
+            (by_hand.scale_networks[k][0], f"{body}.0"),
+            (by_hand.scale_networks[k][3], f"{body}.3"),
+        ]
+        for block in (1, 2):
+            pairs.append((by_hand.scale_networks[k][block].conv1, f"{body}.{block}.body.0"))
+            pairs.append((by_hand.scale_networks[k][block].conv2, f"{body}.{block}.body.2"))
+        if k:
+            pairs.append((by_hand.up_convolutions[k - 1][0], f"conv_end_models.{k}.uppath.0"))
+        for layer, name in pairs:
+            layer.weight.data = tensors[f"{name}.weight"]
+            layer.bias.data = tensors[f"{name}.bias"] / 255
+    assert torch.equal(by_hand(blurred)[0], network(blurred)[0])
+
+
+def test_the_published_size_of_deepdeblur_pytorch_loads(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save({"G": stored_small(deepdeblur_pytorch_shapes(3, 19, 64))}, path)
+    assert describe(path)["n_parameters"] == 11_721_321
+
+
+@pytest.mark.parametrize("second", ["6", "5"])
+def test_deblurgan_restores_as_the_tensors_placed_by_hand(tmp_path, second):
+    """Trained with dropout (second convolution at 6) or without (at 5)."""
+    tensors = random_tensors(deblurgan_shapes(2, 2, second), scale=0.3)
+    statistics = {
+        f"model.{place}.{kind}": torch.ones(n)
+        for place, n in ((2, 2), (5, 4), (8, 8), ("10.conv_block.2", 8))
+        for kind in ("running_mean", "running_var")
+    }
+    path = tmp_path / "latest_net_G.pth"
+    torch.save(tensors | statistics, path, _use_new_zipfile_serialization=False)  # as in 2017
+    network, record = load_restorer_network(path)
+    assert isinstance(network, Generator)
+    assert record.method == "deblurgan"
+    assert network.architecture["dropout"] == (0.5 if second == "6" else 0.0)
+    network.set_dropout_at_test(False)
+
+    by_hand = Generator(2, 2, dropout_at_test=False).eval()
+    for place in (1, 4, 7, 12, 15, 19):
+        by_hand.model[place].weight.data = tensors[f"model.{place}.weight"]
+        by_hand.model[place].bias.data = tensors[f"model.{place}.bias"]
+    for block in (10, 11):
+        for ours, theirs in ((1, "1"), (6, second)):
+            layer = by_hand.model[block].conv_block[ours]
+            layer.weight.data = tensors[f"model.{block}.conv_block.{theirs}.weight"]
+            layer.bias.data = tensors[f"model.{block}.conv_block.{theirs}.bias"]
+    blurred = torch.rand(1, 3, 16, 12)
+    restored = network(blurred)
+    assert torch.equal(restored, by_hand(blurred))
+    assert restored.std() > 0.01
+
+
+def test_the_published_size_of_deblurgan_loads(tmp_path):
+    path = tmp_path / "latest_net_G.pth"
+    torch.save(stored_small(deblurgan_shapes()), path)
+    assert describe(path)["n_parameters"] == 11_378_179
+
+
+def test_the_generator_of_deblurgan_s_later_code_is_explained(tmp_path):
+    path = tmp_path / "latest_net_G.pth"
+    tensors = stored_small(deblurgan_shapes(second=None))
+    assert sum(tensor.numel() for tensor in tensors.values()) == 6_067_459
+    tensors["model.2.running_mean"] = torch.zeros(64)
+    torch.save(tensors, path)
+    with pytest.raises(InputError, match=r"6,067,459 parameters.*one convolution.*11,378,179"):
+        load_restorer_network(path)
+
+
+def spoiled(shapes, remove, reshape, **more):
+    tensors = random_tensors(shapes)
+    del tensors[remove]
+    tensors[reshape] = torch.zeros(1, 2)
+    return tensors | more
+
+
+@pytest.mark.parametrize(
+    ("shapes", "remove", "reshape"),
+    [
+        (
+            deepdeblur_pytorch_shapes(2, 1, 4),
+            "conv_end_models.1.uppath.0.bias",
+            "body_models.0.body.1.body.2.weight",
+        ),
+        (deblurgan_shapes(2, 1), "model.10.conv_block.6.bias", "model.14.weight"),
+    ],
+)
+def test_official_files_that_do_not_fit_are_refused_with_the_list(
+    tmp_path, shapes, remove, reshape
+):
+    path = tmp_path / "weights.pth"
+    torch.save(spoiled(shapes, remove, reshape, **{"model.99.weight": torch.zeros(1)}), path)
+    with pytest.raises(InputError) as caught:
+        load_restorer_network(path)
+    message = str(caught.value)
+    assert f"{remove}: missing" in message
+    assert f"{reshape}: (1, 2), expected" in message
+    assert "model.99.weight: has no place" in message
+
+
+# --- files that are something else ---------------------------------------------------------------
+
+
+class Trap:
+    def __reduce__(self):
+        return (print, ("run from a file",))
+
+
+def test_no_code_from_a_file_is_run(tmp_path, capsys):
+    path = tmp_path / "trap.pth"
+    path.write_bytes(pickle.dumps({"a": Trap()}))
+    torch.save({"a": Trap()}, tmp_path / "trap2.pth")
+    for trap in (path, tmp_path / "trap2.pth"):
+        with pytest.raises(InputError, match="running code"):
+            load_restorer_network(trap)
+    assert "run from a file" not in capsys.readouterr().out
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path, trained):
+    whole = trained[0]
+    torch.save(random_tensors(deblurgan_shapes(2, 1)), tmp_path / "whole.pth")
+    files = {
+        "empty.pth": b"",
+        "text.pth": b"not weights at all\n" * 20,
+        "page.safetensors": b"<html>sign in</html>",
+        "cut.safetensors": whole.read_bytes()[:-100],
+        "cut_header.safetensors": whole.read_bytes()[:50],
+        "cut.pth": (tmp_path / "whole.pth").read_bytes()[:-200],
+        "model.t7": b"\x04\x00\x00\x00\x01\x00\x00\x00",
+    }
+    for name, data in files.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+        with pytest.raises(InputError, match=name):
+            load_restorer_network(path)
+    for path in (tmp_path / "missing.pth", tmp_path):
+        with pytest.raises(InputError, match="cannot be read"):
+            load_restorer_network(path)
+        with pytest.raises(InputError, match="cannot be read"):
+            load_checkpoint(path)
+
+
+def test_unknown_layouts_are_refused_with_what_was_found(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"encoder.weight": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match=r"no known layout.*found encoder\.weight"):
+        load_restorer_network(path)
+    with pytest.raises(InputError, match="not a checkpoint of this project"):
+        load_checkpoint(path)
+
+
+def test_read_tensors_unwraps_what_trainers_wrap(tmp_path):
+    path = tmp_path / "a.pth"
+    torch.save({"epoch": 3, "state_dict": {"module.a": torch.ones(2)}}, path)
+    assert list(read_tensors(path)) == ["a"]
+    torch.save({"a": torch.ones(2), "epoch": 3}, path)
+    with pytest.raises(InputError, match="something else: epoch"):
+        read_tensors(path)
+    torch.save([torch.ones(2)], path)
+    with pytest.raises(InputError, match="found list"):
+        read_tensors(path)
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as stopped:
+        run_command(checkpoints, [str(argument) for argument in arguments])
+    return stopped.value.code
+
+
+def test_show_and_convert_an_official_file(tmp_path, capsys):
+    official, ours = tmp_path / "model-1.pt", tmp_path / "ours.safetensors"
+    torch.save({"G": random_tensors(deepdeblur_pytorch_shapes(2, 1, 4))}, official)
+    assert run("convert", official, ours) == 0
+    capsys.readouterr()
+    assert run("show", ours) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["method"] == "deepdeblur"
+    assert shown["architecture"]["pyramid"] == "pytorch-release"
+    assert shown["sha256"] == sha256_of_file(ours)
+    assert sha256_of_file(official) in shown["source"]
+    blurred = torch.rand(1, 3, 8, 8)
+    a, b = (load_restorer_network(path)[0](blurred)[0] for path in (official, ours))
+    assert torch.equal(a, b)
+
+
+def test_convert_strips_the_training_state(trained, tmp_path):
+    path, networks, *_ = trained
+    out = tmp_path / "small.safetensors"
+    record = convert(path, out)
+    assert record.config == {"preset": "smoke", "patch_px": 32}
+    assert sha256_of_file(path) in record.source
+    checkpoint = load_checkpoint(out)
+    assert list(checkpoint.networks) == ["restorer"]
+    assert checkpoint.training_state is None
+    assert same(
+        dict(load_restorer_network(out)[0].state_dict()), dict(networks["restorer"].state_dict())
+    )
+    with pytest.raises(InputError, match="would overwrite"):
+        convert(path, path)
+
+
+def test_the_command_fails_on_a_bad_file(tmp_path, capsys):
+    path = tmp_path / "bad.pth"
+    path.write_bytes(b"bad")
+    assert run("show", path) == 2
+    assert run("convert", path, tmp_path / "out.safetensors") == 2
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "out.safetensors").exists()
