@@ -1,0 +1,327 @@
+"""How many objects a detector still finds as blur grows: ``python -m benchmarks.detection``.
+
+Street photographs are filmed by a shaking camera (`gopro_tools.scenes`) and averaged over exposures
+of growing length, the way the datasets are made. References are the detector's own boxes on the
+middle frame, so this is protocol ``yolo-consistency-v1`` on blur of known length.
+"""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import tyro
+
+from gopro_tools.averaging import average_exposure
+from gopro_tools.console import progress_bar, run_command, stderr
+from gopro_tools.detection import (
+    PROTOCOL,
+    Detections,
+    Detector,
+    Runtime,
+    counts_at,
+    load_detector,
+    most_confident,
+    outcomes_of,
+    references_from,
+    scores,
+)
+from gopro_tools.detection.overlays import Panel, overlay
+from gopro_tools.detection.scoring import intervals, resampled_images
+from gopro_tools.errors import InputError
+from gopro_tools.files import sha256_of_file, write_atomic
+from gopro_tools.images import Rgb, encode_png
+from gopro_tools.response import Response
+from gopro_tools.scenes import Scene, SceneConfig
+from gopro_tools.scenes.textures import read_photograph
+
+_NAME = "detection_over_blur"
+_SIDE_PX = 640
+_SHAKE_PX_S = 300.0
+_MIDDLE_S = 0.5
+_LONGEST_S = 1.0
+_STEP_S = 1 / 2000
+_IOU, _CONFIDENCE, _MIN_AREA_PX = 0.5, 0.25, 256.0
+_SHOWN_PX = (0.0, 8.0, 32.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlurConfig:
+    """Measure recall of a detector over the length of camera blur."""
+
+    photographs: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Street photographs; by default the two that come with the ultralytics package."""
+    detector: str
+    """As in gopro_tools.detect."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Folder for the table, the plot, the pictures and the report."""
+    runtime: Runtime = "auto"
+    """As in gopro_tools.detect."""
+    blur_px: tuple[float, ...] = (0, 2, 4, 8, 12, 16, 24, 32, 48)
+    """Lengths of blur: the way that the image moves during the exposure, mean over the image."""
+    shakes: int = 6
+    """Shakes of the camera a photograph."""
+    resamples: int = 1000
+    """Bootstrap resamples of the images, for the intervals."""
+    seed: int = 0
+    """Of the shakes and the bootstrap."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured."""
+        if self.shakes < 1 or self.resamples < 1:
+            raise InputError("shakes and resamples must be at least 1.")
+        if not self.blur_px or min(self.blur_px) < 0:
+            raise InputError(f"blur_px must be lengths of 0 and up, not {self.blur_px}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shot:
+    """One shake of the camera before one photograph."""
+
+    photograph: str
+    by_length: dict[float, Rgb]
+    """The exposure for each length of blur in px; 0 is the middle frame."""
+
+
+def measure(
+    config: BlurConfig, detector: Detector, on_shot: Callable[[], None] = lambda: None
+) -> tuple[pd.DataFrame, Rgb]:
+    """Film, blur, detect and score.
+
+    Args:
+        config: What to film.
+        detector: What to look with.
+        on_shot: Called after each shot.
+
+    Returns:
+        A row a length of blur, and a picture of the boxes in one shot at some of the lengths.
+
+    Raises:
+        InputError: A photograph cannot be used, or the detector finds nothing in the sharp frames.
+    """
+    lengths = sorted({0.0, *map(float, config.blur_px)})
+    shots: list[Shot] = []
+    found: dict[float, list[Detections]] = {length: [] for length in lengths}
+    for photograph in photographs_of(config):
+        for shake in range(config.shakes):
+            shots.append(film(photograph, config.seed * 1000 + shake, lengths))
+            boxes = detector.detect([shots[-1].by_length[length] for length in lengths])
+            for length, image in zip(lengths, boxes, strict=True):
+                found[length].append(most_confident(image))
+            on_shot()
+    references = [
+        references_from(image, confidence=_CONFIDENCE, min_area_px=_MIN_AREA_PX)
+        for image in found[0.0]
+    ]
+    if not any(image.counts.any() for image in references):
+        raise InputError(f"{detector.name} finds nothing in the sharp frames of the photographs.")
+    weight = resampled_images(len(shots), config.resamples, config.seed)
+    rows = []
+    for length in lengths:
+        outcomes = outcomes_of(
+            references,
+            found[length],
+            n_classes=len(detector.class_names),
+            iou=_IOU,
+            min_area_px=_MIN_AREA_PX,
+        )
+        total = counts_at(outcomes, _CONFIDENCE).sum()
+        points = {name: float(value[0]) for name, value in scores(outcomes, _CONFIDENCE).items()}
+        rows.append(
+            {
+                "blur_px": length,
+                **points,
+                "tp": int(total.tp),
+                "fp": int(total.fp),
+                "fn": int(total.fn),
+                "n_images": len(shots),
+                **intervals(scores(outcomes, _CONFIDENCE, weight)),
+            }
+        )
+    most = max(range(len(shots)), key=lambda i: int(references[i].counts.sum()))
+    panels = [
+        Panel(
+            title=f"{length:g} px",
+            image=shots[most].by_length[length],
+            references=references[most],
+            candidates=found[length][most].select(
+                found[length][most].score >= np.float32(_CONFIDENCE)
+            ),
+        )
+        for length in lengths
+        if length in _SHOWN_PX
+    ]
+    picture = overlay(panels, detector.class_names, iou=_IOU, min_area_px=_MIN_AREA_PX)
+    return pd.DataFrame(rows), picture
+
+
+def photographs_of(config: BlurConfig) -> Sequence[Path]:
+    """The photographs asked for, or those inside the ultralytics package (it is not imported)."""
+    if config.photographs:
+        return config.photographs
+    package = importlib.util.find_spec("ultralytics")
+    if package is None or package.origin is None:
+        raise InputError(
+            "Name street photographs; those taken by default come with ultralytics: "
+            "pip install 'gopro-tools[detect]'."
+        )
+    assets = Path(package.origin).parent / "assets"
+    return [assets / "bus.jpg", assets / "zidane.jpg"]
+
+
+def film(photograph: Path, seed: int, lengths_px: Sequence[float]) -> Shot:
+    """Expose a photograph around one instant, for each length of blur.
+
+    Frames are taken at most a pixel apart and averaged in linear light (response gamma2.2), as
+    `gopro_tools.synthesize` makes ``blur_gamma``.
+    """
+    size_hw = _size_hw(read_photograph(photograph))
+    scene = Scene(
+        SceneConfig(
+            seed=seed,
+            size_hw=size_hw,
+            photograph=photograph,
+            n_objects=0,
+            shake_px_s=_SHAKE_PX_S,
+            highlights=False,
+        )
+    )
+    response = Response.named(scene.config.response)
+    by_length = {}
+    for length in lengths_px:
+        n_frames = 2 * int(np.ceil(length / 2)) + 1
+        half_s = half_exposure_s(scene, length) * (n_frames - 1) / n_frames
+        times_s = _MIDDLE_S + np.linspace(-half_s, half_s, n_frames)
+        frames = np.stack([scene.frame(time_s) for time_s in times_s])
+        by_length[length] = average_exposure(frames, response).blur_gamma
+    return Shot(photograph=photograph.name, by_length=by_length)
+
+
+def half_exposure_s(scene: Scene, length_px: float) -> float:
+    """How long before and after the middle the shutter is open for a blur of this length.
+
+    Raises:
+        InputError: The camera does not move so far in the longest exposure.
+    """
+    if length_px == 0:
+        return 0.0
+    height, width = scene.config.size_hw
+    y, x = (grid.ravel() for grid in np.mgrid[0 : height - 1 : 5j, 0 : width - 1 : 5j])
+    times_s = _MIDDLE_S + np.arange(-_LONGEST_S / 2, _LONGEST_S / 2 + _STEP_S / 2, _STEP_S)
+    on_plane = np.linalg.inv(scene.homographies(_MIDDLE_S)[0]) @ np.stack([x, y, np.ones_like(x)])
+    seen = np.stack([scene.homographies(time_s)[0] @ on_plane for time_s in times_s])
+    place = seen[:, :2] / seen[:, 2:]
+    step_px = np.hypot(*np.moveaxis(np.diff(place, axis=0), 1, 0)).mean(axis=1)
+    middle = len(step_px) // 2
+    # Way within so many steps before and after the middle
+    way_px = np.cumsum(step_px[middle:] + step_px[:middle][::-1])
+    if way_px[-1] < length_px:
+        raise InputError(
+            f"a blur of {length_px:g} px is longer than the shake of {_LONGEST_S:g} s; the longest "
+            f"here is {way_px[-1]:.0f} px."
+        )
+    return float(np.interp(length_px, np.append(0, way_px), np.arange(middle + 1) * _STEP_S))
+
+
+def plot(rows: pd.DataFrame, path: Path, title: str) -> None:
+    """Recall and precision with their intervals over the length of blur.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InputError(
+            "matplotlib is not installed: pip install 'gopro-tools[report]'."
+        ) from error
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for name, label, style in (
+        ("recall", "recall", "o-"),
+        ("precision", "precision", "s--"),
+        ("map50_95", "mAP50-95", "^:"),
+    ):
+        (line,) = axes.plot(rows["blur_px"], rows[name], style, label=label)
+        axes.fill_between(
+            rows["blur_px"],
+            rows[f"{name}_low"],
+            rows[f"{name}_high"],
+            color=line.get_color(),
+            alpha=0.15,
+            linewidth=0,
+        )
+    axes.set(xlabel="length of blur (px)", ylim=(0, 1.03), title=title)
+    axes.grid(color="0.93")
+    axes.legend(loc="lower left")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+
+
+def markdown(rows: pd.DataFrame, config: BlurConfig, detector: Detector) -> str:
+    """The report beside the table."""
+    photographs = [
+        f"- `{path.name}`, sha256 `{sha256_of_file(path)}`" for path in photographs_of(config)
+    ]
+    table = [
+        "| blur (px) | precision | recall | F1 | AP50 | mAP50-95 | TP | FP | FN |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for _, row in rows.iterrows():
+        values = " | ".join(
+            f"{row[name]:.3f}" for name in ("precision", "recall", "f1", "ap50", "map50_95")
+        )
+        counts = " | ".join(f"{row[name]:.0f}" for name in ("tp", "fp", "fn"))
+        table.append(f"| {row['blur_px']:g} | {values} | {counts} |")
+    identity = detector.identity
+    lines = [
+        "# Detection over the length of blur",
+        "",
+        f"Measured with `python -m benchmarks.detection`, protocol {PROTOCOL}: "
+        f"{int(rows['n_images'].iloc[0])} shots, {config.shakes} shakes of each photograph. "
+        "Photographs are filmed by a shaking hand-held camera and averaged in linear light, frames "
+        "at most a pixel apart; the length is the way that the image moves during the exposure. "
+        "References are the detector's own boxes on the middle frame (confidence and least "
+        f"candidate confidence {_CONFIDENCE:g}, IoU {_IOU:g}, area from {_MIN_AREA_PX:g} px²).",
+        "",
+        *table,
+        "",
+        f"![Recall over blur]({_NAME}.png)",
+        "",
+        f"![Boxes at some lengths]({_NAME}_boxes.png)",
+        "",
+        f"Detector `{detector.name}`, sha256 `{identity.weights_sha256}`, input "
+        f"{identity.input_size_px} px, {identity.runtime}. Shaded: 95 % bootstrap over shots, "
+        "which does not cover other photographs than these:",
+        "",
+        *photographs,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _size_hw(photograph: Rgb) -> tuple[int, int]:
+    height, width = photograph.shape[:2]
+    scale = _SIDE_PX / max(height, width)
+    return round(height * scale), round(width * scale)
+
+
+def command(config: tyro.conf.OmitArgPrefixes[BlurConfig]) -> int:
+    """Measure recall of a detector over the length of camera blur."""
+    detector = load_detector(config.detector, runtime=config.runtime)
+    with progress_bar("shots") as bar:
+        total = config.shakes * len(photographs_of(config))
+        task = bar.add_task("Filming", total=total, rate="")
+        rows, picture = measure(config, detector, lambda: bar.advance(task))
+    write_atomic(config.out / f"{_NAME}.csv", rows.to_csv(index=False, lineterminator="\n"))
+    write_atomic(config.out / f"{_NAME}_boxes.png", encode_png(picture))
+    plot(rows, config.out / f"{_NAME}.png", f"{detector.name} on filmed street photographs")
+    write_atomic(config.out / f"{_NAME}.md", markdown(rows, config, detector))
+    stderr.print(f"Look at {config.out / _NAME}.md.", markup=False)
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(command)

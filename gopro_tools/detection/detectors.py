@@ -1,0 +1,170 @@
+"""Detectors by file name: ultralytics, ONNX without torch, stored boxes, and your own.
+
+Nothing of theirs is imported before it is used. An ONNX file needs OpenCV alone, and takes
+onnxruntime where it is installed.
+"""
+
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import cv2
+
+from gopro_tools.detection.boxes import Detections, Detector, DetectorIdentity
+from gopro_tools.detection.labels import read_class_names
+from gopro_tools.detection.onnx import OnnxDetector
+from gopro_tools.detection.stored import StoredDetections, read_detections
+from gopro_tools.detection.ultralytics_yolo import UltralyticsDetector
+from gopro_tools.detection.weights import DEFAULT_INPUT_PX, WEIGHTS_FROM, version_of
+from gopro_tools.errors import InputError
+from gopro_tools.files import sha256_of_file
+from gopro_tools.images import Rgb, pixel_hash
+
+Runtime = Literal["auto", "ultralytics", "onnxruntime", "opencv"]
+
+
+def load_detector(
+    detector: str,
+    *,
+    runtime: Runtime = "auto",
+    input_size_px: int | None = None,
+    nms_iou: float = 0.7,
+    min_score: float = 0.001,
+    class_names: Path | None = None,
+) -> Detector:
+    """Make a detector from what the command line says.
+
+    Args:
+        detector: A weight file (``.onnx``, or any that ultralytics loads: ``.pt``, ``.tflite``,
+            ...), stored boxes (``.json``, or a folder of them), or ``package.module:factory``, a
+            function without arguments that gives a `Detector`.
+        runtime: What runs a weight file. ``auto``: ONNX by onnxruntime where it is installed and by
+            OpenCV where not, all others by ultralytics.
+        input_size_px: Long side that images are resized to; the file's own, else 640.
+        nms_iou: Overlap from which the lesser box of a class is dropped.
+        min_score: Least confidence of a box.
+        class_names: File with a name a line, for ONNX files whose classes are not COCO's.
+
+    Raises:
+        InputError: The file is missing or damaged, or a package is (the message says which).
+    """
+    path = Path(detector)
+    if re.fullmatch(r"[\w.]+:\w+", detector) and not path.exists():
+        return _from_factory(detector)
+    if not path.exists():
+        raise InputError(
+            f"{detector}: no such file; detector weights were expected. {WEIGHTS_FROM} "
+            "A detector of your own is named package.module:factory."
+        )
+    if path.is_dir() or path.suffix.lower() == ".json":
+        return StoredBoxes(path)
+    if path.stat().st_size == 0:
+        raise InputError(
+            f"{path}: the file is empty; detector weights were expected. {WEIGHTS_FROM}"
+        )
+    own = runtime in ("onnxruntime", "opencv") or (
+        runtime == "auto" and path.suffix.lower() == ".onnx"
+    )
+    if not own:
+        if class_names is not None:
+            raise InputError(f"--class-names {class_names}: ultralytics takes them from {path}.")
+        identity = DetectorIdentity(
+            weights_sha256=sha256_of_file(path),
+            input_size_px=input_size_px or DEFAULT_INPUT_PX,
+            runtime=version_of("ultralytics"),
+            min_score=min_score,
+            nms_iou=nms_iou,
+        )
+        return UltralyticsDetector(path, identity)
+    if path.suffix.lower() != ".onnx":
+        raise InputError(f"{path}: {runtime} runs .onnx files; export it, or choose ultralytics.")
+    chosen = runtime
+    if runtime == "auto":
+        chosen = "onnxruntime" if importlib.util.find_spec("onnxruntime") else "opencv"
+    identity = DetectorIdentity(
+        weights_sha256=sha256_of_file(path),
+        input_size_px=0,
+        runtime=version_of("onnxruntime")
+        if chosen == "onnxruntime"
+        else f"opencv {cv2.__version__}",
+        min_score=min_score,
+        nms_iou=nms_iou,
+    )
+    names = read_class_names(class_names) if class_names else None
+    return OnnxDetector(path, identity, input_size_px=input_size_px, class_names=names)
+
+
+class StoredBoxes:
+    """Boxes found earlier, by this package or another program: no network is run.
+
+    Args:
+        path: COCO JSON as `gopro_tools.detection.stored.read_detections` reads it, or a folder of
+            such files from one detector.
+
+    Raises:
+        InputError: No such file, a damaged one, or files of different detectors.
+    """
+
+    def __init__(self, path: Path):
+        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        if not files:
+            raise InputError(f"{path}: no stored boxes there; files NAME.json were expected.")
+        stored = [read_detections(file) for file in files]
+        first: StoredDetections = stored[0]
+        for file, other in zip(files, stored, strict=True):
+            if (other.identity, other.class_names) != (first.identity, first.class_names):
+                raise InputError(f"{file}: boxes of another detector or setting than {files[0]}.")
+        self.name = first.name
+        self.identity = first.identity
+        self.class_names = first.class_names
+        self._path = path
+        self._found = {
+            image.pixels: image.found for part in stored for image in part.images.values()
+        }
+
+    def detect(self, images: Sequence[Rgb]) -> list[Detections]:
+        """Look the images up by their pixels."""
+        found = [self._found.get(pixel_hash(image)) for image in images]
+        missing = [i for i, boxes in enumerate(found) if boxes is None]
+        if missing:
+            raise InputError(
+                f"{self._path}: no boxes of {len(missing)} image(s) there; its images have other "
+                "pixels. Run the detector itself on these images."
+            )
+        return [boxes for boxes in found if boxes is not None]
+
+
+def _from_factory(name: str) -> Detector:
+    module_name, _, function_name = name.partition(":")
+    with _working_folder_importable():
+        try:
+            factory = getattr(importlib.import_module(module_name), function_name)
+        except (ImportError, AttributeError) as error:
+            raise InputError(
+                f"--detector {name}: {error}. Expected package.module:factory, a function without "
+                "arguments that gives a detector."
+            ) from error
+    detector: Detector = factory()
+    parts = ("name", "identity", "class_names", "detect")
+    missing = [part for part in parts if not hasattr(detector, part)]
+    if missing:
+        raise InputError(
+            f"--detector {name}: what it gives has no {', '.join(missing)}; see "
+            "gopro_tools.detection.Detector."
+        )
+    return detector
+
+
+@contextmanager
+def _working_folder_importable() -> Iterator[None]:
+    """Let a module in the working folder be found by the installed command too."""
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(Path.cwd()))

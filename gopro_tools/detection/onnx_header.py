@@ -1,0 +1,120 @@
+"""What an ONNX file says of its input and its classes, read without an ONNX package.
+
+OpenCV runs ONNX files but tells neither the shape of the input nor the metadata. Both are a few
+fields of the protocol buffer (`ModelProto` in onnx.proto3), so they are read here.
+"""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gopro_tools.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxHeader:
+    """The input of a network, and the names of its classes."""
+
+    input_shape: tuple[int | None, ...]
+    """Of the first input that is no weight; None for a size left open."""
+    class_names: tuple[str, ...] | None
+    """From the metadata that ultralytics writes."""
+
+
+def read_onnx_header(path: Path) -> OnnxHeader:
+    """Read the shape of the input and the class names.
+
+    Raises:
+        InputError: The file cannot be read or is not an ONNX file.
+    """
+    try:
+        return _header(memoryview(path.read_bytes()))
+    except (ValueError, IndexError, OSError, UnicodeDecodeError, SyntaxError) as error:
+        raise InputError(
+            f"{path}: not an ONNX file, or cut off ({error}); export or download it again."
+        ) from error
+
+
+def _header(model: memoryview) -> OnnxHeader:
+    names: tuple[str, ...] | None = None
+    graph: memoryview | None = None
+    for field, value in _fields(model):
+        if field == 7 and isinstance(value, memoryview):  # graph
+            graph = value
+        elif field == 14 and isinstance(value, memoryview):  # metadata_props
+            entry = {f: bytes(v).decode() for f, v in _fields(value) if isinstance(v, memoryview)}
+            if entry.get(1) == "names":  # written as a Python dict, {0: 'person', ...}
+                listed = ast.literal_eval(entry.get(2, "{}"))
+                names = tuple(listed[i] for i in range(len(listed)))
+    if graph is None:
+        raise ValueError("no graph")
+    weights = {
+        bytes(name)
+        for field, tensor in _fields(graph)
+        if field == 5 and isinstance(tensor, memoryview)  # initializer
+        for part, name in _fields(tensor)
+        if part == 8 and isinstance(name, memoryview)
+    }
+    for field, value in _fields(graph):
+        if field == 11 and isinstance(value, memoryview):  # input
+            entry_name, kind = _one(value, 1), _one(value, 2)
+            if bytes(entry_name) not in weights:
+                tensor_type = _one(kind, 1)
+                dimensions = [
+                    d
+                    for f, d in _fields(_one(tensor_type, 2))
+                    if f == 1 and isinstance(d, memoryview)
+                ]
+                return OnnxHeader(input_shape=tuple(map(_size, dimensions)), class_names=names)
+    raise ValueError("no input")
+
+
+def _size(dimension: memoryview) -> int | None:
+    """dim_value, or None where the dimension has a name instead."""
+    for field, value in _fields(dimension):
+        if field == 1 and isinstance(value, int) and value > 0:
+            return value
+    return None
+
+
+def _one(message: memoryview, wanted: int) -> memoryview:
+    for field, value in _fields(message):
+        if field == wanted and isinstance(value, memoryview):
+            return value
+    raise ValueError(f"field {wanted} is missing")
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Number and value of each field of a protocol buffer message."""
+    position = 0
+    while position < len(message):
+        tag, position = _varint(message, position)
+        kind = tag & 7
+        if kind == 0:
+            value, position = _varint(message, position)
+            yield tag >> 3, value
+            continue
+        if kind == 2:
+            length, position = _varint(message, position)
+        elif kind in (1, 5):
+            length = 8 if kind == 1 else 4
+        else:
+            raise ValueError(f"unknown wire type {kind}")
+        if position + length > len(message):
+            raise ValueError("a field goes beyond the end")
+        yield tag >> 3, message[position : position + length]
+        position += length
+
+
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[position]
+        position += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, position
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number is too long")
