@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 import av
 import numpy as np
 from av.container import InputContainer
-from av.video.reformatter import Colorspace, Interpolation
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -42,6 +42,7 @@ _CHECKED_FRAMES = 8
 _WELL_ROUNDED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _HDR_TRANSFERS = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}
 
+Reformat = Callable[..., av.VideoFrame]
 Problem = Callable[[str], None]
 """Called with a sentence for each frame or stretch that cannot be read."""
 
@@ -392,9 +393,13 @@ class VideoFile:
 
     def _converter(self) -> Callable[[av.VideoFrame], Rgb]:
         n_turns = self.info.rotation_deg // 90 % 4
-        to_rgb = partial(_to_rgb, assume_bt709=self.info.color.startswith("BT.709, assumed"))
+        # One for all frames: it keeps FFmpeg's tables. One thread: workers share the cores.
+        reformat = partial(VideoReformatter().reformat, threads=1)
+        to_rgb = partial(
+            _to_rgb, reformat, assume_bt709=self.info.color.startswith("BT.709, assumed")
+        )
         if self.info.hdr and self._hdr is not None:
-            to_rgb = partial(_hdr_to_rgb, transfer=self.info.hdr, response=self._hdr)
+            to_rgb = partial(_hdr_to_rgb, reformat, transfer=self.info.hdr, response=self._hdr)
         if n_turns == 0:
             return to_rgb
         return lambda frame: np.ascontiguousarray(np.rot90(to_rgb(frame), n_turns))
@@ -454,26 +459,32 @@ def _color(frame: av.VideoFrame) -> str:
     return f"{assumed}, assumed as the file does not say, {extent}"
 
 
-def _to_rgb(frame: av.VideoFrame, assume_bt709: bool) -> Rgb:
+def _to_rgb(reformat: Reformat, frame: av.VideoFrame, assume_bt709: bool) -> Rgb:
     """(H, W, 3) uint8 of a frame, not rotated."""
     matrix = Colorspace.ITU709 if assume_bt709 else None
     # FFmpeg's fast path for 8 bit is what every tool shows; its path for more bits is off by up
     # to 3 codes unless told to round well.
     quality = None if frame.format.components[0].bits == 8 else _WELL_ROUNDED
-    rgb: Rgb = frame.reformat(  # type: ignore[assignment]
-        format="rgb24", src_colorspace=matrix, interpolation=quality
-    ).to_ndarray()
-    return rgb
+    rgb = reformat(frame, format="rgb24", src_colorspace=matrix, interpolation=quality)
+    # A view of FFmpeg's buffer, which it keeps alive: copying it would cost as much again.
+    plane = rgb.planes[0]
+    strides = (plane.line_size, 3, 1)
+    return np.ndarray(
+        (rgb.height, rgb.width, 3), np.uint8, buffer=memoryview(plane), strides=strides
+    )
 
 
-def _hdr_to_rgb(frame: av.VideoFrame, transfer: str, response: Response) -> Rgb:
+def _hdr_to_rgb(reformat: Reformat, frame: av.VideoFrame, transfer: str, response: Response) -> Rgb:
     """(H, W, 3) uint8, BT.709 primaries, of a PQ or HLG frame, not rotated.
 
     Scene light relative to reference white (ITU-R BT.2408: 75 % HLG, 203 cd/m2 PQ); what is
     brighter saturates, as in an ordinary camera.
     """
-    signal = frame.reformat(
-        format="rgb48le", src_colorspace=Colorspace.BT2020, interpolation=_WELL_ROUNDED
+    signal = reformat(
+        frame,
+        format="rgb48le",
+        src_colorspace=Colorspace.BT2020,
+        interpolation=_WELL_ROUNDED,
     ).to_ndarray()
     light = np.clip(_hdr_light(transfer)[signal] @ _BT2020_TO_BT709.T, 0, 1)
     return _codes_of_root(response)[np.rint(np.sqrt(light) * 65535).astype(np.uint16), range(3)]

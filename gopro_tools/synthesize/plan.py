@@ -26,9 +26,9 @@ DATASET_FILE = "dataset.json"
 """The record of a finished dataset."""
 _CLIP_GAP_S = 0.5
 """A gap in time this long starts a new clip; shorter ones only cost the windows that cross them."""
-_SEGMENTS_A_SOURCE = 64
-_SEGMENT_FRAMES = (60, 1200)
-"""Segments are cut from the source alone, never from the number of workers."""
+_SEGMENT_FRAMES = (150, 1200)
+"""Segments are cut from the source alone, never from the number of workers. Each boundary costs
+about a window of frames that are decoded twice; an interruption, up to a segment a worker."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -327,8 +327,11 @@ def _segments(sequence: SequencePlan) -> Iterator[Segment]:
     """Cut a sequence where a keyframe lets a decoder start without going back far."""
     info = sequence.probe.info
     assert info is not None
-    low, high = _SEGMENT_FRAMES
-    target = min(max(info.n_frames // _SEGMENTS_A_SOURCE, low), high)
+    shortest, longest = _SEGMENT_FRAMES
+    # A multiple of four, so that two or four workers end together; many in a long video, as
+    # keyframes do not let all be of one length.
+    n_segments = 4 * max(1, min(info.n_frames // (4 * shortest), 16))
+    target = min(info.n_frames // n_segments, longest)
     keys = info.keyframes[:, 0]
     number = 0
     current: list[Window] = []

@@ -173,6 +173,8 @@ def _make_segments(
     names = {task.name for task in pending}
     if pending:
         _check_space(pending[0].out, plan.bytes_of([s for s in plan.segments if s.name in names]))
+    # The longest first, so that no worker starts one when the others are done.
+    pending.sort(key=lambda task: -len(task.windows))
     n_total = sum(len(task.windows) for task in tasks)
     n_done = n_total - sum(len(task.windows) for task in pending)
 
