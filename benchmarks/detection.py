@@ -68,6 +68,8 @@ class BlurConfig:
     """Bootstrap resamples of the images, for the intervals."""
     seed: int = 0
     """Of the shakes and the bootstrap."""
+    pictures: bool = True
+    """Draw the boxes too; leave it out where the photographs may not be passed on."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
@@ -291,8 +293,7 @@ def markdown(rows: pd.DataFrame, config: BlurConfig, detector: Detector) -> str:
         "",
         f"![Recall over blur]({_NAME}.png)",
         "",
-        f"![Boxes at some lengths]({_NAME}_boxes.png)",
-        "",
+        *([f"![Boxes at some lengths]({_NAME}_boxes.png)", ""] if config.pictures else []),
         f"Detector `{detector.name}`, sha256 `{identity.weights_sha256}`, input "
         f"{identity.input_size_px} px, {identity.runtime}. Shaded: 95 % bootstrap over shots, "
         "which does not cover other photographs than these:",
@@ -316,7 +317,8 @@ def command(config: tyro.conf.OmitArgPrefixes[BlurConfig]) -> int:
         task = bar.add_task("Filming", total=total, rate="")
         rows, picture = measure(config, detector, lambda: bar.advance(task))
     write_atomic(config.out / f"{_NAME}.csv", rows.to_csv(index=False, lineterminator="\n"))
-    write_atomic(config.out / f"{_NAME}_boxes.png", encode_png(picture))
+    if config.pictures:
+        write_atomic(config.out / f"{_NAME}_boxes.png", encode_png(picture))
     plot(rows, config.out / f"{_NAME}.png", f"{detector.name} on filmed street photographs")
     write_atomic(config.out / f"{_NAME}.md", markdown(rows, config, detector))
     stderr.print(f"Look at {config.out / _NAME}.md.", markup=False)
