@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 # Changes are mean absolute differences of neighbouring frames in code values (0..255).
 _CUT_CHANGE = 12.0
-_CUT_RATIO = 5.0
-"""A cut changes at least so many times as much as the usual step in its window."""
+_CUT_RATIO = 4.0
+"""A cut changes at least so many times as much as the other steps in its window."""
 _MOVING_CHANGE = 1.0
 _REPEAT_RATIO = 0.05
-"""A repeated frame changes at most so much of what the fastest step in its window does."""
+"""A repeated frame changes at most so much of what the fast steps in its window do."""
 _THUMBNAIL_LINES = 90
 
 
@@ -211,13 +211,15 @@ def _fault(changes: NDArray[np.float64], window: Window) -> str:
     """Why a window is no exposure of one scene, from the changes between its frames."""
     if len(changes) < 2:
         return ""
-    largest = int(np.argmax(changes))
-    usual = float(np.median(np.delete(changes, largest)))
-    if changes[largest] >= max(_CUT_CHANGE, _CUT_RATIO * usual):
-        return f"scene cut before frame {window.start + largest + 1}"
-    least = int(np.argmin(changes))
-    if changes[largest] >= _MOVING_CHANGE and changes[least] < _REPEAT_RATIO * changes[largest]:
+    least, largest = int(np.argmin(changes)), int(np.argmax(changes))
+    others = np.delete(changes, largest)
+    cut = f"scene cut before frame {window.start + largest + 1}"
+    if changes[largest] >= max(_CUT_CHANGE, _CUT_RATIO * others.max()):
+        return cut
+    if others.max() >= _MOVING_CHANGE and changes[least] < _REPEAT_RATIO * others.max():
         return f"frame {window.start + least + 1} repeats the one before"
+    if changes[largest] >= max(_CUT_CHANGE, _CUT_RATIO * float(np.median(others))):
+        return cut  # two in one window, or a flash
     return ""
 
 
