@@ -163,18 +163,19 @@ def _usual_script(video: Path, out: Path) -> Timing:
     begin = time.perf_counter()
     frames: list[Rgb] = []
     n_windows = 0
-    for frame in imageio.imiter(video, plugin="FFMPEG"):
-        frames.append(np.asarray(frame))
-        if len(frames) < N_FRAMES:
-            continue
-        light = np.mean([(image / 255.0) ** 2.2 for image in frames], axis=0)
-        blurred = np.round(255 * light ** (1 / 2.2)).astype(np.uint8)
-        imageio.imwrite(out / f"{n_windows:06d}_blurred.png", blurred)
-        imageio.imwrite(out / f"{n_windows:06d}_sharp.png", frames[N_FRAMES // 2])
-        frames.clear()
-        n_windows += 1
-        if n_windows == _SCRIPT_WINDOWS:
-            break
+    with imageio.imopen(video, "r", plugin="FFMPEG") as reader:  # type: ignore[call-overload]
+        for frame in reader.iter():
+            frames.append(np.asarray(frame))
+            if len(frames) < N_FRAMES:
+                continue
+            light = np.mean([(image / 255.0) ** 2.2 for image in frames], axis=0)
+            blurred = np.round(255 * light ** (1 / 2.2)).astype(np.uint8)
+            imageio.imwrite(out / f"{n_windows:06d}_blurred.png", blurred)
+            imageio.imwrite(out / f"{n_windows:06d}_sharp.png", frames[N_FRAMES // 2])
+            frames.clear()
+            n_windows += 1
+            if n_windows == _SCRIPT_WINDOWS:
+                break
     return Timing(
         name="the usual script, sharp + blur_gamma",
         seconds=time.perf_counter() - begin,

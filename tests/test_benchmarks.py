@@ -1,0 +1,122 @@
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from benchmarks import detection, exposure_convergence
+from benchmarks.records import RunRecord, recorded_run
+from benchmarks.speed import synthesize as speed_synthesize
+from benchmarks.speed.__main__ import speed_page
+from benchmarks.speed.timing import Timing, ratio_table
+from gopro_tools.detection import Detections, DetectorIdentity
+from gopro_tools.images import Rgb, encode_png
+from gopro_tools.scenes import write_video
+
+
+def timing(name: str, seconds: float) -> Timing:
+    return Timing(name=name, seconds=seconds, n_units=10, unit="frames")
+
+
+def text_of(table: object) -> str:
+    console = Console(width=200, file=io.StringIO())
+    console.print(table)
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_ratios_say_how_many_times_as_fast_ours_is() -> None:
+    text = text_of(ratio_table("title", [timing("rival", 4.0), timing("ours", 0.5)], ours="ours"))
+    assert "8.00" in text
+    assert "20.00 frames/s" in text
+
+
+def test_the_speed_page_is_made_from_the_newest_record(tmp_path: Path) -> None:
+    for moment, seconds in (("2026-01-01", 9.0), ("2026-01-02", 4.0)):
+        timings = [timing(speed_synthesize.DECODE, seconds), timing(speed_synthesize.OURS, 5.0)]
+        record = RunRecord(
+            suite="speed-synthesize",
+            method="gopro_tools",
+            scale="full",
+            config={"suite": "synthesize"},
+            results={"timings": timings},
+            made_utc=f"{moment}T00:00:00+00:00",
+        )
+        with recorded_run(tmp_path, record):
+            pass
+    page = speed_page(tmp_path)
+    assert "2026-01-02" in page
+    assert "| 0.80 |" in page  # 4 s of decoding against our 5 s
+    assert "2026-01-01" not in page
+
+
+def test_synthesis_is_timed_against_its_rivals(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    clip = tmp_path / "clip.mp4"
+    frames = [rng.integers(0, 256, (48, 64, 3)).astype(np.uint8) for _ in range(33)]
+    write_video(clip, frames, 240)
+    timings = speed_synthesize.measure(clip, n_repeats=1, jobs=1)
+    names = [item.name for item in timings]
+    assert len(names) == len(set(names)) == 6
+    assert all(item.seconds > 0 and item.n_units == 33 for item in timings)
+    assert speed_synthesize.OURS in text_of(speed_synthesize.tables(timings)[0]).replace("\n", " ")
+
+
+def test_more_frames_come_nearer_to_the_continuous_exposure(tmp_path: Path) -> None:
+    measured = exposure_convergence.measure(["coffee"], [300.0], size_hw=(90, 120))
+    clear = {row.n_frames: row for row in measured if not row.highlights}
+    assert clear[3].psnr_gamma_db + 5 < clear[11].psnr_gamma_db < clear[77].psnr_gamma_db
+    assert clear[77].psnr_gamma_db > clear[77].psnr_linear_crf_db + 5
+    table = list(csv.DictReader(io.StringIO(exposure_convergence.as_csv(measured))))
+    assert len(table) == 2 * len(exposure_convergence.FRAME_COUNTS)
+    pytest.importorskip("matplotlib")
+    exposure_convergence.plot(measured, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 10_000
+
+
+class BrightSpots:
+    """A detector of saturated squares: blur dims them, so that it must find fewer."""
+
+    name = "bright-spots"
+    class_names = ("spot",)
+    identity = DetectorIdentity(weights_sha256="none", input_size_px=0, runtime="numpy")
+
+    def detect(self, images: list[Rgb]) -> list[Detections]:
+        import cv2
+
+        results = []
+        for image in images:
+            bright = (image.min(axis=2) > 200).astype(np.uint8)
+            _, _, stats, _ = cv2.connectedComponentsWithStats(bright)
+            boxes = [(x, y, x + w, y + h) for x, y, w, h, area in stats[1:] if area >= 300]
+            results.append(
+                Detections(
+                    box_xyxy=np.array(boxes, np.float32).reshape(-1, 4),
+                    score=np.full(len(boxes), 0.9, np.float32),
+                    class_id=np.zeros(len(boxes), np.int64),
+                )
+            )
+        return results
+
+
+def test_recall_falls_with_blur(tmp_path: Path) -> None:
+    photograph = np.full((480, 640, 3), 40, np.uint8)
+    for y in range(40, 440, 80):
+        for x in range(40, 600, 80):
+            photograph[y : y + 14, x : x + 14] = 235
+    (tmp_path / "spots.png").write_bytes(encode_png(photograph))
+    config = detection.BlurConfig(
+        photographs=(tmp_path / "spots.png",),
+        detector="unused",
+        out=tmp_path / "out",
+        blur_px=(0, 64),
+        shakes=1,
+        resamples=20,
+    )
+    rows, _ = detection.measure(config, BrightSpots())
+    recall = dict(zip(rows["blur_px"], rows["recall"], strict=True))
+    assert recall[0.0] == 1.0
+    assert recall[64.0] < 0.5
