@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gopro_tools.averaging import average_exposure
 from gopro_tools.console import run_command, stderr
 from gopro_tools.errors import InputError
-from gopro_tools.averaging import average_exposure
 from gopro_tools.files import write_atomic
 from gopro_tools.metrics import psnr_rgb
 from gopro_tools.response import Response
