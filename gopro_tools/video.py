@@ -37,6 +37,8 @@ VIDEO_SUFFIXES = frozenset(
 )
 HD_LINES = 720
 """From so many lines up, video without a colour tag is BT.709, as cameras write it."""
+_SLACK_S = 0.02
+"""Sound may go on longer than the picture by so much, or by a tenth, before it counts as cut."""
 _CHECKED_FRAMES = 8
 """How many frames are decoded on opening, to see that the index tells the truth."""
 _WELL_ROUNDED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -72,6 +74,8 @@ class SourceInfo:
     """Matrix and range the frames are converted with, and whether the file says so."""
     hdr: str = ""
     """Name of an HDR transfer function; empty for ordinary video."""
+    cut_short: str = ""
+    """Where the header promises more than there is: what it promises."""
     by_order: bool = False
     """The file has no usable times: frames are counted from its start."""
 
@@ -317,6 +321,8 @@ class VideoFile:
             time_base = stream.time_base or Fraction(1, 1000)
             capture = _capture_rate(dict(container.metadata) | dict(stream.metadata))
             codec_name = codec.name
+            promised_s = (container.duration or 0) / av.time_base
+            n_promised = stream.frames
             packets = [
                 (packet.pts, packet.is_keyframe, packet.is_discard)
                 for packet in container.demux(stream)
@@ -339,6 +345,13 @@ class VideoFile:
         )
         if not packets:
             raise InputError(f"{self._path}: the video holds no frames.")
+        span = info.ticks[-1] - info.ticks[0] if info.n_frames > 1 else 0
+        found_s = float(span * time_base) + 1 / info.frame_rate_measured
+        if n_promised > len(packets):
+            info = _replace(info, cut_short=f"{n_promised} frames promised, {len(packets)} found")
+        elif info.n_frames and promised_s - found_s > max(0.1 * promised_s, _SLACK_S):
+            message = f"{promised_s:.2f} s promised, {found_s:.2f} s found"
+            info = _replace(info, cut_short=message)
         keys = sorted(pts for pts, key, _ in packets if key and pts is not None)
         first_frames = np.searchsorted(info.ticks, keys)
         info = _replace(info, keyframes=np.stack([first_frames, np.array(keys)], axis=1))

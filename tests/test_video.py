@@ -69,6 +69,7 @@ def test_every_source_keeps_the_contract(tmp_path: Path, name: str, encoding: En
     assert (info.n_frames, info.size_hw) == (n_frames, (48, 64))
     whole = frames_of(source)
     assert len(whole) == n_frames
+    assert info.cut_short == ""
     error = np.abs(np.stack(whole).astype(int) - np.stack(moving(n_frames))).mean(axis=(1, 2, 3))
     assert error.max() < (0.1 if name == "lossless.mp4" else 40)
     for start, stop in ((0, 5), (6, 7), (7, 20), (21, 22), (33, 40)):
@@ -249,6 +250,7 @@ def test_a_video_cut_short_gives_its_good_frames_and_a_problem(tmp_path: Path) -
     problems: list[str] = []
     got = dict(source.read(0, source.info.n_frames, problems.append))
     assert 10 < len(got) < 60
+    assert "0.25 s promised" in source.info.cut_short
     for index, frame in got.items():
         np.testing.assert_array_equal(frame, truth[index])
 
@@ -321,6 +323,7 @@ def test_real_clips(shared_data: Path, name: str) -> None:
     path = shared_data / "videos" / name
     source = open_source(path)
     assert (source.info.n_frames, source.info.size_hw) == (n_frames, size_hw)
+    assert source.info.cut_short == ""
     assert source.info.rate_hz(None) == pytest.approx(rate_hz)
     last = min(n_frames, 60)
     ours = np.stack(frames_of(source, 0, last)).astype(int)
@@ -335,5 +338,6 @@ def test_real_hdr_clip_with_an_edit_list(shared_data: Path) -> None:
         open_source(path)
     source = open_source(path, hdr=Response.named("gamma2.2"))
     assert (source.info.n_frames, source.info.size_hw) == (77, (1920, 1080))
+    assert source.info.cut_short == ""
     frame = frames_of(source, 30, 31)[0]
     assert 90 < frame.mean() < 200

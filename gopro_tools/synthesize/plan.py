@@ -241,11 +241,25 @@ def make_plan(probes: Sequence[Probe], config: SynthesisConfig) -> Plan:
         )
     ]
     sequences = [sequence for sequence in sequences if sequence.windows or sequence.rejected]
+    used = {sequence.probe.source for sequence in sequences}
     return Plan(
         config=config,
-        probes=tuple(probes),
+        probes=tuple(
+            probe if probe.error or probe.source in used else _too_short(probe, config)
+            for probe in probes
+        ),
         sequences=tuple(sequences),
         segments=tuple(segment for sequence in sequences for segment in _segments(sequence)),
+    )
+
+
+def _too_short(probe: Probe, config: SynthesisConfig) -> Probe:
+    n_frames = probe.info.n_frames if probe.info else 0
+    return Probe(
+        source=probe.source,
+        sha256=probe.sha256,
+        error=f"{probe.source.path}: {n_frames} frames give no window of {config.frames}. The file "
+        "is cut short, or --frames is too many for it.",
     )
 
 

@@ -105,6 +105,10 @@ def _describe(
     source_of = {segment.name: segment.sequence.probe.source.name for segment in plan.segments}
     for record in records:
         problems.setdefault(source_of[record.name], []).extend(record.problems)
+    for probe in plan.probes:
+        if probe.info is not None and probe.info.cut_short:
+            complaint = f"{probe.source.name}: cut short, {probe.info.cut_short}"
+            problems.setdefault(probe.source.name, []).append(complaint)
     n_pairs = Counter(row["source"] for row in pairs)
     n_rejected = Counter(row["source"] for row in rejected)
     return {

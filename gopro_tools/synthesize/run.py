@@ -257,13 +257,7 @@ def _summary(out: Path, plan: Plan, *, already_complete: bool) -> Summary:
 
 
 def _nothing_to_make(plan: Plan) -> str:
-    reasons = [probe.error for probe in plan.probes if probe.error]
-    reasons += [
-        f"{probe.source.path}: {probe.info.n_frames} frames give no window of "
-        f"{plan.config.frames} frames without a gap."
-        for probe in plan.probes
-        if probe.info is not None
-    ]
+    reasons = list(plan.failed.values()) or ["Every window crosses a gap in time."]
     return "No pair can be made.\n" + "\n".join(reasons)
 
 
