@@ -1,0 +1,401 @@
+"""From a dataset in the GOPRO layout to training patches.
+
+Every patch is a pure function of (seed, batch number, index in the global batch): nothing else
+decides it, so a resumed run sees what the uninterrupted one saw, and two machines share a batch by
+taking its halves. Threads crop ahead of the network; OpenCV and numpy release the interpreter's
+lock for the work, and threads share the decoded frames where processes would copy them.
+"""
+
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, BlurKind, Pair, Split, iterate_pairs
+from gopro_tools.errors import InputError
+from gopro_tools.files import write_atomic
+from gopro_tools.images import Rgb, read_rgb
+
+Cache = Literal["memory", "mmap", "none"]
+T = TypeVar("T")
+
+_CHUNK = 64  # pairs decoded before they are stored: bounds the memory of building a map
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What happens to a patch on its way to the network; the chances are independent."""
+
+    sharp_to_sharp_p: float = 0.0
+    """Chance that the input is the sharp patch itself."""
+    hflip_p: float = 0.0
+    """Chance of a left-right flip."""
+    vflip_p: float = 0.0
+    """Chance of an upside-down flip."""
+    rotate: bool = False
+    """Whether to turn by 0, 90, 180 or 270 degrees, all equally likely."""
+    permute_channels: bool = False
+    """Whether to shuffle red, green and blue, all six orders equally likely."""
+    saturation_p: float = 0.0
+    """Chance that the HSV saturation of both patches is multiplied."""
+    saturation_range: tuple[float, float] = (0.5, 1.5)
+    """By how much: uniform between these."""
+    noise_sigma_std: float = 0.0
+    """The input gets noise N(0, sigma^2) with sigma drawn from N(0, this^2), a patch at a time."""
+
+    def __post_init__(self) -> None:
+        """Refuse chances outside [0, 1] and negative spreads."""
+        for name in ("sharp_to_sharp_p", "hflip_p", "vflip_p", "saturation_p"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(
+                    f"{name} = {getattr(self, name)}: a chance in [0, 1] was expected."
+                )
+        if (
+            self.noise_sigma_std < 0
+            or not 0 <= self.saturation_range[0] <= self.saturation_range[1]
+        ):
+            raise InputError("noise_sigma_std and saturation_range: 0 <= low <= high was expected.")
+
+
+NAH2017_AUGMENTATION = Augmentation(
+    sharp_to_sharp_p=0.1,
+    hflip_p=0.5,
+    rotate=True,
+    permute_channels=True,
+    saturation_p=1.0,
+    noise_sigma_std=2 / 255,
+)
+"""Nah et al. 2017. The Torch7 code multiplies the saturation of one patch in ten only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchConfig:
+    """How batches are drawn."""
+
+    patch_px: int = 256
+    """Side of the square patches."""
+    batch: int = 16
+    """Patches in the global batch, over all processes."""
+    draw: Literal["sequence", "image"] = "sequence"
+    """``sequence``: a sequence first, all equally likely, then one of its images (Torch7 code).
+    ``image``: each image once an epoch in random order (PyTorch release, DeblurGAN)."""
+    crop_alignment_px: int = 1
+    """Crops start at multiples of this (4 in the Torch7 code)."""
+    resize_hw: tuple[int, int] | None = None
+    """Images are resized to this first, bicubic with antialiasing (DeblurGAN: 360x640)."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    """What happens to each patch."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that are not positive."""
+        if min(self.patch_px, self.batch, self.crop_alignment_px) < 1:
+            raise InputError("patch_px, batch and crop_alignment_px must be at least 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What a training step gets."""
+
+    number: int
+    """Counts batches from 0 over the whole run."""
+    blurred: Tensor
+    """(N, 3, P, P) float32 in [0, 1]."""
+    sharp: Tensor
+    """(N, 3, P, P) float32 in [0, 1]."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device; does not wait where the memory is pinned."""
+        return Batch(
+            number=self.number,
+            blurred=self.blurred.to(device, non_blocking=True),
+            sharp=self.sharp.to(device, non_blocking=True),
+        )
+
+
+class FramePairs:
+    """All pairs of one split, decoded in memory, in a memory map, or on demand.
+
+    ``pairs[i]`` names the images that ``frames(i)`` returns.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        split: Split,
+        blur_kind: BlurKind,
+        *,
+        cache: Cache = "none",
+        cache_folder: Path | None = None,
+        resize_hw: tuple[int, int] | None = None,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        """Find the pairs and fill the cache.
+
+        Args:
+            root: A dataset in the GOPRO layout.
+            split: Which part.
+            blur_kind: Which of its blurred images.
+            cache: ``memory`` decodes all now and keeps them (height x width x 6 bytes a pair).
+                ``mmap`` decodes all into a file once, which all processes and later runs read.
+                ``none`` decodes at each access.
+            cache_folder: Where the file of ``mmap`` goes; it must be given then.
+            resize_hw: See `PatchConfig`.
+            on_progress: Called with (pairs decoded, all) while the cache is filled.
+
+        Raises:
+            InputError: No such split, images without partner, unreadable images or pairs of two
+                sizes (all are listed), or no room for the cache.
+        """
+        self.pairs: list[Pair] = list(iterate_pairs(root, split, blur_kind))
+        self._blur_folder = BLUR_FOLDERS[blur_kind]
+        self._resize_hw = resize_hw
+        self._cached: list[tuple[Rgb, Rgb]] | None = None
+        if cache == "memory":
+            self._check_room(psutil.virtual_memory().available, "of memory are free", "mmap")
+            self._cached = [frames for _, frames in self._decode_all(on_progress)]
+        elif cache == "mmap":
+            if cache_folder is None:
+                raise ValueError("cache='mmap' needs cache_folder")
+            self._cached = self._mapped(cache_folder, on_progress)
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.pairs)
+
+    def frames(self, index: int) -> tuple[Rgb, Rgb]:
+        """Blurred and sharp image of pair ``index``: (H, W, 3) uint8 each, not to be written to."""
+        return self._cached[index] if self._cached is not None else self._decode(self.pairs[index])
+
+    def _check_room(self, free_bytes: int, free_where: str, otherwise: str) -> None:
+        try:
+            needed = 2 * self._decode(self.pairs[0])[0].size * len(self.pairs)
+        except InputError:
+            return  # named with all others when all are decoded
+        if needed > free_bytes:
+            raise InputError(
+                f"{len(self.pairs)} decoded pairs need {needed / 2**30:.1f} GiB, but "
+                f"{free_bytes / 2**30:.1f} GiB {free_where}; choose --cache {otherwise}."
+            )
+
+    def _decode(self, pair: Pair) -> tuple[Rgb, Rgb]:
+        blurred, sharp = (read_rgb(pair.path(kind)) for kind in (self._blur_folder, SHARP_FOLDER))
+        if blurred.shape != sharp.shape:
+            raise InputError(
+                f"{pair.path(self._blur_folder)}: {blurred.shape[1]}x{blurred.shape[0]}, but its "
+                f"sharp partner is {sharp.shape[1]}x{sharp.shape[0]}; partners have one size."
+            )
+        if self._resize_hw is not None:
+            return resized(blurred, self._resize_hw), resized(sharp, self._resize_hw)
+        return blurred, sharp
+
+    def _decode_all(
+        self, on_progress: Callable[[int, int], None]
+    ) -> Iterator[tuple[Pair, tuple[Rgb, Rgb]]]:
+        errors: list[str] = []
+
+        def decode(pair: Pair) -> tuple[Rgb, Rgb] | None:
+            try:
+                return self._decode(pair)
+            except InputError as error:
+                errors.append(str(error))
+                return None
+
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            for start in range(0, len(self.pairs), _CHUNK):
+                chunk = self.pairs[start : start + _CHUNK]
+                for pair, frames in zip(chunk, threads.map(decode, chunk), strict=True):
+                    if frames is not None:
+                        yield pair, frames
+                on_progress(start + len(chunk), len(self.pairs))
+        if errors:
+            raise InputError(f"{len(errors)} pair(s) cannot be used:\n" + "\n".join(sorted(errors)))
+
+    def _mapped(
+        self, folder: Path, on_progress: Callable[[int, int], None]
+    ) -> list[tuple[Rgb, Rgb]]:
+        listing = [_fingerprint(pair, self._blur_folder) for pair in self.pairs]
+        index_path = folder / "frames.json"
+        expected = {"resize_hw": list(self._resize_hw or ()), "pairs": listing}
+        stored = json.loads(index_path.read_text()) if index_path.is_file() else {}
+        if {key: stored.get(key) for key in expected} != expected:
+            folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(folder).free
+            self._check_room(free, f"are free at {folder} (see --cache-folder)", "none")
+            temporary = folder / f".frames.{os.getpid()}.tmp"
+            sizes_hw: list[tuple[int, int]] = []
+            try:
+                with temporary.open("wb") as file:
+                    for _, frames in self._decode_all(on_progress):
+                        sizes_hw.append(frames[0].shape[:2])
+                        for image in frames:
+                            file.write(np.ascontiguousarray(image).data)
+                index_path.unlink(missing_ok=True)
+                temporary.replace(folder / "frames.u8")
+            finally:
+                temporary.unlink(missing_ok=True)
+            stored = {**expected, "sizes_hw": sizes_hw}
+            write_atomic(index_path, json.dumps(stored))  # last: its existence means complete
+        flat = np.memmap(folder / "frames.u8", dtype=np.uint8, mode="r")
+        mapped, offset = [], 0
+        for height, width in stored["sizes_hw"]:
+            n_bytes = height * width * 3
+            both = flat[offset : offset + 2 * n_bytes].reshape(2, height, width, 3)
+            mapped.append((both[0], both[1]))
+            offset += 2 * n_bytes
+        return mapped
+
+
+def _fingerprint(pair: Pair, blur_folder: str) -> list[str | int]:
+    stats = [pair.path(kind).stat() for kind in (blur_folder, SHARP_FOLDER)]
+    name = f"{pair.split}/{pair.sequence}/{blur_folder}/{pair.name}"
+    return [name, *(value for stat in stats for value in (stat.st_size, stat.st_mtime_ns))]
+
+
+def resized(image: Rgb, size_hw: tuple[int, int]) -> Rgb:
+    """Resize (H, W, 3) uint8 with the antialiased bicubic filter (a = -0.5) that Pillow uses."""
+    planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+    smooth = F.interpolate(planes, size_hw, mode="bicubic", antialias=True, align_corners=False)
+    result: Rgb = smooth[0].round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
+    return result
+
+
+class Patches:
+    """Batches of augmented patches, each a pure function of the seed and its number."""
+
+    def __init__(self, frames: FramePairs, config: PatchConfig, seed: int) -> None:
+        """Remember what to draw from; nothing is read yet."""
+        self.frames = frames
+        self.config = config
+        self.seed = seed
+        sequences: dict[str, list[int]] = {}
+        for index, pair in enumerate(frames.pairs):
+            sequences.setdefault(pair.sequence, []).append(index)
+        self._sequences = list(sequences.values())
+
+    def batch(self, number: int, indices: range, *, pin: bool = False) -> Batch:
+        """A part of batch ``number``.
+
+        Args:
+            number: Which batch of the run, from 0.
+            indices: Which places of the global batch: all, or a process's share.
+            pin: Whether to use pinned memory, from which a GPU copies in the background.
+
+        Raises:
+            InputError: An image is smaller than a patch, or unreadable.
+        """
+        shape = (len(indices), 3, self.config.patch_px, self.config.patch_px)
+        blurred, sharp = (torch.empty(shape, pin_memory=pin) for _ in range(2))
+        for place, index in enumerate(indices):
+            one_blurred, one_sharp = self.sample(number, index)
+            blurred[place] = torch.from_numpy(one_blurred)
+            sharp[place] = torch.from_numpy(one_sharp)
+        return Batch(number=number, blurred=blurred, sharp=sharp)
+
+    def sample(self, number: int, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Blurred and sharp patch at place ``index`` of global batch ``number``: (3, P, P)."""
+        rng = np.random.default_rng([self.seed, number, index])
+        if self.config.draw == "sequence":
+            sequence = self._sequences[rng.integers(len(self._sequences))]
+            which = sequence[rng.integers(len(sequence))]
+        else:
+            epoch, position = divmod(number * self.config.batch + index, len(self.frames))
+            which = _permutation(self.seed, epoch, len(self.frames))[position]
+        blurred, sharp = self.frames.frames(which)
+        size, step = self.config.patch_px, self.config.crop_alignment_px
+        height, width = sharp.shape[:2]
+        if min(height, width) < size:
+            pair = self.frames.pairs[which]
+            raise InputError(
+                f"{pair.path(SHARP_FOLDER)}: {width}x{height} is smaller than a patch of "
+                f"{size}x{size}; use a smaller patch_px."
+            )
+        top, left = (step * int(rng.integers((n - size) // step + 1)) for n in (height, width))
+        window = np.s_[top : top + size, left : left + size]
+        return augment(blurred[window], sharp[window], self.config.augmentation, rng)
+
+
+@lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, n: int) -> Sequence[int]:
+    order: Sequence[int] = np.random.default_rng([seed, epoch, 0, 1]).permutation(n).tolist()
+    return order
+
+
+def augment(
+    blurred: Rgb, sharp: Rgb, config: Augmentation, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Augment one pair of square patches, both alike but for the input's noise.
+
+    Args:
+        blurred: (P, P, 3) uint8.
+        sharp: (P, P, 3) uint8.
+        config: What to do.
+        rng: Draws; how many numbers it gives does not depend on the outcome of the chances.
+
+    Returns:
+        Blurred and sharp patch, (3, P, P) float32 in [0, 1].
+    """
+    copy_p, hflip_p, vflip_p, saturation_p = rng.random(4)
+    quarter_turns = int(rng.integers(4)) if config.rotate else 0
+    channels = rng.permutation(3) if config.permute_channels else np.arange(3)
+    factor = np.float32(rng.uniform(*config.saturation_range))
+    sigma = np.float32(rng.normal(0, config.noise_sigma_std)) if config.noise_sigma_std else 0
+
+    if copy_p < config.sharp_to_sharp_p:
+        blurred = sharp
+
+    def placed(patch: Rgb) -> NDArray[np.float32]:
+        if hflip_p < config.hflip_p:
+            patch = patch[:, ::-1]
+        if vflip_p < config.vflip_p:
+            patch = patch[::-1]
+        planes = np.rot90(patch, quarter_turns).transpose(2, 0, 1)[channels].astype(np.float32)
+        planes /= 255
+        if saturation_p < config.saturation_p:
+            # Scaling HSV saturation with hue and value fixed moves each channel on the line
+            # through the largest one; what leaves [0, 1] is clipped, as the recipes do.
+            value = planes.max(axis=0)
+            planes = np.clip(value - (value - planes) * factor, 0, 1)
+        return planes
+
+    blurred_planes, sharp_planes = placed(blurred), placed(sharp)
+    if sigma:
+        noise = rng.standard_normal(blurred_planes.shape, dtype=np.float32)
+        blurred_planes = np.clip(blurred_planes + sigma * noise, 0, 1)
+    return blurred_planes, sharp_planes
+
+
+def prefetched(
+    make: Callable[[int], T], numbers: range, *, n_threads: int, n_ahead: int = 4
+) -> Iterator[T]:
+    """``make(number)`` for each number in order, made ahead of their use by threads.
+
+    An exception of ``make`` is raised where its result was due. ``n_threads=0`` makes each on
+    demand. Close the generator (or exhaust it) to end the threads.
+    """
+    if n_threads == 0:
+        yield from map(make, numbers)
+        return
+    waiting: deque[Future[T]] = deque()
+    threads = ThreadPoolExecutor(n_threads, thread_name_prefix="patches")
+    try:
+        for number in numbers:
+            waiting.append(threads.submit(make, number))
+            if len(waiting) > max(n_ahead, n_threads):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        threads.shutdown(wait=True, cancel_futures=True)

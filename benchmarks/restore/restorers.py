@@ -1,0 +1,186 @@
+"""Restorers by name: the networks of this project with their weights, and anyone's."""
+
+import importlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from baselines.checkpoints import METHODS, load_restorer_network
+from baselines.deepdeblur import DeepDeblur
+from benchmarks.devices import chosen_device, to_layout
+from benchmarks.restore.tiles import (
+    GIVEN_UP,
+    TILE_ALIGNMENT_PX,
+    Restorer,
+    TiledRestorer,
+    receptive_radius_px,
+)
+from gopro_tools.errors import InputError
+from gopro_tools.images import Rgb
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreOptions:
+    """How images are restored."""
+
+    device: str = "auto"
+    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
+    tile: int | None = None
+    """Side of square tiles in pixels, for images that do not fit into memory whole."""
+    overlap: int | None = None
+    """Pixels that neighbouring tiles share. By default what the receptive field asks for, but a
+    quarter of a tile at most; the middle of the overlap is blended, the rest given up."""
+    half: Literal["bf16", "fp16"] | None = None
+    """Compute in half precision; on GPUs several times as fast, on CPUs with bf16 too."""
+    channels_last: bool = True
+    """Keep the channels of a pixel side by side in memory, which fast convolutions like."""
+    compile: bool = False
+    """Compile the network with `torch.compile`, which pays for many images of one size."""
+    rounding: Literal["nearest", "truncate"] = "nearest"
+    """How values become 8 bits; DeblurGAN's code truncates."""
+    seed: int = 0
+    """Of the dropout that DeblurGAN keeps at test time; drawn anew for each image."""
+
+    def __post_init__(self) -> None:
+        """Refuse tiles that do not fit together."""
+        if self.tile is None and self.overlap is not None:
+            raise InputError("--overlap is for tiles; name their side with --tile.")
+        if self.tile is not None and self.tile < 2 * TILE_ALIGNMENT_PX:
+            raise InputError(f"--tile {self.tile}: at least {2 * TILE_ALIGNMENT_PX} was expected.")
+        if self.overlap is not None and not 0 <= self.overlap <= (self.tile or 0) // 2:
+            raise InputError(f"--overlap {self.overlap}: 0 to half a tile was expected.")
+
+
+class NetworkRestorer:
+    """Restores with a network of this project."""
+
+    def __init__(self, network: nn.Module, options: RestoreOptions) -> None:
+        """Put a network to work.
+
+        Args:
+            network: Takes (N, 3, H, W) floats in [0, 1]; gives the same, or a list whose first
+                entry it is. It is moved to the device.
+            options: How; tiles are `restore_in_tiles`'s business.
+
+        Raises:
+            InputError: There is no such device.
+        """
+        self.network = network.eval()
+        self._options = options
+        self._device = chosen_device(options.device)
+        to_layout(network.to(self._device), channels_last=options.channels_last)
+        self._run: Callable[..., Any] = torch.compile(network) if options.compile else network
+        self._dtype = torch.float16 if options.half == "fp16" else torch.bfloat16
+
+    @torch.inference_mode()
+    def restore(self, blurred: Rgb) -> Rgb:
+        """See `Restorer`.
+
+        Raises:
+            InputError: The image does not fit into memory.
+        """
+        torch.manual_seed(self._options.seed)
+        planes = torch.from_numpy(np.ascontiguousarray(blurred)).to(self._device)
+        # (H, W, 3) in memory is channels_last already; only the other layout needs a copy.
+        images = planes.permute(2, 0, 1)[None].float() / 255
+        if not self._options.channels_last:
+            images = images.contiguous()
+        try:
+            with torch.autocast(
+                self._device.type, self._dtype, enabled=self._options.half is not None
+            ):
+                restored = self._run(images)
+        except torch.OutOfMemoryError as error:
+            height, width = blurred.shape[:2]
+            raise InputError(
+                f"{width}x{height} pixels do not fit into the memory of {self._device}: restore in "
+                "tiles (--tile 512) or in half precision (--half bf16)."
+            ) from error
+        restored = restored if isinstance(restored, torch.Tensor) else restored[0]
+        codes = restored[0].float().clamp(0, 1) * 255
+        if self._options.rounding == "nearest":
+            codes = codes.round()
+        result: Rgb = codes.byte().permute(1, 2, 0).contiguous().cpu().numpy()
+        return result
+
+
+def open_restorer(
+    method: str, weights: Path | None, options: RestoreOptions | None = None
+) -> Restorer:
+    """Make a restorer.
+
+    Args:
+        method: ``deepdeblur`` or ``deblurgan`` with our own or the official weights, or
+            ``package.module:factory``: ``factory(weights, device)`` gets the path (or None) and
+            the device's name as given, and returns a `Restorer`.
+        weights: The weight file; the networks of this project do not run without.
+        options: How.
+
+    Raises:
+        InputError: An unknown method, a missing or unfitting weight file, a factory that cannot be
+            imported or makes no restorer.
+    """
+    options = options or RestoreOptions()
+    restorer: Restorer
+    radius_px: int | None = None
+    if ":" in method:
+        restorer = _from_factory(method, weights, options)
+    elif method in METHODS:
+        if weights is None:
+            raise InputError(
+                f"--method {method} needs --weights FILE: a checkpoint of benchmarks.train or an "
+                "official weight file. There is no result without trained weights."
+            )
+        network, record = load_restorer_network(weights)
+        if record.method != method:
+            raise InputError(
+                f"{weights}: these are weights of {record.method}, but --method {method} was asked "
+                "for."
+            )
+        if isinstance(network, DeepDeblur):
+            radius_px = receptive_radius_px(network)
+        restorer = NetworkRestorer(network, options)
+    else:
+        raise InputError(
+            f"--method {method}: expected one of {', '.join(METHODS)}, or package.module:factory."
+        )
+    if options.tile is None:
+        return restorer
+    overlap_px = options.overlap
+    if overlap_px is None:
+        wanted = options.tile if radius_px is None else round(radius_px / GIVEN_UP + 0.5)
+        overlap_px = min(wanted, options.tile // 4)
+        if wanted > overlap_px:
+            reach = "the whole image" if radius_px is None else f"{radius_px} px to each side"
+            log.info(
+                "Tiles overlap by %d px, but a result pixel sees %s: it may differ a little from "
+                "the whole image's.",
+                overlap_px,
+                reach,
+            )
+    return TiledRestorer(restorer, options.tile, overlap_px)
+
+
+def _from_factory(method: str, weights: Path | None, options: RestoreOptions) -> Restorer:
+    module_name, _, name = method.partition(":")
+    if weights is not None and not weights.exists():
+        raise InputError(f"{weights}: no such weight file.")
+    try:
+        factory = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"--method {method}: cannot be imported ({error}). Expected package.module:factory, "
+            "importable from here (PYTHONPATH)."
+        ) from error
+    restorer: Restorer = factory(weights, options.device)
+    if not callable(getattr(restorer, "restore", None)):
+        raise InputError(f"--method {method}: made a {type(restorer).__name__} without restore().")
+    return restorer

@@ -1,0 +1,85 @@
+"""Restoring 1280x720 images: our options against the plain eager form in float32, in one run.
+
+From 8-bit RGB in the computer's memory to 8-bit RGB there, with DeepDeblur, K = 3: the paper's
+network on a GPU; on a CPU, where an image takes minutes, the smoke preset's. The contenders take
+turns, so that a busy machine slows all alike; the figure is the median image.
+"""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from rich.table import Table
+
+from baselines.deepdeblur import DeepDeblur
+from benchmarks.devices import chosen_device
+from benchmarks.restore import NetworkRestorer, RestoreOptions, Restorer, TiledRestorer
+from benchmarks.speed.timing import Timing, ratio_table
+from benchmarks.speed.train import (
+    benchmark_recipe,
+    best_of,
+    in_own_process,
+    process_peak_mib,
+    ready,
+    take_turns,
+)
+from gopro_tools.images import Rgb
+
+PLAIN = "plain: eager, float32"
+SIZE_HW = (720, 1280)
+
+CONTENDERS: Mapping[str, RestoreOptions] = {
+    PLAIN: RestoreOptions(channels_last=False),
+    "channels_last": RestoreOptions(),
+    "bf16": RestoreOptions(half="bf16", channels_last=False),
+    "bf16, channels_last": RestoreOptions(half="bf16"),
+    "bf16, channels_last, compiled": RestoreOptions(half="bf16", compile=True),
+    "bf16, channels_last, tiles of 512": RestoreOptions(half="bf16", tile=512, overlap=128),
+}
+
+
+def measure(n_rounds: int = 5) -> list[Timing]:
+    """Time one image of every contender that runs here."""
+    device = chosen_device("auto")
+    seconds = take_turns(ready(CONTENDERS, _warmed_up), device, n_rounds)
+    recipe = benchmark_recipe(device)
+    timings = [
+        Timing(
+            name=name,
+            seconds=statistics.median(values),
+            n_units=SIZE_HW[0] * SIZE_HW[1] / 1e6,
+            unit="megapixels",
+            peak_mib=in_own_process(_peak_mib, name),
+            n_repeats=len(values),
+        )
+        for name, values in seconds.items()
+    ]
+    note = f"{recipe.n_features} features, {device.type}"
+    return [replace(t, note=note) if t.name == PLAIN else t for t in timings]
+
+
+def tables(timings: Sequence[Timing]) -> list[Table]:
+    """One table; the first contender's note says which network it is."""
+    height, width = SIZE_HW
+    title = f"Restoring {width}x{height} with DeepDeblur, K = 3"
+    return [ratio_table(title, timings, best_of(timings))]
+
+
+def _warmed_up(name: str) -> Callable[[], object]:
+    options = CONTENDERS[name]
+    recipe = benchmark_recipe(chosen_device(options.device))
+    torch.manual_seed(0)
+    network = DeepDeblur(recipe.n_scales, recipe.n_resblocks, recipe.n_features, recipe.pyramid)
+    restorer: Restorer = NetworkRestorer(network, options)
+    if options.tile is not None and options.overlap is not None:
+        restorer = TiledRestorer(restorer, options.tile, options.overlap)
+    image: Rgb = np.random.default_rng(0).integers(0, 256, (*SIZE_HW, 3)).astype(np.uint8)
+    restorer.restore(image)
+    return lambda: restorer.restore(image)
+
+
+def _peak_mib(name: str) -> float:
+    _warmed_up(name)
+    return process_peak_mib(chosen_device("auto"))

@@ -1,0 +1,162 @@
+"""How the machine trains, which the outcome does not depend on but for rounding."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from baselines.data import Cache
+from gopro_tools.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Speed, safety and what is shown; the recipe holds what decides the outcome."""
+
+    device: str = "auto"
+    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """``bf16`` computes the networks in mixed precision; weights stay in fp32."""
+    channels_last: bool = True
+    """Keep the channels of a pixel side by side in memory, which fast convolutions like."""
+    compile: bool = False
+    """Compile the networks with `torch.compile`; the first step then takes minutes."""
+    cache: Cache = "memory"
+    """Decoded frames in memory, in a memory map (for more data than memory, or many processes on
+    one machine), or none: decoded again for each patch."""
+    cache_folder: Path | None = None
+    """Where the memory map goes, which later runs share; by default into the run's folder."""
+    n_threads: int = 2
+    """Threads that cut patches ahead of the network; 0 cuts them in between."""
+    checkpoint_every_s: float = 600.0
+    """Seconds between checkpoints. There is always one at the end and when asked to stop."""
+    log_every: int = 20
+    """Steps between lines of ``log.jsonl``; each holds the means since the line before."""
+    validate_every: int = 1000
+    """Steps between validations, which also renew the curves and the strip of images."""
+    n_validation_images: int = 8
+    """Test pairs, evenly spread, to validate on; 0 leaves validation out."""
+    validation_crop_px: int | None = None
+    """Validate on the middle square of this side in place of whole images."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot be."""
+        if min(self.log_every, self.validate_every) < 1 or self.n_validation_images < 0:
+            raise InputError("log_every and validate_every must be at least 1.")
+        if self.n_threads < 0 or self.checkpoint_every_s < 0:
+            raise InputError("n_threads and checkpoint_every_s must not be negative.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """The processes that train together; one unless torchrun started more.
+
+    Gradients are averaged here after the backward pass, not by `DistributedDataParallel`: the
+    critic's gradient penalty differentiates twice and its passes share one backward, which that
+    wrapper's bookkeeping does not foresee; and the transfer (48 MB for 12 M weights) is small
+    beside a step.
+    """
+
+    rank: int = 0
+    n: int = 1
+
+    def share_of(self, batch: int) -> range:
+        """This process's places in the global batch.
+
+        Raises:
+            InputError: The batch cannot be shared out evenly.
+        """
+        if batch % self.n:
+            raise InputError(
+                f"A batch of {batch} cannot be shared evenly by {self.n} processes; choose "
+                "--batch (DeblurGAN: --batch-size) as a multiple."
+            )
+        size = batch // self.n
+        return range(self.rank * size, (self.rank + 1) * size)
+
+    def average_gradients(self, network: nn.Module) -> None:
+        """Give all processes the mean of their gradients."""
+        if self.n == 1:
+            return
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        flat /= self.n
+        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def agree(self, figures: Mapping[str, float], *, stop: bool) -> tuple[dict[str, float], bool]:
+        """Mean of each figure over the processes, and whether any of them was told to stop."""
+        if self.n == 1:
+            return dict(figures), stop
+        vector = torch.tensor([float(stop), *figures.values()], dtype=torch.float64)
+        dist.all_reduce(vector)
+        any_stop, *sums = vector.tolist()
+        return {k: s / self.n for k, s in zip(figures, sums, strict=True)}, any_stop > 0
+
+    def wait_for_all(self) -> None:
+        """Go on when every process has come here."""
+        if self.n > 1:
+            dist.all_reduce(torch.zeros(1))  # on the CPU, where no GPU's queue has to drain
+
+
+@contextmanager
+def joined_processes(device: torch.device) -> Iterator[Processes]:
+    """Join the processes that torchrun started (by its environment variables), if it did."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Processes()
+        return
+    # Tensors on the CPU (figures, the wish to stop) travel by gloo whatever the device.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(rank=dist.get_rank(), n=dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def seed_torch(*key: int) -> None:
+    """Seed torch's random numbers (dropout, penalty weights) by what is asked for, nothing else.
+
+    Called before every step with (seed, step, rank), so that a resumed run needs no stored state.
+    """
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    torch.manual_seed(int(state) >> 1)
+
+
+@contextmanager
+def stop_signals() -> Iterator[dict[str, int]]:
+    """Notice SIGTERM and Ctrl-C without being ended: ``found["signal"]`` appears when one came.
+
+    A second Ctrl-C ends the program as usual.
+    """
+    found: dict[str, int] = {}
+    if threading.current_thread() is not threading.main_thread():
+        yield found
+        return
+
+    def note(number: int, _frame: object) -> None:
+        found["signal"] = number
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield found
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def scalars(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Numbers of one-element tensors, fetched from the device at once."""
+    stacked = torch.stack([value.detach().float().reshape(()) for value in values.values()])
+    return dict(zip(values, stacked.tolist(), strict=True))

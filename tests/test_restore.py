@@ -1,0 +1,341 @@
+"""Restoring: whole or in tiles, files in and files out, and what it refuses."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_dataset import smooth_image, write_dataset
+
+from baselines.checkpoints import save_checkpoint
+from baselines.deblurgan import Generator
+from baselines.deepdeblur import DeepDeblur
+from benchmarks.restore import (
+    NetworkRestorer,
+    RestoreOptions,
+    find_images,
+    open_restorer,
+    receptive_radius_px,
+    restore_in_tiles,
+)
+from benchmarks.restore.__main__ import restore_command
+from gopro_tools.console import exit_code_of
+from gopro_tools.errors import InputError
+from gopro_tools.images import Rgb, encode_png, read_rgb
+
+CPU = RestoreOptions(device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def photo() -> Rgb:
+    return smooth_image(np.random.default_rng(0), (150, 211))
+
+
+def deepdeblur(n_scales: int = 2, pyramid: str = "torch7") -> DeepDeblur:
+    torch.manual_seed(0)
+    network = DeepDeblur(n_scales, n_resblocks=1, n_features=6, pyramid=pyramid)  # type: ignore[arg-type]
+    for parameter in network.parameters():
+        parameter.data *= 2  # so that what lies far away shows in a pixel
+    return network
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    path = tmp_path / "weights.safetensors"
+    save_checkpoint(path, {"restorer": deepdeblur()}, method="deepdeblur", config={}, step=1)
+    return path
+
+
+class Inverting:
+    """A restorer whose result is known."""
+
+    def __init__(self, weights: Path | None = None, device: str = "") -> None:
+        self.weights = weights
+
+    def restore(self, blurred: Rgb) -> Rgb:
+        inverted: Rgb = (255 - blurred).astype(np.uint8)
+        return inverted
+
+
+def cropping(weights: Path | None, device: str) -> object:
+    class Cropping:
+        def restore(self, blurred: Rgb) -> Rgb:
+            return blurred[1:]
+
+    return Cropping()
+
+
+def nothing(weights: Path | None, device: str) -> object:
+    return object()
+
+
+def run(*arguments: object, **options: object) -> int:
+    return exit_code_of(lambda: restore_command(*arguments, **options))  # type: ignore[arg-type]
+
+
+# --- one image ---
+
+
+@pytest.mark.parametrize("size_hw", [(40, 64), (37, 51), (5, 9)])
+def test_any_size_comes_back_in_its_size(size_hw: tuple[int, int]) -> None:
+    image = smooth_image(np.random.default_rng(1), size_hw)
+    torch.manual_seed(0)
+    for network in (deepdeblur(), Generator(4, 1)):
+        restored = NetworkRestorer(network, CPU).restore(image)
+        assert restored.shape == image.shape
+        assert restored.dtype == np.uint8
+
+
+def test_a_restorer_rounds_what_the_network_gives(photo: Rgb) -> None:
+    class Halving(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images / 2 - 0.1
+
+    exact = photo / 510 - 0.1
+    nearest = NetworkRestorer(Halving(), CPU).restore(photo)
+    assert np.abs(nearest - exact.clip(0, 1) * 255).max() <= 0.5001
+    truncated = NetworkRestorer(Halving(), RestoreOptions(device="cpu", rounding="truncate"))
+    difference = exact.clip(0, 1) * 255 - truncated.restore(photo)
+    assert -0.001 < difference.min() <= difference.max() < 1.001
+    assert difference.mean() > 0.1
+
+
+@pytest.mark.parametrize("half", ["bf16", "fp16"])
+def test_half_precision_stays_close(photo: Rgb, half: str) -> None:
+    image = photo[:64, :64]
+    full = NetworkRestorer(deepdeblur(), CPU).restore(image)
+    options = RestoreOptions(device="cpu", half=half, channels_last=True)  # type: ignore[arg-type]
+    low = NetworkRestorer(deepdeblur(), options).restore(image)
+    assert np.abs(full.astype(int) - low).mean() < 1
+
+
+def test_dropout_at_test_time_is_the_same_for_the_same_seed(photo: Rgb) -> None:
+    torch.manual_seed(0)
+    network = Generator(4, 2, dropout_at_test=True)
+    image = photo[:40, :40]
+    restorer = NetworkRestorer(network, CPU)
+    assert np.array_equal(restorer.restore(image), restorer.restore(image))
+    other = NetworkRestorer(network, RestoreOptions(device="cpu", seed=1))
+    assert not np.array_equal(restorer.restore(image), other.restore(image))
+
+
+# --- tiles ---
+
+
+@pytest.mark.parametrize("pyramid", ["torch7", "pytorch-release"])
+def test_the_receptive_radius_is_what_a_pixel_sees(pyramid: str) -> None:
+    """Measured: how far from the middle a gradient reaches (every weight takes part)."""
+    network = deepdeblur(n_scales=2, pyramid=pyramid)
+    for parameter in network.parameters():
+        parameter.data.abs_()
+    images = torch.full((1, 3, 128, 128), 0.6, requires_grad=True)
+    network(images)[0][0, :, 64, 64].sum().backward()
+    assert images.grad is not None
+    # Torch7's pyramid takes away the image's mean and adds it again: nothing within rounding.
+    touched = images.grad.abs().amax(dim=(0, 1)) > 1e-5 * images.grad.abs().max()
+    reach = (touched.nonzero() - 64).abs().max().item()
+    radius = receptive_radius_px(network)
+    assert 0.5 * radius <= reach <= radius
+
+
+@pytest.mark.parametrize("pyramid", ["torch7", "pytorch-release"])
+@pytest.mark.parametrize("n_scales", [1, 2])
+def test_tiles_equal_the_whole_image_within_a_level(
+    photo: Rgb, n_scales: int, pyramid: str
+) -> None:
+    network = deepdeblur(n_scales, pyramid)
+    restorer = NetworkRestorer(network, CPU)
+    whole = restorer.restore(photo)
+    overlap = round(receptive_radius_px(network) * 8 / 3 + 0.5)
+    # Torch7's pyramid surrounds an image with its mean, which a tile at the border does not know.
+    margin = receptive_radius_px(network) if n_scales > 1 and pyramid == "torch7" else 0
+    inside = np.s_[margin : photo.shape[0] - margin, margin : photo.shape[1] - margin]
+    tiled = restore_in_tiles(restorer, photo, 112, overlap)
+    assert np.abs(whole.astype(int) - tiled)[inside].max() <= 1
+    seams = restore_in_tiles(restorer, photo, 32, 0)
+    assert np.abs(whole.astype(int) - seams)[inside].max() > 1  # the overlap is what does it
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 120), width=st.integers(1, 120),
+    tile=st.integers(32, 100), overlap_share=st.floats(0, 0.5),
+)  # fmt: skip
+def test_tiles_of_a_pixelwise_restorer_leave_no_trace(
+    height: int, width: int, tile: int, overlap_share: float
+) -> None:
+    image = np.random.default_rng(height * width).integers(0, 256, (height, width, 3))
+    blurred = image.astype(np.uint8)
+    restored = restore_in_tiles(Inverting(), blurred, tile, int(tile * overlap_share))
+    assert np.array_equal(restored, 255 - blurred)
+
+
+def test_default_overlap_follows_the_receptive_field(weights: Path, photo: Rgb) -> None:
+    options = RestoreOptions(device="cpu", tile=128)
+    tiled = open_restorer("deepdeblur", weights, options).restore(photo)
+    whole = open_restorer("deepdeblur", weights, CPU).restore(photo)
+    # A quarter of a tile is less than the theoretical field here: close, if not within a level.
+    assert np.abs(whole.astype(int) - tiled).mean() < 0.5
+
+
+# --- files ---
+
+
+def test_a_dataset_gives_results_where_evaluate_looks_for_them(
+    weights: Path, tmp_path: Path
+) -> None:
+    dataset, out = write_dataset(tmp_path / "data", test=(2, 1)), tmp_path / "out"
+    assert run(dataset, method="deepdeblur", weights=weights, out=out, options=CPU) == 0
+    names = {path.relative_to(out).as_posix() for path in out.rglob("*.png")}
+    assert names == {
+        "GOPR0003_11_00/000001.png", "GOPR0003_11_00/000002.png", "GOPR0004_11_00/000001.png",
+    }  # fmt: skip
+    restorer = NetworkRestorer(deepdeblur(), CPU)
+    blurred = read_rgb(dataset / "test/GOPR0004_11_00/blur_gamma/000001.png")
+    assert np.array_equal(read_rgb(out / "GOPR0004_11_00/000001.png"), restorer.restore(blurred))
+    record = json.loads((out / "restored.json").read_text())
+    assert (record["method"], record["blur_kind"]) == ("deepdeblur", "gamma")
+    assert len(record["weights_sha256"]) == 64
+
+
+def test_the_other_blur_kind_and_split_are_taken_when_asked(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path)
+    (path, relative), *_ = find_images(dataset, "train", "linear_crf")
+    assert path == dataset / "train" / "GOPR0001_11_00" / "blur" / "000001.png"
+    assert relative == Path("GOPR0001_11_00", "000001.png")
+
+
+def test_a_folder_keeps_names_formats_and_order(tmp_path: Path, photo: Rgb) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    for name in ("b/frame10.png", "b/frame9.png", "a.PNG", "notes.txt"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(encode_png(photo[:20, :30]))
+    assert [r.as_posix() for _, r in find_images(source)] == [
+        "a.PNG",
+        "b/frame9.png",
+        "b/frame10.png",
+    ]
+    assert run(source, method="test_restore:Inverting", out=out, options=CPU) == 0
+    for name in ("b/frame10.png", "b/frame9.png", "a.PNG"):
+        assert np.array_equal(read_rgb(out / name), 255 - photo[:20, :30])
+    assert not (out / "notes.txt").exists()
+
+
+def test_other_formats_come_back_in_their_own(tmp_path: Path, photo: Rgb) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for suffix in ("jpg", "bmp", "tif", "webp"):
+        cv2.imwrite(str(source / f"image.{suffix}"), photo)
+    assert run(source, method="test_restore:Inverting", out=out, options=CPU) == 0
+    for suffix, tolerance in (("jpg", 4), ("bmp", 0), ("tif", 0), ("webp", 0)):
+        expected = 255 - read_rgb(source / f"image.{suffix}").astype(int)
+        found = read_rgb(out / f"image.{suffix}")
+        assert np.abs(found - expected).max() <= tolerance
+
+
+def test_bad_images_are_named_and_the_rest_goes_on(
+    tmp_path: Path, photo: Rgb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    good = encode_png(photo[:20, :20])
+    (source / "1.png").write_bytes(good)
+    (source / "2.png").write_bytes(good[:100])
+    (source / "3.png").write_bytes(b"")
+    (source / "4.png").write_bytes(good)
+    assert run(source, method="test_restore:Inverting", out=out, options=CPU) == 1
+    messages = capsys.readouterr().err
+    assert "2.png" in messages
+    assert "3.png: the file is empty" in messages
+    assert "2 restored, 0 kept, 2 failed" in messages
+    assert sorted(path.name for path in out.glob("*.png")) == ["1.png", "4.png"]
+
+
+def test_resuming_keeps_what_is_there_but_not_from_other_weights(
+    weights: Path, tmp_path: Path
+) -> None:
+    dataset, out = write_dataset(tmp_path / "data"), tmp_path / "out"
+    common = {"method": "deepdeblur", "out": out, "options": CPU}
+    assert run(dataset, weights=weights, **common) == 0
+    first, second = sorted(out.rglob("*.png"))
+    before = first.read_bytes(), first.stat().st_mtime_ns
+    second.unlink()
+    assert run(dataset, weights=weights, resume=True, **common) == 0
+    assert (first.read_bytes(), first.stat().st_mtime_ns) == before
+    assert second.is_file()
+    other = tmp_path / "other.safetensors"
+    save_checkpoint(other, {"restorer": deepdeblur()}, method="deepdeblur", config={}, step=2)
+    assert run(dataset, weights=other, resume=True, **common) == 2
+
+
+# --- what it refuses ---
+
+
+def test_missing_or_unfitting_weights_stop_it(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset, out = write_dataset(tmp_path / "data"), tmp_path / "out"
+    torn = tmp_path / "torn.safetensors"
+    torn.write_bytes(weights.read_bytes()[:-500])
+    not_weights = tmp_path / "weights.pth"
+    not_weights.write_bytes(b"not weights at all")
+    for method, file, message in (
+        ("deepdeblur", None, "needs --weights"),
+        ("deepdeblur", tmp_path / "nowhere.pth", "nowhere.pth"),
+        ("deepdeblur", torn, "torn.safetensors"),
+        ("deepdeblur", not_weights, "weights.pth"),
+        ("deblurgan", weights, "these are weights of deepdeblur"),
+        ("wiener", weights, "expected one of deepdeblur, deblurgan"),
+        ("no.such.module:factory", None, "cannot be imported"),
+        ("test_restore:no_such_factory", None, "cannot be imported"),
+        ("test_restore:nothing", None, "without restore()"),
+        ("test_restore:Inverting", tmp_path / "nowhere.pth", "no such weight file"),
+    ):
+        assert run(dataset, method=method, weights=file, out=out, options=CPU) == 2
+        assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_restorer_that_changes_the_size_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset, out = write_dataset(tmp_path / "data"), tmp_path / "out"
+    assert run(dataset, method="test_restore:cropping", out=out, options=CPU) == 1
+    assert "(48, 64, 3) uint8 was expected" in capsys.readouterr().err
+    assert not list(out.rglob("*.png"))
+
+
+def test_the_input_is_never_written_over(tmp_path: Path, photo: Rgb) -> None:
+    image = tmp_path / "in" / "image.png"
+    image.parent.mkdir()
+    image.write_bytes(encode_png(photo))
+    for source, out in (
+        (image.parent, image.parent),
+        (image.parent, image.parent / "restored"),
+        (image, image.parent),
+    ):
+        assert run(source, method="test_restore:Inverting", out=out, options=CPU) == 2
+    assert np.array_equal(read_rgb(image), photo)
+    assert run(image, method="test_restore:Inverting", out=tmp_path / "out", options=CPU) == 0
+    assert np.array_equal(read_rgb(tmp_path / "out" / "image.png"), 255 - photo)
+
+
+def test_nothing_to_restore_and_impossible_tiles_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no images there"):
+        find_images(tmp_path)
+    for wrong in ({"overlap": 8}, {"tile": 8}, {"tile": 64, "overlap": 40}):
+        with pytest.raises(InputError, match=r"was expected|name their side"):
+            RestoreOptions(**wrong)  # type: ignore[arg-type]
