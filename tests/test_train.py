@@ -23,7 +23,7 @@ from baselines.checkpoints import load_checkpoint, load_restorer_network
 from baselines.data import Augmentation, FramePairs, PatchConfig, Patches
 from baselines.deblurgan import PAPER, RELEASED
 from benchmarks.records import iterate_runs, read_record
-from benchmarks.restore import NetworkRestorer, RestoreOptions
+from benchmarks.restore import NetworkRestorer, RestoreOptions, open_restorer
 from benchmarks.speed import restore as restore_speed
 from benchmarks.speed import train as train_speed
 from benchmarks.train import (
@@ -447,6 +447,25 @@ def test_a_run_leaves_record_pictures_and_a_working_checkpoint(
     }  # fmt: skip
     with pytest.raises(InputError, match="recorded already"):
         keep_record(run, tmp_path / "results")
+
+
+def test_weights_of_the_released_recipe_are_truncated_as_its_code_does(
+    dataset: Path, tmp_path: Path
+) -> None:
+    results = {}
+    for rounding in ("nearest", "truncate"):
+        options = replace(GAN.options, output_rounding=rounding, dropout=0.0)
+        run = tmp_path / rounding
+        result = train(
+            replace(GAN, options=options), dataset, run,
+            options=replace(OPTIONS, validate_every=12, n_validation_images=1),
+        )  # fmt: skip
+        blurred, sharp = FramePairs(dataset, "test", "gamma").frames(0)
+        restorer = open_restorer("deblurgan", result.checkpoint, RestoreOptions(device="cpu"))
+        results[rounding] = restorer.restore(blurred)
+        assert result.metrics["psnr_rgb_db"] == psnr_rgb(sharp, results[rounding])
+    difference = results["nearest"].astype(int) - results["truncate"]
+    assert set(np.unique(difference)) == {0, 1}
 
 
 def test_images_of_several_sizes_fit_on_one_strip(tmp_path: Path) -> None:

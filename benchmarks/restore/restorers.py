@@ -3,7 +3,7 @@
 import importlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,8 +44,9 @@ class RestoreOptions:
     """Keep the channels of a pixel side by side in memory, which fast convolutions like."""
     compile: bool = False
     """Compile the network with `torch.compile`, which pays for many images of one size."""
-    rounding: Literal["nearest", "truncate"] = "nearest"
-    """How values become 8 bits; DeblurGAN's code truncates."""
+    rounding: Literal["nearest", "truncate"] | None = None
+    """How values become 8 bits. By default as the recipe of the weights says (DeblurGAN's code
+    truncates), and to the nearest where it says nothing."""
     seed: int = 0
     """Of the dropout that DeblurGAN keeps at test time; drawn anew for each image."""
 
@@ -106,7 +107,7 @@ class NetworkRestorer:
             ) from error
         restored = restored if isinstance(restored, torch.Tensor) else restored[0]
         codes = restored[0].float().clamp(0, 1) * 255
-        if self._options.rounding == "nearest":
+        if self._options.rounding != "truncate":
             codes = codes.round()
         result: Rgb = codes.byte().permute(1, 2, 0).contiguous().cpu().numpy()
         return result
@@ -147,7 +148,10 @@ def open_restorer(
             )
         if isinstance(network, DeepDeblur):
             radius_px = receptive_radius_px(network)
-        restorer = NetworkRestorer(network, options)
+        rounding = options.rounding or record.config.get("recipe", {}).get("options", {}).get(
+            "output_rounding"
+        )
+        restorer = NetworkRestorer(network, replace(options, rounding=rounding))
     else:
         raise InputError(
             f"--method {method}: expected one of {', '.join(METHODS)}, or package.module:factory."

@@ -123,6 +123,11 @@ class DeepDeblurRecipe:
         """As records name it: ``deepdeblur-k3``."""
         return f"deepdeblur-k{self.n_scales}"
 
+    @property
+    def output_rounding(self) -> Literal["nearest", "truncate"]:
+        """How validation makes 8 bits of values."""
+        return "nearest"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeblurGanRecipe:
@@ -153,6 +158,11 @@ class DeblurGanRecipe:
     def method(self) -> str:
         """As records name it."""
         return "deblurgan"
+
+    @property
+    def output_rounding(self) -> Literal["nearest", "truncate"]:
+        """How validation makes 8 bits of values."""
+        return self.options.output_rounding
 
     @property
     def patches(self) -> PatchConfig:

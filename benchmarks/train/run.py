@@ -389,6 +389,7 @@ class _Run:
                 device=str(self.device),
                 half="bf16" if self.options.precision == "bf16" else None,
                 channels_last=self.options.channels_last,
+                rounding=self.recipe.output_rounding,
             ),
         )
         rows = [(blurred, restorer.restore(blurred), sharp) for blurred, sharp in self.validation]
