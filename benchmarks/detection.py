@@ -32,6 +32,7 @@ from gopro_tools.detection import (
 from gopro_tools.detection.overlays import Panel, overlay
 from gopro_tools.detection.scoring import intervals, resampled_images
 from gopro_tools.errors import InputError
+from gopro_tools.figures import new_figure
 from gopro_tools.files import sha256_of_file, write_atomic
 from gopro_tools.images import Rgb, encode_png
 from gopro_tools.response import Response
@@ -234,13 +235,7 @@ def plot(rows: pd.DataFrame, path: Path, title: str) -> None:
     Raises:
         InputError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            "matplotlib is not installed: pip install 'gopro-tools[report]'."
-        ) from error
-    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    figure = new_figure(7, 4.4)
     axes = figure.subplots()
     for name, label, style in (
         ("recall", "recall", "o-"),

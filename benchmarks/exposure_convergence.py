@@ -19,7 +19,7 @@ import numpy as np
 
 from gopro_tools.averaging import average_exposure
 from gopro_tools.console import run_command, stderr
-from gopro_tools.errors import InputError
+from gopro_tools.figures import new_figure
 from gopro_tools.files import write_atomic
 from gopro_tools.metrics import psnr_rgb
 from gopro_tools.response import Response
@@ -106,14 +106,8 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     Raises:
         InputError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise InputError("The plot needs the extra: pip install 'gopro-tools[report]'") from error
-    figure, axes = pyplot.subplots(figsize=(9.6, 4.8), constrained_layout=True)
+    figure = new_figure(9.6, 4.8)
+    axes = figure.subplots()
     lines = (
         (False, "psnr_gamma_db", "o-", "averaged in linear light"),
         (True, "psnr_gamma_db", "^--", "the same, with lights that saturate"),
@@ -138,7 +132,6 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     figure.legend(fontsize=8, loc="outside right center")
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)
 
 
 def command(results: Path = Path("results")) -> int:

@@ -17,8 +17,8 @@ from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.findings import Finding
-from gopro_tools.images import encode_png, pixel_hash, read_rgb
-from gopro_tools.verify import VerifyConfig, command, measure_shift, sharpness, verify
+from gopro_tools.images import encode_png, pixel_hash, read_rgb, sharpness
+from gopro_tools.verify import VerifyConfig, command, measure_shift, verify
 
 SHARED_PAIRS = Path(__file__).resolve().parents[2] / "shared" / "data" / "pairs"
 KINDS = (SHARP_FOLDER, *BLUR_FOLDERS.values())
@@ -446,12 +446,12 @@ def test_textbook_phase_correlation_would_not_do() -> None:
 def test_real_pairs_are_centred_and_sharper(name: str) -> None:
     if not SHARED_PAIRS.is_dir():
         pytest.skip("the real GOPRO pairs are not beside the checkout")
-    luma = [
-        cv2.cvtColor(read_rgb(SHARED_PAIRS / f"{name}_{kind}.png"), cv2.COLOR_RGB2GRAY)
-        for kind in ("sharp", "blurred")
-    ]
-    sharp, blurred = (image.astype(np.float32) for image in luma)
-    shift = measure_shift(sharp, blurred)
+    sharp, blurred = (
+        read_rgb(SHARED_PAIRS / f"{name}_{kind}.png") for kind in ("sharp", "blurred")
+    )
+    shift = measure_shift(
+        *(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) for image in (sharp, blurred))
+    )
     assert np.hypot(shift.x_px, shift.y_px) < 1
     assert shift.agreement > 0.99
     assert sharpness(sharp) > 2 * sharpness(blurred)

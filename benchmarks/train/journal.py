@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from gopro_tools.errors import InputError
+from gopro_tools.figures import new_figure
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png
 
@@ -91,11 +92,10 @@ def plot_curves(folder: Path, title: str) -> bool:
         False where matplotlib is not installed; nothing is drawn then.
     """
     try:
-        from matplotlib.figure import Figure
-    except ImportError:
+        figure = new_figure(8, 7)
+    except InputError:
         return False
     entries = read_log(folder)
-    figure = Figure(figsize=(8, 7), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     training = [entry for entry in entries if "learning_rate" in entry]
     for name in sorted({key for entry in training for key in entry} - _NOT_LOSSES):

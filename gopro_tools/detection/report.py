@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from gopro_tools.detection.scoring import PER_IMAGE_RULES
-from gopro_tools.errors import InputError
+from gopro_tools.figures import new_figure
 from gopro_tools.pairing import BLURRED, SHARP
 
 _POOLED = ("precision", "recall", "f1", "ap50", "ap75", "map50_95")
@@ -26,13 +26,7 @@ def plot_sweep(path: Path, sweep: pd.DataFrame, *, confidence: float) -> None:
     Raises:
         InputError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            "matplotlib is not installed: pip install 'gopro-tools[report]'."
-        ) from error
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = new_figure(10, 4.2)
     axes = figure.subplots(1, 2, sharey=True)
     methods = list(dict.fromkeys(sweep["method"]))
     for axis, measure in zip(axes, ("recall", "precision"), strict=True):

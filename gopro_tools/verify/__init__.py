@@ -31,7 +31,6 @@ from gopro_tools.verify.pixels import (
     VerifyConfig,
     check_images,
     measure_shift,
-    sharpness,
 )
 
 __all__ = [
@@ -41,7 +40,6 @@ __all__ = [
     "command",
     "main",
     "measure_shift",
-    "sharpness",
     "verify",
 ]
 

@@ -14,7 +14,7 @@ from scipy import fft
 from gopro_tools.dataset import SHARP_FOLDER, Split
 from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, Severity
-from gopro_tools.images import Rgb, pixel_hash, read_rgb
+from gopro_tools.images import Rgb, pixel_hash, read_rgb, sharpness
 from gopro_tools.verify.folders import MANIFEST, ImageSet, Manifest
 
 _BLUR_SCALE_PX = 16.0
@@ -97,7 +97,7 @@ def check_images(image: ImageSet, config: VerifyConfig, manifest: Manifest | Non
             report("warning", "identical", f"{kind} and {SHARP_FOLDER} are the same image")
             continue
         blurred_luma = _luma(blurred)
-        ratio = (sharpness(sharp_luma) + 1e-6) / (sharpness(blurred_luma) + 1e-6)
+        ratio = (sharpness(sharp) + 1e-6) / (sharpness(blurred) + 1e-6)
         if ratio < 1:
             report(
                 "error" if ratio < config.least_sharpness_ratio else "warning",
@@ -151,15 +151,6 @@ class Seen:
                 listed = ", ".join(f"{n} of {w}x{h}" for (h, w), n in sorted(sizes.items()))
                 message = f"images of one sequence differ in size: {listed}"
                 yield Finding("warning", "size", message, split, sequence)
-
-
-def sharpness(luma: NDArray[np.float32]) -> float:
-    """Variance of the Laplacian: the more fine detail, the higher.
-
-    Args:
-        luma: (H, W) float32, code values.
-    """
-    return float(cv2.Laplacian(luma, cv2.CV_32F).var())
 
 
 class Shift(NamedTuple):
