@@ -376,6 +376,10 @@ def _start_worker() -> None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
 
 
+def _load_kernel() -> None:
+    import gopro_tools.averaging  # noqa: F401
+
+
 def _end_with(sentinel: int) -> None:
     connection.wait([sentinel])
     os._exit(1)
@@ -436,6 +440,10 @@ class Workers:
         """Work off ``waiting`` from its end; if a worker dies, return the tasks in hand."""
         if self._given is None and self._own is None:
             self._own = _pool(self.n_jobs)
+            # Processes start when there is a task for them: let those that no source keeps busy
+            # load what the segments need.
+            for _ in range(self.n_jobs - len(waiting)):
+                self._own.submit(_load_kernel)
         executor = self._given or self._own
         assert executor is not None
         running: dict[Future[Result], Task] = {}
