@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from gopro_tools.dataset import SPLITS
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
+from gopro_tools.images import PNG_ENCODER
 from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.plan import (
     DATASET_FILE,
@@ -142,6 +143,8 @@ def synthesize(
         raise InputError(f"shard {shard_index}/{n_shards}: 1/{n_shards} ... expected.")
     _ = config.camera
     _refuse_foreign(out)
+    if PNG_ENCODER == "opencv":
+        logger.warning("fpng is not installed: OpenCV writes the PNG files, ten times slower.")
     with Workers(jobs, executor) as workers:
         plan = _plan([Path(source) for source in sources], out, config, workers)
         if not plan.segments:
