@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 
 import av
 import numpy as np
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
@@ -267,10 +268,14 @@ class VideoFile:
             container.close()
             raise InputError(f"{self._path}: no video stream in it.")
         stream = container.streams.video[0]
-        stream.codec_context.thread_count = self._decode_threads
-        stream.codec_context.thread_type = "SLICE" if self._decode_threads == 1 else "AUTO"
+        decoder: CodecContext | None = stream.codec_context  # None, whatever its type says
+        if decoder is None:
+            container.close()
+            raise InputError(f"{self._path}: FFmpeg has no decoder for its video stream.")
+        decoder.thread_count = self._decode_threads
+        decoder.thread_type = "SLICE" if self._decode_threads == 1 else "AUTO"
         # A frame that would have to be guessed is not a frame.
-        stream.codec_context.options = {"err_detect": "explode"}
+        decoder.options = {"err_detect": "explode"}
         return container, stream
 
     def _decode(

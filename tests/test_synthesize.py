@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,9 @@ from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.synthesize.main import command
 from gopro_tools.synthesize.plan import Source, discover, make_plan, probe_source
 from gopro_tools.synthesize.run import STATE_FOLDER, Workers
+from gopro_tools.video import Problem, VideoFile
+
+Frame = tuple[int, Rgb]
 
 EXACT = Encoding(codec="libx264rgb", pixel_format="rgb24", crf=0, gop_size=30)
 
@@ -550,6 +554,26 @@ def test_damaged_videos_are_named_and_good_ones_beside_them_done(tmp_path: Path)
             assert name in source["error"]
         else:
             assert source["n_pairs"] + source["n_rejected"] >= 1, name
+
+
+def test_a_source_that_vanishes_costs_only_its_own_pairs(
+    tmp_path: Path, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a reader raises half way, the other sources are done and the loss is named."""
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / "in" / name, moving(40), 240, EXACT)
+    read = VideoFile.read
+
+    def failing(self: VideoFile, start: int, stop: int, on_problem: Problem) -> Iterator[Frame]:
+        for index, frame in read(self, start, stop, on_problem):
+            if self.info.path.name == "a.mp4" and start == 0 and stop > 30 and index == 15:
+                raise OSError(5, "Input/output error")
+            yield index, frame
+
+    monkeypatch.setattr(VideoFile, "read", failing)
+    summary = synthesize([tmp_path / "in"], tmp_path / "out", executor=threads)
+    assert (summary.n_pairs, summary.n_rejected) == (4, 2)
+    assert "Input/output error" in summary.damaged["a.mp4"][0]
 
 
 @pytest.mark.skipif(

@@ -208,8 +208,9 @@ def probe_source(source: Source, config: SynthesisConfig) -> Probe:
         )
     except InputError as error:
         return Probe(source=source, sha256=_hash_or_empty(source.path), error=str(error))
-    except OSError as error:
-        return Probe(source=source, error=f"{source.path}: cannot be read ({error}).")
+    except Exception as error:  # damaged files make libraries raise anything; the run goes on
+        reason = f"{type(error).__name__}: {error}"
+        return Probe(source=source, error=f"{source.path}: cannot be read ({reason}).")
 
 
 def _hash(path: Path) -> str:

@@ -32,6 +32,9 @@ _REPEAT_RATIO = 0.05
 _THUMBNAIL_LINES = 90
 
 
+_Exposed = tuple[Window, NDArray[np.uint8], NDArray[np.int64], str]
+
+
 class OutputError(Exception):
     """A result could not be stored: the run must stop, whatever the source."""
 
@@ -108,10 +111,9 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
     interval_s = 1 / probe.info.rate_hz(config.fps)
     averager = _averager(config, task.n_frames)
     try:
-        for window, frames, order, reason in _exposures(task, probe, record.problems.append):
-            row = window_row(
-                split=task.split, sequence=task.sequence, source=task.source, window=window
-            )
+        exposures = _exposures(task, probe, record.problems.append)
+        for window, frames, order, reason in _until_unreadable(exposures, task, record):
+            row = _row(task, window)
             if reason:
                 record.rejected.append(row | {"reason": reason})
                 continue
@@ -138,10 +140,29 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
                 path = task.out / task.split / task.sequence / kind / window.file_name
                 record.bytes_written += _write_png(path, images[kind], task.temporary)
             record.pairs.append(row)
+        n_seen = len(record.pairs) + len(record.rejected)
+        record.rejected += [
+            _row(task, window) | {"reason": "the source cannot be read up to here"}
+            for window in task.windows[n_seen:]
+        ]
         write_atomic(task.record, json.dumps(asdict(record)), task.temporary)
     except OSError as error:
         raise OutputError(f"{error.strerror or error}: {error.filename or task.out}") from error
     return record
+
+
+def _until_unreadable(
+    exposures: Iterator[_Exposed], task: SegmentTask, record: SegmentRecord
+) -> Iterator[_Exposed]:
+    """End quietly where reading fails: only this segment is the poorer for it."""
+    try:
+        yield from exposures
+    except Exception as error:  # damaged files make libraries raise anything
+        record.problems.append(f"{task.source}: cannot be read ({type(error).__name__}: {error})")
+
+
+def _row(task: SegmentTask, window: Window) -> dict[str, Any]:
+    return window_row(split=task.split, sequence=task.sequence, source=task.source, window=window)
 
 
 def _write_png(path: Path, image: Rgb, temporary: Path) -> int:
@@ -152,7 +173,7 @@ def _write_png(path: Path, image: Rgb, temporary: Path) -> int:
 
 def _exposures(
     task: SegmentTask, probe: Probe, on_problem: Callable[[str], None]
-) -> Iterator[tuple[Window, NDArray[np.uint8], NDArray[np.int64], str]]:
+) -> Iterator[_Exposed]:
     """Each window with a ring of frames, the order of its frames in it, and why it is rejected."""
     config = task.config
     info = probe.info
@@ -171,7 +192,7 @@ def _exposures(
     thumbnail: NDArray[np.int16] | None = None
     waiting = list(reversed(task.windows))
 
-    def finish(window: Window) -> tuple[Window, NDArray[np.uint8], NDArray[np.int64], str]:
+    def finish(window: Window) -> _Exposed:
         wanted = np.arange(window.start, window.stop)
         order = wanted % task.n_frames
         missing = wanted[index_in_ring[order] != wanted]
