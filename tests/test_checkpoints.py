@@ -423,9 +423,9 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, trained):
         with pytest.raises(InputError, match=name):
             load_restorer_network(path)
     for path in (tmp_path / "missing.pth", tmp_path):
-        with pytest.raises(InputError, match="cannot be read"):
+        with pytest.raises(InputError, match="no weights can be read"):
             load_restorer_network(path)
-        with pytest.raises(InputError, match="cannot be read"):
+        with pytest.raises(InputError, match="no weights can be read"):
             load_checkpoint(path)
 
 

@@ -100,7 +100,11 @@ def is_safetensors(path: Path) -> bool:
         with path.open("rb") as file:
             start = file.read(9)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise InputError(
+            f"{path}: no weights can be read there ({error.strerror}). A checkpoint of "
+            "benchmarks.train (.safetensors) or an official file (.pt, .pth) was expected; train "
+            "one or check the path."
+        ) from error
     if not start:
         raise InputError(f"{path}: the file is empty; weights were expected.")
     return path.suffix == ".safetensors" or start[8:] == b"{"
