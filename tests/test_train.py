@@ -379,7 +379,7 @@ def test_missing_parts_are_named(dataset: Path, tmp_path: Path) -> None:
         TINY, no_test, tmp_path / "run", options=replace(OPTIONS, n_validation_images=0)
     ).finished
     perceptual = replace(GAN, content_loss="vgg")
-    with pytest.raises(InputError, match=r"none\.pth: cannot be read"):
+    with pytest.raises(InputError, match=r"none\.pth: no weights can be read"):
         train(
             perceptual, dataset, tmp_path / "gan", options=OPTIONS,
             vgg_weights=tmp_path / "none.pth",

@@ -101,9 +101,9 @@ def is_safetensors(path: Path) -> bool:
             start = file.read(9)
     except OSError as error:
         raise InputError(
-            f"{path}: no weights can be read there ({error.strerror}). A checkpoint of "
-            "benchmarks.train (.safetensors) or an official file (.pt, .pth) was expected; train "
-            "one or check the path."
+            f"{path}: no weights can be read there ({error.strerror}). A .safetensors, .pt or .pth "
+            "file was expected: a checkpoint of benchmarks.train or an official one. Check the "
+            "path, or train one."
         ) from error
     if not start:
         raise InputError(f"{path}: the file is empty; weights were expected.")
