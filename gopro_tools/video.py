@@ -8,7 +8,7 @@ Decoding any piece gives the same pixels as decoding the whole.
 import logging
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache, partial
 from pathlib import Path
@@ -353,13 +353,13 @@ class VideoFile:
         span = info.ticks[-1] - info.ticks[0] if info.n_frames > 1 else 0
         found_s = float(span * time_base) + 1 / info.frame_rate_measured
         if n_promised > len(packets):
-            info = _replace(info, cut_short=f"{n_promised} frames promised, {len(packets)} found")
+            info = replace(info, cut_short=f"{n_promised} frames promised, {len(packets)} found")
         elif info.n_frames and promised_s - found_s > max(0.1 * promised_s, _SLACK_S):
             message = f"{promised_s:.2f} s promised, {found_s:.2f} s found"
-            info = _replace(info, cut_short=message)
+            info = replace(info, cut_short=message)
         keys = sorted(pts for pts, key, _ in packets if key and pts is not None)
         first_frames = np.searchsorted(info.ticks, keys)
-        info = _replace(info, keyframes=np.stack([first_frames, np.array(keys)], axis=1))
+        info = replace(info, keyframes=np.stack([first_frames, np.array(keys)], axis=1))
         frame = self._check_index(info)
         if frame is None:
             info, frame = self._index_by_decoding(info)
@@ -385,7 +385,7 @@ class VideoFile:
         """Index of a file whose packets do not tell its frames (no times, hidden frames)."""
         logger.warning("%s: its index cannot be trusted; decoding it once to count.", self._path)
         first: av.VideoFrame | None = None
-        counted = _replace(info, by_order=True)
+        counted = replace(info, by_order=True)
         ticks: list[int | None] = []
         for _, frame in self._decode(0, logger.warning, counted):
             first = first or frame
@@ -395,11 +395,11 @@ class VideoFile:
         known = [tick for tick in ticks if tick is not None]
         start = np.array([[0, 0]], dtype=np.int64)
         if len(known) == len(ticks) and known == sorted(set(known)):
-            return _replace(counted, ticks=np.array(known), keyframes=start), first
+            return replace(counted, ticks=np.array(known), keyframes=start), first
         if not info.frame_rate_from_header:
             raise ValueError("neither its frames nor its header have times")
         return (
-            _replace(
+            replace(
                 counted,
                 ticks=np.arange(len(ticks)),
                 seconds_per_tick=1
@@ -421,11 +421,6 @@ class VideoFile:
         if n_turns == 0:
             return to_rgb
         return lambda frame: np.ascontiguousarray(np.rot90(to_rgb(frame), n_turns))
-
-
-def _replace(info: SourceInfo, **changes: object) -> SourceInfo:
-    values = {name: getattr(info, name) for name in SourceInfo.__slots__}
-    return SourceInfo(**(values | changes))
 
 
 def _seek(
@@ -454,7 +449,7 @@ def _describe(info: SourceInfo, frame: av.VideoFrame) -> SourceInfo:
     if rotation % 90:
         raise InputError(f"{info.path}: rotated by {rotation} degrees; a multiple of 90 expected.")
     height, width = frame.height, frame.width
-    return _replace(
+    return replace(
         info,
         size_hw=(width, height) if rotation in (90, 270) else (height, width),
         pixel_format=frame.format.name,

@@ -69,7 +69,6 @@ class SegmentRecord:
     """Rows of rejected.csv."""
     problems: list[str] = field(default_factory=list)
     """What the decoder complained of."""
-    bytes_written: int = 0
 
     @classmethod
     def load(cls, path: Path) -> "SegmentRecord":
@@ -138,7 +137,7 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
                 row[f"hash_{kind}"] = pixel_hash(images[kind]) if kind in config.kinds else ""
             for kind in config.kinds:
                 path = task.out / task.split / task.sequence / kind / window.file_name
-                record.bytes_written += _write_png(path, images[kind], task.temporary)
+                write_atomic(path, encode_png(images[kind]), task.temporary)
             record.pairs.append(row)
         n_seen = len(record.pairs) + len(record.rejected)
         record.rejected += [
@@ -163,12 +162,6 @@ def _until_unreadable(
 
 def _row(task: SegmentTask, window: Window) -> dict[str, Any]:
     return window_row(split=task.split, sequence=task.sequence, source=task.source, window=window)
-
-
-def _write_png(path: Path, image: Rgb, temporary: Path) -> int:
-    data = encode_png(image)
-    write_atomic(path, data, temporary)
-    return len(data)
 
 
 def _exposures(
