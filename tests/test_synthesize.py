@@ -280,6 +280,11 @@ def test_splits_share_no_recording(tmp_path: Path) -> None:
     assert sum(split == "test" for split in split_of.values()) == 2
     again = make_plan(probes, SynthesisConfig(test_fraction=0.34, seed=1))
     assert [s.split for s in again.sequences] != [s.split for s in plan.sequences]
+    named = make_plan(probes, SynthesisConfig(test_recordings=("GOPR000[13]", "*0005")))
+    in_test = {s.name[4:8] for s in named.sequences if s.split == "test"}
+    assert in_test == {"0001", "0003", "0005"}
+    with pytest.raises(InputError, match=r"nothing\*.*GOPR0001"):
+        make_plan(probes, SynthesisConfig(test_recordings=("GOPR0001", "nothing*")))
 
 
 def test_sources_are_found_named_and_told_apart(tmp_path: Path) -> None:
@@ -374,6 +379,7 @@ def test_low_rates_are_refused_or_warned_about(
         ({"size": "16x16", "scale": 0.5}, "exclude"),
         ({"scale": 2.0}, "only shrink"),
         ({"test_fraction": 1.0}, "fraction"),
+        ({"test_fraction": 0.5, "test_recordings": ("a",)}, "exclude"),
         ({"fps": -1.0}, "positive"),
         ({"max_pairs": 0}, "--max-pairs"),
         ({"kinds": ()}, "--kinds"),

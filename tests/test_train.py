@@ -17,11 +17,12 @@ import safetensors.torch
 import torch
 from filelock import FileLock
 from tiny_dataset import write_dataset
-from torch import Tensor
+from torch import Tensor, nn
 
 from baselines.checkpoints import load_checkpoint, load_restorer_network
 from baselines.data import Augmentation, FramePairs, PatchConfig, Patches
 from baselines.deblurgan import PAPER, RELEASED
+from baselines.deepdeblur import DeepDeblur
 from benchmarks.records import iterate_runs, read_record
 from benchmarks.restore import NetworkRestorer, RestoreOptions, open_restorer
 from benchmarks.speed import restore as restore_speed
@@ -40,7 +41,7 @@ from benchmarks.train import (
 from benchmarks.train.__main__ import keep_record, main
 from benchmarks.train.journal import image_strip, read_log
 from benchmarks.train.machine import Processes
-from benchmarks.train.recipes import Optimisation
+from benchmarks.train.recipes import DeepDeblurPreset, Optimisation
 from gopro_tools.errors import InputError
 from gopro_tools.images import read_rgb
 from gopro_tools.metrics import psnr_rgb
@@ -180,13 +181,22 @@ def test_published_learning_rates() -> None:
     )
 
 
-def test_smoke_has_the_same_number_of_convolutions_for_every_k() -> None:
-    counts = set()
+@pytest.mark.parametrize("preset", ["reduced", "reduced-cpu", "smoke"])
+def test_every_k_has_the_same_depth_and_budget(preset: DeepDeblurPreset) -> None:
+    counts, patches = set(), set()
     for n_scales in (1, 2, 3):
-        recipe = deepdeblur_recipe("smoke", n_scales)
-        assert recipe.n_resblocks is not None
-        counts.add(n_scales * (2 * recipe.n_resblocks + 2))
+        recipe = deepdeblur_recipe(preset, n_scales)
+        network = DeepDeblur(n_scales, recipe.n_resblocks, recipe.n_features).scale_networks
+        counts.add(sum(isinstance(module, nn.Conv2d) for module in network.modules()))
+        optimisation = recipe.optimisation
+        assert optimisation.steps_per_epoch is not None
+        patches.add(optimisation.n_epochs * optimisation.steps_per_epoch * recipe.patches.batch)
+    deblurgan = DEBLURGAN_PRESETS[preset]
+    assert deblurgan.steps_per_epoch is not None
+    n_epochs = deblurgan.optimisation.n_epochs
+    patches.add(n_epochs * deblurgan.steps_per_epoch * deblurgan.patches.batch)
     assert len(counts) == 1
+    assert len(patches) == 1
 
 
 # --- exact resumption ---

@@ -41,6 +41,9 @@ class SynthesisConfig:
     """Take at most the first so many windows of each clip."""
     test_fraction: float = 0.0
     """Share of the recordings that goes to test/; a recording is never in both splits."""
+    test_recordings: tuple[str, ...] = ()
+    """Recordings that go to test/, in place of a share: names (of files, without suffix), with the
+    wildcards * and ?."""
     fps: float | None = None
     """Rate at which the frames were filmed, overruling what the files say."""
     allow_low_rate: bool = False
@@ -62,6 +65,8 @@ class SynthesisConfig:
             raise InputError(f"--max-pairs {self.max_pairs}: at least 1 expected.")
         if not 0 <= self.test_fraction < 1:
             raise InputError(f"--test-fraction {self.test_fraction}: 0 <= fraction < 1 expected.")
+        if self.test_recordings and self.test_fraction:
+            raise InputError("--test-recordings and --test-fraction exclude each other.")
         if self.size is not None and self.scale is not None:
             raise InputError("--size and --scale exclude each other.")
         if self.scale is not None and not 0 < self.scale <= 1:
@@ -116,6 +121,7 @@ class SynthesisConfig:
         settings["response"] = Path(self.response).name
         settings["response_hash"] = self.camera.fingerprint
         settings["kinds"] = sorted(self.kinds)
+        settings["test_recordings"] = sorted(self.test_recordings)
         return settings
 
 

@@ -1,5 +1,6 @@
 """From what the user named to segments of work: sources, clips, windows, splits."""
 
+import fnmatch
 import hashlib
 import logging
 import os
@@ -285,6 +286,8 @@ def _safe(name: str) -> str:
 
 def _test_recordings(recordings: Sequence[str], config: SynthesisConfig) -> set[str]:
     distinct = sorted(set(recordings))
+    if config.test_recordings:
+        return _named_recordings(distinct, config.test_recordings)
     if config.test_fraction == 0 or not distinct:
         return set()
     if len(distinct) == 1:
@@ -295,6 +298,17 @@ def _test_recordings(recordings: Sequence[str], config: SynthesisConfig) -> set[
     )
     n_test = min(max(round(config.test_fraction * len(distinct)), 1), len(distinct) - 1)
     return set(ranked[:n_test])
+
+
+def _named_recordings(recordings: Sequence[str], patterns: Sequence[str]) -> set[str]:
+    named = {pattern: fnmatch.filter(recordings, pattern) for pattern in patterns}
+    if unmatched := [pattern for pattern, found in named.items() if not found]:
+        # A slip of the pen would train on what was meant for testing.
+        raise InputError(
+            f"--test-recordings {' '.join(unmatched)}: no usable recording of that name; there are "
+            f"{', '.join(recordings)}."
+        )
+    return {name for found in named.values() for name in found}
 
 
 def _sequences(
