@@ -25,6 +25,8 @@ class Quantity:
     """Decimals to print."""
     higher_is_better: bool = True
     """Direction."""
+    competes: bool = True
+    """Whether the best value of a column is marked."""
 
 
 QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
@@ -39,6 +41,9 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
         "ap50": Quantity(label="AP50", digits=3),
         "map50_95": Quantity(label="mAP50-95", digits=3),
         "time_s": Quantity(label="time (s)", digits=2, higher_is_better=False),
+        "parameters_m": Quantity(
+            label="parameters (M)", digits=3, higher_is_better=False, competes=False
+        ),
     }
 )
 """Every quantity a table can hold, in the order of its columns."""
@@ -173,6 +178,8 @@ def _refuse_mixtures(rows: Sequence[Row]) -> None:
 def _best_cells(
     cells: Mapping[tuple[str, Column], Row], column: Column
 ) -> list[tuple[str, Column]]:
+    if not QUANTITIES[column.quantity].competes:
+        return []
     candidates = {
         cell: row
         for cell, row in cells.items()

@@ -1,0 +1,133 @@
+"""The 361 candidate motions of Sun et al. (CVPR 2015, section 3.1), as kernels and as vectors.
+
+A candidate is a straight, even motion: a length in {1, 3, …, 25} pixels and an orientation. A blur
+does not tell forth from back, so orientations lie in [0, 180). Length 1 is no motion at all, one
+candidate whatever its orientation. The network is trained on six orientations (73 candidates); its
+answers on rotated images extend them to 30 (361).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gopro_tools.errors import InputError
+
+LENGTHS_PX = tuple(range(1, 26, 2))
+"""Lengths of the candidates; the first is no motion."""
+ORIENTATION_STEP_DEGREES = 6
+"""Between the orientations of all candidates."""
+TRAINED_STEP_DEGREES = 30
+"""Between the orientations that the network is trained on."""
+N_ORIENTATIONS = 180 // ORIENTATION_STEP_DEGREES
+"""Of all candidates of one length."""
+N_KERNELS = 1 + (len(LENGTHS_PX) - 1) * N_ORIENTATIONS
+"""Candidates in all: 361."""
+
+
+@dataclass(frozen=True)
+class LinearMotion:
+    """A straight and even motion during the exposure."""
+
+    length_px: float
+    """Number of pixels a point is smeared over; 1 is no motion."""
+    angle_degrees: float
+    """Orientation, counter-clockwise from the direction to the right as seen, in [0, 180)."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not (self.length_px >= 1 and 0 <= self.angle_degrees < 180):
+            raise InputError(
+                f"{self}: a length of at least 1 px and an angle in [0, 180) degrees are expected."
+            )
+
+
+CANDIDATES: tuple[LinearMotion, ...] = (
+    LinearMotion(1, 0),
+    *(
+        LinearMotion(length_px, ORIENTATION_STEP_DEGREES * orientation)
+        for length_px in LENGTHS_PX[1:]
+        for orientation in range(N_ORIENTATIONS)
+    ),
+)
+"""The motion of each candidate index: 0 is none, then 30 orientations of each length in turn."""
+
+TRAINED: tuple[int, ...] = tuple(
+    index
+    for index, motion in enumerate(CANDIDATES)
+    if motion.angle_degrees % TRAINED_STEP_DEGREES == 0
+)
+"""Indices of the 73 candidates that are the network's classes, in the order of its outputs."""
+
+
+def candidate_index(length_index: int, orientation_index: int) -> int:
+    """Index of a candidate.
+
+    Args:
+        length_index: Into `LENGTHS_PX`; 0 is no motion.
+        orientation_index: In steps of 6 degrees; taken modulo 180 degrees.
+    """
+    if length_index == 0:
+        return 0
+    return 1 + N_ORIENTATIONS * (length_index - 1) + orientation_index % N_ORIENTATIONS
+
+
+def linear_kernel(motion: LinearMotion, size_px: int = 27) -> NDArray[np.float64]:
+    """The blur kernel of a motion: an antialiased line.
+
+    A tap weighs 1 minus its distance in pixels to the segment between the outer two of `length_px`
+    points one pixel apart, where that is positive; then all are scaled to sum to 1. Along rows
+    and columns an odd length gives as many equal taps. MATLAB's ``fspecial('motion')`` follows the
+    same definition (from memory, unverified).
+
+    Args:
+        motion: Length and orientation.
+        size_px: Side of the kernel, odd and large enough to hold the line.
+
+    Returns:
+        (size_px, size_px) float64, symmetric about its middle, sum 1.
+
+    Raises:
+        InputError: The line does not fit, or the size is even.
+    """
+    half_px = (motion.length_px - 1) / 2
+    angle = np.deg2rad(motion.angle_degrees)
+    direction_xy = np.array([np.cos(angle), -np.sin(angle)])  # rows count downwards
+    radius = size_px // 2
+    if size_px % 2 == 0 or radius + 1e-9 < half_px:
+        raise InputError(
+            f"size_px={size_px}: expected odd and at least {motion.length_px} for {motion}."
+        )
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float64)
+    along = x * direction_xy[0] + y * direction_xy[1]
+    across = x * direction_xy[1] - y * direction_xy[0]
+    beyond = np.maximum(np.abs(along) - half_px, 0)
+    taps = np.maximum(1 - np.hypot(across, beyond), 0)
+    taps[taps < 1e-12] = 0  # rounding of the cosine would give an upright line a second column
+    kernel: NDArray[np.float64] = taps / taps.sum()
+    return kernel
+
+
+@lru_cache(maxsize=1)
+def kernels() -> NDArray[np.float32]:
+    """The kernels of all candidates: (361, 27, 27) float32, each of sum 1; read-only."""
+    stack = np.stack([linear_kernel(motion) for motion in CANDIDATES]).astype(np.float32)
+    stack.setflags(write=False)
+    return stack
+
+
+@lru_cache(maxsize=1)
+def motion_vectors() -> NDArray[np.float32]:
+    """The candidates as displacements during the exposure.
+
+    Returns:
+        (361, 2) float32, read-only: (u, v) in pixels to the right and **down**, as optical flow has
+        them; (0, 0) is no motion. Orientations in [0, 180) stand for both directions: v <= 0.
+    """
+    vectors = np.zeros((N_KERNELS, 2), np.float32)
+    for index, motion in enumerate(CANDIDATES[1:], start=1):
+        angle = np.deg2rad(motion.angle_degrees)
+        vectors[index] = motion.length_px * np.cos(angle), -motion.length_px * np.sin(angle)
+    vectors.setflags(write=False)
+    return vectors

@@ -1,0 +1,59 @@
+"""``python -m benchmarks.table1``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from benchmarks.table1.plan import Table1Config
+from benchmarks.table1.publish import keep_record, publish
+from benchmarks.table1.run import StoppedError, run_table1
+from gopro_tools.console import (
+    EXIT_FINDINGS,
+    EXIT_INTERRUPTED,
+    progress_bar,
+    run_command,
+    stderr,
+)
+
+
+def command(
+    config: Annotated[Table1Config, tyro.conf.arg(name="")],
+    results: Path | None = None,
+    readme: Path | None = None,
+) -> int:
+    """Train, restore and score the methods of Table 1, and write the comparison.
+
+    Args:
+        config: What to compare.
+        results: Also keep the record under this folder.
+        readme: With --results: page whose block of results is made anew.
+    """
+    try:
+        with progress_bar("parts") as bar:
+            task = bar.add_task("", total=None, rate="")
+
+            def show(name: str, done: int, total: int) -> None:
+                bar.update(task, description=name, completed=done, total=total)
+
+            result = run_table1(config, on_progress=show)
+    except (StoppedError, KeyboardInterrupt):
+        stderr.print(f"Stopped. The same command goes on from here ({config.out}).", markup=False)
+        return EXIT_INTERRUPTED
+    for name, why in result.failures.items():
+        stderr.print(f"failed: {name}: {why}", markup=False, style="red")
+    for name, why in result.absent.items():
+        stderr.print(f"absent: {name}: {why}", markup=False, style="yellow")
+    if results is not None:
+        kept = keep_record(result.record, results)
+        stderr.print(f"Recorded in {kept}.", markup=False)
+        if readme is not None:
+            publish(results, readme)
+    stderr.print(f"Look at {result.report / 'README.md'} and the figures beside it.", markup=False)
+    sys.stdout.write(f"{result.report / 'table1.csv'}\n")
+    return EXIT_FINDINGS if result.failures else 0
+
+
+if __name__ == "__main__":
+    run_command(command)

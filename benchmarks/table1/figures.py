@@ -1,0 +1,109 @@
+"""Pictures of a comparison: crops, the gain by length of blur, learning curves."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.table1.compare import Scores
+from gopro_tools.figures import new_figure
+from gopro_tools.images import Rgb
+from gopro_tools.metrics import psnr_rgb
+from gopro_tools.pairing import BLURRED, SHARP
+
+CROPS_FILE = "crops.png"
+GAIN_FILE = "gain_by_blur.png"
+CURVES_FILE = "curves.png"
+CROP_PERCENTILES = (20, 45, 70, 90)
+"""Of blur length: which test images are shown."""
+
+_CROP_PX = 128
+_CELL_IN = 1.45
+_WINDOW_SHARE = 0.25
+
+
+def draw_crops(shown: Sequence[tuple[Mapping[str, Rgb], float | None]], path: Path) -> None:
+    """One row an image, one column a method; the crop is where the sharp image has most detail.
+
+    Args:
+        shown: Images by method, ``blurred`` first and ``sharp`` last, and the known blur length.
+        path: File to write.
+    """
+    columns = list(shown[0][0])
+    figure = new_figure(_CELL_IN * len(columns), (_CELL_IN + 0.22) * len(shown))
+    axes = figure.subplots(len(shown), len(columns), squeeze=False)
+    for row, (images, length_px) in enumerate(shown):
+        rows, cols = _busiest(images[SHARP])
+        for column, name in enumerate(columns):
+            axis = axes[row, column]
+            axis.imshow(images[name][rows, cols], interpolation="nearest")
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if row == 0:
+                axis.set_title(name, fontsize=8)
+            if name != SHARP:
+                score = psnr_rgb(images[SHARP], images[name])
+                axis.set_xlabel(f"{score:.2f} dB", fontsize=7, labelpad=2)
+        if length_px is not None:
+            axes[row, 0].set_ylabel(f"{length_px:.0f} px", fontsize=8)
+    figure.savefig(path, dpi=130)
+
+
+def _busiest(sharp: Rgb) -> tuple[slice, slice]:
+    height, width = sharp.shape[:2]
+    side = min(_CROP_PX, height, width)
+    gray = sharp.mean(axis=2)
+    detail = np.abs(np.gradient(gray)).sum(axis=0)
+    sums = np.pad(detail.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    boxes = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    top, left = np.unravel_index(boxes.argmax(), boxes.shape)
+    return slice(int(top), int(top) + side), slice(int(left), int(left) + side)
+
+
+def plot_gain(scores: Scores, path: Path) -> None:
+    """Gain in PSNR over the blurred input against blur length: images, and a running mean."""
+    figure = new_figure(7.5, 4.2)
+    axis = figure.subplots()
+    order = np.argsort(scores.blur_px, kind="stable")
+    length_px = scores.blur_px[order]
+    window = max(3, round(_WINDOW_SHARE * len(order)))
+    weights = np.ones(window) / window
+    for index, method in enumerate(name for name in scores.methods if name != BLURRED):
+        gain = (scores.of(method) - scores.of(BLURRED))[order]
+        colour = f"C{index}"
+        axis.plot(length_px, gain, ".", color=colour, markersize=3, alpha=0.35)
+        if len(order) >= window:
+            means = [np.convolve(values, weights, "valid") for values in (length_px, gain)]
+            axis.plot(*means, color=colour, label=method)
+    axis.axhline(0, color="k", linewidth=0.8)
+    axis.set_xscale("log")
+    axis.set_xlabel("known length of blur, mean over the image (px)")
+    axis.set_ylabel("PSNR over the blurred input (dB)")
+    axis.set_title(f"dots: images; lines: running means of {window} images", fontsize=9)
+    axis.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def plot_curves(validation: Path, path: Path) -> bool:
+    """Validation PSNR against patches seen; False where there is nothing to plot."""
+    by_method: dict[str, list[tuple[float, float]]] = {}
+    blurred: list[float] = []
+    with validation.open(newline="") as file:
+        for row in csv.DictReader(file):
+            point = (float(row["n_patches"]), float(row["psnr_rgb_db"]))
+            by_method.setdefault(row["method"], []).append(point)
+            blurred.append(float(row["blurred_psnr_rgb_db"]))
+    if not by_method:
+        return False
+    figure = new_figure(7.5, 4.2)
+    axis = figure.subplots()
+    for method, points in by_method.items():
+        axis.plot(*zip(*points, strict=True), "o-", markersize=3, label=method)
+    axis.axhline(blurred[-1], color="k", linestyle="--", linewidth=0.8, label=BLURRED)
+    axis.set_ylim(bottom=blurred[-1] - 4)
+    axis.set_xlabel("patches seen")
+    axis.set_ylabel("validation PSNR (dB)")
+    axis.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+    return True

@@ -1,0 +1,131 @@
+"""Results in the repository: made from records by a command, and checked to still say the same.
+
+python -m benchmarks.table1.publish           # make tables, figures and the README's block anew
+python -m benchmarks.table1.publish --check   # exit code 1 where a text differs from its record
+"""
+
+import shutil
+from pathlib import Path
+
+from benchmarks.records import RUN_FILE, iterate_runs, read_record, recorded_run, run_folder
+from benchmarks.table1.cost import cost_of_full
+from benchmarks.table1.report import headline, report_texts, write_report
+from gopro_tools.console import EXIT_FINDINGS, run_command, stderr
+from gopro_tools.errors import InputError
+from gopro_tools.files import write_atomic
+
+SUITE = "table1"
+BEGIN = "<!-- begin: made by `python -m benchmarks.table1.publish` from results/runs/table1 -->"
+END = "<!-- end -->"
+
+_SCALES = ("full", "reduced", "smoke")
+
+
+def keep_record(record: Path, results: Path) -> Path:
+    """Keep a run's record under ``results/runs``.
+
+    Returns:
+        Its folder there.
+
+    Raises:
+        InputError: It is kept there already.
+    """
+    run = read_record(record)
+    with recorded_run(results, run) as folder:
+        for path in record.rglob("*"):
+            if path.is_file() and path.name != RUN_FILE:
+                target = folder / path.relative_to(record)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+    return run_folder(results, run)
+
+
+def latest_runs(results: Path) -> dict[str, Path]:
+    """The newest record of each scale, from full to smoke."""
+    found = {run.scale: folder for folder, run in iterate_runs(results, SUITE)}
+    return {scale: found[scale] for scale in _SCALES if scale in found}
+
+
+def readme_block(results: Path) -> str:
+    """What the front page says: the newest run at the largest scale there is."""
+    runs = latest_runs(results)
+    if not runs:
+        raise InputError(f"{results / 'runs' / SUITE}: no record of table1 there.")
+    scale, folder = next(iter(runs.items()))
+    lines = [
+        BEGIN,
+        headline(folder),
+        "",
+        f"Intervals, bins of blur length, detection and crops: "
+        f"[results/table1/{scale}/](results/table1/{scale}/README.md).",
+    ]
+    if scale != "full":
+        lines += ["", f"**Not reproduced: the paper's Table 1 itself.** {cost_of_full(folder)}"]
+    return "\n".join([*lines, END])
+
+
+def with_block(page: str, block: str, name: str) -> str:
+    """A page with what stands between the markers replaced.
+
+    Raises:
+        InputError: The markers are not there.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise InputError(f"{name}: the markers {BEGIN} and {END} were expected in it.")
+    return before + block + after
+
+
+def published_texts(results: Path, readme: Path) -> dict[Path, str]:
+    """Every text that is made from a record, by the file it belongs into."""
+    texts = {
+        results / SUITE / scale / name: text
+        for scale, folder in latest_runs(results).items()
+        for name, text in report_texts(folder).items()
+    }
+    page = readme.read_text(encoding="utf-8")
+    texts[readme] = with_block(page, readme_block(results), str(readme))
+    return texts
+
+
+def differing(results: Path, readme: Path) -> list[Path]:
+    """Files that do not say what their record says, or are missing."""
+    return [
+        path
+        for path, text in published_texts(results, readme).items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
+
+
+def publish(results: Path, readme: Path) -> None:
+    """Make the tables, figures and the front page's block from the records."""
+    for scale, folder in latest_runs(results).items():
+        write_report(folder, results / SUITE / scale)
+    for path, text in published_texts(results, readme).items():
+        write_atomic(path, text)
+
+
+def command(
+    check: bool = False, results: Path = Path("results"), readme: Path = Path("README.md")
+) -> int:
+    """Make the published tables, figures and the README's block from the records.
+
+    Args:
+        check: Change nothing; name what differs from its record.
+        results: The folder above ``runs``.
+        readme: The page with the block.
+    """
+    if not check:
+        publish(results, readme)
+        return 0
+    wrong = differing(results, readme)
+    for path in wrong:
+        stderr.print(f"{path}: differs from what its record says.", markup=False, style="red")
+    if wrong:
+        stderr.print("`python -m benchmarks.table1.publish` makes them anew.", markup=False)
+    return EXIT_FINDINGS if wrong else 0
+
+
+if __name__ == "__main__":
+    run_command(command)

@@ -1,0 +1,392 @@
+"""The steps from data to record; each leaves its result where the next run finds it."""
+
+import json
+import logging
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from baselines.checkpoints import load_restorer_network
+from benchmarks.devices import chosen_device
+from benchmarks.records import RUN_FILE, dataset_facts, jsonable
+from benchmarks.rendered import render_dataset
+from benchmarks.restore import RestoreOptions, find_images, open_restorer, restore_all
+from benchmarks.table1.plan import (
+    PROTOCOLS,
+    SCALE_SWEEP,
+    Method,
+    Table1Config,
+    keyed,
+    n_patches_of,
+    recipe_of,
+)
+from benchmarks.table1.record import Outcome, Trained, write_record
+from benchmarks.table1.report import write_report
+from benchmarks.train import Progress, RunOptions, train
+from benchmarks.train.machine import stop_signals
+from gopro_tools.dataset import BLUR_FOLDERS, BlurKind, iterate_pairs
+from gopro_tools.detect import DetectConfig, detect
+from gopro_tools.errors import InputError
+from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate, write_evaluation
+from gopro_tools.files import sha256_of_file, write_atomic, written_whole
+from gopro_tools.images import read_rgb
+
+log = logging.getLogger(__name__)
+
+SHOWN_SIZE_HW = (720, 1280)
+_N_TIMED = 3
+_LONGEST_TIMING_S = 60.0
+_REAL = "real"
+_TEST = "test"
+
+OnProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table1Result:
+    """What a run made."""
+
+    record: Path
+    """Folder of the record."""
+    report: Path
+    """Folder of the tables and figures."""
+    failures: Mapping[str, str]
+    """What went wrong with each method that is missing from the tables."""
+    absent: Mapping[str, str]
+    """Parts that were not asked for or cannot be made, with the reason."""
+
+
+class StoppedError(Exception):
+    """Told to stop while training; a checkpoint is written, and the same command goes on."""
+
+
+@dataclass
+class _Work:
+    """What the steps share."""
+
+    config: Table1Config
+    data: Path
+    on_progress: OnProgress
+    failures: dict[str, str] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+
+
+def run_table1(
+    config: Table1Config,
+    *,
+    on_progress: OnProgress = lambda task, done, total: None,
+) -> Table1Result:
+    """Train what is not trained yet, restore, score, detect, time, and write the comparison.
+
+    Args:
+        config: What to compare.
+        on_progress: Called with the task, parts done and all.
+
+    Raises:
+        InputError: The data cannot be used, or no method could be trained.
+        StoppedError: Ctrl-C or SIGTERM came while a network was trained.
+    """
+    data = config.data or config.out / "data"
+    if config.data is None:
+        for reason in render_dataset(config.rendered, data, on_progress=on_progress):
+            log.info("left out: %s", reason)
+    work = _Work(config=config, data=data, on_progress=on_progress)
+    _check_budgets(work)
+    trained = [result for method in config.methods if (result := _try_training(work, method))]
+    if not trained:
+        raise InputError("No method could be trained: " + "; ".join(work.failures.values()))
+    scores = _scored(work, trained, _TEST, data, config.blur_kind)
+    real = _real_dataset(work)
+    real_scores = (
+        None if real is None else _scored(work, trained, _REAL, real, config.real_blur_kind)
+    )
+    detection = _detected(work, trained)
+    times_s: dict[str, float] = {
+        result.method: _seconds_an_image(work, result) for result in trained
+    }
+    record = write_record(
+        config,
+        data,
+        trained,
+        Outcome(
+            restored=_all_restored(work, trained),
+            scores=scores,
+            real_scores=real_scores,
+            detection=detection,
+            times_s=times_s,
+            failures=work.failures,
+            absent=work.absent,
+        ),
+    )
+    report = config.out / "report"
+    write_report(record, report)
+    return Table1Result(record=record, report=report, failures=work.failures, absent=work.absent)
+
+
+def _check_budgets(work: _Work) -> None:
+    n_pairs = len(list(iterate_pairs(work.data, "train", work.config.blur_kind)))
+    swept = [method for method in work.config.methods if method in SCALE_SWEEP]
+    budgets = {method: n_patches_of(recipe_of(method, work.config), n_pairs) for method in swept}
+    if len(set(budgets.values())) > 1:
+        raise InputError(
+            f"K = 1, 2, 3 would learn from unequal numbers of patches ({budgets}); that is no "
+            "comparison. Choose --n-patches that all their batches divide."
+        )
+
+
+# --- train ---
+
+
+def _try_training(work: _Work, method: Method) -> Trained | None:
+    try:
+        return _sun2015(work) if method == "sun2015" else _network(work, method)
+    except InputError as error:
+        log.error("%s: %s", method, error)
+        work.failures[method] = str(error)
+        return None
+
+
+def _network(work: _Work, method: Method) -> Trained:
+    config = work.config
+    recipe = recipe_of(method, config)
+    facts = {**dataset_facts(work.data, "train", config.blur_kind), "name": None}
+    folder = config.out / "train" / keyed(method, {"recipe": jsonable(recipe), "data": facts})
+    if not (folder / RUN_FILE).is_file():
+        n_steps = n_patches_of(recipe, facts["n_pairs"]) // recipe.patches.batch
+
+        def show(progress: Progress) -> None:
+            task = f"{progress.task} {method}"
+            work.on_progress(task, progress.done, progress.total)
+
+        with stop_signals() as found:
+            result = train(
+                recipe,
+                work.data,
+                folder,
+                blur_kind=config.blur_kind,
+                options=RunOptions(
+                    device=config.device,
+                    precision="bf16" if chosen_device(config.device).type == "cuda" else "fp32",
+                    validate_every=max(1, n_steps // 10),
+                ),
+                vgg_weights=config.vgg_weights,
+                resume=True,
+                on_progress=show,
+                told_to_stop=lambda: bool(found),
+            )
+        if not result.finished:
+            raise StoppedError(method)
+    run = json.loads((folder / RUN_FILE).read_text())
+    weights = folder / "checkpoint.safetensors"
+    network, _ = load_restorer_network(weights)
+    return Trained(
+        method=method,
+        weights=weights,
+        weights_sha256=run["weights_sha256"],
+        n_parameters=sum(parameter.numel() for parameter in network.parameters()),
+        n_patches=run["results"]["n_patches"],
+        training_s=run["timings_s"]["training"],
+        config=run["config"]["recipe"],
+    )
+
+
+def _sun2015(work: _Work) -> Trained:
+    from baselines.sun2015 import PRESETS, n_parameters_of, train_sun2015
+
+    config = work.config
+    presets = {"full": "paper", "reduced": "reduced", "smoke": "smoke"}
+    recipe = replace(
+        PRESETS[config.sun2015_preset or presets[config.scale]],
+        seed=config.seed,
+        response="gamma2.2" if config.blur_kind == "gamma" else "linear",
+    )
+    facts = {**dataset_facts(work.data, "train", config.blur_kind), "name": None}
+    name = keyed("sun2015", {"recipe": jsonable(recipe), "data": facts})
+    weights = config.out / "train" / name / "checkpoint.safetensors"
+    images = [pair.path("sharp") for pair in iterate_pairs(work.data, "train", config.blur_kind)]
+    with stop_signals() as found:
+        run = train_sun2015(
+            images,
+            weights,
+            recipe,
+            on_progress=lambda task, done, total: work.on_progress(f"sun2015: {task}", done, total),
+            told_to_stop=lambda: bool(found),
+        )
+    if run is None:
+        raise StoppedError("sun2015")
+    return Trained(
+        method="sun2015",
+        weights=weights,
+        weights_sha256=sha256_of_file(weights),
+        n_parameters=n_parameters_of(weights),
+        n_patches=run.n_patches,
+        training_s=run.training_s,
+        config=jsonable(recipe),
+    )
+
+
+# --- restore and score ---
+
+
+def _restored(work: _Work, result: Trained, name: str, data: Path, blur_kind: BlurKind) -> Path:
+    """Restore the test images that are not restored yet."""
+    facts = {**dataset_facts(data, "test", blur_kind), "name": None}
+    decisive = {"weights": result.weights_sha256, "data": facts, "options": _options(work, result)}
+    folder = work.config.out / "restored" / name / keyed(result.method, decisive)
+    images = find_images(data, "test", blur_kind)
+    if all((folder / path).is_file() for _, path in images):
+        return folder
+    summary = restore_all(
+        _restorer(work, result),
+        images,
+        folder,
+        keep_done=True,
+        on_progress=lambda done, total: work.on_progress(
+            f"restoring {name} with {result.method}", done, total
+        ),
+    )
+    if summary.failures:
+        raise InputError(f"{result.method}: {summary.failures[0]}")
+    return folder
+
+
+def _options(work: _Work, result: Trained) -> RestoreOptions:
+    gpu = chosen_device(work.config.device).type == "cuda"
+    network = result.method != "sun2015"
+    return RestoreOptions(
+        device=work.config.device, half="bf16" if gpu and network else None, seed=work.config.seed
+    )
+
+
+def _restorer(work: _Work, result: Trained) -> Any:
+    method = result.method.partition("-")[0]
+    return open_restorer(method, result.weights, _options(work, result))
+
+
+def _scored(
+    work: _Work, trained: list[Trained], name: str, data: Path, blur_kind: BlurKind
+) -> Path:
+    """Score every method; one that cannot restore is named and taken out of the tables."""
+    folders: dict[str, Path] = {}
+    for result in list(trained):
+        try:
+            folders[result.method] = _restored(work, result, name, data, blur_kind)
+        except InputError as error:
+            log.error("%s: %s", result.method, error)
+            work.failures[result.method] = str(error)
+            trained.remove(result)
+    if not folders:
+        raise InputError("Nothing was restored: " + "; ".join(work.failures.values()))
+    decisive = {"restored": {k: v.name for k, v in folders.items()}, "protocols": PROTOCOLS}
+    out = work.config.out / "scores" / keyed(name, decisive)
+    if not (out / RUN_FILE).is_file():
+        evaluation = evaluate(
+            _sources(work, folders, data, blur_kind),
+            EvaluateConfig(protocol=PROTOCOLS, bootstrap_over="sequence", seed=work.config.seed),
+            progress=lambda done, total: work.on_progress(f"scoring {name}", done, total),
+        )
+        write_evaluation(evaluation, out)
+    return out
+
+
+def _sources(work: _Work, folders: Mapping[str, Path], data: Path, blur_kind: BlurKind) -> Sources:
+    return Sources(
+        dataset=data,
+        split="test",
+        blur_kind=blur_kind,
+        restored=tuple(f"{method}={folder}" for method, folder in folders.items()),
+    )
+
+
+def _real_dataset(work: _Work) -> Path | None:
+    """The real pairs in the GOPRO layout, so that every step treats them like the others."""
+    source = work.config.real_pairs
+    if source is None:
+        work.absent["real pairs"] = "none were named (--real-pairs)"
+        return None
+    sharp = sorted(source.glob("*_sharp.png"))
+    pairs = [(path.with_name(path.name.replace("_sharp", "_blurred")), path) for path in sharp]
+    pairs = [pair for pair in pairs if pair[0].is_file()]
+    if not pairs:
+        raise InputError(f"{source}: no NAME_blurred.png with a NAME_sharp.png there.")
+    hashes = [[path.name, sha256_of_file(path)] for pair in pairs for path in pair]
+    folder = work.config.out / keyed("real_pairs", {"files": hashes})
+    kind = {"gamma": "blur_gamma", "linear_crf": "blur"}[work.config.real_blur_kind]
+    if not folder.is_dir():
+        with written_whole(folder) as partial:
+            for blurred, sharp_path in pairs:
+                sequence = partial / "test" / sharp_path.name.replace("_sharp.png", "")
+                for kind_folder, path in ((kind, blurred), ("sharp", sharp_path)):
+                    (sequence / kind_folder).mkdir(parents=True)
+                    shutil.copyfile(path, sequence / kind_folder / "000001.png")
+    return folder
+
+
+def _all_restored(work: _Work, trained: Sequence[Trained]) -> dict[str, Path]:
+    return {
+        result.method: _restored(work, result, _TEST, work.data, work.config.blur_kind)
+        for result in trained
+    }
+
+
+def _detected(work: _Work, trained: Sequence[Trained]) -> Path | None:
+    config = work.config
+    if config.detector is None:
+        work.absent["detection"] = "no detector was named (--detector)"
+        return None
+    folders = _all_restored(work, trained)
+    decisive = {"restored": {k: v.name for k, v in folders.items()}, "detector": config.detector}
+    out = config.out / keyed("detection", decisive)
+    if not (out / "detection.md").is_file():
+        try:
+            detect(
+                DetectConfig(
+                    sources=_sources(work, folders, work.data, config.blur_kind),
+                    detector=config.detector,
+                    out=out,
+                    seed=config.seed,
+                ),
+                progress=lambda done, total: work.on_progress("detecting", done, total),
+            )
+        except InputError as error:
+            log.error("detection: %s", error)
+            work.failures["detection"] = str(error)
+            return None
+    return out
+
+
+# --- time ---
+
+
+def _seconds_an_image(work: _Work, result: Trained) -> float:
+    """Median seconds for 1280x720, from 8-bit RGB in memory to the same, after a warm-up.
+
+    The result is back in the computer's memory when the clock stops, so a GPU has finished.
+    """
+    decisive = {"weights": result.weights_sha256, "options": _options(work, result)}
+    path = work.config.out / "times" / f"{keyed(result.method, decisive)}.json"
+    if not path.is_file():
+        work.on_progress(f"timing {result.method}", 0, 1)
+        pair = next(iterate_pairs(work.data, "test", work.config.blur_kind))
+        blurred = read_rgb(pair.path(BLUR_FOLDERS[work.config.blur_kind]))
+        height, width = SHOWN_SIZE_HW
+        image = np.asarray(cv2.resize(blurred, (width, height)), np.uint8)
+        restorer = _restorer(work, result)
+        restorer.restore(image[:64, :64])  # loads and allocates what only the first call needs
+        seconds: list[float] = []
+        while len(seconds) < _N_TIMED and sum(seconds) < _LONGEST_TIMING_S:
+            begin = time.perf_counter()
+            restorer.restore(image)
+            seconds.append(time.perf_counter() - begin)
+        # The first image of a size still sets buffers up; it counts only where it is the only one.
+        kept = seconds[1:] or seconds
+        write_atomic(path, json.dumps({"seconds": statistics.median(kept), "n": len(kept)}) + "\n")
+        work.on_progress(f"timing {result.method}", 1, 1)
+    return float(json.loads(path.read_text())["seconds"])
