@@ -132,6 +132,36 @@ class DeepDeblur(nn.Module):
         ]
 
 
+@torch.no_grad()
+def start_as_identity(network: DeepDeblur) -> None:
+    """Set the weights so that every scale gives back what it sees: not the paper's start.
+
+    Without a skip from input to output, a network with the default weights spends most of a short
+    training on learning to copy. Here three features carry the image from the first convolution to
+    the last, and the second convolution of each block starts at zero; all else keeps its random
+    weights.
+
+    Raises:
+        InputError: There are fewer features than colours.
+    """
+    if network.n_features < 3:
+        raise InputError(f"n_features={network.n_features}: at least 3 carry an image's colours.")
+    for layers in network.scale_networks.children():
+        first, *blocks, last = layers.children()
+        assert isinstance(first, nn.Conv2d)
+        assert isinstance(last, nn.Conv2d)
+        first.weight[:3].zero_()
+        last.weight.zero_()
+        for convolution in (first, last):
+            nn.init.zeros_(convolution.bias[:3])  # type: ignore[index]
+            for colour in range(3):
+                convolution.weight[colour, colour, 2, 2] = 1.0
+        for block in blocks:
+            assert isinstance(block, ResBlock)
+            nn.init.zeros_(block.conv2.weight)
+            nn.init.zeros_(block.conv2.bias)  # type: ignore[arg-type]
+
+
 class ResBlock(nn.Module):
     """Convolution, ReLU, convolution, plus the input: no batch norm, no ReLU after the sum."""
 

@@ -12,7 +12,13 @@ from numpy.lib.stride_tricks import sliding_window_view
 from skimage.transform import pyramid_gaussian
 from torch import nn
 
-from baselines.deepdeblur import DeepDeblur, Discriminator, pad_to_multiple, pyramid
+from baselines.deepdeblur import (
+    DeepDeblur,
+    Discriminator,
+    pad_to_multiple,
+    pyramid,
+    start_as_identity,
+)
 from gopro_tools.errors import InputError
 
 
@@ -240,3 +246,19 @@ def test_smaller_patches_get_a_discriminator_that_fits(patch_px):
 def test_patches_no_discriminator_fits_are_refused():
     with pytest.raises(InputError, match="multiple of 64"):
         Discriminator(patch_px=100)
+
+
+@pytest.mark.parametrize("n_scales", [1, 2, 3])
+def test_it_can_start_as_the_identity(n_scales: int) -> None:
+    torch.manual_seed(0)
+    network = DeepDeblur(n_scales, n_resblocks=2, n_features=4)
+    start_as_identity(network)
+    images = torch.rand(1, 3, 24, 20)
+    levels = pyramid(images, n_scales)
+    for restored, level in zip(network(images), levels, strict=True):
+        torch.testing.assert_close(restored, level, rtol=0, atol=1e-6)
+    # Every weight of it can still learn, the zeros first.
+    network(images)[0].square().sum().backward()
+    assert network.scale_networks[0][1].conv2.weight.grad.abs().sum() > 0
+    with pytest.raises(InputError, match="at least 3"):
+        start_as_identity(DeepDeblur(1, n_resblocks=1, n_features=2))

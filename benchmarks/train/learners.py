@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from baselines.data import Batch
 from baselines.deblurgan import Critic, Generator
-from baselines.deepdeblur import DeepDeblur, Discriminator, pyramid
+from baselines.deepdeblur import DeepDeblur, Discriminator, pyramid, start_as_identity
 from baselines.losses import (
     Vgg19Conv33,
     adversarial_loss,
@@ -90,6 +90,8 @@ class DeepDeblurLearner:
         restorer = DeepDeblur(
             recipe.n_scales, recipe.n_resblocks, recipe.n_features, recipe.pyramid
         )
+        if recipe.first_weights == "identity":
+            start_as_identity(restorer)
         self.networks: dict[str, nn.Module] = {"restorer": restorer}
         if recipe.adversarial_weight:
             self.networks["discriminator"] = Discriminator(

@@ -108,6 +108,9 @@ class DeepDeblurRecipe:
     """Channels between the convolutions."""
     pyramid: PyramidKind = "torch7"
     """How the smaller scales are made."""
+    first_weights: Literal["default", "identity"] = "default"
+    """``identity`` starts by giving back the blurred image (`start_as_identity`), for trainings too
+    short to learn to copy first; the paper's and the releases' start is the default."""
     content_loss: Literal["mse", "l1"] = "mse"
     """Compared at every scale."""
     loss_reduction: Literal["paper", "sum"] = "paper"
@@ -260,6 +263,7 @@ DEEPDEBLUR_PRESETS: Mapping[DeepDeblurPreset, DeepDeblurRecipe] = {
         optimisation=Optimisation(
             learning_rate=2e-4, n_epochs=40, steps_per_epoch=100, n_epochs_decay=40
         ),
+        first_weights="identity",
         content_loss="l1",
     ),
     "reduced-cpu": DeepDeblurRecipe(
@@ -271,6 +275,7 @@ DEEPDEBLUR_PRESETS: Mapping[DeepDeblurPreset, DeepDeblurRecipe] = {
         optimisation=Optimisation(
             learning_rate=1e-3, n_epochs=50, steps_per_epoch=100, n_epochs_decay=50
         ),
+        first_weights="identity",
         content_loss="l1",
     ),
     "smoke": DeepDeblurRecipe(
@@ -284,6 +289,7 @@ DEEPDEBLUR_PRESETS: Mapping[DeepDeblurPreset, DeepDeblurRecipe] = {
         optimisation=Optimisation(
             learning_rate=1e-3, n_epochs=30, steps_per_epoch=100, n_epochs_decay=30
         ),
+        first_weights="identity",
         content_loss="l1",
     ),
 }

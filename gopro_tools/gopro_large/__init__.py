@@ -13,9 +13,10 @@ from typing import Annotated
 import tyro
 from rich.table import Table
 
-from gopro_tools.console import progress_bar, run_command, stderr
+from gopro_tools.console import EXIT_INTERRUPTED, progress_bar, run_command, stderr
 from gopro_tools.findings import report_findings
 from gopro_tools.gopro_large.checking import Agreement, CheckConfig, CheckResult, check
+from gopro_tools.gopro_large.downloading import LICENCE, DownloadConfig, DownloadResult, download
 from gopro_tools.gopro_large.regeneration import RegenerateConfig, RegenerateResult, regenerate
 from gopro_tools.gopro_large.table import KINDS, Kind, LargeImage, LargeSequence, recipe
 
@@ -24,6 +25,8 @@ __all__ = [
     "Agreement",
     "CheckConfig",
     "CheckResult",
+    "DownloadConfig",
+    "DownloadResult",
     "Kind",
     "LargeImage",
     "LargeSequence",
@@ -31,6 +34,7 @@ __all__ = [
     "RegenerateResult",
     "check",
     "command",
+    "download",
     "main",
     "recipe",
     "regenerate",
@@ -40,11 +44,14 @@ __all__ = [
 def command(
     action: Annotated[
         Annotated[RegenerateConfig, tyro.conf.subcommand("regenerate")]
-        | Annotated[CheckConfig, tyro.conf.subcommand("check")],
+        | Annotated[CheckConfig, tyro.conf.subcommand("check")]
+        | Annotated[DownloadConfig, tyro.conf.subcommand("download")],
         tyro.conf.arg(name=""),
     ],
 ) -> int:
     """GOPRO_Large by its own recipe; exit code 1 if something is missing or differs."""
+    if isinstance(action, DownloadConfig):
+        return _download(action)
     with progress_bar("images") as bar:
         verb = "Checking" if isinstance(action, CheckConfig) else "Rebuilding"
         task = bar.add_task(verb, total=None, rate="")
@@ -64,6 +71,28 @@ def command(
     assert isinstance(result, RegenerateResult)
     stderr.print(f"{result.n_written:,} image(s) written, {result.n_kept:,} were there already.")
     return report_findings(result.findings, str(action.out), action.findings)
+
+
+def _download(config: DownloadConfig) -> int:
+    try:
+        with progress_bar("") as bar:
+            task = bar.add_task("Connecting", total=None, rate="")
+
+            def progress(name: str, done: int, total: int) -> None:
+                speed = bar.tasks[0].speed
+                rate = f"{speed / 1e6:.1f} MB/s" if speed and name.endswith(".zip") else ""
+                bar.update(task, description=name, completed=done, total=total or None, rate=rate)
+
+            result = download(config, progress)
+    except KeyboardInterrupt:
+        stderr.print("Stopped. The same command goes on from here.")
+        return EXIT_INTERRUPTED
+    stderr.print(
+        f"{result.n_unpacked:,} file(s) unpacked, {result.n_kept:,} were there already; "
+        f"{result.checked}."
+    )
+    stderr.print(LICENCE)
+    return report_findings(result.findings, str(config.out), config.findings)
 
 
 def main() -> None:
