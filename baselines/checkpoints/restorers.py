@@ -18,11 +18,12 @@ from baselines.checkpoints.store import (
 from baselines.checkpoints.tensors import load_into, read_tensors, safetensors_header
 from baselines.deblurgan import Generator
 from baselines.deepdeblur import DeepDeblur
+from baselines.sun2015.network import Sun2015
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file
 
 
-def load_restorer_network(path: Path) -> tuple[DeepDeblur | Generator, CheckpointRecord]:
+def load_restorer_network(path: Path) -> tuple[DeepDeblur | Generator | Sun2015, CheckpointRecord]:
     """Make the network that restores from one of our checkpoints or from an official file.
 
     Args:
@@ -31,7 +32,8 @@ def load_restorer_network(path: Path) -> tuple[DeepDeblur | Generator, Checkpoin
 
     Returns:
         The network in evaluation mode on the CPU, float32, and what is known of it. A DeepDeblur
-        gives a list whose first entry is the restored image; a Generator gives the image.
+        gives a list whose first entry is the restored image; a Generator gives the image;
+        `baselines.sun2015.restorer` restores with a Sun2015.
 
     Raises:
         InputError: The file is missing, damaged or of no known layout, or a tensor does not fit.
@@ -65,7 +67,7 @@ def load_restorer_network(path: Path) -> tuple[DeepDeblur | Generator, Checkpoin
 
 def restorer_from(
     record: CheckpointRecord, tensors: Mapping[str, Tensor], source: Path | str
-) -> DeepDeblur | Generator:
+) -> DeepDeblur | Generator | Sun2015:
     """Make the network a record describes and fill it.
 
     Args:

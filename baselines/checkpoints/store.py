@@ -15,14 +15,16 @@ from torch import Tensor, nn
 from baselines.checkpoints.tensors import safetensors_header, unwrapped
 from baselines.deblurgan import Generator
 from baselines.deepdeblur import DeepDeblur
+from baselines.sun2015.network import Sun2015
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 
-METHODS: dict[str, type[DeepDeblur] | type[Generator]] = {
+METHODS: dict[str, type[DeepDeblur] | type[Generator] | type[Sun2015]] = {
     "deepdeblur": DeepDeblur,
     "deblurgan": Generator,
+    "sun2015": Sun2015,
 }
-"""The restoring network of each method, made from its `architecture`."""
+"""What each method learns, made from its `architecture`; all but Sun2015 restore by themselves."""
 
 FORMAT = "gopro_tools.checkpoint.v1"
 _TRAINING = "training"
@@ -33,7 +35,7 @@ class CheckpointRecord:
     """What is known of a set of weights besides their values."""
 
     method: str
-    """"deepdeblur" or "deblurgan"."""
+    """"deepdeblur", "deblurgan" or "sun2015"."""
     architecture: Mapping[str, Any]
     """Constructor arguments of the restoring network."""
     config: Mapping[str, Any] = field(default_factory=dict)

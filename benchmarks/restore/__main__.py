@@ -40,7 +40,7 @@ def restore_command(
     Args:
         source: An image, a folder (results keep their path inside it), or a dataset in the GOPRO
             layout (results are OUT/<sequence>/<name>, as gopro_tools.evaluate expects).
-        method: deepdeblur, deblurgan, or package.module:factory for any other.
+        method: deepdeblur, deblurgan, sun2015, or package.module:factory for any other.
         out: Output folder.
         weights: Weight file: ours, or an official one.
         split: Which part of a dataset.

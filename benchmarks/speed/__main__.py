@@ -1,4 +1,4 @@
-"""``python -m benchmarks.speed synthesize|metrics|train|restore``: ratios, measured here and now.
+"""``python -m benchmarks.speed SUITE``: ratios, measured here and now.
 
 With ``--record`` the figures go into ``results/`` as a run record, and ``results/speed.md`` is made
 from the newest record of each suite.
@@ -22,8 +22,8 @@ from gopro_tools.files import write_atomic
 
 logger = logging.getLogger(__name__)
 
-Suite = Literal["synthesize", "metrics", "train", "restore"]
-SUITES: tuple[Suite, ...] = ("synthesize", "metrics", "train", "restore")
+Suite = Literal["synthesize", "metrics", "train", "restore", "deconvolve"]
+SUITES: tuple[Suite, ...] = ("synthesize", "metrics", "train", "restore", "deconvolve")
 
 
 def command(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from rich.table import Table
@@ -28,6 +29,9 @@ from benchmarks.train.machine import Processes, RunOptions
 from benchmarks.train.recipes import DeepDeblurRecipe, deepdeblur_recipe
 
 logger = logging.getLogger(__name__)
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
 
 PLAIN = "plain: eager, float32"
 STRICT = "plain, without TF32"
@@ -118,7 +122,7 @@ def take_turns(
     return seconds
 
 
-def in_own_process(function: Callable[[str], float], argument: str) -> float:
+def in_own_process(function: Callable[[Argument], Result], argument: Argument) -> Result:
     """Call a function where no other contender has left its memory."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(function, argument).result()

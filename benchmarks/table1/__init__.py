@@ -2,6 +2,7 @@
 
     python -m benchmarks.table1 --scale smoke -o OUT
     python -m benchmarks.table1 --scale full --data GOPRO_Large -o OUT
+    torchrun --nproc-per-node 2 -m benchmarks.table1 --scale full --data GOPRO_Large -o OUT
 
 One sequence of steps: data, train, restore, score, detect, time, record, report. What a step makes
 lies in a folder named after a hash of all that decides it (recipe, data, weights), so a

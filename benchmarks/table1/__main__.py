@@ -41,6 +41,8 @@ def command(
     except (StoppedError, KeyboardInterrupt):
         stderr.print(f"Stopped. The same command goes on from here ({config.out}).", markup=False)
         return EXIT_INTERRUPTED
+    if result is None:
+        return 0
     for name, why in result.failures.items():
         stderr.print(f"failed: {name}: {why}", markup=False, style="red")
     for name, why in result.absent.items():

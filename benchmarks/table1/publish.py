@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.records import RUN_FILE, iterate_runs, read_record, recorded_run, run_folder
 from benchmarks.table1.cost import cost_of_full
-from benchmarks.table1.report import headline, report_texts, write_report
+from benchmarks.table1.report import PAGE_FILE, device_name, headline, report_texts, write_report
 from gopro_tools.console import EXIT_FINDINGS, run_command, stderr
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
@@ -60,7 +60,33 @@ def readme_block(results: Path) -> str:
         f"[results/table1/{scale}/](results/table1/{scale}/README.md).",
     ]
     if scale != "full":
-        lines += ["", f"**Not reproduced: the paper's Table 1 itself.** {cost_of_full(folder)}"]
+        lines[-1] += (
+            " **The paper's Table 1 itself is not reproduced**: that takes GOPRO_Large and days on "
+            "GPUs; [results/](results/README.md) says what it would cost."
+        )
+    return "\n".join([*lines, END])
+
+
+def results_block(results: Path) -> str:
+    """What the page of the results says: which scales were run, and what the full one costs."""
+    runs = latest_runs(results)
+    lines = [BEGIN]
+    for scale, folder in runs.items():
+        run = read_record(folder)
+        facts = run.dataset or {}
+        lines.append(
+            f"- [table1/{scale}/](table1/{scale}/README.md): scale {scale}, "
+            f"{', '.join(run.results['methods'])}; {facts.get('n_pairs')} test pairs of "
+            f"{facts.get('name')}; {device_name(run)}; {run.made_utc}; record "
+            f"`{folder.relative_to(results).as_posix()}`."
+        )
+    if "full" not in runs:
+        lines += [
+            "",
+            "**Not reproduced: the paper's Table 1 itself**, scale full: "
+            f"`python -m benchmarks.table1 --scale full --data GOPRO_Large`. "
+            f"{cost_of_full(next(iter(runs.values())))}",
+        ]
     return "\n".join([*lines, END])
 
 
@@ -84,8 +110,9 @@ def published_texts(results: Path, readme: Path) -> dict[Path, str]:
         for scale, folder in latest_runs(results).items()
         for name, text in report_texts(folder).items()
     }
-    page = readme.read_text(encoding="utf-8")
-    texts[readme] = with_block(page, readme_block(results), str(readme))
+    for page, block in ((readme, readme_block), (results / PAGE_FILE, results_block)):
+        text = page.read_text(encoding="utf-8")
+        texts[page] = with_block(text, block(results), str(page))
     return texts
 
 
@@ -113,8 +140,8 @@ def command(
 
     Args:
         check: Change nothing; name what differs from its record.
-        results: The folder above ``runs``.
-        readme: The page with the block.
+        results: The folder above ``runs``; its README.md has a block too.
+        readme: The front page, with the other block.
     """
     if not check:
         publish(results, readme)

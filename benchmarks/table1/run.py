@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import statistics
 import time
@@ -14,6 +15,8 @@ import cv2
 import numpy as np
 
 from baselines.checkpoints import load_restorer_network
+from baselines.sun2015.training import PRESETS as SUN2015_PRESETS
+from baselines.sun2015.training import n_parameters_of, train_sun2015
 from benchmarks.devices import chosen_device
 from benchmarks.records import RUN_FILE, dataset_facts, jsonable
 from benchmarks.rendered import render_dataset
@@ -82,24 +85,43 @@ def run_table1(
     config: Table1Config,
     *,
     on_progress: OnProgress = lambda task, done, total: None,
-) -> Table1Result:
+) -> Table1Result | None:
     """Train what is not trained yet, restore, score, detect, time, and write the comparison.
+
+    Under torchrun each process calls this with the same arguments. They share the training of the
+    networks; the first one does all that comes after.
 
     Args:
         config: What to compare.
         on_progress: Called with the task, parts done and all.
+
+    Returns:
+        What was made; None in the processes that only helped to train.
 
     Raises:
         InputError: The data cannot be used, or no method could be trained.
         StoppedError: Ctrl-C or SIGTERM came while a network was trained.
     """
     data = config.data or config.out / "data"
+    if _n_processes() > 1 and config.data is None:
+        raise InputError(
+            "Under torchrun the data must be there: `python -m benchmarks.rendered --scale "
+            f"{config.scale} --out DATA` first, then --data DATA."
+        )
     if config.data is None:
         for reason in render_dataset(config.rendered, data, on_progress=on_progress):
             log.info("left out: %s", reason)
     work = _Work(config=config, data=data, on_progress=on_progress)
     _check_budgets(work)
-    trained = [result for method in config.methods if (result := _try_training(work, method))]
+    if os.environ.get("RANK", "0") != "0":
+        # Nothing that is waiting can be finished without this process: all agree on the list.
+        for method in [m for m in _networks(config) if not _is_trained(work, m)]:
+            _train_network(work, method)
+        return None
+    by_method = {method: _try_training(work, method) for method in _networks(config)}
+    if "sun2015" in config.methods:  # last: it is trained by one process alone
+        by_method["sun2015"] = _try_training(work, "sun2015")
+    trained = [result for method in config.methods if (result := by_method[method])]
     if not trained:
         raise InputError("No method could be trained: " + "; ".join(work.failures.values()))
     scores = _scored(work, trained, _TEST, data, config.blur_kind)
@@ -130,6 +152,14 @@ def run_table1(
     return Table1Result(record=record, report=report, failures=work.failures, absent=work.absent)
 
 
+def _n_processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _networks(config: Table1Config) -> list[Method]:
+    return [method for method in config.methods if method != "sun2015"]
+
+
 def _check_budgets(work: _Work) -> None:
     n_pairs = len(list(iterate_pairs(work.data, "train", work.config.blur_kind)))
     swept = [method for method in work.config.methods if method in SCALE_SWEEP]
@@ -148,41 +178,58 @@ def _try_training(work: _Work, method: Method) -> Trained | None:
     try:
         return _sun2015(work) if method == "sun2015" else _network(work, method)
     except InputError as error:
+        if _n_processes() > 1:
+            raise  # the other processes may be waiting for this one in the same training
         log.error("%s: %s", method, error)
         work.failures[method] = str(error)
         return None
 
 
-def _network(work: _Work, method: Method) -> Trained:
+def _training_folder(work: _Work, method: Method, recipe: Any) -> Path:
+    facts = {**dataset_facts(work.data, "train", work.config.blur_kind), "name": None}
+    decisive = {"recipe": jsonable(recipe), "data": facts}
+    return work.config.out / "train" / keyed(method, decisive)
+
+
+def _is_trained(work: _Work, method: Method) -> bool:
+    return (_training_folder(work, method, recipe_of(method, work.config)) / RUN_FILE).is_file()
+
+
+def _train_network(work: _Work, method: Method) -> None:
+    """Train a network, or this process's part of it, to the end."""
     config = work.config
     recipe = recipe_of(method, config)
-    facts = {**dataset_facts(work.data, "train", config.blur_kind), "name": None}
-    folder = config.out / "train" / keyed(method, {"recipe": jsonable(recipe), "data": facts})
-    if not (folder / RUN_FILE).is_file():
-        n_steps = n_patches_of(recipe, facts["n_pairs"]) // recipe.patches.batch
+    n_pairs = dataset_facts(work.data, "train", config.blur_kind)["n_pairs"]
+    n_steps = n_patches_of(recipe, n_pairs) // recipe.patches.batch
 
-        def show(progress: Progress) -> None:
-            task = f"{progress.task} {method}"
-            work.on_progress(task, progress.done, progress.total)
+    def show(progress: Progress) -> None:
+        task = f"{progress.task} {method}"
+        work.on_progress(task, progress.done, progress.total)
 
-        with stop_signals() as found:
-            result = train(
-                recipe,
-                work.data,
-                folder,
-                blur_kind=config.blur_kind,
-                options=RunOptions(
-                    device=config.device,
-                    precision="bf16" if chosen_device(config.device).type == "cuda" else "fp32",
-                    validate_every=max(1, n_steps // 10),
-                ),
-                vgg_weights=config.vgg_weights,
-                resume=True,
-                on_progress=show,
-                told_to_stop=lambda: bool(found),
-            )
-        if not result.finished:
-            raise StoppedError(method)
+    with stop_signals() as found:
+        result = train(
+            recipe,
+            work.data,
+            _training_folder(work, method, recipe),
+            blur_kind=config.blur_kind,
+            options=RunOptions(
+                device=config.device,
+                precision="bf16" if chosen_device(config.device).type == "cuda" else "fp32",
+                validate_every=max(1, n_steps // 10),
+            ),
+            vgg_weights=config.vgg_weights,
+            resume=True,
+            on_progress=show,
+            told_to_stop=lambda: bool(found),
+        )
+    if not result.finished:
+        raise StoppedError(method)
+
+
+def _network(work: _Work, method: Method) -> Trained:
+    if not _is_trained(work, method):
+        _train_network(work, method)
+    folder = _training_folder(work, method, recipe_of(method, work.config))
     run = json.loads((folder / RUN_FILE).read_text())
     weights = folder / "checkpoint.safetensors"
     network, _ = load_restorer_network(weights)
@@ -198,18 +245,14 @@ def _network(work: _Work, method: Method) -> Trained:
 
 
 def _sun2015(work: _Work) -> Trained:
-    from baselines.sun2015 import PRESETS, n_parameters_of, train_sun2015
-
     config = work.config
     presets = {"full": "paper", "reduced": "reduced", "smoke": "smoke"}
     recipe = replace(
-        PRESETS[config.sun2015_preset or presets[config.scale]],
+        SUN2015_PRESETS[config.sun2015_preset or presets[config.scale]],
         seed=config.seed,
         response="gamma2.2" if config.blur_kind == "gamma" else "linear",
     )
-    facts = {**dataset_facts(work.data, "train", config.blur_kind), "name": None}
-    name = keyed("sun2015", {"recipe": jsonable(recipe), "data": facts})
-    weights = config.out / "train" / name / "checkpoint.safetensors"
+    weights = _training_folder(work, "sun2015", recipe) / "checkpoint.safetensors"
     images = [pair.path("sharp") for pair in iterate_pairs(work.data, "train", config.blur_kind)]
     with stop_signals() as found:
         run = train_sun2015(

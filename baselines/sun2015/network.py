@@ -1,0 +1,132 @@
+"""The network that tells the motion of a patch (Sun et al. 2015, section 3.1), and its bundle.
+
+Made of convolutions alone, it looks at a 30x30 patch or, in one pass, at all patches of an image
+whose corners lie on a grid of four pixels: two poolings by two make the grid, and the fully
+connected layers are convolutions.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from baselines.sun2015.kernels import TRAINED
+from gopro_tools.errors import InputError
+
+PATCH_PX = 30
+"""Side of the patches that are classified."""
+GRID_PX = 4
+"""Distance of the patches that one pass looks at."""
+PRIOR_PATCH_PX = 8
+"""Side of the patches whose distribution the prior is."""
+
+PAPER_WIDTHS = (96, 256, 1024)
+
+
+class MotionClassifier(nn.Module):
+    """Conv 7x7, ReLU, pool 2; conv 5x5, ReLU, pool 2; 1024 units, ReLU, dropout; 73 classes.
+
+    30 -> 24 -> 12 -> 8 -> 4 -> 1 pixels; nothing is padded. The classes are `TRAINED`, in its
+    order.
+    """
+
+    def __init__(self, widths: tuple[int, int, int] = PAPER_WIDTHS, dropout: float = 0.5) -> None:
+        """Make the layers, with He's first weights.
+
+        Args:
+            widths: Features of the two convolutions and units of the hidden layer.
+            dropout: Share of hidden units left out while training.
+        """
+        super().__init__()
+        first, second, hidden = widths
+        self.features = nn.Sequential(
+            nn.Conv2d(3, first, 7),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+            nn.Conv2d(first, second, 5),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+        )
+        self.hidden = nn.Conv2d(second, hidden, 4)
+        self.dropout = nn.Dropout(dropout)
+        self.classes = nn.Conv2d(hidden, len(TRAINED), 1)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        nn.init.normal_(self.classes.weight, std=0.01)
+
+    def forward(self, images: Tensor, stride_px: int = GRID_PX) -> Tensor:
+        """Classify all patches on a grid.
+
+        Args:
+            images: (N, 3, H, W) in [0, 1], code values, at least 30x30.
+            stride_px: Distance of the patches, a multiple of 4.
+
+        Returns:
+            (N, 73, h, w) logits; entry (i, j) is of the patch whose upper left pixel is
+            (i * stride_px, j * stride_px). A single patch gives (N, 73, 1, 1).
+        """
+        if stride_px % GRID_PX:
+            raise ValueError(f"stride_px={stride_px}: a multiple of {GRID_PX} was expected")
+        # Photographs have a mean near 0.4 and a deviation near 0.25.
+        seen = self.features((images - 0.4) * 4)
+        hidden = torch.relu(
+            nn.functional.conv2d(
+                seen, self.hidden.weight, self.hidden.bias, stride=stride_px // GRID_PX
+            )
+        )
+        logits: Tensor = self.classes(self.dropout(hidden))
+        return logits
+
+
+class PatchMixture(nn.Module):
+    """The patch prior's parameters, so that they are stored with the classifier's: no more."""
+
+    weights: Tensor
+    covariances: Tensor
+
+    def __init__(self, n_components: int) -> None:
+        """Make room for a mixture of zero-mean Gaussians over 8x8 patches; see `prior.PatchPrior`.
+
+        Args:
+            n_components: How many Gaussians.
+        """
+        super().__init__()
+        n_pixels = PRIOR_PATCH_PX**2
+        self.register_buffer("weights", torch.zeros(n_components))
+        self.register_buffer("covariances", torch.zeros(n_components, n_pixels, n_pixels))
+
+
+class Sun2015(nn.Module):
+    """All that is learned: the motion classifier and the patch prior, in one weight file."""
+
+    def __init__(
+        self,
+        widths: tuple[int, int, int] = PAPER_WIDTHS,
+        dropout: float = 0.5,
+        n_components: int = 200,
+    ) -> None:
+        """Make both.
+
+        Args:
+            widths: See `MotionClassifier`.
+            dropout: See `MotionClassifier`.
+            n_components: Gaussians of the prior; 0 for none, which leaves ``hyper-laplacian``.
+
+        Raises:
+            InputError: A size that cannot be.
+        """
+        super().__init__()
+        if len(widths) != 3 or min(widths) < 1 or n_components < 0 or not 0 <= dropout < 1:
+            raise InputError(
+                f"widths={widths}, dropout={dropout}, n_components={n_components}: three widths of "
+                "at least 1, a dropout in [0, 1) and no negative number were expected."
+            )
+        self.architecture: dict[str, Any] = {
+            "widths": list(widths),
+            "dropout": dropout,
+            "n_components": n_components,
+        }
+        self.classifier = MotionClassifier((widths[0], widths[1], widths[2]), dropout)
+        self.prior = PatchMixture(n_components)

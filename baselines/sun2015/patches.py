@@ -1,0 +1,280 @@
+"""Patches with known motion, from sharp images: what the network learns from.
+
+A *source* is a sharp piece just large enough for the longest kernel around a patch. Sources are cut
+once, from textured places of all images alike; a training patch is a source, turned, blurred by a
+candidate's kernel in linear light, with a little noise, rounded to 8 bits again.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from baselines.sun2015.kernels import TRAINED, kernels
+from baselines.sun2015.network import PATCH_PX
+from gopro_tools.errors import InputError
+from gopro_tools.files import natural_key
+from gopro_tools.images import IMAGE_SUFFIXES, Rgb, read_rgb
+from gopro_tools.response import Response
+
+log = logging.getLogger(__name__)
+
+KERNEL_RADIUS_PX = kernels().shape[1] // 2
+SOURCE_PX = PATCH_PX + 2 * KERNEL_RADIUS_PX
+"""Side of a source: a patch and what blurs into it."""
+
+TEXTURED_PER_PX = 0.02
+"""A patch is textured where luma (0 to 1) changes by this much a pixel, RMS, in the direction in
+which it changes least: 5 of 255 levels. Along a lone straight edge that direction shows nothing,
+and no more does a blur along it."""
+
+_GRID_PX = 6  # between the places where texture is looked for
+_LARGEST_SIDE_PX = 1600  # photographs at full size are soft at the pixel
+_SMALLEST_SCALE = 0.4
+
+
+def texture_per_px(image: Rgb) -> NDArray[np.float32]:
+    """How strongly each patch of a sharp image is textured in its weakest direction.
+
+    Args:
+        image: (H, W, 3) uint8.
+
+    Returns:
+        (H - 29, W - 29) float32: of the patch with its upper left pixel there, the square root of
+        the smaller eigenvalue of the structure tensor of luma in [0, 1]; see `TEXTURED_PER_PX`.
+    """
+    luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    gradients = [cv2.Sobel(luma, cv2.CV_32F, dx, 1 - dx, scale=1 / 8) for dx in (1, 0)]
+    xx, yy, xy = (
+        cv2.boxFilter(a * b, -1, (PATCH_PX, PATCH_PX), anchor=(0, 0))
+        for a, b in ((gradients[0],) * 2, (gradients[1],) * 2, gradients)
+    )
+    smaller = (xx + yy) / 2 - np.hypot((xx - yy) / 2, xy)
+    inside = smaller[: luma.shape[0] - PATCH_PX + 1, : luma.shape[1] - PATCH_PX + 1]
+    return np.sqrt(np.maximum(inside, 0)).astype(np.float32)
+
+
+def find_photographs(places: Sequence[Path]) -> list[Path]:
+    """Image files in order, each once.
+
+    Args:
+        places: Image files; folders, searched to any depth; of a dataset in the GOPRO layout only
+            the sharp images of its train split are taken.
+
+    Raises:
+        InputError: A place is missing, or there is no image at all.
+    """
+    found: list[Path] = []
+    for place in places:
+        if place.is_file():
+            found.append(place)
+            continue
+        if not place.is_dir():
+            raise InputError(f"{place}: neither an image nor a folder of images is there.")
+        sharp = [path for path in place.glob("train/*/sharp/*") if path.is_file()]
+        inside = sharp or [path for path in place.rglob("*") if path.is_file()]
+        images = [path for path in inside if path.suffix.lower() in IMAGE_SUFFIXES]
+        found += sorted(images, key=lambda path: natural_key(path.as_posix()))
+    found = list(dict.fromkeys(found))
+    if not found:
+        raise InputError(
+            f"{', '.join(map(str, places))}: no images there; photographs "
+            f"({', '.join(sorted(IMAGE_SUFFIXES))}) or a dataset in the GOPRO layout were expected."
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Sharp pieces to blur, and where they come from."""
+
+    pieces: NDArray[np.uint8]
+    """(N, 56, 56, 3) uint8 RGB."""
+    used: Sequence[Path]
+    """Images that gave pieces."""
+    skipped: Sequence[str]
+    """A message for each image that gave none."""
+
+
+def cut_sources(
+    images: Sequence[Path],
+    n_sources: int,
+    seed: int,
+    *,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Sources:
+    """Cut pieces from textured places, as evenly from all images as their texture allows.
+
+    Each image is shrunk to at most 1600 pixels and then by a factor drawn for each pass, so that
+    pieces are sharp at the pixel and objects appear in many sizes. Images without texture, such as
+    drawings of flat colours, are left out and named.
+
+    Args:
+        images: Files.
+        n_sources: How many pieces.
+        seed: Decides places and sizes.
+        on_progress: Called with (images read, all).
+
+    Raises:
+        InputError: No image can be used.
+    """
+    shares: list[NDArray[np.uint8]] = []
+    used: list[Path] = []
+    skipped: list[str] = []
+    n_each = -(-2 * n_sources // len(images))  # some images give fewer, or none
+    for index, path in enumerate(images):
+        try:
+            shares.append(_cut_from(path, n_each, np.random.default_rng([seed, index])))
+            used.append(path)
+        except InputError as error:
+            skipped.append(str(error))
+        on_progress(index + 1, len(images))
+    if not shares:
+        raise InputError(
+            "None of the images can be trained on; sharp photographs were expected:\n"
+            + "\n".join(skipped[:20])
+        )
+    order = np.random.default_rng([seed, len(images)])
+    pieces = _even_choice([len(share) for share in shares], n_sources)
+    chosen = [share[:n] for share, n in zip(shares, pieces, strict=True)]
+    stacked = np.concatenate(chosen)
+    return Sources(stacked[order.permutation(len(stacked))], used, skipped)
+
+
+def _even_choice(available: Sequence[int], wanted: int) -> list[int]:
+    """How many to take of each so that the sum is as wanted and the largest share is small."""
+    low, high = 0, max(available)
+    while low < high:
+        middle = (low + high) // 2
+        if sum(min(n, middle) for n in available) >= wanted:
+            high = middle
+        else:
+            low = middle + 1
+    return [min(n, low) for n in available]
+
+
+def shrunk(image: Rgb, factor: float = 1.0) -> Rgb:
+    """A photograph made at most 1600 pixels large, then smaller by a factor of at most 1."""
+    scale = factor * min(1.0, _LARGEST_SIDE_PX / max(image.shape[:2]))
+    if scale >= 1:
+        return image
+    size_wh = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+    resized = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA)
+    return resized.astype(np.uint8, copy=False)
+
+
+def _cut_from(path: Path, n_pieces: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    image = read_rgb(path)
+    pieces: list[Rgb] = []
+    for factor in (1.0, *rng.uniform(_SMALLEST_SCALE, 1.0, 2)):
+        small = shrunk(image, factor)
+        if min(small.shape[:2]) < SOURCE_PX:
+            continue
+        radius = KERNEL_RADIUS_PX
+        texture = texture_per_px(small)[radius:-radius, radius:-radius]
+        rows, columns = np.nonzero(texture[::_GRID_PX, ::_GRID_PX] >= TEXTURED_PER_PX)
+        drawn = rng.permutation(len(rows))[: -(-n_pieces // 3)]
+        for row, column in zip(rows[drawn] * _GRID_PX, columns[drawn] * _GRID_PX, strict=True):
+            pieces.append(small[row : row + SOURCE_PX, column : column + SOURCE_PX].copy())
+    if not pieces:
+        raise InputError(
+            f"{path}: {image.shape[1]}x{image.shape[0]} pixels without a textured place of "
+            f"{SOURCE_PX}x{SOURCE_PX}; left out."
+        )
+    return np.stack(pieces)[rng.permutation(len(pieces))]
+
+
+class BlurredPatches:
+    """Training patches, each a pure function of the seed and its number."""
+
+    def __init__(
+        self, sources: Sources, response: Response, noise_sigma_max: float, seed: int
+    ) -> None:
+        """Remember what to draw from.
+
+        Args:
+            sources: Sharp pieces.
+            response: In whose light the blur happens.
+            noise_sigma_max: Gaussian noise has a sigma drawn evenly from 0 to this, of [0, 1].
+            seed: Decides all that is drawn.
+        """
+        self._pieces = sources.pieces
+        self._blurring = Blurring(response)
+        self._noise_sigma_max = noise_sigma_max
+        self._seed = seed
+
+    def batch(self, number: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Batch ``number``: (size, 3, 30, 30) float32 in [0, 1], and classes (size,), 0 to 72.
+
+        Classes come equally often, all of them once before any a second time.
+        """
+        rng = np.random.default_rng([self._seed, number])
+        first = number * size
+        classes = np.array([_class_of(self._seed, first + place) for place in range(size)])
+        patches = np.empty((size, 3, PATCH_PX, PATCH_PX), np.float32)
+        for place, one in enumerate(classes):
+            piece = self._pieces[rng.integers(len(self._pieces))]
+            piece = np.rot90(piece[:, ::-1] if rng.random() < 0.5 else piece, rng.integers(4))
+            piece = piece[..., rng.permutation(3)]
+            blurred = self._blurring.blurred(np.ascontiguousarray(piece), TRAINED[one])
+            radius = KERNEL_RADIUS_PX
+            inside = blurred[radius : radius + PATCH_PX, radius : radius + PATCH_PX]
+            noisy = with_noise(inside, rng.uniform(0, self._noise_sigma_max), rng)
+            patches[place] = noisy.transpose(2, 0, 1) / np.float32(255)
+        return patches, classes
+
+
+def _class_of(seed: int, index: int) -> int:
+    n_classes = len(TRAINED)
+    turn, place = divmod(index, n_classes)
+    return int(np.random.default_rng([seed, turn, 1]).permutation(n_classes)[place])
+
+
+class Blurring:
+    """Blurs sharp images by candidates' kernels, in linear light."""
+
+    def __init__(self, response: Response) -> None:
+        """Prepare tables: decoding, and encoding finer than a code's rounding needs."""
+        self._linear_of_code = response.linear_of_code.astype(np.float32)
+        # Codes crowd in the shadows; so do equal steps of the square root.
+        light = np.repeat((np.arange(4096)[:, None] / 4095) ** 2, 3, axis=1)
+        self._code_of_level = response.encode(light)
+
+    def blurred(self, sharp: Rgb, candidate: int) -> Rgb:
+        """Blur an image by one candidate's kernel; beyond its border it is mirrored.
+
+        Args:
+            sharp: (H, W, 3) uint8.
+            candidate: Index of the kernel.
+
+        Returns:
+            (H, W, 3) uint8.
+        """
+        linear = np.empty(sharp.shape, np.float32)
+        for channel in range(3):
+            linear[..., channel] = self._linear_of_code[:, channel].take(sharp[..., channel])
+        # A straight motion's kernel is its own mirror image, so correlating is convolving.
+        kernel = _trimmed(kernels()[candidate])
+        light = cv2.filter2D(linear, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
+        levels = (np.sqrt(np.clip(light, 0, 1)) * 4095 + 0.5).astype(np.int32)
+        codes = [self._code_of_level[:, c].take(levels[..., c]) for c in range(3)]
+        return np.stack(codes, axis=-1)
+
+
+def _trimmed(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Without rows and columns of zeros around the middle: short motions blur faster."""
+    rows, columns = np.nonzero(kernel)
+    middle = kernel.shape[0] // 2
+    y, x = middle - rows.min(), middle - columns.min()
+    return kernel[middle - y : middle + y + 1, middle - x : middle + x + 1]
+
+
+def with_noise(image: Rgb, sigma: float, rng: np.random.Generator) -> Rgb:
+    """Add Gaussian noise of this sigma (of [0, 1], on code values) and round to 8 bits."""
+    noisy = image + rng.standard_normal(image.shape, np.float32) * np.float32(255 * sigma)
+    result: Rgb = np.rint(np.clip(noisy, 0, 255)).astype(np.uint8)
+    return result

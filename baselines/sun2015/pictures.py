@@ -1,0 +1,88 @@
+"""Motion fields as colours, and what there is to see beside them."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from baselines.sun2015.kernels import LENGTHS_PX, motion_vectors
+from gopro_tools.images import Rgb
+
+_GAP_PX = 6
+_HEADER_PX = 22
+_LEGEND_PX = 150
+
+
+def motion_colours(vectors: NDArray[np.floating]) -> Rgb:
+    """Colours of motions: the hue goes once around over 180 degrees, colour grows with length.
+
+    Args:
+        vectors: (H, W, 2) pixels to the right and down. v and -v look the same, as they blur.
+
+    Returns:
+        (H, W, 3) uint8: white is no motion; 25 pixels and more are saturated.
+    """
+    angle = np.arctan2(-vectors[..., 1], vectors[..., 0]) % np.pi
+    length = np.hypot(vectors[..., 0], vectors[..., 1]) / LENGTHS_PX[-1]
+    hsv = np.empty((*vectors.shape[:-1], 3), np.float32)
+    hsv[..., 0] = np.degrees(2 * angle)
+    hsv[..., 1] = np.clip(length, 0, 1)
+    hsv[..., 2] = 1 - 0.25 * hsv[..., 1]
+    rgb = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    colours: Rgb = np.rint(rgb * 255).astype(np.uint8)
+    return colours
+
+
+def field_colours(field: NDArray[np.int64]) -> Rgb:
+    """(H, W, 3) uint8 of a motion field (H, W) of candidate indices; see `motion_colours`."""
+    return motion_colours(motion_vectors()[field])
+
+
+def legend(side_px: int = _LEGEND_PX) -> Rgb:
+    """The colours of all motions up to 25 px: the vector from the middle to a point is its own."""
+    reach = LENGTHS_PX[-1]
+    line = np.linspace(-reach, reach, side_px)
+    x, y = np.meshgrid(line, line)
+    picture = motion_colours(np.stack([x, y], axis=-1).astype(np.float32))
+    picture[np.hypot(x, y) > reach] = 255
+    middle = side_px // 2
+    for length_px in (10, reach):
+        radius = round(length_px / reach * (side_px - 1) / 2)
+        cv2.circle(picture, (middle, middle), radius, (90, 90, 90), 1, cv2.LINE_AA)
+        place = (middle + 2, middle - radius + 11)
+        cv2.putText(
+            picture, f"{length_px} px", place, cv2.FONT_HERSHEY_SIMPLEX, 0.35, (0, 0, 0), 1,
+            cv2.LINE_AA,
+        )  # fmt: skip
+    return picture
+
+
+def side_by_side(
+    pictures: Sequence[tuple[str, Rgb]], *, with_legend: bool = True, n_columns: int = 2
+) -> Rgb:
+    """Named pictures of one size in rows, and the legend of motions beside them."""
+    height, width = (max(picture.shape[axis] for _, picture in pictures) for axis in (0, 1))
+    n_columns = min(n_columns, len(pictures))
+    n_rows = -(-len(pictures) // n_columns)
+    extra = _LEGEND_PX + _GAP_PX if with_legend else 0
+    size = (
+        max(n_rows * (height + _HEADER_PX), _LEGEND_PX + _HEADER_PX if with_legend else 0),
+        n_columns * (width + _GAP_PX) + extra,
+    )
+    sheet = np.full((*size, 3), 255, np.uint8)
+    for index, (name, picture) in enumerate(pictures):
+        row, column = divmod(index, n_columns)
+        _put(sheet, name, picture, row * (height + _HEADER_PX), column * (width + _GAP_PX))
+    if with_legend:
+        _put(sheet, "motion", legend(), 0, n_columns * (width + _GAP_PX))
+    return sheet
+
+
+def _put(sheet: Rgb, name: str, picture: Rgb, top: int, left: int) -> None:
+    below = top + _HEADER_PX
+    sheet[below : below + picture.shape[0], left : left + picture.shape[1]] = picture
+    cv2.putText(
+        sheet, name, (left + 2, below - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1,
+        cv2.LINE_AA,
+    )  # fmt: skip

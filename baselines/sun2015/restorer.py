@@ -1,0 +1,148 @@
+"""From a blurred image to its motion field and the restored image: the whole method."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from baselines.sun2015.deconvolution import DeconvolutionOptions, deconvolve
+from baselines.sun2015.field import FieldOptions, estimate_field
+from baselines.sun2015.kernels import kernels
+from baselines.sun2015.network import PATCH_PX, Sun2015
+from baselines.sun2015.pictures import field_colours
+from baselines.sun2015.prior import PatchPrior
+from baselines.sun2015.weights import load_weights
+from gopro_tools.errors import InputError
+from gopro_tools.images import Rgb
+from gopro_tools.response import Response
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sun2015Options:
+    """How images are restored."""
+
+    motion: FieldOptions = field(default_factory=FieldOptions)
+    """How motion is estimated."""
+    deconvolution: DeconvolutionOptions = field(default_factory=DeconvolutionOptions)
+    """How the estimated motion is undone."""
+    response: str | None = None
+    """In whose light the images were blurred: gamma2.2, srgb, linear (on code values) or a .npy
+    table; by default that of the weights' training."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What becomes of one image."""
+
+    image: Rgb
+    """(H, W, 3) uint8."""
+    motion: NDArray[np.int64]
+    """(H, W) the estimated candidate of each pixel."""
+
+    @property
+    def motion_picture(self) -> Rgb:
+        """(H, W, 3) uint8; see `pictures.motion_colours`."""
+        return field_colours(self.motion)
+
+
+class Sun2015Restorer:
+    """Sun et al. 2015 as a restorer of images; deterministic on a CPU."""
+
+    def __init__(
+        self, network: Sun2015, response: str, options: Sun2015Options | None = None
+    ) -> None:
+        """Put what was learned to work.
+
+        Args:
+            network: Filled; it is moved to the device of the deconvolution's options.
+            response: Of its training, for options that name none.
+            options: How.
+
+        Raises:
+            InputError: EPLL is asked for and the network was trained without a prior, there is no
+                such device, or the response cannot be read.
+        """
+        self.options = options or Sun2015Options()
+        self._response = Response.named(self.options.response or response)
+        self._device = device_named(self.options.deconvolution.device)
+        self._classifier = network.classifier.eval().to(self._device)
+        self._prior: PatchPrior | None = None
+        if self.options.deconvolution.prior == "epll":
+            if not len(network.prior.weights):
+                raise InputError(
+                    "These weights hold no patch prior; restore with --prior hyper-laplacian, or "
+                    "train with a prior (n_components above 0)."
+                )
+            self._prior = PatchPrior.from_state_dict(network.prior.state_dict()).to(self._device)
+
+    def restore(self, blurred: Rgb) -> Rgb:
+        """Restore one image of at least 30x30 pixels: (H, W, 3) uint8 RGB to the same.
+
+        Raises:
+            InputError: The image is smaller.
+        """
+        return self.restore_with_motion(blurred).image
+
+    def restore_with_motion(
+        self,
+        blurred: Rgb,
+        motion: NDArray[np.int64] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Restored:
+        """Restore one image and keep its motion field.
+
+        Args:
+            blurred: (H, W, 3) uint8 RGB.
+            motion: (H, W) candidates where they are known; by default they are estimated.
+            on_progress: Called with steps of the deconvolution done and all.
+
+        Raises:
+            InputError: The image is smaller than 30x30 pixels, or the field does not fit.
+        """
+        height, width = blurred.shape[:2]
+        if min(height, width) < PATCH_PX:
+            raise InputError(
+                f"{width}x{height} pixels: at least {PATCH_PX}x{PATCH_PX} were expected, the "
+                "patch whose motion is told."
+            )
+        if motion is None:
+            motion = estimate_field(self._classifier, blurred, self.options.motion)
+        light = self._response.decode(blurred).astype(np.float32)
+        restored = deconvolve(
+            light, motion, kernels(), self.options.deconvolution, self._prior, on_progress
+        )
+        return Restored(self._response.encode(restored), motion)
+
+
+def open_sun2015(weights: Path, options: Sun2015Options | None = None) -> Sun2015Restorer:
+    """The restorer of a weight file.
+
+    Raises:
+        InputError: The file is missing, damaged, of another method, or lacks what is asked for.
+    """
+    network, record = load_weights(weights)
+    recipe: dict[str, Any] = dict(record.config.get("recipe", {}))
+    return Sun2015Restorer(network, recipe.get("response", "gamma2.2"), options)
+
+
+def device_named(name: str) -> torch.device:
+    """A device of torch's by name; ``auto`` is a GPU where there is one.
+
+    Raises:
+        InputError: There is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"--device {name}: not a device torch knows.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"--device {name}: {torch.cuda.device_count()} GPUs can be used here; choose cpu."
+        )
+    return device

@@ -1,0 +1,344 @@
+"""Table 1's runner: every step, what is repeated, and what is said of the numbers."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_dataset import write_dataset
+
+from benchmarks.records import iterate_runs
+from benchmarks.table1 import Table1Config, run_table1
+from benchmarks.table1 import run as steps
+from benchmarks.table1.compare import Scores, compare_methods, verdict
+from benchmarks.table1.cost import days_of_full, flop_a_patch
+from benchmarks.table1.plan import recipe_of
+from benchmarks.table1.publish import (
+    BEGIN,
+    END,
+    differing,
+    keep_record,
+    publish,
+    readme_block,
+)
+from benchmarks.table1.report import NAMES, report_texts
+from benchmarks.train import deepdeblur_recipe
+from gopro_tools.errors import InputError
+from gopro_tools.files import write_atomic
+
+NETWORKS = ("deepdeblur-k1", "deepdeblur-k2", "deepdeblur-k3", "deblurgan")
+
+
+def without_timings(record: Path) -> dict[str, str]:
+    """The report's texts without the seconds that no two runs share."""
+    shutil.copytree(record, record.parent / "untimed", dirs_exist_ok=True)
+    untimed = record.parent / "untimed"
+    run = json.loads((untimed / "run.json").read_text())
+    for figures in run["results"]["methods"].values():
+        figures.update(seconds_an_image=1.0, training_s=1.0)
+    (untimed / "run.json").write_text(json.dumps(run))
+    return report_texts(untimed)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_dataset(
+        tmp_path_factory.mktemp("data") / "pairs", size_hw=(64, 80), train=(3, 3), test=(2, 2, 2)
+    )
+    rows = ["split,sequence,name,blur_px,background_px,fastest_px"]
+    for number, length in ((3, 2.0), (4, 6.0), (5, 15.0)):
+        rows += [
+            f"test,GOPR{number:04d}_11_00,{index:06d}.png,{length + index},0,0" for index in (1, 2)
+        ]
+    write_atomic(root / "motion.csv", "\n".join(rows) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def config(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Table1Config:
+    return Table1Config(
+        out=tmp_path_factory.mktemp("table1"),
+        data=data,
+        methods=NETWORKS,
+        n_patches=240,
+        device="cpu",
+    )
+
+
+@pytest.fixture(scope="module")
+def made(config: Table1Config) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "SHOWN_SIZE_HW", (72, 128))
+        result = run_table1(config)
+    assert result is not None
+    assert result.failures == {}
+    assert set(result.absent) == {"detection", "real pairs"}
+    return result.record
+
+
+def test_every_table_is_there_and_says_what_it_is_of(made: Path) -> None:
+    texts = report_texts(made)
+    page = texts["README.md"]
+    for phrase in ("smoke scale", "one seed (0)", "240 patches", "no detector was named"):
+        assert phrase in page
+    with (made / "scores" / "per_image.csv").open(newline="") as file:
+        methods = [row["method"] for row in csv.DictReader(file)]
+    assert {method: methods.count(method) for method in methods} == dict.fromkeys(
+        ("blurred", *NETWORKS), 6
+    )
+    rows = list(csv.DictReader(texts["table1.csv"].splitlines()))
+    measured = {row["method"] for row in rows if row["source"] == "measured"}
+    published = {row["method"]: row["value"] for row in rows if row["protocol"] == "psnr_rgb"
+                 and row["source"] == "published" and row["blur_kind"] == "gamma"}  # fmt: skip
+    assert "DeepDeblur K=3" in measured
+    assert published["Sun 2015"] == "24.64"
+    assert published["DeepDeblur K=2"] == "29.23"
+    assert all(row["dataset"] != "GOPRO_Large" for row in rows if row["source"] == "measured")
+    assert (made.parent / "report" / "crops.png").stat().st_size > 10_000
+    assert (made.parent / "report" / "gain_by_blur.png").is_file()
+    assert "\\begin{tabular}" in texts["table1.tex"]
+
+
+def test_nothing_finished_is_repeated(
+    made: Path, config: Table1Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError("repeated")
+
+    for name in ("train", "restore_all", "evaluate"):
+        monkeypatch.setattr(steps, name, never)
+    monkeypatch.setattr(steps, "open_restorer", never)
+    before = report_texts(made)
+    result = run_table1(config)
+    assert report_texts(result.record) == before
+
+
+def test_a_stopped_run_goes_on_to_the_same_tables(
+    made: Path, config: Table1Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "SHOWN_SIZE_HW", (72, 128))
+    stopped = replace(config, out=tmp_path, methods=("deepdeblur-k2", "deepdeblur-k3"))
+
+    def interrupting(step: str, after: int) -> Callable[[str, int, int], None]:
+        def on_progress(task: str, done: int, total: int) -> None:
+            if task.startswith(step) and done == after:
+                raise KeyboardInterrupt
+
+        return on_progress
+
+    for step, after in (("training deepdeblur-k3", 20), ("restoring test with deepdeblur-k3", 3)):
+        with pytest.raises(KeyboardInterrupt):
+            run_table1(stopped, on_progress=interrupting(step, after))
+    again = run_table1(stopped)
+    whole = run_table1(replace(config, methods=stopped.methods))
+    assert without_timings(again.record) == without_timings(whole.record)
+    run_table1(config)  # as the other tests expect it
+
+
+def test_a_method_that_fails_is_named_and_the_others_go_on(
+    made: Path, config: Table1Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = steps._network
+
+    def broken(work: steps._Work, method: steps.Method) -> steps.Trained:
+        if method == "deblurgan":
+            raise InputError("deblurgan.pth: no such weights.")
+        return real(work, method)
+
+    monkeypatch.setattr(steps, "_network", broken)
+    result = run_table1(config)
+    assert result.failures == {"deblurgan": "deblurgan.pth: no such weights."}
+    page = report_texts(result.record)["README.md"]
+    assert "- deblurgan: deblurgan.pth: no such weights." in page
+    monkeypatch.undo()
+    run_table1(config)
+
+
+def test_real_pairs_are_scored_in_a_table_of_their_own(
+    made: Path, config: Table1Config, data: Path, tmp_path: Path
+) -> None:
+    pair = data / "test" / "GOPR0003_11_00"
+    shutil.copyfile(pair / "blur" / "000001.png", tmp_path / "Street_blurred.png")
+    shutil.copyfile(pair / "sharp" / "000001.png", tmp_path / "Street_sharp.png")
+    result = run_table1(replace(config, real_pairs=tmp_path))
+    texts = report_texts(result.record)
+    rows = list(csv.DictReader(texts["real_pairs.csv"].splitlines()))
+    assert {row["blur_kind"] for row in rows} == {"linear_crf"}
+    assert {row["n_images"] for row in rows} == {"1"}
+    with pytest.raises(InputError, match="NAME_blurred"):
+        run_table1(replace(config, real_pairs=data))
+    run_table1(config)
+
+
+def test_unequal_budgets_are_refused(config: Table1Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        steps, "n_patches_of", lambda recipe, n_pairs: 100 * getattr(recipe, "n_scales", 1)
+    )
+    with pytest.raises(InputError, match="unequal numbers of patches"):
+        run_table1(config)
+
+
+def test_processes_of_torchrun_share_the_training(data: Path, tmp_path: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    arguments = ["-m", "benchmarks.table1", "-o", str(tmp_path / "out"), "--device", "cpu"]
+    arguments += ["--methods", "deepdeblur-k3", "--n-patches", "120"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*torchrun, "--nproc-per-node", "2", *arguments, *more],
+            env=environment, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+
+    found = run()
+    assert found.returncode != 0
+    assert "Under torchrun the data must be there" in found.stderr
+    found = run("--data", str(data))
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.count("table1.csv") == 1
+    config = next((tmp_path / "out" / "train").glob("deepdeblur-k3-*/config.json"))
+    assert json.loads(config.read_text())["n_processes"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"scale": "full"}, "gopro_large download"),
+        ({"methods": ()}, "one or more"),
+        ({"n_patches": 0}, "at least 1"),
+    ],
+)
+def test_unusable_settings(options: dict[str, object], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        Table1Config(out=Path("out"), **options)  # type: ignore[arg-type]
+
+
+def test_scales_choose_recipes() -> None:
+    config = Table1Config(out=Path("out"), data=Path("data"), device="cpu")
+    presets = {
+        scale: {recipe_of(method, replace(config, scale=scale)).preset for method in NETWORKS}
+        for scale in ("smoke", "reduced", "full")
+    }
+    assert presets == {
+        "smoke": {"smoke"},
+        "reduced": {"reduced-cpu"},
+        "full": {"paper2017", "paper"},
+    }
+
+
+# --- results in the repository ---
+
+
+def test_published_results_are_checked_against_their_record(made: Path, tmp_path: Path) -> None:
+    results, readme = tmp_path / "results", tmp_path / "README.md"
+    readme.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nMore.\n")
+    keep_record(made, results)
+    index = results / "README.md"
+    index.write_text(f"# Results\n\n{BEGIN}\n{END}\n")
+    assert len(list(iterate_runs(results, "table1"))) == 1
+    assert {readme, index} <= set(differing(results, readme))
+    publish(results, readme)
+    assert differing(results, readme) == []
+    text = readme.read_text()
+    assert text.startswith("# Title\n\n")
+    assert text.endswith(f"{END}\n\nMore.\n")
+    assert "is not reproduced" in text
+    assert "would take, in days on this machine" in index.read_text()
+    assert "(table1/smoke/README.md): scale smoke" in index.read_text()
+    table = results / "table1" / "smoke" / "table1.md"
+    table.write_text(table.read_text().replace("2", "3", 1))
+    assert differing(results, readme) == [table]
+    readme.write_text(text.replace("deepdeblur-k1", "ours", 1))
+    assert differing(results, readme) == [table, readme]
+    readme.write_text("no markers")
+    with pytest.raises(InputError, match="markers"):
+        differing(results, readme)
+    with pytest.raises(InputError, match="recorded already"):
+        keep_record(made, results)
+    with pytest.raises(InputError, match="no record"):
+        readme_block(tmp_path / "nothing")
+
+
+def test_the_cost_of_the_paper_follows_from_the_arithmetic(made: Path) -> None:
+    recipe = {"n_scales": 1, "n_resblocks": 2, "n_features": 8, "patches": {"patch_px": 10}}
+    # Per pixel: 3 to 8, four times 8 to 8, 8 to 3 channels, each through 5x5; twice the products
+    # are operations, and backward costs twice what forward does.
+    assert flop_a_patch(recipe) == 100 * 25 * (24 + 4 * 64 + 24) * 2 * 3
+    # The paper keeps the depth in all, so coarser scales make it cheaper (3.09 to 4.33 to 7.21 s).
+    flops = [
+        flop_a_patch({**recipe, "n_scales": k, "n_resblocks": None, "n_features": 64})
+        for k in (1, 2, 3)
+    ]
+    assert np.array(flops[1:]) / flops[0] == pytest.approx([0.625, 0.4375], rel=0.02)
+    days = days_of_full(made)
+    run = json.loads((made / "run.json").read_text())["results"]["methods"]
+    assert set(days) == {"deepdeblur-k1", "deepdeblur-k2", "deepdeblur-k3"}
+    figures = run["deepdeblur-k3"]
+    smoke = deepdeblur_recipe("smoke", 3)
+    here = flop_a_patch({"n_scales": 3, "n_resblocks": smoke.n_resblocks, "n_features": 16,
+                         "patches": {"patch_px": 64}})  # fmt: skip
+    paper = flop_a_patch({"n_scales": 3, "n_resblocks": 19, "n_features": 64,
+                          "patches": {"patch_px": 256}})  # fmt: skip
+    seconds = figures["training_s"] / figures["n_patches"] * paper / here * 1.8e6
+    assert days["deepdeblur-k3"] == pytest.approx(seconds / 86_400)
+
+
+# --- comparing ---
+
+
+def scores_of(gains: np.ndarray, blur_px: np.ndarray, n_clips: int) -> Scores:
+    """A blurred input of 25 dB, and one method that gains so much on each image."""
+    n = len(gains)
+    clips = [f"clip{index * n_clips // n}" for index in range(n)]
+    values = np.array([np.full(n, 25.0), 25.0 + gains])
+    return Scores(
+        methods=("blurred", "deepdeblur-k1"),
+        sequences=tuple(clips),
+        values=values,
+        blur_px=blur_px,
+    )
+
+
+def test_differences_are_paired_and_binned_by_blur() -> None:
+    blur_px = np.repeat([2.0, 6.0, 30.0], 8)
+    gains = np.repeat([-0.5, 0.0, 1.0], 8) + np.tile([-0.01, 0.01], 12)
+    scores = scores_of(gains, blur_px, 12)
+    found = compare_methods(scores, [("deepdeblur-k1", "blurred")], "psnr_rgb", n_resamples=500)
+    assert [c.blur_px for c in found] == [(0, np.inf), (0, 4), (4, 8), (20, np.inf)]
+    assert [c.n_images for c in found] == [24, 8, 8, 8]
+    assert [c.n_clips for c in found] == [12, 4, 4, 4]
+    assert [c.difference for c in found] == pytest.approx([1 / 6, -0.5, 0.0, 1.0])
+    assert [c.is_clear for c in found] == [False, True, False, True]
+    words = verdict(found, NAMES)
+    assert "no clear difference (+0.17 dB" in words
+    assert "better at 20 px and more; worse at 0 to 4 px; no clear difference at 4 to 8" in words
+
+
+def test_the_interval_draws_whole_clips() -> None:
+    """Ten images of a clip that are all alike are one observation, not ten."""
+    gains = np.repeat([1.0, -0.6, 0.8, -0.2], 10)
+    few = compare_methods(
+        scores_of(gains, np.full(40, 5.0), 4), [("deepdeblur-k1", "blurred")], "psnr_rgb"
+    )[0]
+    many = compare_methods(
+        scores_of(gains, np.full(40, 5.0), 40), [("deepdeblur-k1", "blurred")], "psnr_rgb"
+    )[0]
+    assert few.difference == many.difference
+    assert few.low < 0 < many.low
+
+
+def test_too_few_clips_have_no_interval() -> None:
+    found = compare_methods(
+        scores_of(np.ones(4), np.full(4, np.nan), 2), [("deepdeblur-k1", "blurred")], "psnr_rgb"
+    )
+    assert len(found) == 1  # nothing is known of the blur
+    assert np.isnan(found[0].low)
+    assert not found[0].is_clear
+    assert "too few clips" in verdict(found, NAMES)
