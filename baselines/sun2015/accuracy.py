@@ -197,7 +197,8 @@ def _length_index(candidate: Any) -> Any:
 def _angle_error(labels: NDArray[np.int64], candidate: int) -> NDArray[np.float32]:
     angles = np.array([motion.angle_degrees for motion in CANDIDATES], np.float32)
     difference = np.abs(angles[labels] - angles[candidate])
-    return np.minimum(difference, 180 - difference)
+    error: NDArray[np.float32] = np.minimum(difference, 180 - difference)
+    return error
 
 
 def is_right(labels: NDArray[np.int64], candidate: int) -> NDArray[np.bool_]:
@@ -222,7 +223,7 @@ def draw_confusion(accuracy: Accuracy) -> Any:
     lengths.set_yticks(ticks, LENGTHS_PX)
     lengths.set_xlabel("true length, px")
     lengths.set_ylabel("length in the field, px")
-    bins = np.arange(0, 94, 6) - 3
+    bins = np.arange(0, 97, 6) - 3  # one about each multiple of 6 degrees, 90 included
     middle = len(LENGTHS_PX) // 2
     for name, chosen in (
         (f"{LENGTHS_PX[1]} to {LENGTHS_PX[middle]} px", LENGTHS_PX[1 : middle + 1]),
@@ -238,8 +239,8 @@ def draw_confusion(accuracy: Accuracy) -> Any:
     angles.set_ylabel("share of the textured patches found to move")
     angles.legend(title="true length")
     for stage in STAGES:
-        values = [accuracy.share(stage, length) for length in LENGTHS_PX]
-        shares.plot(LENGTHS_PX, values, "o-", markersize=3, label=stage)
+        right = [accuracy.share(stage, length) for length in LENGTHS_PX]
+        shares.plot(LENGTHS_PX, right, "o-", markersize=3, label=stage)
     shares.axhline(0.8, color="k", linestyle="--", linewidth=1)
     shares.set_ylim(0, 1.02)
     shares.set_xlabel("true length, px")
@@ -297,4 +298,5 @@ def endpoint_errors_px(
     nearer = np.minimum(
         np.hypot(*np.moveaxis(found - motion, -1, 0)), np.hypot(*np.moveaxis(found + motion, -1, 0))
     )
-    return nearer.astype(np.float32)
+    errors: NDArray[np.float32] = nearer.astype(np.float32)
+    return errors

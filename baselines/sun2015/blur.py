@@ -108,11 +108,13 @@ class VaryingBlur:
 
 def _torch_csr(matrix: Any, device: torch.device | str) -> Tensor:
     # 32-bit indices: half the memory, and what the CPU's library works with.
-    parts = [torch.from_numpy(a) for a in (matrix.indptr, matrix.indices, matrix.data)]
+    starts, columns, values = (
+        torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data)
+    )
     with warnings.catch_warnings():
         # That sparse tensors are a beta of torch's; the tests compare every product with scipy.
         warnings.simplefilter("ignore", UserWarning)
         result: Tensor = torch.sparse_csr_tensor(
-            *parts, size=matrix.shape, device=device, check_invariants=False
+            starts, columns, values, matrix.shape, device=device, check_invariants=False
         )
     return result

@@ -18,7 +18,7 @@ Fergus, NIPS 2009):
 
 | | paper (from memory, unverified) | here |
 |---|---|---|
-| prior | EPLL, 200 components, all patches | `--prior epll`: a grid of patches, shifted at each step |
+| prior | EPLL, 200 components, all patches | `--prior epll`: a grid, shifted at each step |
 | | | `--prior hyper-laplacian`: several times as fast |
 | colour | not known to us | one choice of component for the three channels |
 | 720p image | about 20 minutes | see `python -m benchmarks.speed deconvolve` |
@@ -62,8 +62,8 @@ class DeconvolutionOptions:
     first_penalty: float = 0.005
     """EPLL: the first penalty, in units of 1 / noise_sigma^2."""
     gradient_weight: float = 0.05
-    """Hyper-Laplacian: the larger, the smoother. With the true motion and noise of 1 % this one wins
-    most, 4.8 dB on average over four photographs and three motions; 0.02 and 0.1 win 4.1."""
+    """Hyper-Laplacian: the larger, the smoother. With the true motion and noise of 1 % this one
+    gains most, 4.8 dB on average of four photographs and three motions; 0.02 and 0.1 gain 4.1."""
     n_conjugate_gradients: int = 10
     """Steps towards each image estimate."""
     clipped_above: float = 0.98
@@ -141,7 +141,7 @@ class _Problem:
         self._mask = torch.ones_like(observed) if self._clipped is not None else None
 
     def observe_clipping(self, x: Tensor, done: float) -> None:
-        """Leave out the clipped pixels that the estimate explains; `done` is a share of all steps."""
+        """Leave out the clipped pixels that the estimate explains; `done` is a share of steps."""
         if self._clipped is not None:
             slack = _FIRST_SLACK * (1 - done)
             explained = self._clipped & (self.blur(x) >= self.observed - slack)
@@ -187,9 +187,7 @@ class _Problem:
         return x
 
 
-def _epll(
-    problem: _Problem, x: Tensor, prior: PatchPrior, on_progress: Progress | None
-) -> Tensor:
+def _epll(problem: _Problem, x: Tensor, prior: PatchPrior, on_progress: Progress | None) -> Tensor:
     options = problem.options
     stride = options.patch_stride
     for step in range(options.n_steps):
@@ -200,9 +198,11 @@ def _epll(
         offset = (round(step * 0.618 * stride) % stride, round(step * 0.382 * stride) % stride)
         z = denoised_image(x, PatchDenoiser(prior, 1 / penalty), stride, offset)
         problem.observe_clipping(x, (step + 1) / options.n_steps)
-        x = problem.minimise(
-            x, z * penalty, lambda v, p=penalty: v * p, options.n_conjugate_gradients
-        )
+
+        def times_penalty(v: Tensor, penalty: float = penalty) -> Tensor:
+            return v * penalty
+
+        x = problem.minimise(x, z * penalty, times_penalty, options.n_conjugate_gradients)
     if on_progress is not None:
         on_progress(options.n_steps, options.n_steps)
     return x
@@ -254,12 +254,12 @@ def _hyper_laplacian(problem: _Problem, x: Tensor, on_progress: Progress | None)
             on_progress(step, len(penalties))
         problem.observe_clipping(x, (step + 1) / len(penalties))
         targets = [shrunk(gradient, penalty / weight) for gradient in gradients(x)]
-        x = problem.minimise(
-            x,
-            gradients_adjoint(*targets) * penalty,
-            lambda v, p=penalty: gradients_adjoint(*gradients(v)) * p,
-            options.n_conjugate_gradients,
-        )
+
+        def smoothness(v: Tensor, penalty: float = penalty) -> Tensor:
+            return gradients_adjoint(*gradients(v)) * penalty
+
+        target = gradients_adjoint(*targets) * penalty
+        x = problem.minimise(x, target, smoothness, options.n_conjugate_gradients)
     if on_progress is not None:
         on_progress(len(penalties), len(penalties))
     return x

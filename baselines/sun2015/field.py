@@ -169,9 +169,7 @@ def _turned_probabilities(
     if not degrees and rows == points.shape[1] and columns == points.shape[2]:
         return probabilities.numpy()
     scale = 2 / np.maximum(np.array([columns - 1, rows - 1]), 1)
-    sampled_at = torch.from_numpy(
-        (np.moveaxis(grid, 0, -1) * scale - 1).astype(np.float32)[None]
-    )
+    sampled_at = torch.from_numpy((np.moveaxis(grid, 0, -1) * scale - 1).astype(np.float32)[None])
     weight = torch.from_numpy(inside.astype(np.float32))[None, None]
     both = torch.cat([probabilities[None] * weight, weight], dim=1)
     sampled = F.grid_sample(both, sampled_at, padding_mode="zeros", align_corners=True)[0].numpy()

@@ -110,7 +110,7 @@ def smoothed_labels(
 
 
 def _candidates(unary: Float, surroundings: Float, options: MrfOptions) -> Labels:
-    """(h, w, N) labels that each cell considers, the cheapest of both first; some may be twice."""
+    """(h, w, N) labels that each cell considers, the cheapest by either; some may be twice."""
     n_all = len(unary)
     if n_all <= options.n_labels:
         return np.broadcast_to(np.arange(n_all), (*unary.shape[1:], n_all)).copy()
@@ -133,8 +133,9 @@ def _passed_messages(
 
     def told(place: tuple[slice | int, ...], costs: Float, but: str) -> Float:
         belief = own[place] + sum(heard[side][place] for side in heard if side != but)
-        message: Float = (belief[..., :, None] + costs).min(axis=-2)
-        return message - message.min(axis=-1, keepdims=True)
+        message = (belief[..., :, None] + costs).min(axis=-2)
+        normalised: Float = message - message.min(axis=-1, keepdims=True)
+        return normalised
 
     height, width = own.shape[:2]
     every = slice(None)

@@ -146,7 +146,10 @@ def cut_sources(
 
 
 def _even_choice(available: Sequence[int], wanted: int) -> list[int]:
-    """How many to take of each so that the sum is as wanted and the largest share is small."""
+    """How many to take of each: all that is above one level is cut off.
+
+    The level is the lowest that gives what is wanted, and so up to one each more.
+    """
     low, high = 0, max(available)
     while low < high:
         middle = (low + high) // 2
@@ -218,7 +221,7 @@ class BlurredPatches:
         patches = np.empty((size, 3, PATCH_PX, PATCH_PX), np.float32)
         for place, one in enumerate(classes):
             piece = self._pieces[rng.integers(len(self._pieces))]
-            piece = np.rot90(piece[:, ::-1] if rng.random() < 0.5 else piece, rng.integers(4))
+            piece = np.rot90(piece[:, ::-1] if rng.random() < 0.5 else piece, int(rng.integers(4)))
             piece = piece[..., rng.permutation(3)]
             blurred = self._blurring.blurred(np.ascontiguousarray(piece), TRAINED[one])
             radius = KERNEL_RADIUS_PX

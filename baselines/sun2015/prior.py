@@ -60,8 +60,8 @@ class PatchPrior:
         shape = (len(self.weights), N_VALUES, N_VALUES)
         if self.weights.ndim != 1 or self.covariances.shape != shape:
             raise InputError(
-                f"A patch prior has weights (K,) and covariances (K, {N_VALUES}, {N_VALUES}); found "
-                f"{tuple(self.weights.shape)} and {tuple(self.covariances.shape)}."
+                f"A patch prior has weights (K,) and covariances (K, {N_VALUES}, {N_VALUES}); "
+                f"found {tuple(self.weights.shape)} and {tuple(self.covariances.shape)}."
             )
         if not bool(torch.isfinite(self.covariances).all()):
             raise InputError("A patch prior's covariances hold NaN or infinity.")
@@ -96,9 +96,7 @@ class PatchPrior:
         """The same on another device."""
         if self.weights.device == torch.device(device):
             return self
-        return PatchPrior(
-            weights=self.weights.to(device), covariances=self.covariances.to(device)
-        )
+        return PatchPrior(weights=self.weights.to(device), covariances=self.covariances.to(device))
 
     def log_likelihood(self, patches: Tensor) -> Tensor:
         """Log density of patches; how well a prior fits is its mean over patches it has not seen.
@@ -112,7 +110,9 @@ class PatchPrior:
         rest = patches - patches.mean(1, keepdim=True)
         scorer = _Scorer(self, noise_variance=0.0, kept=0.0)
         constant = N_VALUES / 2 * math.log(2 * math.pi)
-        return torch.cat([scorer(part).logsumexp(1) for part in rest.split(_CHUNK)]) - constant
+        return (
+            torch.cat([scorer(part).logsumexp(1) for part in torch.split(rest, _CHUNK)]) - constant
+        )
 
 
 class PatchDenoiser:
@@ -138,7 +138,7 @@ class PatchDenoiser:
 
     def choose(self, patches: Tensor) -> Tensor:
         """The component of each of (N, 64) mean-removed patches: (N,) int64."""
-        return torch.cat([self._scorer(part).argmax(1) for part in patches.split(_CHUNK)])
+        return torch.cat([self._scorer(part).argmax(1) for part in torch.split(patches, _CHUNK)])
 
     def __call__(self, patches: Tensor) -> Tensor:
         """Denoise patches of one grey or several colour channels.
@@ -163,7 +163,7 @@ class PatchDenoiser:
         filtered = torch.cat(
             [
                 part @ matrix  # symmetric
-                for part, matrix in zip(ordered.split(sizes, 1), self._filters, strict=True)
+                for part, matrix in zip(torch.split(ordered, sizes, 1), self._filters, strict=True)
             ],
             dim=1,
         )
@@ -286,9 +286,7 @@ def sample_patches(images: Iterable[Rgb], n_patches: int, seed: int) -> NDArray[
     return rng.permutation(np.concatenate(parts))[:n_patches]
 
 
-def _first_labels(
-    patches: NDArray[np.float32], n_components: int, seed: int
-) -> NDArray[np.int64]:
+def _first_labels(patches: NDArray[np.float32], n_components: int, seed: int) -> NDArray[np.int64]:
     """Clusters of patches with alike spectra.
 
     On the patches themselves k-means would part them by sign, which zero means cannot express, and

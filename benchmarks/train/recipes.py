@@ -273,7 +273,7 @@ DEEPDEBLUR_PRESETS: Mapping[DeepDeblurPreset, DeepDeblurRecipe] = {
         n_resblocks=5,
         patches=_SMALL_PATCHES,
         optimisation=Optimisation(
-            learning_rate=1e-3, n_epochs=50, steps_per_epoch=100, n_epochs_decay=50
+            learning_rate=1e-3, n_epochs=50, steps_per_epoch=240, n_epochs_decay=50
         ),
         first_weights="identity",
         content_loss="l1",
@@ -325,7 +325,7 @@ DEBLURGAN_PRESETS: Mapping[DeblurGanPreset, DeblurGanRecipe] = {
         n_features=16,
         n_blocks=9,
         content_loss="l1",
-        steps_per_epoch=100,
+        steps_per_epoch=240,
     ),
     "smoke": DeblurGanRecipe(
         preset="smoke",

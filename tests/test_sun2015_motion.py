@@ -1,0 +1,829 @@
+"""Motion: candidates, training patches, the random field, dense estimation, and how it is told."""
+
+import itertools
+import math
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from torch import nn
+
+from baselines.sun2015 import accuracy, field, patches, pictures
+from baselines.sun2015.field import FieldOptions, dense_confidences, estimate_field
+from baselines.sun2015.kernels import (
+    CANDIDATES,
+    LENGTHS_PX,
+    N_KERNELS,
+    N_ORIENTATIONS,
+    TRAINED,
+    LinearMotion,
+    candidate_index,
+    kernels,
+    linear_kernel,
+    motion_vectors,
+)
+from baselines.sun2015.mrf import MrfOptions, energy, pair_costs, smoothed_labels
+from baselines.sun2015.network import PATCH_PX, MotionClassifier
+from gopro_tools.errors import InputError
+from gopro_tools.images import encode_png
+from gopro_tools.response import Response
+from gopro_tools.scenes.textures import read_photograph
+
+# ---- kernels
+
+
+def test_candidates_are_the_paper_s():
+    assert N_KERNELS == len(CANDIDATES) == len(set(CANDIDATES)) == 361
+    assert len(TRAINED) == 73
+    assert kernels().shape == (361, 27, 27)
+    assert [motion.length_px for motion in CANDIDATES[::30]] == [1, *LENGTHS_PX[1:]]
+    trained = {(CANDIDATES[index].length_px, CANDIDATES[index].angle_degrees) for index in TRAINED}
+    assert trained == {(1, 0), *itertools.product(range(3, 26, 2), range(0, 180, 30))}
+    assert TRAINED[0] == 0
+    assert list(TRAINED) == sorted(TRAINED)
+
+
+def test_an_index_names_the_motion_it_was_made_of():
+    for length_index, orientation in itertools.product(range(1, 13), range(30)):
+        motion = CANDIDATES[candidate_index(length_index, orientation)]
+        assert motion == LinearMotion(LENGTHS_PX[length_index], 6 * orientation)
+        # 180 degrees further is the same, on both sides
+        for turn in (-30, 30, 60):
+            assert CANDIDATES[candidate_index(length_index, orientation + turn)] == motion
+    assert {candidate_index(0, orientation) for orientation in range(30)} == {0}
+
+
+def test_kernels_sum_to_one_and_are_point_symmetric():
+    stack = kernels().astype(float)
+    np.testing.assert_allclose(stack.sum((1, 2)), 1, atol=1e-6)
+    np.testing.assert_allclose(stack, stack[:, ::-1, ::-1], atol=1e-8)
+    assert stack.min() >= 0
+    assert np.count_nonzero(stack[0]) == 1
+    with pytest.raises(ValueError, match="read-only"):
+        kernels()[0, 0, 0] = 1
+
+
+@pytest.mark.parametrize("length_px", LENGTHS_PX)
+@pytest.mark.parametrize("angle_degrees", [0, 90])
+def test_kernels_along_the_axes_have_as_many_equal_taps(length_px, angle_degrees):
+    kernel = linear_kernel(LinearMotion(length_px, angle_degrees))
+    taps = kernel[13] if angle_degrees == 0 else kernel[:, 13]
+    half = length_px // 2
+    expected = np.zeros(27)
+    expected[13 - half : 14 + half] = 1 / length_px
+    np.testing.assert_allclose(taps, expected, atol=1e-12)
+    assert np.count_nonzero(kernel) == length_px
+
+
+def test_kernels_stretch_as_far_as_their_motion_and_along_its_vector():
+    """Second moments; with v counted downwards, as rows are."""
+    y, x = np.mgrid[-13:14, -13:14]
+    for index, motion in enumerate(CANDIDATES[1:], start=1):
+        u, v = motion_vectors()[index] / motion.length_px
+        assert math.hypot(u, v) == pytest.approx(1, abs=1e-6)
+        assert v <= 0
+        along = (kernels()[index] * (x * u + y * v) ** 2).sum()
+        across = (kernels()[index] * (x * v - y * u) ** 2).sum()
+        # n equal steps have (n^2 - 1) / 12; how the ends meet the pixels adds or takes a little
+        expected = (motion.length_px**2 - 1) / 12
+        assert along == pytest.approx(expected, abs=0.4 + 0.03 * expected)
+        assert across < 0.21
+        covariance = (kernels()[index] * x * y).sum()
+        assert covariance == pytest.approx((along - across) * u * v, abs=0.15)
+    assert motion_vectors()[0].tolist() == [0, 0]
+
+
+def test_counter_clockwise_is_as_seen():
+    """At 30 degrees a point moves right and up: bright taps in the upper right quadrant."""
+    kernel = kernels()[candidate_index(6, 5)]
+    assert kernel[:13, 14:].sum() > 0.3
+    assert kernel[14:, 14:].sum() == 0
+
+
+@pytest.mark.parametrize(("length", "angle"), [(0.5, 0), (3, 180), (3, -1), (math.nan, 0)])
+def test_motions_that_cannot_be_are_refused(length, angle):
+    with pytest.raises(InputError, match="at least 1 px"):
+        LinearMotion(length, angle)
+
+
+@pytest.mark.parametrize("size_px", [9, 10, 28])
+def test_a_kernel_that_does_not_fit_is_refused(size_px):
+    with pytest.raises(InputError, match="size_px"):
+        linear_kernel(LinearMotion(11, 30), size_px)
+    assert linear_kernel(LinearMotion(11, 30), 11).shape == (11, 11)
+
+
+# ---- patches
+
+
+def write(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_png(np.ascontiguousarray(image)))
+    return path
+
+
+def grain(size_hw, seed=0, sigma=1.5):
+    rng = np.random.default_rng(seed)
+    noise = ndimage.gaussian_filter(rng.normal(size=(*size_hw, 3)), (sigma, sigma, 0))
+    return np.clip(128 + 60 * noise / noise.std(), 0, 255).astype(np.uint8)
+
+
+def test_texture_is_what_changes_in_the_weakest_direction():
+    ramp = np.zeros((60, 80, 3), np.uint8)
+    ramp[:] = 2 * np.arange(80)[:, None]
+    assert patches.texture_per_px(ramp).shape == (31, 51)
+    assert patches.texture_per_px(ramp).max() == pytest.approx(0, abs=1e-4)
+    edge = np.where(np.arange(80) > 40, 250, 10).astype(np.uint8)
+    assert patches.texture_per_px(np.tile(edge[:, None], (60, 1, 3))).max() < 1e-3
+    plane = np.indices((60, 60))
+    waves = 0.5 + 0.2 * np.sin(plane[0] / 3) + 0.2 * np.sin(plane[1] / 2)
+    image = np.repeat(np.rint(255 * waves)[..., None], 3, axis=2).astype(np.uint8)
+    # derivative of the weaker wave, its root mean square; Sobel's sides see a little less
+    assert patches.texture_per_px(image).mean() == pytest.approx(0.2 / 3 / math.sqrt(2), rel=0.1)
+
+
+def test_texture_is_of_the_patch_with_its_corner_there():
+    image = np.full((90, 100, 3), 100, np.uint8)
+    image[40:50, 60:70] = grain((10, 10), sigma=0)
+    rows, columns = np.nonzero(patches.texture_per_px(image) > 1e-3)
+    assert (rows.min(), rows.max()) == (40 - PATCH_PX, 50)
+    assert (columns.min(), columns.max()) == (60 - PATCH_PX, 70)
+
+
+def test_sources_come_evenly_from_all_images(tmp_path):
+    images = [
+        write(tmp_path / f"{index}.png", grain(size, seed=index) // 2 + 60 * index)
+        for index, size in enumerate([(140, 150), (160, 140), (58, 58)])
+    ]
+    sources = patches.cut_sources(images, 60, seed=3)
+    assert sources.pieces.shape[1:] == (56, 56, 3)
+    assert 60 <= len(sources.pieces) < 63
+    of = np.clip(np.rint((sources.pieces.mean((1, 2, 3)) - 64) / 60), 0, 2).astype(int)
+    n_each = np.bincount(of, minlength=3)
+    assert n_each[2] == 1  # one place only
+    assert abs(n_each[0] - n_each[1]) <= 1
+    assert list(sources.used) == images
+    assert not sources.skipped
+    again = patches.cut_sources(images, 60, seed=3)
+    np.testing.assert_array_equal(sources.pieces, again.pieces)
+    other = patches.cut_sources(images, 60, seed=4)
+    assert not np.array_equal(sources.pieces, other.pieces)
+
+
+@given(available=st.lists(st.integers(1, 50), min_size=1, max_size=8), wanted=st.integers(1, 200))
+def test_an_even_choice_takes_the_least_level_that_suffices(available, wanted):
+    chosen = patches._even_choice(available, wanted)
+    assert all(0 <= n <= most for n, most in zip(chosen, available, strict=True))
+    if sum(available) <= wanted:
+        assert chosen == available
+    else:
+        assert wanted <= sum(chosen) < wanted + len(available)
+        level = max(chosen)
+        assert chosen == [min(n, level) for n in available]
+
+
+def test_images_that_give_nothing_are_named(tmp_path):
+    good = write(tmp_path / "good.png", grain((80, 80)))
+    flat = write(tmp_path / "flat.png", np.full((80, 80, 3), 9, np.uint8))
+    tiny = write(tmp_path / "tiny.png", grain((55, 90)))
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    told = []
+    sources = patches.cut_sources(
+        [good, flat, tiny, broken], 5, seed=0, on_progress=lambda *done: told.append(done)
+    )
+    assert list(sources.used) == [good]
+    assert [message.split(":")[0] for message in sources.skipped] == list(
+        map(str, (flat, tiny, broken))
+    )
+    assert "80x80" in sources.skipped[0]
+    assert told == [(done, 4) for done in (1, 2, 3, 4)]
+    with pytest.raises(InputError, match=r"flat\.png"):
+        patches.cut_sources([flat, tiny], 5, seed=0)
+
+
+def test_photographs_are_found_in_folders_files_and_datasets(tmp_path):
+    image = grain((8, 8))
+    for name in ("b/10.png", "b/9.png", "data/train/s/sharp/1.png", "data/train/s/blur/1.png",
+                 "data/test/s/sharp/1.png"):  # fmt: skip
+        write(tmp_path / name, image)
+    (tmp_path / "b" / "notes.txt").write_text("no image")
+    single = write(tmp_path / "one.png", image)
+    found = patches.find_photographs([single, tmp_path / "b", tmp_path / "data", single])
+    names = [path.relative_to(tmp_path).as_posix() for path in found]
+    assert names == ["one.png", "b/9.png", "b/10.png", "data/train/s/sharp/1.png"]
+    with pytest.raises(InputError, match="nowhere"):
+        patches.find_photographs([tmp_path / "nowhere"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no images there"):
+        patches.find_photographs([tmp_path / "empty"])
+
+
+def test_photographs_are_shrunk_to_a_largest_side():
+    assert patches.shrunk(np.zeros((100, 3200, 3), np.uint8)).shape == (50, 1600, 3)
+    assert patches.shrunk(np.zeros((100, 200, 3), np.uint8), 0.5).shape == (50, 100, 3)
+    small = grain((20, 30))
+    assert patches.shrunk(small) is small
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    path = write(tmp_path_factory.mktemp("photographs") / "cat.png", read_photograph("cat"))
+    return patches.cut_sources([path], 40, seed=0)
+
+
+def test_batches_are_functions_of_seed_and_number(sources):
+    response = Response.named("gamma2.2")
+    made = patches.BlurredPatches(sources, response, 0.02, seed=5)
+    images, classes = made.batch(7, 12)
+    assert images.shape == (12, 3, 30, 30)
+    assert images.dtype == np.float32
+    assert images.min() >= 0
+    assert images.max() <= 1
+    np.testing.assert_array_equal(np.rint(images * 255) / np.float32(255), images)
+    made.batch(8, 12)
+    for again in (made, patches.BlurredPatches(sources, response, 0.02, seed=5)):
+        repeated = again.batch(7, 12)
+        np.testing.assert_array_equal(repeated[0], images)
+        np.testing.assert_array_equal(repeated[1], classes)
+    for other in (made.batch(6, 12), patches.BlurredPatches(sources, response, 0, 6).batch(7, 12)):
+        assert not np.array_equal(other[0], images)
+
+
+def test_classes_come_equally_often(sources):
+    made = patches.BlurredPatches(sources, Response.named("linear"), 0, seed=1)
+    drawn = np.concatenate([made.batch(number, 20)[1] for number in range(8)])
+    assert sorted(drawn[:73]) == sorted(drawn[73:146]) == list(range(73))
+    assert drawn[:73].tolist() != drawn[73:146].tolist()
+
+
+@pytest.mark.parametrize("name", ["gamma2.2", "srgb", "linear"])
+def test_blur_happens_in_light(name):
+    """Against the same in float64, within a code."""
+    response = Response.named(name)
+    sharp = read_photograph("coffee")[100:140, 200:250]
+    light = np.pad(response.decode(sharp), ((13, 13), (13, 13), (0, 0)), mode="reflect")
+    for candidate in (0, candidate_index(1, 7), candidate_index(5, 20), candidate_index(12, 3)):
+        kernel = kernels()[candidate].astype(float)
+        moved = np.lib.stride_tricks.sliding_window_view(light, (27, 27), axis=(0, 1))
+        direct = response.encode(np.einsum("hwcij,ij->hwc", moved, kernel[::-1, ::-1]))
+        found = patches.Blurring(response).blurred(sharp, candidate)
+        assert found.dtype == np.uint8
+        assert np.abs(found.astype(int) - direct).max() <= 1
+        assert (found == direct).mean() > 0.97
+    np.testing.assert_array_equal(patches.Blurring(response).blurred(sharp, 0), sharp)
+
+
+def test_a_blurred_patch_is_the_source_s_middle():
+    """With a source of one colour each, nothing of turning and flipping shows."""
+    pieces = np.full((1, 56, 56, 3), 77, np.uint8)
+    made = patches.BlurredPatches(
+        patches.Sources(pieces, [], []), Response.named("srgb"), 0, seed=0
+    )
+    images, _ = made.batch(0, 73)
+    assert np.abs(images * 255 - 77).max() <= 1
+    # What lies 14 pixels or more beyond the patch has no say in it.
+    pieces = pieces.copy()
+    pieces[0, 13:43, 13:43] = 200
+    still = patches.BlurredPatches(
+        patches.Sources(pieces, [], []), Response.named("srgb"), 0, seed=0
+    )
+    images, classes = still.batch(0, 73)
+    assert images[classes == 0].min() == pytest.approx(200 / 255)
+    assert images[classes == 72].min() < 0.6
+
+
+def test_noise_has_its_sigma_and_is_rounded():
+    image = np.full((100, 100, 3), 128, np.uint8)
+    noisy = patches.with_noise(image, 0.02, np.random.default_rng(0))
+    assert noisy.dtype == np.uint8
+    assert noisy.std() == pytest.approx(math.hypot(5.1, math.sqrt(1 / 12)), rel=0.02)
+    assert noisy.mean() == pytest.approx(128, abs=0.1)
+    np.testing.assert_array_equal(patches.with_noise(image, 0, np.random.default_rng(0)), image)
+    bright = patches.with_noise(np.full((9, 9, 3), 255, np.uint8), 0.1, np.random.default_rng(0))
+    assert bright.min() > 100  # clipped, not wrapped
+
+
+# ---- the random field
+
+
+def test_a_pair_costs_the_square_of_its_difference():
+    options = MrfOptions(smoothness_per_px2=0.5, largest_difference_px=None)
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 50, 2)).astype(np.float32) * 9
+    direct = 0.5 * np.minimum(((a - b) ** 2).sum(1), ((a + b) ** 2).sum(1))
+    np.testing.assert_allclose(pair_costs(a, b, options), direct, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(pair_costs(a, b, options), pair_costs(b, a, options))
+    capped = pair_costs(a, b, MrfOptions(smoothness_per_px2=0.5, largest_difference_px=3))
+    np.testing.assert_allclose(capped, np.minimum(direct, 4.5), rtol=1e-4, atol=1e-4)
+
+
+def test_a_blur_knows_no_forth_from_back():
+    vectors = motion_vectors()
+    assert pair_costs(vectors, -vectors, MrfOptions()).max() == pytest.approx(0, abs=1e-5)
+    # so 174 and 0 degrees are neighbours, not opposites
+    options = MrfOptions(smoothness_per_px2=1, largest_difference_px=None)
+    near = pair_costs(vectors[candidate_index(6, 29)], vectors[candidate_index(6, 0)], options)
+    assert near == pytest.approx((2 * 13 * math.sin(math.radians(3))) ** 2, rel=1e-3)
+
+
+def direct_energy(labels, unary, vectors, options):
+    height, width = labels.shape
+    total = 0.0
+    for y, x in np.ndindex(height, width):
+        total += unary[labels[y, x], y, x]
+        for near in ((y + 1, x), (y, x + 1)):
+            if near[0] < height and near[1] < width:
+                a, b = vectors[labels[y, x]], vectors[labels[near]]
+                squared = min(((a - b) ** 2).sum(), ((a + b) ** 2).sum())
+                if options.largest_difference_px is not None:
+                    squared = min(squared, options.largest_difference_px**2)
+                total += options.smoothness_per_px2 * squared
+    return total
+
+
+EVERY_2x3 = np.array(list(itertools.product(range(4), repeat=6))).reshape(-1, 2, 3)
+
+
+def tiny_field(seed, options):
+    """The energy reached, that of each cell's best, and the least of all 4096 labellings."""
+    rng = np.random.default_rng(seed)
+    unary = rng.random((4, 2, 3)).astype(np.float32)
+    vectors = (8 * rng.normal(size=(4, 2))).astype(np.float32)
+    found = smoothed_labels(unary, vectors, options)
+    reached = direct_energy(found, unary, vectors, options)
+    assert energy(found, unary, vectors, options) == pytest.approx(reached, rel=1e-4, abs=1e-5)
+    costs = np.take_along_axis(unary[None], EVERY_2x3[:, None], axis=1).sum((1, 2, 3))
+    pairs = pair_costs(vectors[:, None], vectors[None], options)
+    costs = costs + pairs[EVERY_2x3[:, 1:], EVERY_2x3[:, :-1]].sum((1, 2))
+    costs = costs + pairs[EVERY_2x3[:, :, 1:], EVERY_2x3[:, :, :-1]].sum((1, 2))
+    return reached, energy(unary.argmin(0), unary, vectors, options), costs.min()
+
+
+@pytest.mark.parametrize("smoothness", [0.001, 0.002])
+@pytest.mark.parametrize("largest", [4.0, 10.0])
+def test_tiny_fields_of_usual_smoothness_are_solved(smoothness, largest):
+    options = MrfOptions(smoothness_per_px2=smoothness, largest_difference_px=largest)
+    for seed in range(25):
+        reached, _, least = tiny_field(seed, options)
+        assert reached == pytest.approx(least, abs=1e-4)
+
+
+@pytest.mark.parametrize("largest", [None, 4.0, 10.0])
+def test_tiny_fields_of_strong_smoothness_are_mostly_solved(largest):
+    """On grids with loops messages promise no optimum; most are, and little is left of the gap."""
+    options = MrfOptions(smoothness_per_px2=0.05, largest_difference_px=largest)
+    reached, start, least = np.transpose([tiny_field(seed, options) for seed in range(40)])
+    assert (reached >= least - 1e-3).all()
+    assert (reached <= least + 1e-3).mean() >= 0.75
+    assert (reached - least).mean() < 0.06 * (start - least).mean()
+
+
+def test_a_chain_is_solved_exactly():
+    """Without loops messages are exact, along either axis."""
+    rng = np.random.default_rng(1)
+    vectors = (8 * rng.normal(size=(5, 2))).astype(np.float32)
+    options = MrfOptions(smoothness_per_px2=0.01)
+    unary = rng.random((5, 1, 6)).astype(np.float32)
+    every = np.array(list(itertools.product(range(5), repeat=6)))[:, None]
+    pairs = pair_costs(vectors[:, None], vectors[None], options)
+    costs = np.take_along_axis(unary[None], every[:, None], axis=1).sum((1, 2, 3))
+    costs = costs + pairs[every[:, 0, 1:], every[:, 0, :-1]].sum(1)
+    best = every[costs.argmin()]
+    np.testing.assert_array_equal(smoothed_labels(unary, vectors, options), best)
+    upright = smoothed_labels(unary.swapaxes(1, 2).copy(), vectors, options)
+    np.testing.assert_array_equal(upright, best.T)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    size_hw=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    n_labels=st.sampled_from([1, 2, 6, 40]),
+    smoothness=st.sampled_from([0.0, 0.003, 0.1]),
+)
+def test_the_energy_never_exceeds_that_of_each_cell_s_best(seed, size_hw, n_labels, smoothness):
+    rng = np.random.default_rng(seed)
+    unary = rng.random((20, *size_hw)).astype(np.float32)
+    vectors = motion_vectors()[rng.permutation(361)[:20]]
+    options = MrfOptions(smoothness_per_px2=smoothness, n_labels=n_labels, n_sweeps=2)
+    found = smoothed_labels(unary, vectors, options)
+    alone = unary.argmin(0)
+    assert found.shape == size_hw
+    assert energy(found, unary, vectors, options) <= energy(alone, unary, vectors, options) + 1e-5
+    if smoothness == 0:
+        np.testing.assert_array_equal(found, alone)
+
+
+def test_where_all_know_the_same_nothing_changes():
+    unary = np.broadcast_to(np.random.default_rng(0).random((361, 1, 1), np.float32), (361, 5, 7))
+    found = smoothed_labels(unary, motion_vectors())
+    assert np.unique(found).tolist() == [unary[:, 0, 0].argmin()]
+
+
+def test_a_noisy_field_of_two_regions_is_cleaned():
+    rng = np.random.default_rng(2)
+    true = np.full((16, 20), candidate_index(6, 5))
+    true[:, 11:] = candidate_index(10, 20)
+    confidences = 0.02 * rng.random((361, 16, 20)).astype(np.float32)
+    told = true.copy()
+    wrong = rng.random(true.shape) < 0.3
+    told[wrong] = rng.integers(0, 361, wrong.sum())
+    np.put_along_axis(confidences, true[None], 0.3, axis=0)
+    np.put_along_axis(confidences, told[None], 0.4, axis=0)
+    before = (confidences.argmax(0) == true).mean()
+    found = smoothed_labels(-confidences, motion_vectors())
+    assert before < 0.75
+    assert (found == true).mean() == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"smoothness_per_px2": -1.0}, "not be negative"),
+        ({"n_labels": 0}, "n_labels"),
+        ({"n_sweeps": -1}, "n_sweeps"),
+        ({"largest_difference_px": 0.0}, "positive"),
+    ],
+)
+def test_smoothing_that_cannot_be_is_refused(setting, message):
+    with pytest.raises(InputError, match=message):
+        MrfOptions(**setting)
+
+
+# ---- the dense field
+
+
+class Fake(nn.Module):
+    """A classifier that reads what tests have painted at the middle of each patch."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(30.0), requires_grad=False)
+
+    def forward(self, images, stride_px=4):
+        # Patch pixels 14 and 15 around its middle at 14.5, both ways.
+        middle = nn.functional.avg_pool2d(images, 2, stride=1)[..., 14:, 14:]
+        height, width = (side - PATCH_PX + 1 for side in images.shape[2:])
+        seen = middle[:, 0, :height:stride_px, :width:stride_px] * 255 / 3
+        classes = torch.arange(len(TRAINED), device=images.device)
+        return -self.scale * (seen[:, None] - classes[:, None, None]).abs()
+
+
+def painted(labels):
+    """(H, W) classes -> an image that `Fake` reads them from."""
+    return np.repeat((3 * labels)[..., None], 3, axis=2).astype(np.uint8)
+
+
+def test_turned_copies_reach_each_orientation_once():
+    for length_index in (1, 12):
+        trained = [candidate_index(length_index, orientation) for orientation in range(0, 30, 5)]
+        assert set(trained) <= set(TRAINED)
+        reached = [
+            field._turned_candidate(candidate, -degrees)
+            for degrees in field.ROTATIONS_DEGREES
+            for candidate in trained
+        ]
+        assert sorted(reached) == [candidate_index(length_index, n) for n in range(30)]
+    assert field._turned_candidate(0, 12) == 0
+    motion = CANDIDATES[field._turned_candidate(candidate_index(4, 28), 12)]
+    assert motion == LinearMotion(9, 0)
+
+
+class Striped(nn.Module):
+    """Tells the direction in which a patch changes least, as motions 13 px long."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.1), requires_grad=False)  # far from sure
+        self.angles = torch.tensor([CANDIDATES[index].angle_degrees for index in TRAINED])
+        self.lengths = torch.tensor([CANDIDATES[index].length_px for index in TRAINED])
+
+    def forward(self, images, stride_px=4):
+        grey = images.mean(1)
+        dx = (grey[:, 1:-1, 2:] - grey[:, 1:-1, :-2])[:, None]
+        dy = (grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1])[:, None]
+        xx, yy, xy = (
+            nn.functional.avg_pool2d(product, PATCH_PX - 2, stride=stride_px)
+            for product in (dx * dx, dy * dy, dx * dy)
+        )
+        # rows count downwards: the direction of change as seen is (dx, -dy)
+        change = torch.rad2deg(torch.atan2(-2 * xy, xx - yy) / 2)
+        along = change + 90
+        apart = (along - self.angles[:, None, None] + 90) % 180 - 90
+        return torch.where((self.lengths == 13)[:, None, None], -self.scale * apart.abs(), -1000.0)
+
+
+@pytest.mark.parametrize("angle_degrees", [0, 12, 30, 54, 78, 96, 114, 162, 174])
+def test_turning_an_image_turns_its_motions_the_same_way(angle_degrees):
+    angle = math.radians(angle_degrees)
+    y, x = np.mgrid[:100, :120]
+    waves = np.sin((x * math.sin(angle) + y * math.cos(angle)) / 2)
+    image = np.repeat(np.rint(128 + 90 * waves)[..., None], 3, axis=2).astype(np.uint8)
+    found = dense_confidences(Striped(), image, FieldOptions(fusion_sigma_px=0)).values
+    expected = candidate_index(6, angle_degrees // 6)
+    assert np.all(found.argmax(0) == expected)
+
+
+@pytest.mark.parametrize("size_hw", [(149, 171), (120, 200)])
+def test_each_turned_copy_finds_things_where_they_are(size_hw):
+    """The same colour is read at each turn, as five candidates two steps around the painted one."""
+    labels = np.zeros(size_hw, int)
+    labels[23:71, 101:160] = TRAINED.index(candidate_index(3, 10))
+    labels[61:110, 14:66] = TRAINED.index(candidate_index(8, 25))
+    options = FieldOptions(stride_px=4, fusion_sigma_px=0)
+    found = dense_confidences(Fake(), painted(labels), options)
+    height, width = found.values.shape[1:]
+    assert (height, width) == tuple((side - PATCH_PX) // 4 + 1 for side in size_hw)
+    assert found.values.min() >= 0
+    np.testing.assert_allclose(found.values.sum(0), 1, rtol=1e-5)
+    y, x = (4 * np.mgrid[:height, :width] + 14.5).round(1)
+    assert found.origin_px == 14.5
+    edges = np.zeros(size_hw, bool)
+    edges[1:] |= labels[1:] != labels[:-1]
+    edges[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    away = ndimage.distance_transform_edt(~edges)[y.astype(int), x.astype(int)] > 4.5
+    inside = (y > 30) & (x > 30) & (y < size_hw[0] - 31) & (x < size_hw[1] - 31)
+    here = labels[y.astype(int), x.astype(int)]
+    for label in np.unique(labels):
+        length_index, orientation = divmod(TRAINED[label] - 1, N_ORIENTATIONS)
+        for turn in (-2, -1, 0, 1, 2):
+            candidate = candidate_index(length_index + 1, orientation + turn) if label else 0
+            told = found.values[candidate] > (0.1 if label else 0.5)
+            checked = away if turn == 0 and label else away & inside
+            assert checked.sum() > 100
+            np.testing.assert_array_equal(told[checked], (here == label)[checked], str(turn))
+
+
+@pytest.mark.parametrize("size_hw", [(101, 77), (64, 64), (20, 17), (9, 150), (1, 1)])
+def test_a_field_has_the_image_s_size(size_hw):
+    found = estimate_field(Fake(), painted(np.zeros(size_hw, int)))
+    assert found.shape == size_hw
+    assert not found.any()
+
+
+def test_images_may_be_read_only():
+    image = painted(np.zeros((70, 70), int))
+    image.setflags(write=False)
+    assert not estimate_field(Fake(), image).any()
+
+
+def test_two_halves_are_told_apart_to_the_cell():
+    labels = np.zeros((120, 160), int)
+    labels[:, 83:] = 1  # 3 px, level; 83 lies between the points at 78.5 and 86.5
+    found = estimate_field(
+        Fake(),
+        painted(labels),
+        FieldOptions(fusion_sigma_px=0, mrf=MrfOptions(smoothness_per_px2=0)),
+    )
+    lengths = np.array([motion.length_px for motion in CANDIDATES])[found]
+    np.testing.assert_array_equal(lengths[40:80, 32:83], 1)
+    np.testing.assert_array_equal(lengths[40:80, 91:128], 3)
+
+
+def test_bands_of_rows_are_the_whole(monkeypatch):
+    torch.manual_seed(0)
+    classifier = MotionClassifier((4, 6, 8)).eval()
+    nn.init.normal_(classifier.classes.weight, std=1)
+    image = grain((131, 75))
+    for stride_px in (4, 12):
+        monkeypatch.setattr(field, "_BAND_PX2", 10**9)
+        whole = field._probabilities(classifier, image, stride_px)
+        assert whole.shape == (73, 101 // stride_px + 1, 45 // stride_px + 1)
+        assert whole.std(dim=(1, 2)).max() > 1e-3
+        monkeypatch.setattr(field, "_BAND_PX2", 2 * 75 * stride_px)
+        bands = field._probabilities(classifier, image, stride_px)
+        torch.testing.assert_close(bands, whole, rtol=1e-4, atol=1e-6)
+        alone = classifier(
+            torch.from_numpy(image[2 * stride_px :][:30, stride_px:][:, :30] / np.float32(255))
+            .permute(2, 0, 1)[None]
+        )  # fmt: skip
+        torch.testing.assert_close(whole[:, 2, 1], alone.softmax(1)[0, :, 0, 0].detach())
+
+
+@pytest.mark.parametrize("size_hw", [(37, 50), (128, 90)])
+def test_each_pixel_takes_the_nearest_point_s_label(size_hw):
+    confidences = field.Confidences(np.zeros((361, 3, 4), np.float32), 8, 14.5, size_hw)
+    labels = np.arange(12).reshape(3, 4)
+    places = [14.5 + 8 * np.arange(n) for n in (3, 4)]
+    rows, columns = (
+        np.abs(np.arange(side)[:, None] - place).argmin(1)
+        for side, place in zip(size_hw, places, strict=True)
+    )
+    np.testing.assert_array_equal(confidences.enlarged(labels), labels[rows][:, columns])
+
+
+def test_fusing_is_a_weighted_mean():
+    values = np.zeros((361, 15, 15), np.float32)
+    values[0] = 1
+    values[0, 7, 7], values[5, 7, 7] = 0, 1
+    confidences = field.Confidences(values, 8, 14.5, (150, 150))
+    together = field.fused(confidences, 8.0).values
+    np.testing.assert_allclose(together.sum(0), 1, rtol=1e-5)
+    taps = np.exp(-0.5 * np.arange(-2, 3) ** 2)
+    assert together[5, 7, 7] == pytest.approx((1 / taps.sum()) ** 2, rel=0.05)
+    assert together[5, 7, 8] / together[5, 7, 7] == pytest.approx(math.exp(-0.5), rel=1e-4)
+    assert field.fused(confidences, 0) is confidences
+
+
+@pytest.mark.parametrize("setting", [{"stride_px": 6}, {"stride_px": 0}, {"fusion_sigma_px": -1.0}])
+def test_a_grid_that_cannot_be_is_refused(setting):
+    with pytest.raises(InputError, match="multiple of 4"):
+        FieldOptions(**setting)
+
+
+# ---- pictures
+
+
+def test_colours_show_what_blurs_alike_alike():
+    vectors = motion_vectors()[None]
+    colours = pictures.motion_colours(vectors).astype(int)
+    opposite = pictures.motion_colours(-vectors).astype(int)
+    assert np.abs(colours - opposite).max() <= 1
+    assert colours[0, 0].tolist() == [255, 255, 255]
+    longest = colours[0, candidate_index(12, 0) :]
+    assert len(np.unique(longest, axis=0)) == 30  # no two orientations look the same
+    assert longest.min(axis=1).max() == 0  # saturated
+    grows = colours[0, [0, *(candidate_index(n, 4) for n in range(1, 13))]]
+    spans = np.ptp(grows, axis=1)
+    assert spans.tolist() == sorted(set(spans.tolist()))
+
+
+def test_a_field_is_coloured_by_its_vectors():
+    labels = np.array([[0, candidate_index(4, 3)], [candidate_index(9, 20), 0]])
+    colours = pictures.field_colours(labels)
+    assert colours.dtype == np.uint8
+    np.testing.assert_array_equal(colours, pictures.motion_colours(motion_vectors()[labels]))
+    # 3 degrees either side of level are near in colour, too
+    near = pictures.motion_colours(
+        np.float32([[[20, 0.5], [20, -0.5]]])
+    ).astype(int)  # fmt: skip
+    assert np.abs(near[0, 0] - near[0, 1]).max() < 30
+
+
+def test_the_legend_s_points_have_their_own_vector_s_colour():
+    shown = pictures.legend(151)
+    assert shown.shape == (151, 151, 3)
+    assert shown[0, 0].tolist() == [255, 255, 255]
+    x, y = 75 + 45, 75 - 30  # to the right and up
+    vector = np.float32([[[45, -30]]]) * 25 / 75
+    np.testing.assert_allclose(
+        shown[y, x], pictures.motion_colours(vector)[0, 0], atol=1
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("with_legend", [True, False])
+@pytest.mark.parametrize(("n", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (3, 2, 2)])
+def test_sheets_hold_all_pictures(n, rows, columns, with_legend):
+    shown = [(f"no {index}", np.full((200, 90, 3), 40 * index, np.uint8)) for index in range(n)]
+    sheet = pictures.side_by_side(shown, with_legend=with_legend)
+    assert sheet.shape == (rows * 222, columns * 96 + 156 * with_legend, 3)
+    for index in range(n):
+        row, column = divmod(index, 2)
+        part = sheet[row * 222 + 22 :][:200, column * 96 :][:, :90]
+        np.testing.assert_array_equal(part, shown[index][1])
+    small = pictures.side_by_side([("small", np.zeros((10, 10, 3), np.uint8))])
+    assert small.shape == (172, 172, 3)
+    np.testing.assert_array_equal(small[22:, 16:166], pictures.legend())
+
+
+# ---- accuracy
+
+
+def test_what_counts_as_right():
+    def right(true, *found):
+        return accuracy.is_right(np.array(found), true).tolist()
+
+    true = candidate_index(5, 0)  # 11 px, level
+    lengths = [candidate_index(n, 0) for n in (3, 4, 5, 6, 7)]
+    assert right(true, *lengths) == [False, True, True, True, False]
+    turned = [candidate_index(5, n) for n in (0, 2, 3, 28, 27, 15)]
+    assert right(true, *turned) == [True, True, False, True, False, False]
+    assert right(true, 0) == [False]
+    # 3 px may be taken for none, and the other way round, at any angle; 5 px may not.
+    assert right(candidate_index(1, 7), 0, candidate_index(1, 7)) == [True, True]
+    assert right(candidate_index(2, 7), 0) == [False]
+    short, longer = candidate_index(1, 22), candidate_index(2, 22)
+    assert right(0, 0, short, longer) == [True, True, False]
+
+
+def test_endpoint_errors_know_no_forth_from_back():
+    rng = np.random.default_rng(0)
+    motion = (10 * rng.normal(size=(6, 7, 2))).astype(np.float32)
+    labels = rng.integers(0, 361, (6, 7))
+    errors = accuracy.endpoint_errors_px(labels, motion)
+    np.testing.assert_allclose(errors, accuracy.endpoint_errors_px(labels, -motion), rtol=1e-5)
+    found = motion_vectors()[labels]
+    direct = [
+        min(math.dist(v, m), math.dist(-v, m))
+        for v, m in zip(found.reshape(-1, 2), motion.reshape(-1, 2), strict=True)
+    ]
+    np.testing.assert_allclose(errors.ravel(), direct, rtol=1e-5)
+    np.testing.assert_array_equal(accuracy.endpoint_errors_px(labels, found), 0)
+
+
+def test_two_motions_are_told_with_the_objects_mask():
+    scene = accuracy.two_motions((90, 160), seed=11)
+    assert scene.blurred.shape == scene.sharp.shape == (90, 160, 3)
+    assert scene.motion.shape == (90, 160, 2)
+    assert scene.object_mask.shape == (90, 160)
+    assert 0.01 < scene.object_mask.mean() < 0.7
+    behind = scene.motion[~scene.object_mask]
+    front = scene.motion[scene.object_mask]
+    # The background moves smoothly; objects move on their own.
+    middle = np.median(behind, axis=0)
+    assert np.linalg.norm(behind - middle, axis=1).max() < 6
+    apart = np.linalg.norm(front - middle, axis=1)
+    assert np.median(apart) > 5
+    # An object's motion is one, to the mask's very border.
+    n_objects, parts = cv2.connectedComponents(scene.object_mask.astype(np.uint8))
+    for index in range(1, n_objects):
+        one = scene.motion[parts == index]
+        if len(one) > 50 and n_objects > 2:
+            assert np.linalg.norm(one - np.median(one, axis=0), axis=1).max() < 5
+    again = accuracy.two_motions((90, 160), seed=11)
+    np.testing.assert_array_equal(again.blurred, scene.blurred)
+
+
+class Still(nn.Module):
+    """Sure that nothing moves."""
+
+    def __init__(self):
+        super().__init__()
+        self.none = nn.Parameter(torch.zeros(1), requires_grad=False)
+
+    def forward(self, images, stride_px=4):
+        size = [(side - PATCH_PX) // stride_px + 1 for side in images.shape[2:]]
+        logits = torch.zeros(1, len(TRAINED), *size)
+        logits[:, 0] = 20
+        return logits
+
+
+def test_measuring_counts_textured_patches(tmp_path):
+    good = write(tmp_path / "good.png", grain((70, 90)))
+    flat = write(tmp_path / "flat.png", np.full((80, 80, 3), 50, np.uint8))
+    small = write(tmp_path / "small.png", grain((63, 80)))
+    config = accuracy.AccuracyConfig(n_orientations=2, crop_px=64)
+    told = []
+    measured = accuracy.measure_accuracy(
+        Still(), [flat, good, small], config, on_progress=lambda *done: told.append(done)
+    )
+    assert [message.split(":")[0] for message in measured.skipped] == [str(flat), str(small)]
+    assert len(measured.rows) == 25
+    n_points = measured.rows[0]["n_textured"]
+    assert n_points == 25  # (64 - 30) // 8 + 1 squared: all of them
+    assert {row["image"] for row in measured.rows} == {"good.png"}
+    for stage in accuracy.STAGES:
+        assert measured.share(stage, 1) == measured.share(stage, 3) == 1
+        assert measured.share(stage, 5) == 0
+        assert measured.share(stage) == pytest.approx(3 / 25)
+    assert math.isnan(measured.share("patch", 4))
+    assert measured.length_confusion[:, 0].tolist() == [25, *[50] * 12]
+    assert measured.length_confusion.sum() == 625
+    assert all(len(errors) == 0 for errors in measured.angle_errors.values())
+    assert told[-1][0] <= told[-1][1] == 75
+    with pytest.raises(InputError, match=r"flat\.png"):
+        accuracy.measure_accuracy(Still(), [flat], config)
+
+
+@pytest.mark.parametrize("n_errors", [0, 40])
+def test_confusion_is_drawn(n_errors, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"length_px": length, "n_textured": 10, **{f"correct_{s}": 7 for s in accuracy.STAGES}}
+        for length in LENGTHS_PX
+    ]
+    measured = accuracy.Accuracy(
+        rows,
+        np.diag(np.arange(13)),
+        {length: rng.uniform(0, 90, n_errors).astype(np.float32) for length in LENGTHS_PX[1:]},
+        [],
+    )
+    figure = accuracy.draw_confusion(measured)
+    lengths, angles, shares = figure.axes[:3]
+    shown = lengths.images[0].get_array()
+    assert shown.shape == (13, 13)
+    assert np.diag(shown).tolist() == [0, *[1] * 12]
+    heights = [patch.get_height() for patch in angles.patches]
+    assert sum(heights) == pytest.approx(2 if n_errors else 0)  # none falls outside the bins
+    assert len(shares.lines) == len(accuracy.STAGES) + 1
+    figure.savefig(tmp_path / "confusion.png")
+    assert (tmp_path / "confusion.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"n_orientations": 0}, "1 to 30"),
+        ({"n_orientations": 31}, "1 to 30"),
+        ({"noise_sigma": -0.1}, "at least 0"),
+        ({"crop_px": 63}, "at least 64"),
+    ],
+)
+def test_measuring_that_cannot_be_is_refused(setting, message):
+    with pytest.raises(InputError, match=message):
+        accuracy.AccuracyConfig(**setting)
