@@ -5,10 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
+from baselines.sun2015.blur import VaryingBlur
+from baselines.sun2015.kernels import kernels, motion_vectors
 from benchmarks import detection, exposure_convergence
 from benchmarks.records import RunRecord, recorded_run
+from benchmarks.speed import deconvolve as speed_deconvolve
 from benchmarks.speed import synthesize as speed_synthesize
 from benchmarks.speed.__main__ import speed_page
 from benchmarks.speed.timing import Timing, ratio_table
@@ -121,3 +125,36 @@ def test_recall_falls_with_blur(tmp_path: Path) -> None:
     recall = dict(zip(rows["blur_px"], rows["recall"], strict=True))
     assert recall[0.0] == 1.0
     assert recall[64.0] < 0.5
+
+
+def test_the_rival_of_the_sparse_blur_blurs_the_same() -> None:
+    """A ratio between two things that differ would say nothing."""
+    size_hw = (90, 120)
+    field = speed_deconvolve.camera_field(size_hw)
+    vectors = motion_vectors()[field]
+    lengths = np.hypot(vectors[..., 0], vectors[..., 1])
+    assert len(np.unique(field)) > 20
+    assert lengths.max() <= 25
+    assert lengths[0, 0] != lengths[45, 60]
+    sparse = VaryingBlur(field, kernels())
+    rival = speed_deconvolve.FourierBlur(field, kernels(), torch.device("cpu"))
+    planes = torch.from_numpy(np.random.default_rng(0).random((3, *size_hw), np.float32))
+    ours = sparse(sparse.extended(planes.permute(1, 2, 0).contiguous()))
+    theirs = rival(planes).permute(1, 2, 0)
+    inside = (slice(13, -13), slice(13, -13))
+    torch.testing.assert_close(ours.view(*size_hw, 3)[inside], theirs[inside], atol=2e-5, rtol=1e-4)
+    other = torch.rand(3, *size_hw)
+    torch.testing.assert_close((rival(planes) * other).sum(), (planes * rival.adjoint(other)).sum())
+
+
+def test_deconvolution_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed_deconvolve, "in_own_process", lambda function, what: (2.0, 512.0))
+    timings = speed_deconvolve.measure(n_rounds=1, size_hw=(64, 96))
+    blurs, images = (text_of(table) for table in speed_deconvolve.tables(timings))
+    assert "kernels in use, cpu" in blurs
+    assert "512" in images
+    monkeypatch.setattr(speed_deconvolve, "_N_COMPONENTS", 3)
+    monkeypatch.setattr(speed_deconvolve, "_N_PRIOR_PATCHES", 200)
+    seconds, peak_mib = speed_deconvolve._one_image(("epll", (64, 96)))
+    assert seconds > 0
+    assert peak_mib > 50

@@ -607,7 +607,9 @@ def test_bands_of_rows_are_the_whole(monkeypatch):
 
 @pytest.mark.parametrize("size_hw", [(37, 50), (128, 90)])
 def test_each_pixel_takes_the_nearest_point_s_label(size_hw):
-    confidences = field.Confidences(np.zeros((361, 3, 4), np.float32), 8, 14.5, size_hw)
+    confidences = field.Confidences(
+        np.zeros((361, 3, 4), np.float32), np.ones((3, 4), np.float32), 8, 14.5, size_hw
+    )
     labels = np.arange(12).reshape(3, 4)
     places = [14.5 + 8 * np.arange(n) for n in (3, 4)]
     rows, columns = (
@@ -621,7 +623,9 @@ def test_fusing_is_a_weighted_mean():
     values = np.zeros((361, 15, 15), np.float32)
     values[0] = 1
     values[0, 7, 7], values[5, 7, 7] = 0, 1
-    confidences = field.Confidences(values, 8, 14.5, (150, 150))
+    confidences = field.Confidences(
+        values, np.ones(values.shape[1:], np.float32), 8, 14.5, (150, 150)
+    )
     together = field.fused(confidences, 8.0).values
     np.testing.assert_allclose(together.sum(0), 1, rtol=1e-5)
     taps = np.exp(-0.5 * np.arange(-2, 3) ** 2)
@@ -827,3 +831,40 @@ def test_confusion_is_drawn(n_errors, tmp_path):
 def test_measuring_that_cannot_be_is_refused(setting, message):
     with pytest.raises(InputError, match=message):
         accuracy.AccuracyConfig(**setting)
+
+
+# --- what there is to see ---
+
+
+def test_flat_and_noisy_places_weigh_little_and_texture_much():
+    rng = np.random.default_rng(0)
+    image = np.full((90, 270, 3), 120, np.uint8)
+    image[:, 90:180] = rng.normal(120, 2.5, (90, 90, 3)).round().clip(0, 255)
+    image[:, 180:] = grain((90, 90))
+    weights = field._weights(image, FieldOptions(flat_weight=0.05))
+    assert weights.dtype == np.float32
+    flat, noisy, textured = (weights[:7, x : x + 6] for x in (0, 12, 23))
+    np.testing.assert_allclose(flat, 0.05, atol=1e-6)
+    assert noisy.max() < 0.2
+    assert textured.min() > 0.8
+    np.testing.assert_array_equal(field._weights(image, FieldOptions(flat_weight=1)), 1)
+    with pytest.raises(InputError, match="flat_weight"):
+        FieldOptions(flat_weight=0)
+
+
+def test_flat_places_take_their_neighbours_motion():
+    """What a network says of a place where nothing can be seen does not reach the field."""
+    true, wrong = candidate_index(3, 5), candidate_index(12, 20)
+    values = np.full((361, 10, 16), 0.1 / 361, np.float32)
+    weights = np.ones((10, 16), np.float32)
+    values[true, :, :10] += 0.9
+    values[wrong, :, 10:] += 0.9
+    size_hw = (100, 150)
+    seen = field.field_from(field.Confidences(values, weights, 8, 14.5, size_hw))
+    assert (seen[:, -20:] == wrong).all()
+    weights[:, 10:] = 0.02
+    unseen = field.field_from(field.Confidences(values, weights, 8, 14.5, size_hw))
+    assert (unseen == true).all()
+    together = field.fused(field.Confidences(values, weights, 8, 14.5, size_hw), 8)
+    assert (together.values[:, :, 10].argmax(0) == true).all()
+    np.testing.assert_allclose(together.values.sum(0), 1, rtol=1e-4)

@@ -25,6 +25,7 @@ from gopro_tools.images import Rgb
 ROTATIONS_DEGREES = (-12, -6, 0, 6, 12)
 """With these each of the 30 orientations is one of the six trained ones, turned: once."""
 
+_HALF_SEEN_PER_PX = 0.005
 _LEAST_SIDE_PX = 64  # below, too few turned patches lie inside
 
 
@@ -37,11 +38,16 @@ class FieldOptions:
     fusion_sigma_px: float = 8.0
     """Overlapping patches' confidences are averaged with a Gaussian weight of this sigma; 0 leaves
     each patch alone."""
+    flat_weight: float = 0.02
+    """What a patch without any texture counts beside one with plenty: nothing is to be seen in it,
+    and the network was trained on none. 1 weighs all alike, as the paper does."""
     mrf: MrfOptions = field(default_factory=MrfOptions)
     """How the field is smoothed."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
+        if not 0 < self.flat_weight <= 1:
+            raise InputError(f"flat_weight={self.flat_weight}: above 0 and at most 1.")
         if self.stride_px < GRID_PX or self.stride_px % GRID_PX or self.fusion_sigma_px < 0:
             raise InputError(
                 f"stride_px={self.stride_px}: a multiple of {GRID_PX} was expected; "
@@ -55,6 +61,9 @@ class Confidences:
 
     values: NDArray[np.float32]
     """(361, h, w) float32, at least 0, of sum 1 over the candidates."""
+    weights: NDArray[np.float32]
+    """(h, w) float32 in (0, 1]: how much there is to see; `FieldOptions.flat_weight` where nothing
+    is."""
     stride_px: int
     """Distance of the points."""
     origin_px: float
@@ -102,19 +111,49 @@ def dense_confidences(
     values[0] /= len(ROTATIONS_DEGREES)  # every copy has an opinion on no motion
     values /= values.sum(axis=0)
     kept = [-(-side // stride) for side in size_hw]
-    single = Confidences(values[:, : kept[0], : kept[1]], stride, origin_px, size_hw)
+    weights = _weights(seen, options)[:n_rows, :n_columns]
+    single = Confidences(
+        values[:, : kept[0], : kept[1]], weights[: kept[0], : kept[1]], stride, origin_px, size_hw
+    )
     return fused(single, options.fusion_sigma_px)
 
 
+def _weights(image: Rgb, options: FieldOptions) -> NDArray[np.float32]:
+    """(h, w) weight of each patch on the grid, by its mean squared slope in any direction.
+
+    Half where that is what blur leaves of the least texture that patches are trained on.
+    """
+    luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    # Noise has slopes too: smoothing takes most of them and leaves blurred texture's.
+    slopes = [
+        cv2.Sobel(cv2.GaussianBlur(luma, (0, 0), 1.5), cv2.CV_32F, dx, 1 - dx, scale=1 / 8)
+        for dx in (1, 0)
+    ]
+    squared = cv2.boxFilter(slopes[0] ** 2 + slopes[1] ** 2, -1, (PATCH_PX,) * 2, anchor=(0, 0))
+    squared = squared[:: options.stride_px, :: options.stride_px]
+    seen = squared / (squared + _HALF_SEEN_PER_PX**2)
+    return (options.flat_weight + (1 - options.flat_weight) * seen).astype(np.float32)
+
+
 def fused(confidences: Confidences, sigma_px: float) -> Confidences:
-    """Gaussian-weighted mean over overlapping patches."""
+    """Gaussian-weighted mean over overlapping patches, the textured ones first."""
     if sigma_px == 0:
         return confidences
     sigma = sigma_px / confidences.stride_px
-    values = ndimage.gaussian_filter(
-        confidences.values, (0, sigma, sigma), mode="nearest", truncate=2.5
+
+    def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        sigmas = (0,) * (values.ndim - 2) + (sigma, sigma)
+        smooth: NDArray[np.float32] = ndimage.gaussian_filter(
+            values, sigmas, mode="nearest", truncate=2.5
+        )
+        return smooth
+
+    weights = mean(confidences.weights)
+    return replace(
+        confidences,
+        values=mean(confidences.values * confidences.weights) / weights,
+        weights=weights,
     )
-    return replace(confidences, values=values)
 
 
 def _turned_candidate(candidate: int, degrees: int) -> int:
@@ -231,7 +270,7 @@ def estimate_field(
 
 def field_from(confidences: Confidences, options: MrfOptions | None = None) -> NDArray[np.int64]:
     """The motion field that confidences and smoothness make: (H, W) int64 candidate indices."""
-    unary = -confidences.values
+    unary = -confidences.values * confidences.weights
     surroundings = ndimage.gaussian_filter(
         unary, (0, _SURROUNDINGS_CELLS, _SURROUNDINGS_CELLS), mode="nearest", truncate=2.0
     )

@@ -34,7 +34,7 @@ and no more does a blur along it."""
 
 _GRID_PX = 6  # between the places where texture is looked for
 _LARGEST_SIDE_PX = 1600  # photographs at full size are soft at the pixel
-_SMALLEST_SCALE = 0.4
+_SMALLEST_SCALE = 0.3
 
 
 def texture_per_px(image: Rgb) -> NDArray[np.float32]:
