@@ -30,6 +30,7 @@ check: .venv/all
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m benchmarks.table1.publish --check
 
 clean:
 	rm -rf .venv $(DEMO)

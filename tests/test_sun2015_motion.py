@@ -186,6 +186,35 @@ def test_an_even_choice_takes_the_least_level_that_suffices(available, wanted):
         assert chosen == [min(n, level) for n in available]
 
 
+def test_a_share_of_the_sources_comes_from_anywhere(tmp_path):
+    """As often as in the image, soft places are among them; there are as many as without."""
+    image = np.full((200, 300, 3), 90, np.uint8)
+    image[:, 150:] = grain((200, 150))
+    path = write(tmp_path / "half.png", image)
+    textured, mixed = (
+        patches.cut_sources([path], 120, seed=0, anywhere_share=share).pieces for share in (0, 0.5)
+    )
+    assert len(textured) == len(mixed)
+    flat = [np.array([piece.std() < 1 for piece in pieces]) for pieces in (textured, mixed)]
+    assert not flat[0].any()
+    assert 0.05 < flat[1].mean() < 0.45
+
+
+def test_some_pieces_are_sharpened():
+    piece = grain((56, 56))
+    crisp = patches._sharpened(piece, 1.0)
+    assert crisp.dtype == np.uint8
+    assert cv2.Laplacian(crisp, cv2.CV_32F).std() > 1.2 * cv2.Laplacian(piece, cv2.CV_32F).std()
+    np.testing.assert_array_equal(patches._sharpened(piece, 0), piece)
+    sources = patches.Sources(piece[None], [], [])
+    plain, sharpened = (
+        patches.BlurredPatches(sources, Response.named("linear"), 0, 0, amount).batch(0, 73)[0]
+        for amount in (0, 1.0)
+    )
+    assert plain.shape == sharpened.shape
+    assert not np.array_equal(plain, sharpened)
+
+
 def test_images_that_give_nothing_are_named(tmp_path):
     good = write(tmp_path / "good.png", grain((80, 80)))
     flat = write(tmp_path / "flat.png", np.full((80, 80, 3), 9, np.uint8))

@@ -105,6 +105,7 @@ def cut_sources(
     n_sources: int,
     seed: int,
     *,
+    anywhere_share: float = 0.0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Sources:
     """Cut pieces from textured places, as evenly from all images as their texture allows.
@@ -117,6 +118,7 @@ def cut_sources(
         images: Files.
         n_sources: How many pieces.
         seed: Decides places and sizes.
+        anywhere_share: Share of the pieces cut from anywhere in the images, texture or not.
         on_progress: Called with (images read, all).
 
     Raises:
@@ -128,7 +130,8 @@ def cut_sources(
     n_each = -(-2 * n_sources // len(images))  # some images give fewer, or none
     for index, path in enumerate(images):
         try:
-            shares.append(_cut_from(path, n_each, np.random.default_rng([seed, index])))
+            rng = np.random.default_rng([seed, index])
+            shares.append(_cut_from(path, n_each, anywhere_share, rng))
             used.append(path)
         except InputError as error:
             skipped.append(str(error))
@@ -170,7 +173,9 @@ def shrunk(image: Rgb, factor: float = 1.0) -> Rgb:
     return resized.astype(np.uint8, copy=False)
 
 
-def _cut_from(path: Path, n_pieces: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _cut_from(
+    path: Path, n_pieces: int, anywhere_share: float, rng: np.random.Generator
+) -> NDArray[np.uint8]:
     image = read_rgb(path)
     pieces: list[Rgb] = []
     for factor in (1.0, *rng.uniform(_SMALLEST_SCALE, 1.0, 2)):
@@ -181,7 +186,12 @@ def _cut_from(path: Path, n_pieces: int, rng: np.random.Generator) -> NDArray[np
         texture = texture_per_px(small)[radius:-radius, radius:-radius]
         rows, columns = np.nonzero(texture[::_GRID_PX, ::_GRID_PX] >= TEXTURED_PER_PX)
         drawn = rng.permutation(len(rows))[: -(-n_pieces // 3)]
-        for row, column in zip(rows[drawn] * _GRID_PX, columns[drawn] * _GRID_PX, strict=True):
+        places = np.stack([rows[drawn], columns[drawn]], axis=1) * _GRID_PX
+        if anywhere_share and len(places):
+            # Each time a place is replaced, so that the number stays what texture allows.
+            anywhere = rng.integers(0, np.array(texture.shape), size=places.shape)
+            places = np.where(rng.random((len(places), 1)) < anywhere_share, anywhere, places)
+        for row, column in places:
             pieces.append(small[row : row + SOURCE_PX, column : column + SOURCE_PX].copy())
     if not pieces:
         raise InputError(
@@ -195,7 +205,12 @@ class BlurredPatches:
     """Training patches, each a pure function of the seed and its number."""
 
     def __init__(
-        self, sources: Sources, response: Response, noise_sigma_max: float, seed: int
+        self,
+        sources: Sources,
+        response: Response,
+        noise_sigma_max: float,
+        seed: int,
+        sharpening_max: float = 0.0,
     ) -> None:
         """Remember what to draw from.
 
@@ -204,7 +219,10 @@ class BlurredPatches:
             response: In whose light the blur happens.
             noise_sigma_max: Gaussian noise has a sigma drawn evenly from 0 to this, of [0, 1].
             seed: Decides all that is drawn.
+            sharpening_max: Half of the pieces are sharpened before they are blurred, by a share of
+                their finest detail that is drawn evenly from 0 to this.
         """
+        self._sharpening_max = sharpening_max
         self._pieces = sources.pieces
         self._blurring = Blurring(response)
         self._noise_sigma_max = noise_sigma_max
@@ -222,13 +240,20 @@ class BlurredPatches:
         for place, one in enumerate(classes):
             piece = self._pieces[rng.integers(len(self._pieces))]
             piece = np.rot90(piece[:, ::-1] if rng.random() < 0.5 else piece, int(rng.integers(4)))
-            piece = piece[..., rng.permutation(3)]
-            blurred = self._blurring.blurred(np.ascontiguousarray(piece), TRAINED[one])
+            piece = np.ascontiguousarray(piece[..., rng.permutation(3)])
+            if self._sharpening_max and rng.random() < 0.5:
+                piece = _sharpened(piece, rng.uniform(0, self._sharpening_max))
+            blurred = self._blurring.blurred(piece, TRAINED[one])
             radius = KERNEL_RADIUS_PX
             inside = blurred[radius : radius + PATCH_PX, radius : radius + PATCH_PX]
             noisy = with_noise(inside, rng.uniform(0, self._noise_sigma_max), rng)
             patches[place] = noisy.transpose(2, 0, 1) / np.float32(255)
         return patches, classes
+
+
+def _sharpened(image: Rgb, amount: float) -> Rgb:
+    soft = cv2.GaussianBlur(image, (0, 0), 1.0)
+    return cv2.addWeighted(image, 1 + amount, soft, -amount, 0).astype(np.uint8, copy=False)
 
 
 def _class_of(seed: int, index: int) -> int:

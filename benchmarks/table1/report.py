@@ -173,9 +173,10 @@ def _comparisons_csv(comparisons: Iterable[Comparison]) -> str:
          "difference", "low", "high"]
     )  # fmt: skip
     for c in comparisons:
-        ends = ["" if math.isnan(end) else repr(end) for end in (c.low, c.high)]
+        # Rounded, as the last digits of a mean depend on the processor that takes it.
+        figures = ["" if math.isnan(v) else f"{v:.5f}" for v in (c.difference, c.low, c.high)]
         table.writerow(
-            [c.metric, c.method, c.baseline, *c.blur_px, c.n_images, c.n_clips, c.difference, *ends]
+            [c.metric, c.method, c.baseline, *c.blur_px, c.n_images, c.n_clips, *figures]
         )
     return text.getvalue()
 
