@@ -25,7 +25,7 @@ from baselines.sun2015.deconvolution import DeconvolutionOptions
 from baselines.sun2015.field import estimate_field
 from baselines.sun2015.patches import find_photographs
 from baselines.sun2015.pictures import field_colours, motion_colours, side_by_side
-from baselines.sun2015.restorer import Sun2015Options, open_sun2015
+from baselines.sun2015.restorer import ESTIMATED_NOISE_SIGMA, Sun2015Options, open_sun2015
 from baselines.sun2015.training import PRESETS, train_sun2015
 from baselines.sun2015.weights import load_weights
 from gopro_tools.console import (
@@ -39,7 +39,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png, read_rgb
 
-_DECONVOLUTION = DeconvolutionOptions()
+_DECONVOLUTION = DeconvolutionOptions(noise_sigma=ESTIMATED_NOISE_SIGMA)
 _ACCURACY = AccuracyConfig()
 
 

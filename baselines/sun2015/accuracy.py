@@ -276,8 +276,8 @@ def two_motions(
     """
     scene = Scene(
         SceneConfig(
-            seed=seed, size_hw=size_hw, n_objects=2, highlights=False, shake_px_s=200.0,
-            object_speed_px_s=400.0,
+            seed=seed, photograph="motorcycle", size_hw=size_hw, n_objects=2, highlights=False,
+            shake_px_s=200.0, object_speed_px_s=400.0,
         )
     )  # fmt: skip
     start_s, middle_s, stop_s = 0.5, 0.5 + exposure_s / 2, 0.5 + exposure_s

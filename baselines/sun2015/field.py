@@ -25,7 +25,7 @@ from gopro_tools.images import Rgb
 ROTATIONS_DEGREES = (-12, -6, 0, 6, 12)
 """With these each of the 30 orientations is one of the six trained ones, turned: once."""
 
-_HALF_SEEN_PER_PX = 0.005
+_HALF_SEEN_PER_PX = 0.02
 _LEAST_SIDE_PX = 64  # below, too few turned patches lie inside
 
 
@@ -35,7 +35,7 @@ class FieldOptions:
 
     stride_px: int = 8
     """Distance of the patches that are classified, a multiple of 4."""
-    fusion_sigma_px: float = 8.0
+    fusion_sigma_px: float = 12.0
     """Overlapping patches' confidences are averaged with a Gaussian weight of this sigma; 0 leaves
     each patch alone."""
     flat_weight: float = 0.02
@@ -119,19 +119,21 @@ def dense_confidences(
 
 
 def _weights(image: Rgb, options: FieldOptions) -> NDArray[np.float32]:
-    """(h, w) weight of each patch on the grid, by its mean squared slope in any direction.
+    """(h, w) weight of each patch on the grid, by its RMS slope in the direction of most.
 
-    Half where that is what blur leaves of the least texture that patches are trained on.
+    Across a motion, texture stays as sharp as it was; where no direction shows any, soft things
+    stand still as often as sharp ones move.
     """
     luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    # Noise has slopes too: smoothing takes most of them and leaves blurred texture's.
-    slopes = [
-        cv2.Sobel(cv2.GaussianBlur(luma, (0, 0), 1.5), cv2.CV_32F, dx, 1 - dx, scale=1 / 8)
-        for dx in (1, 0)
-    ]
-    squared = cv2.boxFilter(slopes[0] ** 2 + slopes[1] ** 2, -1, (PATCH_PX,) * 2, anchor=(0, 0))
-    squared = squared[:: options.stride_px, :: options.stride_px]
-    seen = squared / (squared + _HALF_SEEN_PER_PX**2)
+    smooth = cv2.GaussianBlur(luma, (0, 0), 0.7)  # noise has slopes too
+    x, y = (cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx, scale=1 / 8) for dx in (1, 0))
+    step = options.stride_px
+    xx, yy, xy = (
+        cv2.boxFilter(product, -1, (PATCH_PX, PATCH_PX), anchor=(0, 0))[::step, ::step]
+        for product in (x * x, y * y, x * y)
+    )
+    squared = (xx + yy) / 2 + np.hypot((xx - yy) / 2, xy)
+    seen = squared**2 / (squared**2 + _HALF_SEEN_PER_PX**4)
     return (options.flat_weight + (1 - options.flat_weight) * seen).astype(np.float32)
 
 

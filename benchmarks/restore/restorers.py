@@ -15,7 +15,7 @@ from baselines.checkpoints import METHODS, load_restorer_network
 from baselines.deepdeblur import DeepDeblur
 from baselines.sun2015.deconvolution import DeconvolutionOptions, Prior
 from baselines.sun2015.network import Sun2015
-from baselines.sun2015.restorer import Sun2015Options, Sun2015Restorer
+from baselines.sun2015.restorer import ESTIMATED_NOISE_SIGMA, Sun2015Options, Sun2015Restorer
 from benchmarks.devices import chosen_device, to_layout
 from benchmarks.restore.tiles import (
     GIVEN_UP,
@@ -172,7 +172,11 @@ def open_restorer(
 def _sun2015(network: Sun2015, response: str, options: RestoreOptions) -> Restorer:
     if options.half is not None or options.compile:
         raise InputError("--half, --compile: sun2015 computes in single precision, uncompiled.")
-    deconvolution = DeconvolutionOptions(prior=options.prior or "epll", device=options.device)
+    deconvolution = DeconvolutionOptions(
+        prior=options.prior or "epll",
+        device=options.device,
+        noise_sigma=ESTIMATED_NOISE_SIGMA,
+    )
     return Sun2015Restorer(network, response, Sun2015Options(deconvolution=deconvolution))
 
 
