@@ -53,7 +53,7 @@ RATE_HZ = 240.0
 N_FRAMES = 11
 """Frames averaged, as in the whole test set of GOPRO_Large."""
 
-# With several threads the encoder's output depends now and then on which is first.
+# Several processes encode at once already; the encoder's own threads would only take turns.
 _ENCODING = replace(H264, options={**H264.options, "threads": "1"})
 
 _LEAST_TEXTURE = 0.15
@@ -140,7 +140,8 @@ def render_dataset(
     Args:
         config: Which.
         out: Folder of the dataset; one that is complete and was made by the same config is kept.
-        jobs: Processes; one a core by default. The result does not depend on it.
+        jobs: Processes; one a core by default. Scenes and their motion do not depend on it; what
+            the videos' lossy compression leaves of a frame was seen to vary on a busy machine.
         on_progress: Called with the task (``rendering``, ``synthesizing``), parts done and all.
 
     Returns:
