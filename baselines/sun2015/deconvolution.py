@@ -8,7 +8,7 @@ Fergus, NIPS 2009):
 
 - K is **one sparse matrix**: a row for each blurred pixel with the taps of that pixel's kernel, so
   the cost of a product is the sum of all taps (some 25 million at 1280x720), however many kernels
-  are in use; a Fourier transform for each kernel in use costs about ten times as much at a hundred.
+  are in use; one FFT a kernel costs far more (`benchmarks.speed deconvolve`).
 - Its columns are the pixels of a **larger** image: what moved in from outside is unknown, and is
   estimated and cut off. Nothing wraps round, so the borders do not ring.
 - M leaves out **clipped pixels** where the estimate is at least as bright, or nearly so at first:
@@ -19,7 +19,7 @@ Fergus, NIPS 2009):
 | | paper (from memory, unverified) | here |
 |---|---|---|
 | prior | EPLL, 200 components, all patches | `--prior epll`: a grid, shifted at each step |
-| | | `--prior hyper-laplacian`: several times as fast |
+| | | `--prior hyper-laplacian`: faster |
 | colour | not known to us | one choice of component for the three channels |
 | 720p image | about 20 minutes | see `python -m benchmarks.speed deconvolve` |
 """
@@ -51,7 +51,7 @@ class DeconvolutionOptions:
     """How an image is deconvolved."""
 
     prior: Prior = "epll"
-    """Gaussian mixture of patches, or sparse gradients (several times as fast)."""
+    """Gaussian mixture of patches, or sparse gradients (faster)."""
     noise_sigma: float = 0.01
     """Standard deviation of what the blur model leaves unexplained, for values in [0, 1]; larger is
     smoother. An estimated motion field needs more than the camera's noise."""

@@ -21,8 +21,8 @@ from gopro_tools.images import Rgb
 from gopro_tools.response import Response
 
 ESTIMATED_NOISE_SIGMA = 0.03
-"""What estimated motion leaves unexplained is more than a camera's noise: of 0.01, 0.03 and 0.06
-the best or within 0.4 dB of it on six rendered training images."""
+"""What estimated motion leaves unexplained is more than a camera's noise: with EPLL 1.5 dB better
+than 0.01 on six rendered training images; 0.06, which is smoother, was better by another 0.35."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ class RestoreOptions:
     """Of the dropout that DeblurGAN keeps at test time; drawn anew for each image."""
     prior: Prior | None = None
     """sun2015: what restored images look like. ``epll``, the paper's patches and the default, or
-    ``hyper-laplacian``, sparse gradients, several times as fast."""
+    ``hyper-laplacian``, sparse gradients, which is faster."""
 
     def __post_init__(self) -> None:
         """Refuse tiles that do not fit together."""
