@@ -203,6 +203,19 @@ class Generator(nn.Module):
         return from_signed(restored)[..., :height, :width]
 
 
+@torch.no_grad()
+def start_without_correction(network: Generator) -> None:
+    """Set the last convolution to zero, so that the blurred image comes back: not as in the code.
+
+    With the code's first weights the correction begins as noise, and a short training spends itself
+    on taking that away again, most of all where little is to be corrected.
+    """
+    last = network.model[-2]
+    assert isinstance(last, nn.Conv2d)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+
+
 class ResBlock(nn.Module):
     """Two reflect-padded convolutions with instance norm, dropout between them, plus the input."""
 

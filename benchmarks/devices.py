@@ -1,11 +1,20 @@
 """Where and how tensors lie, for training and restoring alike."""
 
+import functools
+import logging
 import os
+import time
 from typing import Any
 
 import torch
+from torch import nn
 
 from gopro_tools.errors import InputError
+
+log = logging.getLogger(__name__)
+
+_TRIAL_S = 0.5
+_MORE_THREADS_GAIN = 1.1
 
 
 def chosen_device(name: str) -> torch.device:
@@ -35,3 +44,53 @@ def chosen_device(name: str) -> torch.device:
 def to_layout(value: Any, *, channels_last: bool) -> Any:
     """A network or an image batch in the memory format asked for."""
     return value.to(memory_format=torch.channels_last) if channels_last else value
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is quicker there than float32: a GPU, or a CPU with instructions for it."""
+    if device.type != "cpu":
+        return True
+    capabilities = torch.backends.cpu.get_cpu_capability() if _is_x86() else ""
+    return "AVX512" in capabilities and torch.cpu._is_avx512_bf16_supported()
+
+
+def _is_x86() -> bool:
+    return os.uname().machine in ("x86_64", "amd64")
+
+
+@functools.lru_cache(maxsize=1)
+def use_quickest_threads() -> int:
+    """Let torch compute with one thread of the CPU or with all, whichever is quicker here.
+
+    On some virtual machines it takes longer to wake a second thread than to do its work: training
+    with two was measured to be fifteen times slower than with one, on others 1.6 times quicker.
+    ``OMP_NUM_THREADS`` decides in place of the trial where it is set.
+
+    Returns:
+        How many were chosen.
+    """
+    n_all = torch.get_num_threads()
+    if n_all == 1 or "OMP_NUM_THREADS" in os.environ:
+        return n_all
+    rates = {n: _steps_per_second(n) for n in (1, n_all)}
+    chosen = n_all if rates[n_all] > _MORE_THREADS_GAIN * rates[1] else 1
+    torch.set_num_threads(chosen)
+    told = ", ".join(f"{rate:.0f} steps/s on {n}" for n, rate in rates.items())
+    log.info("Computing with %d of %d threads (%s).", chosen, n_all, told)
+    return chosen
+
+
+def _steps_per_second(n_threads: int) -> float:
+    """Steps of a small network, the kind that waking threads delays most."""
+    torch.set_num_threads(n_threads)
+    layers = [nn.Conv2d(16, 16, 5, padding=2) for _ in range(6)]
+    network = to_layout(nn.Sequential(*layers), channels_last=True)
+    images = to_layout(torch.ones(4, 16, 64, 64), channels_last=True)
+    begin, n_steps = time.perf_counter(), -1
+    # The first step sets up what the others use, and is not counted.
+    while n_steps < 1 or time.perf_counter() - begin < _TRIAL_S:
+        network(images).sum().backward()
+        n_steps += 1
+        if n_steps == 0:
+            begin = time.perf_counter()
+    return n_steps / (time.perf_counter() - begin)

@@ -41,7 +41,7 @@ from gopro_tools.files import natural_key, sha256_of_file, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_png
 from gopro_tools.scenes import PHOTOGRAPHS, Scene, SceneConfig, render_frames, write_video
 from gopro_tools.scenes.recording import H264
-from gopro_tools.scenes.textures import read_photograph
+from gopro_tools.scenes.textures import photograph_path, read_photograph
 from gopro_tools.synthesize import SynthesisConfig, synthesize
 
 log = logging.getLogger(__name__)
@@ -53,8 +53,17 @@ RATE_HZ = 240.0
 N_FRAMES = 11
 """Frames averaged, as in the whole test set of GOPRO_Large."""
 
-# Several processes encode at once already; the encoder's own threads would only take turns.
-_ENCODING = replace(H264, options={**H264.options, "threads": "1"})
+# Several processes encode at once already; the encoder's own threads would only take turns. What
+# x264 learns by looking ahead varies on a busy machine: with it 7 of 25 encodings of one clip
+# differed, without it none.
+_ENCODING = replace(
+    H264,
+    options={
+        **H264.options,
+        "threads": "1",
+        "x264-params": "rc-lookahead=0:sync-lookahead=0:mbtree=0",
+    },
+)
 
 _LEAST_TEXTURE = 0.15
 _TEXTURED_CODES = 4.0  # a code value of slope, where a drawing's even areas have none
@@ -192,6 +201,20 @@ def blur_lengths(data: Path) -> dict[tuple[str, str], float] | None:
         return {
             (row["sequence"], row["name"]): float(row["blur_px"]) for row in csv.DictReader(file)
         }
+
+
+def training_photographs(data: Path) -> list[Path]:
+    """The photographs that the training clips of a rendered dataset show, where they still lie.
+
+    Args:
+        data: A dataset; one that was not rendered has none.
+    """
+    path = data / RENDERED_FILE
+    if not path.is_file():
+        return []
+    photographs = json.loads(path.read_text())["photographs"]
+    sources = [each["source"] for each in photographs if each["split"] == "train"]
+    return [found for source in sources if (found := photograph_path(source)).is_file()]
 
 
 def _render(

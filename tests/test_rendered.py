@@ -81,16 +81,7 @@ def test_it_is_made_again_equal_also_after_an_interruption(
         render_dataset(TINY, tmp_path / "data", jobs=1, on_progress=interrupt)
     assert not (tmp_path / "data" / "rendered.json").exists()
     render_dataset(TINY, tmp_path / "data", jobs=2)
-    again, first = files(tmp_path / "data"), files(tiny)
-    assert again.keys() == first.keys()
-    assert again["motion.csv"] == first["motion.csv"]
-    # The scenes are equal to the bit; on a busy machine the encoder's compression is not always.
-    for name in (name for name in first if name.count("/") == 3):
-        pictures = [
-            cv2.imdecode(np.frombuffer(found[name], np.uint8), cv2.IMREAD_COLOR).astype(float)
-            for found in (again, first)
-        ]
-        assert np.abs(pictures[0] - pictures[1]).mean() < 4, name
+    assert files(tmp_path / "data") == files(tiny)
     assert not (tmp_path / "data.clips").exists()
     # Complete: nothing is rendered again.
     monkeypatch.setattr(rendered, "_render", None)

@@ -200,19 +200,21 @@ def test_a_share_of_the_sources_comes_from_anywhere(tmp_path):
     assert 0.05 < flat[1].mean() < 0.45
 
 
-def test_some_pieces_are_sharpened():
+def test_detail_of_pieces_is_amplified_or_damped_octave_by_octave():
     piece = grain((56, 56))
-    crisp = patches._sharpened(piece, 1.0)
-    assert crisp.dtype == np.uint8
-    assert cv2.Laplacian(crisp, cv2.CV_32F).std() > 1.2 * cv2.Laplacian(piece, cv2.CV_32F).std()
-    np.testing.assert_array_equal(patches._sharpened(piece, 0), piece)
+    same = patches._equalised(piece, np.ones(3))
+    assert same.dtype == np.uint8
+    assert np.abs(same.astype(int) - piece).max() <= 1  # rounded down once more
+    crisp, soft = (patches._equalised(piece, np.array([gain, 1, 1])) for gain in (2, 0.5))
+    detail = [cv2.Laplacian(image, cv2.CV_32F).std() for image in (soft, piece, crisp)]
+    assert 1.15 * detail[0] < detail[1] < detail[2] / 1.15
     sources = patches.Sources(piece[None], [], [])
-    plain, sharpened = (
-        patches.BlurredPatches(sources, Response.named("linear"), 0, 0, amount).batch(0, 73)[0]
-        for amount in (0, 1.0)
+    plain, varied = (
+        patches.BlurredPatches(sources, Response.named("linear"), 0, 0, gain).batch(0, 73)[0]
+        for gain in (1, 3.0)
     )
-    assert plain.shape == sharpened.shape
-    assert not np.array_equal(plain, sharpened)
+    assert plain.shape == varied.shape
+    assert not np.array_equal(plain, varied)
 
 
 def test_images_that_give_nothing_are_named(tmp_path):

@@ -52,13 +52,13 @@ class MotionClassifier(nn.Module):
 
         self.features = nn.Sequential(
             nn.Conv2d(3, first, 7),
+            nn.MaxPool2d(2),
             normalised(first),
             nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),
             nn.Conv2d(first, second, 5),
+            nn.MaxPool2d(2),
             normalised(second),
             nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),
         )
         self.hidden = nn.Conv2d(second, hidden, 4)
         self.hidden_norm = normalised(hidden)

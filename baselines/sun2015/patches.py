@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,6 +36,8 @@ and no more does a blur along it."""
 _GRID_PX = 6  # between the places where texture is looked for
 _LARGEST_SIDE_PX = 1600  # photographs at full size are soft at the pixel
 _SMALLEST_SCALE = 0.3
+_N_BANDS = 3
+_FINEST_SIGMA_PX = 0.7
 
 
 def texture_per_px(image: Rgb) -> NDArray[np.float32]:
@@ -210,7 +213,7 @@ class BlurredPatches:
         response: Response,
         noise_sigma_max: float,
         seed: int,
-        sharpening_max: float = 0.0,
+        band_gain_max: float = 1.0,
     ) -> None:
         """Remember what to draw from.
 
@@ -219,10 +222,11 @@ class BlurredPatches:
             response: In whose light the blur happens.
             noise_sigma_max: Gaussian noise has a sigma drawn evenly from 0 to this, of [0, 1].
             seed: Decides all that is drawn.
-            sharpening_max: Half of the pieces are sharpened before they are blurred, by a share of
-                their finest detail that is drawn evenly from 0 to this.
+            band_gain_max: Before they are blurred, the detail of pieces is amplified or damped in
+                each of three octaves by a factor drawn between one over this and this. How much
+                detail is left then says little about the motion; its shape has to.
         """
-        self._sharpening_max = sharpening_max
+        self._band_gain_max = band_gain_max
         self._pieces = sources.pieces
         self._blurring = Blurring(response)
         self._noise_sigma_max = noise_sigma_max
@@ -241,8 +245,8 @@ class BlurredPatches:
             piece = self._pieces[rng.integers(len(self._pieces))]
             piece = np.rot90(piece[:, ::-1] if rng.random() < 0.5 else piece, int(rng.integers(4)))
             piece = np.ascontiguousarray(piece[..., rng.permutation(3)])
-            if self._sharpening_max and rng.random() < 0.5:
-                piece = _sharpened(piece, rng.uniform(0, self._sharpening_max))
+            if self._band_gain_max > 1:
+                piece = _equalised(piece, self._band_gain_max ** rng.uniform(-1, 1, _N_BANDS))
             blurred = self._blurring.blurred(piece, TRAINED[one])
             radius = KERNEL_RADIUS_PX
             inside = blurred[radius : radius + PATCH_PX, radius : radius + PATCH_PX]
@@ -251,9 +255,16 @@ class BlurredPatches:
         return patches, classes
 
 
-def _sharpened(image: Rgb, amount: float) -> Rgb:
-    soft = cv2.GaussianBlur(image, (0, 0), 1.0)
-    return cv2.addWeighted(image, 1 + amount, soft, -amount, 0).astype(np.uint8, copy=False)
+def _equalised(image: Rgb, gains: NDArray[np.float64]) -> Rgb:
+    """Detail of each octave, the finest first, times its gain; what is coarser stays."""
+    finer: NDArray[Any] = image.astype(np.float32)
+    result = np.zeros_like(finer)
+    for octave, gain in enumerate(gains):
+        coarser = cv2.GaussianBlur(finer, (0, 0), _FINEST_SIGMA_PX * 2**octave)
+        result += np.float32(gain) * (finer - coarser)
+        finer = coarser
+    equalised: Rgb = np.clip(result + finer, 0, 255).astype(np.uint8)
+    return equalised
 
 
 def _class_of(seed: int, index: int) -> int:

@@ -62,9 +62,10 @@ class Sun2015Recipe:
     anywhere_share: float = 0.5
     """Share of them cut from anywhere; the others are textured. Without it the network takes soft
     places, which it has never seen sharp, for long motions."""
-    sharpening_max: float = 1.0
-    """Half of the pieces are sharpened by up to this share of their finest detail, for photographs
-    crisper than those trained on."""
+    band_gain_max: float = 3.0
+    """Detail of pieces is amplified or damped by up to this factor in each of three octaves.
+    Without it the network reads length from how much detail is left, and takes what has more than
+    the photographs it learned from for hardly moved."""
     n_patches: int = 4_200_000
     """Training patches, each blurred anew."""
     batch: int = 128
@@ -148,6 +149,7 @@ def train_sun2015(
     *,
     resume: bool = True,
     device: str = "cpu",
+    bf16: bool = False,
     on_progress: OnProgress = lambda task, done, total: None,
     told_to_stop: Callable[[], bool] = lambda: False,
 ) -> TrainingRun | None:
@@ -160,6 +162,7 @@ def train_sun2015(
         resume: Go on with what lies there. On a CPU the weights equal those of an uninterrupted
             run, bit for bit. A finished file of the same recipe and images is returned as it is.
         device: What torch calls it.
+        bf16: Whether the network computes in mixed precision while it learns.
         on_progress: Called with a task, parts done and all.
         told_to_stop: Asked after each step; if true, the state is written and None returned.
 
@@ -191,7 +194,7 @@ def train_sun2015(
     for message in sources.skipped:
         log.info("left out: %s", message)
     training, validation = _split(sources)
-    run = _Run(recipe, torch.device(device))
+    run = _Run(recipe, torch.device(device), bf16=bf16)
     if resume and training_file.is_file():
         run.load(training_file, config, data_hash)
 
@@ -207,7 +210,7 @@ def train_sun2015(
         )
 
     patches = BlurredPatches(
-        training, response, recipe.noise_sigma_max, recipe.seed, recipe.sharpening_max
+        training, response, recipe.noise_sigma_max, recipe.seed, recipe.band_gain_max
     )
     last_saved = time.monotonic()
     numbers = range(run.step, recipe.n_steps)
@@ -253,9 +256,9 @@ def _check_scikit_learn(recipe: Sun2015Recipe) -> None:
 class _Run:
     """The state of a training."""
 
-    def __init__(self, recipe: Sun2015Recipe, device: torch.device) -> None:
+    def __init__(self, recipe: Sun2015Recipe, device: torch.device, *, bf16: bool) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.device = recipe, device
+        self.recipe, self.device, self.bf16 = recipe, device, bf16
         self.network = Sun2015(
             recipe.widths, recipe.dropout, recipe.n_components, recipe.batch_norm
         )
@@ -307,8 +310,9 @@ class _Run:
             group["lr"] = self.recipe.learning_rate * rate
         self.network.train()
         images = blurred.to(self.device, memory_format=torch.channels_last)
-        logits = self.network.classifier(images)[..., 0, 0]
-        loss = F.cross_entropy(logits, classes.to(self.device))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            logits = self.network.classifier(images)[..., 0, 0]
+        loss = F.cross_entropy(logits.float(), classes.to(self.device))
         if not torch.isfinite(loss):
             raise InputError(
                 f"step {self.step}: the loss is {loss.item()}; a lower learning rate may help."

@@ -17,9 +17,9 @@ import numpy as np
 from baselines.checkpoints import load_restorer_network
 from baselines.sun2015.training import PRESETS as SUN2015_PRESETS
 from baselines.sun2015.training import n_parameters_of, train_sun2015
-from benchmarks.devices import chosen_device
+from benchmarks.devices import chosen_device, computes_bf16, use_quickest_threads
 from benchmarks.records import RUN_FILE, dataset_facts, jsonable
-from benchmarks.rendered import render_dataset
+from benchmarks.rendered import render_dataset, training_photographs
 from benchmarks.restore import RestoreOptions, find_images, open_restorer, restore_all
 from benchmarks.table1.plan import (
     PROTOCOLS,
@@ -103,6 +103,8 @@ def run_table1(
         StoppedError: Ctrl-C or SIGTERM came while a network was trained.
     """
     data = config.data or config.out / "data"
+    if chosen_device(config.device).type == "cpu":
+        use_quickest_threads()
     if _n_processes() > 1 and config.data is None:
         raise InputError(
             "Under torchrun the data must be there: `python -m benchmarks.rendered --scale "
@@ -214,7 +216,7 @@ def _train_network(work: _Work, method: Method) -> None:
             blur_kind=config.blur_kind,
             options=RunOptions(
                 device=config.device,
-                precision="bf16" if chosen_device(config.device).type == "cuda" else "fp32",
+                precision="bf16" if computes_bf16(chosen_device(config.device)) else "fp32",
                 validate_every=max(1, n_steps // 10),
             ),
             vgg_weights=config.vgg_weights,
@@ -253,12 +255,21 @@ def _sun2015(work: _Work) -> Trained:
         response="gamma2.2" if config.blur_kind == "gamma" else "linear",
     )
     weights = _training_folder(work, "sun2015", recipe) / "checkpoint.safetensors"
-    images = [pair.path("sharp") for pair in iterate_pairs(work.data, "train", config.blur_kind)]
+    frames = [pair.path("sharp") for pair in iterate_pairs(work.data, "train", config.blur_kind)]
+    if photographs := training_photographs(work.data):
+        # Frames are softer than what they show, and those of a clip alike: half of each is best.
+        spread = np.linspace(0, len(frames) - 1, min(len(frames), len(photographs))).round()
+        images = [*photographs, *(frames[int(index)] for index in spread)]
+    else:
+        images = frames
+    device = chosen_device(config.device)
     with stop_signals() as found:
         run = train_sun2015(
             images,
             weights,
             recipe,
+            device=str(device),
+            bf16=computes_bf16(device),
             on_progress=lambda task, done, total: work.on_progress(f"sun2015: {task}", done, total),
             told_to_stop=lambda: bool(found),
         )

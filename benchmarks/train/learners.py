@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.data import Batch
-from baselines.deblurgan import Critic, Generator
+from baselines.deblurgan import Critic, Generator, start_without_correction
 from baselines.deepdeblur import DeepDeblur, Discriminator, pyramid, start_as_identity
 from baselines.losses import (
     Vgg19Conv33,
@@ -156,11 +156,10 @@ class DeblurGanLearner:
         """Make both networks, and read VGG19 where the content loss needs it."""
         self._recipe = recipe
         how = recipe.options
-        self.networks: dict[str, nn.Module] = {
-            "restorer": Generator(
-                recipe.n_features, recipe.n_blocks, how.dropout, how.dropout_at_test
-            )
-        }
+        generator = Generator(recipe.n_features, recipe.n_blocks, how.dropout, how.dropout_at_test)
+        if recipe.first_weights == "identity":
+            start_without_correction(generator)
+        self.networks: dict[str, nn.Module] = {"restorer": generator}
         self._critic_batches = how.n_critic_steps if how.critic_batches == "fresh" else 0
         self.n_batches = self._critic_batches + 1
         if recipe.adversarial_weight:

@@ -155,6 +155,9 @@ class DeblurGanRecipe:
     """``l1`` compares pixels: for those without weights of VGG19. It is not the paper's loss."""
     adversarial_weight: float = 1.0
     """Of the critic's judgement beside the content loss; 0 trains without a critic."""
+    first_weights: Literal["default", "identity"] = "default"
+    """``identity`` starts by giving back the blurred image (`start_without_correction`), for short
+    trainings; the code's start, normal weights of deviation 0.02, is the default."""
     steps_per_epoch: int | None = None
     """Generator steps in an epoch; None: one patch of each training image."""
     clip_gradient_norm: float | None = None

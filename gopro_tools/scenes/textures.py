@@ -45,14 +45,7 @@ def read_photograph(source: str | Path) -> Rgb:
         InputError: No such name, or the file cannot be used: the message says why.
     """
     if isinstance(source, str) and source in PHOTOGRAPHS:
-        # Found without importing scikit-image, which takes long.
-        package = importlib.util.find_spec("skimage")
-        if package is None or package.origin is None:
-            raise InputError(
-                f"photograph {source!r}: it comes with scikit-image, which is not installed; "
-                "`pip install scikit-image`, or name an image file."
-            )
-        return read_rgb(Path(package.origin).parent / "data" / PHOTOGRAPHS[source])
+        return read_rgb(photograph_path(source))
     path = Path(source)
     if isinstance(source, str) and not path.suffix:
         raise InputError(
@@ -66,6 +59,24 @@ def read_photograph(source: str | Path) -> Rgb:
             f"{_LEAST_SIDE_PX}x{_LEAST_SIDE_PX} was expected."
         )
     return photograph
+
+
+def photograph_path(source: str | Path) -> Path:
+    """Where a photograph named in `PHOTOGRAPHS` lies; a file's path is its own.
+
+    Raises:
+        InputError: It comes with scikit-image, which is not installed.
+    """
+    if source not in PHOTOGRAPHS:
+        return Path(source)
+    # Found without importing scikit-image, which takes long.
+    package = importlib.util.find_spec("skimage")
+    if package is None or package.origin is None:
+        raise InputError(
+            f"photograph {source!r}: it comes with scikit-image, which is not installed; "
+            "`pip install scikit-image`, or name an image file."
+        )
+    return Path(package.origin).parent / "data" / PHOTOGRAPHS[str(source)]
 
 
 def background(
