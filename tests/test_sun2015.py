@@ -112,7 +112,7 @@ def test_steps_descend(photographs: list[Path]) -> None:
     recipe = dataclasses.replace(
         TINY, widths=(12, 16, 48), n_patches=60 * 73, n_components=0, learning_rate=4e-3
     )
-    run = _Run(recipe, torch.device("cpu"))
+    run = _Run(recipe, torch.device("cpu"), bf16=False)
     sources = cut_sources(photographs, 60, seed=0)
     patches = BlurredPatches(sources, Response.named("gamma2.2"), 0.0, seed=0)
     blurred, classes = (torch.from_numpy(part) for part in patches.batch(0, 24))
@@ -284,7 +284,7 @@ def test_without_a_prior_epll_says_what_to_do() -> None:
 def test_train_trains_on_a_dataset_s_sharp_training_images(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = write_dataset(tmp_path / "data", size_hw=(80, 100), train=(2,), test=(1,))
+    data = write_dataset(tmp_path / "data", size_hw=(96, 120), train=(2,), test=(1,))
     monkeypatch.setattr("baselines.sun2015.__main__.PRESETS", {"smoke": TINY})
     out = tmp_path / "w.safetensors"
     assert Train(photographs=(data,), out=out, preset="smoke", seed=3).run() == 0

@@ -19,12 +19,14 @@ from baselines.sun2015.kernels import (
     LENGTHS_PX,
     N_KERNELS,
     N_ORIENTATIONS,
+    ROTATIONS_DEGREES,
     TRAINED,
     LinearMotion,
     candidate_index,
     kernels,
     linear_kernel,
     motion_vectors,
+    turned_candidate,
 )
 from baselines.sun2015.mrf import MrfOptions, energy, pair_costs, smoothed_labels
 from baselines.sun2015.network import PATCH_PX, MotionClassifier
@@ -157,14 +159,14 @@ def test_texture_is_of_the_patch_with_its_corner_there():
 def test_sources_come_evenly_from_all_images(tmp_path):
     images = [
         write(tmp_path / f"{index}.png", grain(size, seed=index) // 2 + 60 * index)
-        for index, size in enumerate([(240, 250), (260, 240), (58, 58)])
+        for index, size in enumerate([(240, 250), (260, 240), (84, 84)])
     ]
     sources = patches.cut_sources(images, 60, seed=3)
-    assert sources.pieces.shape[1:] == (56, 56, 3)
+    assert sources.pieces.shape[1:] == (82, 82, 3)
     assert 60 <= len(sources.pieces) < 63
     of = np.clip(np.rint((sources.pieces.mean((1, 2, 3)) - 64) / 60), 0, 2).astype(int)
     n_each = np.bincount(of, minlength=3)
-    assert n_each[2] == 1  # one place only
+    assert n_each[2] == 5  # one place only, at each of five scales
     assert abs(n_each[0] - n_each[1]) <= 1
     assert list(sources.used) == images
     assert not sources.skipped
@@ -201,7 +203,7 @@ def test_a_share_of_the_sources_comes_from_anywhere(tmp_path):
 
 
 def test_detail_of_pieces_is_amplified_or_damped_octave_by_octave():
-    piece = grain((56, 56))
+    piece = grain((82, 82))
     same = patches._equalised(piece, np.ones(3))
     assert same.dtype == np.uint8
     assert np.abs(same.astype(int) - piece).max() <= 1  # rounded down once more
@@ -209,8 +211,9 @@ def test_detail_of_pieces_is_amplified_or_damped_octave_by_octave():
     detail = [cv2.Laplacian(image, cv2.CV_32F).std() for image in (soft, piece, crisp)]
     assert 1.15 * detail[0] < detail[1] < detail[2] / 1.15
     sources = patches.Sources(piece[None], [], [])
+    response = Response.named("linear")
     plain, varied = (
-        patches.BlurredPatches(sources, Response.named("linear"), 0, 0, gain).batch(0, 73)[0]
+        patches.BlurredPatches(sources, response, 0, 0, band_gain_max=gain).batch(0, 73)[0]
         for gain in (1, 3.0)
     )
     assert plain.shape == varied.shape
@@ -218,9 +221,9 @@ def test_detail_of_pieces_is_amplified_or_damped_octave_by_octave():
 
 
 def test_images_that_give_nothing_are_named(tmp_path):
-    good = write(tmp_path / "good.png", grain((80, 80)))
-    flat = write(tmp_path / "flat.png", np.full((80, 80, 3), 9, np.uint8))
-    tiny = write(tmp_path / "tiny.png", grain((55, 90)))
+    good = write(tmp_path / "good.png", grain((90, 90)))
+    flat = write(tmp_path / "flat.png", np.full((90, 90, 3), 9, np.uint8))
+    tiny = write(tmp_path / "tiny.png", grain((55, 99)))
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     told = []
@@ -231,7 +234,7 @@ def test_images_that_give_nothing_are_named(tmp_path):
     assert [message.split(":")[0] for message in sources.skipped] == list(
         map(str, (flat, tiny, broken))
     )
-    assert "80x80" in sources.skipped[0]
+    assert "90x90" in sources.skipped[0]
     assert told == [(done, 4) for done in (1, 2, 3, 4)]
     with pytest.raises(InputError, match=r"flat\.png"):
         patches.cut_sources([flat, tiny], 5, seed=0)
@@ -273,9 +276,8 @@ def test_batches_are_functions_of_seed_and_number(sources):
     images, classes = made.batch(7, 12)
     assert images.shape == (12, 3, 30, 30)
     assert images.dtype == np.float32
-    assert images.min() >= 0
-    assert images.max() <= 1
-    np.testing.assert_array_equal(np.rint(images * 255) / np.float32(255), images)
+    assert 0.5 < images.std() < 1.5
+    assert abs(images.mean()) < 0.1
     made.batch(8, 12)
     for again in (made, patches.BlurredPatches(sources, response, 0.02, seed=5)):
         repeated = again.batch(7, 12)
@@ -309,23 +311,54 @@ def test_blur_happens_in_light(name):
     np.testing.assert_array_equal(patches.Blurring(response).blurred(sharp, 0), sharp)
 
 
-def test_a_blurred_patch_is_the_source_s_middle():
-    """With a source of one colour each, nothing of turning and flipping shows."""
-    pieces = np.full((1, 56, 56, 3), 77, np.uint8)
-    made = patches.BlurredPatches(
-        patches.Sources(pieces, [], []), Response.named("srgb"), 0, seed=0
-    )
-    images, _ = made.batch(0, 73)
-    assert np.abs(images * 255 - 77).max() <= 1
-    # What lies 14 pixels or more beyond the patch has no say in it.
-    pieces = pieces.copy()
-    pieces[0, 13:43, 13:43] = 200
-    still = patches.BlurredPatches(
-        patches.Sources(pieces, [], []), Response.named("srgb"), 0, seed=0
-    )
-    images, classes = still.batch(0, 73)
-    assert images[classes == 0].min() == pytest.approx(200 / 255)
-    assert images[classes == 72].min() < 0.6
+def test_a_patch_is_the_middle_of_its_blurred_source(monkeypatch):
+    """Of the class without motion it is the source's own middle, flipped or turned by quarters."""
+    monkeypatch.setattr(patches, "ROTATIONS_DEGREES", (0,))
+    pieces = grain((82, 82))[None]
+    made = patches.BlurredPatches(patches.Sources(pieces, [], []), Response.named("srgb"), 0, 0)
+    images, classes = made.batch(0, 146)
+    middle = np.sort(patches.normalised(pieces[0])[26:56, 26:56].ravel())
+    for image in images[classes == 0]:
+        np.testing.assert_allclose(np.sort(image.ravel()), middle, atol=1e-5)
+
+
+def test_normalising_takes_away_light_and_contrast():
+    image = grain((60, 80))
+    dim = (image * 0.5 + 20).astype(np.uint8)
+    seen, of_dim = (patches.normalised(each) for each in (image, dim))
+    assert seen.shape == image.shape
+    assert seen.dtype == np.float32
+    assert abs(seen.mean()) < 0.05
+    assert 0.7 < seen.std() < 1.2
+    assert np.abs(seen - of_dim).mean() < 0.1
+    np.testing.assert_allclose(patches.normalised(np.full_like(image, 90)), 0, atol=1e-3)
+
+
+@pytest.mark.parametrize("degrees", ROTATIONS_DEGREES)
+def test_a_turned_patch_has_the_motion_of_its_class(degrees):
+    """A dot, blurred by the candidate that is drawn and turned, is the kernel of the class."""
+    piece = np.zeros((82, 82, 3), np.uint8)
+    piece[40:42, 40:42] = 255
+    pieces = patches.Sources(piece[None], [], [])
+    made = patches.BlurredPatches(pieces, Response.named("linear"), 0, 0)
+    for one in (TRAINED.index(candidate_index(8, 5)), TRAINED.index(candidate_index(8, 20))):
+        blurred = made._blurred(piece, turned_candidate(TRAINED[one], -degrees))
+        turned = patches._turned_middle(blurred, degrees)[..., 0].astype(float)
+        assert turned.shape == (44, 44)
+        upright = made._blurred(piece, TRAINED[one])[6:-6, 6:-6, 0].astype(float)
+        assert np.corrcoef(turned.ravel(), upright.ravel())[0, 1] > 0.97
+
+
+def test_grain_is_put_on_some_pieces():
+    rng = np.random.default_rng(0)
+    flat = np.full((82, 82, 3), 120, np.uint8)
+    contrasts = [patches._grained(flat, rng).std() / 255 for _ in range(40)]
+    assert min(contrasts) < 0.03 < 0.1 < max(contrasts)
+    sources = patches.Sources(np.stack([flat] * 40), [], [])
+    response = Response.named("linear")
+    images = patches.BlurredPatches(sources, response, 0, 0, grain_share=0.5).batch(0, 73)[0]
+    plain = (np.abs(images).max(axis=(1, 2, 3)) < 1e-3).mean()
+    assert 0.2 < plain < 0.8
 
 
 def test_noise_has_its_sigma_and_is_rounded():
@@ -510,18 +543,23 @@ def painted(labels):
     return np.repeat((3 * labels)[..., None], 3, axis=2).astype(np.uint8)
 
 
+@pytest.fixture
+def seen_as_painted(monkeypatch):
+    monkeypatch.setattr(field, "normalised", lambda image: image / np.float32(255))
+
+
 def test_turned_copies_reach_each_orientation_once():
     for length_index in (1, 12):
         trained = [candidate_index(length_index, orientation) for orientation in range(0, 30, 5)]
         assert set(trained) <= set(TRAINED)
         reached = [
-            field._turned_candidate(candidate, -degrees)
-            for degrees in field.ROTATIONS_DEGREES
+            turned_candidate(candidate, -degrees)
+            for degrees in ROTATIONS_DEGREES
             for candidate in trained
         ]
         assert sorted(reached) == [candidate_index(length_index, n) for n in range(30)]
-    assert field._turned_candidate(0, 12) == 0
-    motion = CANDIDATES[field._turned_candidate(candidate_index(4, 28), 12)]
+    assert turned_candidate(0, 12) == 0
+    motion = CANDIDATES[turned_candidate(candidate_index(4, 28), 12)]
     assert motion == LinearMotion(9, 0)
 
 
@@ -560,6 +598,7 @@ def test_turning_an_image_turns_its_motions_the_same_way(angle_degrees):
     assert np.all(found.argmax(0) == expected)
 
 
+@pytest.mark.usefixtures("seen_as_painted")
 @pytest.mark.parametrize("size_hw", [(149, 171), (120, 200)])
 def test_each_turned_copy_finds_things_where_they_are(size_hw):
     """The same colour is read at each turn, as five candidates two steps around the painted one."""
@@ -603,6 +642,7 @@ def test_images_may_be_read_only():
     assert not estimate_field(Fake(), image).any()
 
 
+@pytest.mark.usefixtures("seen_as_painted")
 def test_two_halves_are_told_apart_to_the_cell():
     labels = np.zeros((120, 160), int)
     labels[:, 83:] = 1  # 3 px, level; 83 lies between the points at 78.5 and 86.5
@@ -629,10 +669,8 @@ def test_bands_of_rows_are_the_whole(monkeypatch):
         monkeypatch.setattr(field, "_BAND_PX2", 2 * 75 * stride_px)
         bands = field._probabilities(classifier, image, stride_px)
         torch.testing.assert_close(bands, whole, rtol=1e-4, atol=1e-6)
-        alone = classifier(
-            torch.from_numpy(image[2 * stride_px :][:30, stride_px:][:, :30] / np.float32(255))
-            .permute(2, 0, 1)[None]
-        )  # fmt: skip
+        seen = patches.normalised(image)[2 * stride_px :][:30, stride_px:][:, :30]
+        alone = classifier(torch.from_numpy(seen).permute(2, 0, 1)[None])
         torch.testing.assert_close(whole[:, 2, 1], alone.softmax(1)[0, :, 0, 0].detach())
 
 
@@ -657,12 +695,26 @@ def test_fusing_is_a_weighted_mean():
     confidences = field.Confidences(
         values, np.ones(values.shape[1:], np.float32), 8, 14.5, (150, 150)
     )
-    together = field.fused(confidences, 8.0).values
+    options = FieldOptions(fusion_sigma_px=8.0, fusion="mean")
+    together = field.fused(confidences, options).values
     np.testing.assert_allclose(together.sum(0), 1, rtol=1e-5)
     taps = np.exp(-0.5 * np.arange(-2, 3) ** 2)
     assert together[5, 7, 7] == pytest.approx((1 / taps.sum()) ** 2, rel=0.05)
     assert together[5, 7, 8] / together[5, 7, 7] == pytest.approx(math.exp(-0.5), rel=1e-4)
-    assert field.fused(confidences, 0) is confidences
+    assert field.fused(confidences, FieldOptions(fusion_sigma_px=0)) is confidences
+
+
+def test_fusing_by_product_lets_doubts_add_up():
+    """What neither of two sorts of patches rules out wins over the favourite of either."""
+    values = np.zeros((361, 15, 15), np.float32)
+    values[0, :, ::2], values[1, :, 1::2] = 0.6, 0.6
+    values[2] = 0.4
+    confidences = field.Confidences(
+        values, np.ones(values.shape[1:], np.float32), 8, 14.5, (150, 150)
+    )
+    by_product = field.fused(confidences, FieldOptions(fusion_sigma_px=16)).values
+    np.testing.assert_allclose(by_product.sum(0), 1, rtol=1e-4)
+    assert (by_product.argmax(0) == 2).all()
 
 
 @pytest.mark.parametrize("setting", [{"stride_px": 6}, {"stride_px": 0}, {"fusion_sigma_px": -1.0}])
@@ -896,6 +948,8 @@ def test_flat_places_take_their_neighbours_motion():
     weights[:, 10:] = 0.02
     unseen = field.field_from(field.Confidences(values, weights, 8, 14.5, size_hw))
     assert (unseen == true).all()
-    together = field.fused(field.Confidences(values, weights, 8, 14.5, size_hw), 8)
+    together = field.fused(
+        field.Confidences(values, weights, 8, 14.5, size_hw), FieldOptions(fusion_sigma_px=8)
+    )
     assert (together.values[:, :, 10].argmax(0) == true).all()
     np.testing.assert_allclose(together.values.sum(0), 1, rtol=1e-4)

@@ -154,7 +154,7 @@ def _found(
     classifier: MotionClassifier, blurred: Rgb, options: FieldOptions
 ) -> dict[str, NDArray[np.int64]]:
     alone = dense_confidences(classifier, blurred, replace(options, fusion_sigma_px=0))
-    together = fused(alone, options.fusion_sigma_px)
+    together = fused(alone, options)
     whole = field_from(together, options.mrf)
     first, step = round(alone.origin_px), alone.stride_px
     height, width = alone.values.shape[1:]

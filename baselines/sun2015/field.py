@@ -1,6 +1,7 @@
 """From a blurred image to its motion field: dense confidences, their fusion, the random field."""
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -11,19 +12,16 @@ from torch.nn import functional as F
 
 from baselines.sun2015.kernels import (
     N_KERNELS,
-    N_ORIENTATIONS,
-    ORIENTATION_STEP_DEGREES,
+    ROTATIONS_DEGREES,
     TRAINED,
-    candidate_index,
     motion_vectors,
+    turned_candidate,
 )
 from baselines.sun2015.mrf import MrfOptions, smoothed_labels
 from baselines.sun2015.network import GRID_PX, PATCH_PX, MotionClassifier
+from baselines.sun2015.patches import moved, normalised
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
-
-ROTATIONS_DEGREES = (-12, -6, 0, 6, 12)
-"""With these each of the 30 orientations is one of the six trained ones, turned: once."""
 
 _HALF_SEEN_PER_PX = 0.02
 _LEAST_SIDE_PX = 64  # below, too few turned patches lie inside
@@ -36,8 +34,11 @@ class FieldOptions:
     stride_px: int = 8
     """Distance of the patches that are classified, a multiple of 4."""
     fusion_sigma_px: float = 12.0
-    """Overlapping patches' confidences are averaged with a Gaussian weight of this sigma; 0 leaves
+    """Overlapping patches' confidences are fused with a Gaussian weight of this sigma; 0 leaves
     each patch alone."""
+    fusion: Literal["product", "mean"] = "product"
+    """``product``: the geometric mean, for which each patch may rule a candidate out; ``mean``: the
+    arithmetic one of the paper."""
     flat_weight: float = 0.02
     """What a patch without any texture counts beside one with plenty: nothing is to be seen in it,
     and the network was trained on none. 1 weighs all alike, as the paper does."""
@@ -107,7 +108,7 @@ def dense_confidences(
     for degrees in ROTATIONS_DEGREES:
         probabilities = _filled(_turned_probabilities(classifier, seen, points, degrees, stride))
         for place, candidate in enumerate(TRAINED):
-            values[_turned_candidate(candidate, -degrees)] += probabilities[place]
+            values[turned_candidate(candidate, -degrees)] += probabilities[place]
     values[0] /= len(ROTATIONS_DEGREES)  # every copy has an opinion on no motion
     values /= values.sum(axis=0)
     kept = [-(-side // stride) for side in size_hw]
@@ -115,7 +116,7 @@ def dense_confidences(
     single = Confidences(
         values[:, : kept[0], : kept[1]], weights[: kept[0], : kept[1]], stride, origin_px, size_hw
     )
-    return fused(single, options.fusion_sigma_px)
+    return fused(single, options)
 
 
 def _weights(image: Rgb, options: FieldOptions) -> NDArray[np.float32]:
@@ -137,11 +138,11 @@ def _weights(image: Rgb, options: FieldOptions) -> NDArray[np.float32]:
     return (options.flat_weight + (1 - options.flat_weight) * seen).astype(np.float32)
 
 
-def fused(confidences: Confidences, sigma_px: float) -> Confidences:
+def fused(confidences: Confidences, options: FieldOptions) -> Confidences:
     """Gaussian-weighted mean over overlapping patches, the textured ones first."""
-    if sigma_px == 0:
+    if options.fusion_sigma_px == 0:
         return confidences
-    sigma = sigma_px / confidences.stride_px
+    sigma = options.fusion_sigma_px / confidences.stride_px
 
     def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
         sigmas = (0,) * (values.ndim - 2) + (sigma, sigma)
@@ -151,19 +152,16 @@ def fused(confidences: Confidences, sigma_px: float) -> Confidences:
         return smooth
 
     weights = mean(confidences.weights)
-    return replace(
-        confidences,
-        values=mean(confidences.values * confidences.weights) / weights,
-        weights=weights,
-    )
+    if options.fusion == "mean":
+        values = mean(confidences.values * confidences.weights) / weights
+    else:
+        logs = np.log(confidences.values + np.float32(_LEAST_CONFIDENCE))
+        values = np.exp(mean(logs * confidences.weights) / weights)
+        values /= values.sum(axis=0)
+    return replace(confidences, values=values, weights=weights)
 
 
-def _turned_candidate(candidate: int, degrees: int) -> int:
-    """The candidate whose motion is this one's, turned counter-clockwise."""
-    if candidate == 0:
-        return 0
-    length_index, orientation = divmod(candidate - 1, N_ORIENTATIONS)
-    return candidate_index(length_index + 1, orientation + degrees // ORIENTATION_STEP_DEGREES)
+_LEAST_CONFIDENCE = 1e-4  # no single patch rules a candidate out for all
 
 
 def _turned_probabilities(
@@ -191,9 +189,7 @@ def _turned_probabilities(
     size_wh = (int(right - left) + 1, int(bottom - top) + 1)
     turned = image
     if degrees:
-        turned = cv2.warpAffine(
-            image, to_turned[:2], size_wh, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
-        ).astype(np.uint8, copy=False)
+        turned = moved(image, to_turned[:2], size_wh)
     probabilities = _probabilities(classifier, turned, stride_px)
     rows, columns = probabilities.shape[-2:]
     # Whether the corners of each patch lie inside the image.
@@ -225,14 +221,14 @@ def _turned_probabilities(
 def _probabilities(classifier: MotionClassifier, image: Rgb, stride_px: int) -> torch.Tensor:
     """(73, h, w) on the CPU, a band of rows at a time so that large images fit into memory."""
     device = next(classifier.parameters()).device
-    planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+    planes = torch.from_numpy(normalised(image)).permute(2, 0, 1)[None]
     n_rows = (image.shape[0] - PATCH_PX) // stride_px + 1
     n_band = max(1, _BAND_PX2 // (image.shape[1] * stride_px))
     bands = []
     for first in range(0, n_rows, n_band):
         last = min(first + n_band, n_rows) - 1
         band = planes[:, :, first * stride_px : last * stride_px + PATCH_PX]
-        images = band.to(device).float().div(255).contiguous(memory_format=torch.channels_last)
+        images = band.to(device, memory_format=torch.channels_last)
         bands.append(classifier(images, stride_px).softmax(dim=1)[0].float().cpu())
     return torch.cat(bands, dim=1).contiguous()
 

@@ -26,6 +26,11 @@ N_KERNELS = 1 + (len(LENGTHS_PX) - 1) * N_ORIENTATIONS
 """Candidates in all: 361."""
 
 
+ROTATIONS_DEGREES = (-12, -6, 0, 6, 12)
+"""By which an image is turned: with these each of the 30 orientations is one of the six trained
+ones, turned, in one way only."""
+
+
 @dataclass(frozen=True)
 class LinearMotion:
     """A straight and even motion during the exposure."""
@@ -71,6 +76,19 @@ def candidate_index(length_index: int, orientation_index: int) -> int:
     if length_index == 0:
         return 0
     return 1 + N_ORIENTATIONS * (length_index - 1) + orientation_index % N_ORIENTATIONS
+
+
+def turned_candidate(candidate: int, degrees: int) -> int:
+    """The candidate whose motion is this one's, turned counter-clockwise.
+
+    Args:
+        candidate: Index into `CANDIDATES`.
+        degrees: A multiple of 6.
+    """
+    if candidate == 0:
+        return 0
+    length_index, orientation = divmod(candidate - 1, N_ORIENTATIONS)
+    return candidate_index(length_index + 1, orientation + degrees // ORIENTATION_STEP_DEGREES)
 
 
 def linear_kernel(motion: LinearMotion, size_px: int = 27) -> NDArray[np.float64]:

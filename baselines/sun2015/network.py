@@ -74,7 +74,7 @@ class MotionClassifier(nn.Module):
         """Classify all patches on a grid.
 
         Args:
-            images: (N, 3, H, W) in [0, 1], code values, at least 30x30.
+            images: (N, 3, H, W), at least 30x30, as `patches.normalised` makes them.
             stride_px: Distance of the patches, a multiple of 4.
 
         Returns:
@@ -83,8 +83,7 @@ class MotionClassifier(nn.Module):
         """
         if stride_px % GRID_PX:
             raise ValueError(f"stride_px={stride_px}: a multiple of {GRID_PX} was expected")
-        # Photographs have a mean near 0.4 and a deviation near 0.25.
-        seen = self.features((images - 0.4) * 4)
+        seen = self.features(images)
         hidden = nn.functional.conv2d(
             seen, self.hidden.weight, self.hidden.bias, stride=stride_px // GRID_PX
         )

@@ -1,8 +1,10 @@
 """Patches with known motion, from sharp images: what the network learns from.
 
 A *source* is a sharp piece just large enough for the longest kernel around a patch. Sources are cut
-once, from textured places of all images alike; a training patch is a source, turned, blurred by a
-candidate's kernel in linear light, with a little noise, rounded to 8 bits again.
+once, from textured places of all images alike; a training patch is a source, blurred by a
+candidate's kernel in linear light, with a little noise, rounded to 8 bits again, and turned as the
+images will be: interpolation smooths noise and detail alike, and a network that never saw it took
+most long motions in turned images for medium ones.
 """
 
 import logging
@@ -15,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.sun2015.kernels import TRAINED, kernels
+from baselines.sun2015.kernels import ROTATIONS_DEGREES, TRAINED, kernels, turned_candidate
 from baselines.sun2015.network import PATCH_PX
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key
@@ -25,8 +27,12 @@ from gopro_tools.response import Response
 log = logging.getLogger(__name__)
 
 KERNEL_RADIUS_PX = kernels().shape[1] // 2
-SOURCE_PX = PATCH_PX + 2 * KERNEL_RADIUS_PX
-"""Side of a source: a patch and what blurs into it."""
+NORMALISED_OVER_PX = 15
+"""Side of the square about a pixel whose mean and contrast it is compared with."""
+_COMPARED_PX = PATCH_PX + 2 * (NORMALISED_OVER_PX // 2)
+_BLURRED_PX = 56  # turned by 12 degrees it still holds those 44, and what is interpolated from
+SOURCE_PX = _BLURRED_PX + 2 * KERNEL_RADIUS_PX
+"""Side of a source: a patch, turned, what its pixels are compared with, and what blurs into it."""
 
 TEXTURED_PER_PX = 0.02
 """A patch is textured where luma (0 to 1) changes by this much a pixel, RMS, in the direction in
@@ -35,9 +41,11 @@ and no more does a blur along it."""
 
 _GRID_PX = 6  # between the places where texture is looked for
 _LARGEST_SIDE_PX = 1600  # photographs at full size are soft at the pixel
-_SMALLEST_SCALE = 0.3
+_SMALLEST_SCALE = 0.12
+_N_SCALES = 5
 _N_BANDS = 3
 _FINEST_SIGMA_PX = 0.7
+_LEAST_CONTRAST = 0.01  # of [0, 1]: noise is not to be amplified without end
 
 
 def texture_per_px(image: Rgb) -> NDArray[np.float32]:
@@ -59,6 +67,27 @@ def texture_per_px(image: Rgb) -> NDArray[np.float32]:
     smaller = (xx + yy) / 2 - np.hypot((xx - yy) / 2, xy)
     inside = smaller[: luma.shape[0] - PATCH_PX + 1, : luma.shape[1] - PATCH_PX + 1]
     return np.sqrt(np.maximum(inside, 0)).astype(np.float32)
+
+
+def normalised(image: Rgb) -> NDArray[np.float32]:
+    """An image as the network sees it: pixels against their surroundings, in units of contrast.
+
+    A long motion leaves little contrast, and what tells 21 pixels from 25 is a small part of it; at
+    the scale of a whole image's contrast a short training never comes to see it.
+
+    Args:
+        image: (H, W, 3) uint8, code values.
+
+    Returns:
+        (H, W, 3) float32, of mean 0 and deviation near 1; flat places stay near 0.
+    """
+    codes = image.astype(np.float32) * np.float32(1 / 255)
+    window = (NORMALISED_OVER_PX, NORMALISED_OVER_PX)
+    mean = cv2.boxFilter(codes, -1, window)
+    variance = (cv2.boxFilter(codes * codes, -1, window) - mean * mean).mean(axis=2, keepdims=True)
+    contrast = np.sqrt(np.maximum(variance, 0)) + np.float32(_LEAST_CONTRAST)
+    result: NDArray[np.float32] = (codes - mean) / contrast
+    return result
 
 
 def find_photographs(places: Sequence[Path]) -> list[Path]:
@@ -96,7 +125,7 @@ class Sources:
     """Sharp pieces to blur, and where they come from."""
 
     pieces: NDArray[np.uint8]
-    """(N, 56, 56, 3) uint8 RGB."""
+    """(N, 82, 82, 3) uint8 RGB."""
     used: Sequence[Path]
     """Images that gave pieces."""
     skipped: Sequence[str]
@@ -181,14 +210,16 @@ def _cut_from(
 ) -> NDArray[np.uint8]:
     image = read_rgb(path)
     pieces: list[Rgb] = []
-    for factor in (1.0, *rng.uniform(_SMALLEST_SCALE, 1.0, 2)):
+    largest = shrunk(image)
+    smallest_scale = max(_SMALLEST_SCALE, min(1.0, (SOURCE_PX + 1) / min(largest.shape[:2])))
+    for factor in (1.0, *smallest_scale ** rng.random(_N_SCALES - 1)):
         small = shrunk(image, factor)
         if min(small.shape[:2]) < SOURCE_PX:
             continue
-        radius = KERNEL_RADIUS_PX
-        texture = texture_per_px(small)[radius:-radius, radius:-radius]
+        margin = (SOURCE_PX - PATCH_PX) // 2
+        texture = texture_per_px(small)[margin:-margin, margin:-margin]
         rows, columns = np.nonzero(texture[::_GRID_PX, ::_GRID_PX] >= TEXTURED_PER_PX)
-        drawn = rng.permutation(len(rows))[: -(-n_pieces // 3)]
+        drawn = rng.permutation(len(rows))[: -(-n_pieces // _N_SCALES)]
         places = np.stack([rows[drawn], columns[drawn]], axis=1) * _GRID_PX
         if anywhere_share and len(places):
             # Each time a place is replaced, so that the number stays what texture allows.
@@ -213,7 +244,9 @@ class BlurredPatches:
         response: Response,
         noise_sigma_max: float,
         seed: int,
+        *,
         band_gain_max: float = 1.0,
+        grain_share: float = 0.0,
     ) -> None:
         """Remember what to draw from.
 
@@ -225,15 +258,28 @@ class BlurredPatches:
             band_gain_max: Before they are blurred, the detail of pieces is amplified or damped in
                 each of three octaves by a factor drawn between one over this and this. How much
                 detail is left then says little about the motion; its shape has to.
+            grain_share: Share of the pieces that are given a random texture.
         """
-        self._band_gain_max = band_gain_max
-        self._pieces = sources.pieces
+        rng = np.random.default_rng([seed, 2])
+        gains = band_gain_max ** rng.uniform(-1, 1, (len(sources.pieces), _N_BANDS))
+        pieces = sources.pieces
+        if band_gain_max > 1:
+            pieces = np.stack([_equalised(*each) for each in zip(pieces, gains, strict=True)])
+        if grain_share:
+            grained = rng.random(len(pieces)) < grain_share
+            pieces = np.stack(
+                [
+                    _grained(p, rng) if chosen else p
+                    for p, chosen in zip(pieces, grained, strict=True)
+                ]
+            )
+        self._pieces = pieces
         self._blurring = Blurring(response)
         self._noise_sigma_max = noise_sigma_max
         self._seed = seed
 
     def batch(self, number: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Batch ``number``: (size, 3, 30, 30) float32 in [0, 1], and classes (size,), 0 to 72.
+        """Batch ``number``: (size, 3, 30, 30) float32, `normalised`, and classes (size,), 0 to 72.
 
         Classes come equally often, all of them once before any a second time.
         """
@@ -245,14 +291,49 @@ class BlurredPatches:
             piece = self._pieces[rng.integers(len(self._pieces))]
             piece = np.rot90(piece[:, ::-1] if rng.random() < 0.5 else piece, int(rng.integers(4)))
             piece = np.ascontiguousarray(piece[..., rng.permutation(3)])
-            if self._band_gain_max > 1:
-                piece = _equalised(piece, self._band_gain_max ** rng.uniform(-1, 1, _N_BANDS))
-            blurred = self._blurring.blurred(piece, TRAINED[one])
-            radius = KERNEL_RADIUS_PX
-            inside = blurred[radius : radius + PATCH_PX, radius : radius + PATCH_PX]
-            noisy = with_noise(inside, rng.uniform(0, self._noise_sigma_max), rng)
-            patches[place] = noisy.transpose(2, 0, 1) / np.float32(255)
+            degrees = int(rng.choice(ROTATIONS_DEGREES))
+            blurred = self._blurred(piece, turned_candidate(TRAINED[one], -degrees))
+            noisy = with_noise(blurred, rng.uniform(0, self._noise_sigma_max), rng)
+            seen = normalised(_turned_middle(noisy, degrees))
+            patches[place] = _middle(seen, PATCH_PX).transpose(2, 0, 1)
         return patches, classes
+
+    def _blurred(self, piece: Rgb, candidate: int) -> Rgb:
+        """The middle of the piece; what does not blur into it is left out first."""
+        reach_px = max(_trimmed(kernels()[candidate]).shape) // 2
+        return _middle(
+            self._blurring.blurred(_middle(piece, _BLURRED_PX + 2 * reach_px), candidate),
+            _BLURRED_PX,
+        )
+
+
+def _turned_middle(image: Rgb, degrees: int) -> Rgb:
+    """The middle of an image turned counter-clockwise."""
+    if not degrees:
+        return _middle(image, _COMPARED_PX)
+    middle = (image.shape[0] - 1) / 2
+    matrix = np.asarray(cv2.getRotationMatrix2D((middle, middle), degrees, 1.0), np.float64)
+    matrix[:, 2] -= (image.shape[0] - _COMPARED_PX) / 2
+    return moved(image, matrix, (_COMPARED_PX, _COMPARED_PX))
+
+
+def moved(image: Rgb, matrix: NDArray[np.float64], size_wh: tuple[int, int]) -> Rgb:
+    """An image turned and shifted by cubic interpolation.
+
+    Args:
+        image: (H, W, 3) uint8.
+        matrix: (2, 3), from its coordinates (x, y, 1) to those of the result.
+        size_wh: Of the result; beyond the image its mirror image is seen.
+    """
+    result: Rgb = cv2.warpAffine(
+        image, matrix, size_wh, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+    ).astype(np.uint8, copy=False)
+    return result
+
+
+def _middle(image: NDArray[Any], side: int) -> NDArray[Any]:
+    margin = (image.shape[0] - side) // 2
+    return image[margin : margin + side, margin : margin + side]
 
 
 def _equalised(image: Rgb, gains: NDArray[np.float64]) -> Rgb:
@@ -265,6 +346,19 @@ def _equalised(image: Rgb, gains: NDArray[np.float64]) -> Rgb:
         finer = coarser
     equalised: Rgb = np.clip(result + finer, 0, 255).astype(np.uint8)
     return equalised
+
+
+def _grained(image: Rgb, rng: np.random.Generator) -> Rgb:
+    """With a random texture on it: noise as coarse, as strong and as colourful as it falls."""
+    noise: NDArray[Any] = rng.standard_normal(image.shape, np.float32)
+    noise += np.float32(rng.uniform(0, 3)) * rng.standard_normal((*image.shape[:2], 1), np.float32)
+    if (sigma_px := rng.uniform(-1, 2.5)) > 0.3:
+        noise = cv2.GaussianBlur(noise, (0, 0), sigma_px)
+    # Leaves and grass are more often dark or bright than grain is.
+    noise = np.sign(noise) * np.abs(noise / noise.std()) ** rng.uniform(0.5, 2)
+    amplitude = 255 * 0.01 * 30 ** rng.random()
+    grained: Rgb = np.clip(image + np.float32(amplitude) * noise, 0, 255).astype(np.uint8)
+    return grained
 
 
 def _class_of(seed: int, index: int) -> int:

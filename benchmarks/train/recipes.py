@@ -319,8 +319,11 @@ DEBLURGAN_PRESETS: Mapping[DeblurGanPreset, DeblurGanRecipe] = {
         options=replace(
             PAPER, frame_size_hw=None, batch_size=8, n_epochs_constant=20, n_epochs_decay=20
         ),
+        first_weights="identity",
         steps_per_epoch=100,
     ),
+    # With the paper's weight of the critic, a hundredth of the content loss's, a short training
+    # sharpened what hardly moved: it lost 1.9 dB on blurs below 4 pixels.
     "reduced-cpu": DeblurGanRecipe(
         preset="reduced-cpu",
         scale="reduced",
@@ -328,6 +331,8 @@ DEBLURGAN_PRESETS: Mapping[DeblurGanPreset, DeblurGanRecipe] = {
         n_features=16,
         n_blocks=9,
         content_loss="l1",
+        adversarial_weight=0.1,
+        first_weights="identity",
         steps_per_epoch=240,
     ),
     "smoke": DeblurGanRecipe(
@@ -337,6 +342,8 @@ DEBLURGAN_PRESETS: Mapping[DeblurGanPreset, DeblurGanRecipe] = {
         n_features=16,
         n_blocks=3,
         content_loss="l1",
+        adversarial_weight=0.1,
+        first_weights="identity",
         steps_per_epoch=100,
     ),
 }
