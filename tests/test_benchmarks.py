@@ -10,7 +10,7 @@ from rich.console import Console
 
 from baselines.sun2015.blur import VaryingBlur
 from baselines.sun2015.kernels import kernels, motion_vectors
-from benchmarks import detection, exposure_convergence
+from benchmarks import detection, devices, exposure_convergence
 from benchmarks.records import RunRecord, recorded_run
 from benchmarks.speed import deconvolve as speed_deconvolve
 from benchmarks.speed import synthesize as speed_synthesize
@@ -158,3 +158,42 @@ def test_deconvolution_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds, peak_mib = speed_deconvolve._one_image(("epll", (64, 96)))
     assert seconds > 0
     assert peak_mib > 50
+
+
+@pytest.mark.parametrize(("rates", "chosen"), [({1: 10, 2: 19}, 2), ({1: 12, 2: 0.8}, 1)])
+def test_threads_are_used_only_where_they_help(
+    rates: dict[int, float], chosen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = [2]
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(devices.torch, "get_num_threads", lambda: used[0])
+    monkeypatch.setattr(devices.torch, "set_num_threads", lambda n: used.__setitem__(0, n))
+    monkeypatch.setattr(devices, "_steps_per_second", lambda n: rates[n])
+    devices.use_quickest_threads.cache_clear()
+    assert devices.use_quickest_threads() == chosen == used[0]
+    devices.use_quickest_threads.cache_clear()
+    used[0] = 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # someone has decided
+    assert devices.use_quickest_threads() == 2 == used[0]
+    devices.use_quickest_threads.cache_clear()
+
+
+def test_the_trial_of_threads_counts_steps() -> None:
+    n_threads = torch.get_num_threads()
+    try:
+        assert devices._steps_per_second(1) > 1
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def test_bf16_is_for_those_who_compute_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert devices.computes_bf16(torch.device("cuda"))
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(devices.torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert not devices.computes_bf16(cpu)
+    monkeypatch.setattr(devices.torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(devices, "_is_x86", lambda: True)
+    for has in (True, False):
+        monkeypatch.setattr(devices.torch.cpu, "_is_avx512_bf16_supported", lambda has=has: has)
+        assert devices.computes_bf16(cpu) is has

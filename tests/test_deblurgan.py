@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import nn
 
-from baselines.deblurgan import PAPER, PRESETS, RELEASED, Critic, DeblurGanOptions, Generator
+from baselines.deblurgan import (
+    PAPER,
+    PRESETS,
+    RELEASED,
+    Critic,
+    DeblurGanOptions,
+    Generator,
+    start_without_correction,
+)
 from gopro_tools.errors import InputError
 
 
@@ -187,3 +195,15 @@ def test_autocast_channels_last_and_one_graph():
     torch.testing.assert_close(
         network(blurred.to(memory_format=torch.channels_last)), expected, rtol=1e-4, atol=1e-5
     )
+
+
+def test_it_can_start_without_a_correction() -> None:
+    torch.manual_seed(0)
+    network = Generator(n_features=4, n_blocks=1, dropout=0.0)
+    images = torch.rand(1, 3, 16, 20)
+    assert (network(images) - images).abs().max() > 1e-3
+    start_without_correction(network)
+    torch.testing.assert_close(network(images), images, rtol=0, atol=1e-6)
+    # What was set to zero learns first.
+    network(images).square().sum().backward()
+    assert network.model[-2].weight.grad.abs().sum() > 0

@@ -94,6 +94,17 @@ def test_it_is_made_again_equal_also_after_an_interruption(
         render_dataset(TINY, tmp_path / "mine")
 
 
+def test_the_photographs_of_the_training_clips_are_found(tiny: Path, tmp_path: Path) -> None:
+    found = rendered.training_photographs(tiny)
+    assert [path.name for path in found] == ["coffee.png", "rocket.jpg"]
+    assert all(path.is_file() for path in found)
+    assert rendered.training_photographs(tmp_path) == []  # filmed, not rendered
+    record = json.loads((tiny / "rendered.json").read_text())
+    record["photographs"][-1]["source"] = str(tmp_path / "gone.jpg")
+    (tmp_path / "rendered.json").write_text(json.dumps(record))
+    assert [path.name for path in rendered.training_photographs(tmp_path)] == ["coffee.png"]
+
+
 def test_the_blur_map_is_the_way_of_each_surface() -> None:
     """A camera that only shifts moves the whole plane by the same way."""
     scene = Scene(SceneConfig(seed=3, size_hw=(64, 96), n_objects=2, shake_px_s=200))
