@@ -275,6 +275,8 @@ def test_batches_are_functions_of_seed_and_number(sources):
     made = patches.BlurredPatches(sources, response, 0.02, seed=5)
     images, classes = made.batch(7, 12)
     assert images.shape == (12, 3, 30, 30)
+    assert classes.shape == (12, 73)
+    np.testing.assert_allclose(classes.sum(axis=1), 1, rtol=1e-6)
     assert images.dtype == np.float32
     assert 0.5 < images.std() < 1.5
     assert abs(images.mean()) < 0.1
@@ -289,9 +291,22 @@ def test_batches_are_functions_of_seed_and_number(sources):
 
 def test_classes_come_equally_often(sources):
     made = patches.BlurredPatches(sources, Response.named("linear"), 0, seed=1)
-    drawn = np.concatenate([made.batch(number, 20)[1] for number in range(8)])
+    drawn = np.concatenate([made.batch(number, 20)[1] for number in range(8)]).argmax(axis=1)
     assert sorted(drawn[:73]) == sorted(drawn[73:146]) == list(range(73))
     assert drawn[:73].tolist() != drawn[73:146].tolist()
+
+
+def test_a_motion_between_two_orientations_belongs_to_both():
+    none, along, before = (
+        TRAINED.index(candidate_index(*each)) for each in ((0, 0), (4, 0), (4, 25))
+    )
+    assert patches._shares(none, 12)[none] == 1
+    exact, above, below = (patches._shares(along, degrees) for degrees in (0, 6, -12))
+    assert exact[along] == 1
+    assert above[TRAINED.index(candidate_index(4, 5))] == pytest.approx(0.2)
+    assert (below[along], below[before]) == pytest.approx((0.6, 0.4))  # 180 degrees are 0
+    for shares in (exact, above, below):
+        assert shares.sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("name", ["gamma2.2", "srgb", "linear"])
@@ -317,6 +332,7 @@ def test_a_patch_is_the_middle_of_its_blurred_source(monkeypatch):
     pieces = grain((82, 82))[None]
     made = patches.BlurredPatches(patches.Sources(pieces, [], []), Response.named("srgb"), 0, 0)
     images, classes = made.batch(0, 146)
+    classes = classes.argmax(axis=1)
     middle = np.sort(patches.normalised(pieces[0])[26:56, 26:56].ravel())
     for image in images[classes == 0]:
         np.testing.assert_allclose(np.sort(image.ravel()), middle, atol=1e-5)

@@ -108,7 +108,7 @@ PRESETS: Mapping[str, Sun2015Recipe] = MappingProxyType(
             dropout=0.1,
             batch_norm=True,
             n_sources=40_000,
-            n_patches=2_000_000,
+            n_patches=1_300_000,
             learning_rate=2e-3,
             n_prior_patches=100_000,
         ),
@@ -224,8 +224,8 @@ def train_sun2015(
     numbers = range(run.step, recipe.n_steps)
     batches = prefetched(lambda n: patches.batch(n, recipe.batch), numbers, n_threads=1)
     with closing(batches):  # type: ignore[type-var]
-        for blurred, classes in batches:
-            run.learn(torch.from_numpy(blurred), torch.from_numpy(classes))
+        for blurred, shares in batches:
+            run.learn(torch.from_numpy(blurred), torch.from_numpy(shares))
             on_progress("training", run.step, recipe.n_steps)
             stop = told_to_stop() and run.step < recipe.n_steps
             if stop or time.monotonic() - last_saved > _CHECKPOINT_EVERY_S:
@@ -306,8 +306,8 @@ class _Run:
         self.seconds = float(stored.record.metrics["training_s"])
         log.info("Going on at step %d.", self.step)
 
-    def learn(self, blurred: Tensor, classes: Tensor) -> None:
-        """One step of Adam on the cross-entropy."""
+    def learn(self, blurred: Tensor, shares: Tensor) -> None:
+        """One step of Adam on the cross-entropy with each patch's shares of the classes."""
         begin = time.monotonic()
         # Dropout by the step's number, so that a resumed run needs no stored state.
         torch.manual_seed((self.recipe.seed << 32) + self.step)
@@ -320,7 +320,7 @@ class _Run:
         images = blurred.to(self.device, memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             logits = self.network.classifier(images)[..., 0, 0]
-        loss = F.cross_entropy(logits.float(), classes.to(self.device))
+        loss = F.cross_entropy(logits.float(), shares.to(self.device))
         if not torch.isfinite(loss):
             raise InputError(
                 f"step {self.step}: the loss is {loss.item()}; a lower learning rate may help."
@@ -342,7 +342,8 @@ class _Run:
         right = np.array([in_tolerance(true) for true in range(len(TRAINED))])
         exact = tolerant = n = 0
         for number in range(-(-_N_VALIDATED // self.recipe.batch)):
-            blurred, classes = patches.batch(number, self.recipe.batch)
+            blurred, shares = patches.batch(number, self.recipe.batch)
+            classes = shares.argmax(axis=1)
             logits = self.network.classifier(torch.from_numpy(blurred).to(self.device))
             chosen = logits[..., 0, 0].argmax(1).cpu().numpy()
             exact += int((chosen == classes).sum())
