@@ -621,7 +621,7 @@ def test_each_turned_copy_finds_things_where_they_are(size_hw):
     labels = np.zeros(size_hw, int)
     labels[23:71, 101:160] = TRAINED.index(candidate_index(3, 10))
     labels[61:110, 14:66] = TRAINED.index(candidate_index(8, 25))
-    options = FieldOptions(stride_px=4, fusion_sigma_px=0)
+    options = FieldOptions(stride_px=4, fusion_sigma_px=0, n_quarter_turns=1)
     found = dense_confidences(Fake(), painted(labels), options)
     height, width = found.values.shape[1:]
     assert (height, width) == tuple((side - PATCH_PX) // 4 + 1 for side in size_hw)
@@ -711,7 +711,7 @@ def test_fusing_is_a_weighted_mean():
     confidences = field.Confidences(
         values, np.ones(values.shape[1:], np.float32), 8, 14.5, (150, 150)
     )
-    options = FieldOptions(fusion_sigma_px=8.0, fusion="mean")
+    options = FieldOptions(fusion_sigma_px=8.0, fusion="mean", neighbour_support=0)
     together = field.fused(confidences, options).values
     np.testing.assert_allclose(together.sum(0), 1, rtol=1e-5)
     taps = np.exp(-0.5 * np.arange(-2, 3) ** 2)
@@ -728,7 +728,8 @@ def test_fusing_by_product_lets_doubts_add_up():
     confidences = field.Confidences(
         values, np.ones(values.shape[1:], np.float32), 8, 14.5, (150, 150)
     )
-    by_product = field.fused(confidences, FieldOptions(fusion_sigma_px=16)).values
+    options = FieldOptions(fusion_sigma_px=16, neighbour_support=0)
+    by_product = field.fused(confidences, options).values
     np.testing.assert_allclose(by_product.sum(0), 1, rtol=1e-4)
     assert (by_product.argmax(0) == 2).all()
 
@@ -949,6 +950,44 @@ def test_flat_and_noisy_places_weigh_little_and_texture_much():
     np.testing.assert_array_equal(field._weights(image, FieldOptions(flat_weight=1)), 1)
     with pytest.raises(InputError, match="flat_weight"):
         FieldOptions(flat_weight=0)
+
+
+def test_candidates_side_by_side_back_each_other():
+    """Three likely ones beside each other win over a single one that is likelier than any."""
+    values = np.zeros((361, 1, 1), np.float32)
+    for length_index in (4, 5, 6):
+        values[candidate_index(length_index, 3)] = 0.2
+    values[candidate_index(12, 20)] = 0.3
+    assert field.supported(values, 0) is values
+    backed = field.supported(values, 0.5)
+    assert backed.shape == values.shape
+    assert backed.argmax() == candidate_index(5, 3)
+    # 180 degrees are 0, and a motion of 3 px does not back one of 25.
+    values[:] = 0
+    values[candidate_index(1, 0)] = 1
+    backed = field.supported(values, 0.5)[:, 0, 0]
+    assert backed.argmax() == candidate_index(1, 0)
+    assert backed[candidate_index(1, 29)] == backed[candidate_index(1, 1)] == 0.75
+    assert backed[candidate_index(1, 28)] == pytest.approx(0.375)
+    assert backed[candidate_index(2, 0)] == 0.5
+    assert backed[candidate_index(12, 0)] == 0
+
+
+def test_detail_is_seen_across_a_motion_but_not_out_of_focus():
+    sharp = grain((80, 80), sigma=0.8)
+    moved = patches.Blurring(Response.named("linear")).blurred(sharp, candidate_index(12, 0))
+    defocused = cv2.GaussianBlur(sharp, (0, 0), 4)
+    seen = [field.seen_per_patch(each, 8, 0.01).mean() for each in (sharp, moved, defocused)]
+    assert seen[0] > 0.9
+    assert seen[1] > 0.5
+    assert seen[2] < 0.05
+    assert field.seen_per_patch(sharp, 8, 0.01).shape == (10, 10)
+
+
+@pytest.mark.parametrize("setting", [{"n_quarter_turns": 3}, {"neighbour_support": 1.5}])
+def test_looks_and_support_that_cannot_be_are_refused(setting):
+    with pytest.raises(InputError, match="1 or 2, and 0 to"):
+        FieldOptions(**setting)
 
 
 def test_flat_places_take_their_neighbours_motion():

@@ -265,9 +265,9 @@ class KnownScene:
 
 
 def two_motions(
-    size_hw: tuple[int, int] = (360, 640), seed: int = 11, exposure_s: float = 11 / 240
+    size_hw: tuple[int, int] = (540, 960), seed: int = 3, exposure_s: float = 11 / 240
 ) -> KnownScene:
-    """Render a shaking background with objects that move on their own before it.
+    """Render a shaking background with textured objects that move on their own before it.
 
     Args:
         size_hw: Of the image.
@@ -276,8 +276,8 @@ def two_motions(
     """
     scene = Scene(
         SceneConfig(
-            seed=seed, photograph="motorcycle", size_hw=size_hw, n_objects=2, highlights=False,
-            shake_px_s=200.0, object_speed_px_s=400.0,
+            seed=seed, photograph="motorcycle", object_photographs=("cat",), size_hw=size_hw,
+            n_objects=2, highlights=False, shake_px_s=200.0, object_speed_px_s=400.0,
         )
     )  # fmt: skip
     start_s, middle_s, stop_s = 0.5, 0.5 + exposure_s / 2, 0.5 + exposure_s

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from baselines.sun2015.kernels import (
     N_KERNELS,
+    N_ORIENTATIONS,
     ROTATIONS_DEGREES,
     TRAINED,
     motion_vectors,
@@ -23,7 +24,7 @@ from baselines.sun2015.patches import moved, normalised
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 
-_HALF_SEEN_PER_PX = 0.02
+_HALF_SEEN_PER_PX = 0.01
 _LEAST_SIDE_PX = 64  # below, too few turned patches lie inside
 
 
@@ -36,9 +37,16 @@ class FieldOptions:
     fusion_sigma_px: float = 12.0
     """Overlapping patches' confidences are fused with a Gaussian weight of this sigma; 0 leaves
     each patch alone."""
+    n_quarter_turns: int = 2
+    """1: each orientation is looked at in one turned copy of the image, as in the paper; 2: in
+    another as well, turned by 90 degrees more, which takes twice as long."""
     fusion: Literal["product", "mean"] = "product"
     """``product``: the geometric mean, for which each patch may rule a candidate out; ``mean``: the
     arithmetic one of the paper."""
+    neighbour_support: float = 0.5
+    """How much candidates next to each other, in length or orientation, back one another: the
+    network spreads its confidence over what it cannot tell apart, but at the longest length, where
+    there is nowhere further to go, it heaps up. 0 leaves the fused confidences as they are."""
     flat_weight: float = 0.02
     """What a patch without any texture counts beside one with plenty: nothing is to be seen in it,
     and the network was trained on none. 1 weighs all alike, as the paper does."""
@@ -47,6 +55,11 @@ class FieldOptions:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
+        if self.n_quarter_turns not in (1, 2) or not 0 <= self.neighbour_support <= 0.6:
+            raise InputError(
+                f"n_quarter_turns={self.n_quarter_turns}, neighbour_support="
+                f"{self.neighbour_support}: 1 or 2, and 0 to 0.6, were expected."
+            )
         if not 0 < self.flat_weight <= 1:
             raise InputError(f"flat_weight={self.flat_weight}: above 0 and at most 1.")
         if self.stride_px < GRID_PX or self.stride_px % GRID_PX or self.fusion_sigma_px < 0:
@@ -105,7 +118,12 @@ def dense_confidences(
     y, x = np.mgrid[:n_rows, :n_columns] * float(stride) + origin_px
     points = np.stack([x, y, np.ones_like(x)])
     values = np.zeros((N_KERNELS, n_rows, n_columns), np.float32)
-    for degrees in ROTATIONS_DEGREES:
+    copies = [
+        turn + degrees
+        for turn in range(0, options.n_quarter_turns * 90, 90)
+        for degrees in ROTATIONS_DEGREES
+    ]
+    for degrees in copies:
         probabilities = _filled(_turned_probabilities(classifier, seen, points, degrees, stride))
         for place, candidate in enumerate(TRAINED):
             values[turned_candidate(candidate, -degrees)] += probabilities[place]
@@ -120,22 +138,41 @@ def dense_confidences(
 
 
 def _weights(image: Rgb, options: FieldOptions) -> NDArray[np.float32]:
-    """(h, w) weight of each patch on the grid, by its RMS slope in the direction of most.
+    """(h, w) weight of each patch: up to 1, or `flat_weight` where nothing is seen in it."""
+    seen = seen_per_patch(image, options.stride_px, _HALF_SEEN_PER_PX)
+    return (options.flat_weight + (1 - options.flat_weight) * seen).astype(np.float32)
 
-    Across a motion, texture stays as sharp as it was; where no direction shows any, soft things
-    stand still as often as sharp ones move.
+
+def seen_per_patch(image: Rgb, stride_px: int, half_per_px: float) -> NDArray[np.float32]:
+    """How much of a motion there is to see, by the finest detail in the direction of most.
+
+    Across a motion, detail stays as fine as it was; where no direction shows any, things are flat
+    or out of focus, and look alike whether they move or not.
+
+    Args:
+        image: (H, W, 3) uint8, blurred.
+        stride_px: Distance of the patches.
+        half_per_px: RMS slope of fine detail (luma in [0, 1], a pixel) at which 0.5 is seen.
+
+    Returns:
+        (h, w) float32 in [0, 1], a value for each patch that begins in the image; those that reach
+        beyond it see it mirrored.
     """
     luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    smooth = cv2.GaussianBlur(luma, (0, 0), 0.7)  # noise has slopes too
-    x, y = (cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx, scale=1 / 8) for dx in (1, 0))
-    step = options.stride_px
+    # Noise is finer still, and what is out of focus coarser.
+    finer, coarser = (cv2.GaussianBlur(luma, (0, 0), sigma_px) for sigma_px in _FINE_SIGMAS_PX)
+    fine = cv2.subtract(finer, coarser)
+    x, y = (cv2.Sobel(fine, cv2.CV_32F, dx, 1 - dx, scale=1 / 8) for dx in (1, 0))
     xx, yy, xy = (
-        cv2.boxFilter(product, -1, (PATCH_PX, PATCH_PX), anchor=(0, 0))[::step, ::step]
+        cv2.boxFilter(product, -1, (PATCH_PX, PATCH_PX), anchor=(0, 0))[::stride_px, ::stride_px]
         for product in (x * x, y * y, x * y)
     )
     squared = (xx + yy) / 2 + np.hypot((xx - yy) / 2, xy)
-    seen = squared**2 / (squared**2 + _HALF_SEEN_PER_PX**4)
-    return (options.flat_weight + (1 - options.flat_weight) * seen).astype(np.float32)
+    seen = squared**2 / (squared**2 + half_per_px**4)
+    return seen.astype(np.float32)
+
+
+_FINE_SIGMAS_PX = (0.7, 2.0)
 
 
 def fused(confidences: Confidences, options: FieldOptions) -> Confidences:
@@ -157,8 +194,35 @@ def fused(confidences: Confidences, options: FieldOptions) -> Confidences:
     else:
         logs = np.log(confidences.values + np.float32(_LEAST_CONFIDENCE))
         values = np.exp(mean(logs * confidences.weights) / weights)
-        values /= values.sum(axis=0)
-    return replace(confidences, values=values, weights=weights)
+    values = supported(values, options.neighbour_support)
+    return replace(confidences, values=values / values.sum(axis=0), weights=weights)
+
+
+def supported(values: NDArray[np.float32], support: float) -> NDArray[np.float32]:
+    """Each candidate's confidence with those of the candidates around it.
+
+    Args:
+        values: (361, h, w), of `CANDIDATES`.
+        support: Weight of the lengths 2 px shorter and longer; orientations 6 degrees off have 1.5
+            times this, those 12 degrees off half as much as those.
+
+    Returns:
+        (361, h, w), not of sum 1.
+    """
+    if not support:
+        return values
+    n_lengths = (N_KERNELS - 1) // N_ORIENTATIONS
+    moving = values[1:].reshape(n_lengths, N_ORIENTATIONS, *values.shape[1:])
+    beside = moving.copy()
+    for steps in (1, 2):
+        both = np.roll(moving, steps, axis=1) + np.roll(moving, -steps, axis=1)
+        beside += np.float32(1.5 * support / steps) * both
+    result = beside.copy()
+    result[1:] += np.float32(support) * beside[:-1]
+    result[:-1] += np.float32(support) * beside[1:]
+    result[0] += np.float32(support) * values[0]
+    none = values[0] * np.float32(1 + support)
+    return np.concatenate([none[None], result.reshape(N_KERNELS - 1, *values.shape[1:])])
 
 
 _LEAST_CONFIDENCE = 1e-4  # no single patch rules a candidate out for all
@@ -268,7 +332,8 @@ def estimate_field(
 
 def field_from(confidences: Confidences, options: MrfOptions | None = None) -> NDArray[np.int64]:
     """The motion field that confidences and smoothness make: (H, W) int64 candidate indices."""
-    unary = -confidences.values * confidences.weights
+    # The best candidate of a cell where all is seen has -1, however many are as likely.
+    unary = -confidences.values * (confidences.weights / confidences.values.max(axis=0))
     surroundings = ndimage.gaussian_filter(
         unary, (0, _SURROUNDINGS_CELLS, _SURROUNDINGS_CELLS), mode="nearest", truncate=2.0
     )

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from baselines.sun2015.deconvolution import DeconvolutionOptions, deconvolve
-from baselines.sun2015.field import FieldOptions, estimate_field
+from baselines.sun2015.field import FieldOptions, estimate_field, seen_per_patch
 from baselines.sun2015.kernels import kernels
 from baselines.sun2015.network import PATCH_PX, Sun2015
 from baselines.sun2015.pictures import field_colours
@@ -23,6 +24,11 @@ from gopro_tools.response import Response
 ESTIMATED_NOISE_SIGMA = 0.03
 """What estimated motion leaves unexplained is more than a camera's noise: with EPLL 1.5 dB better
 than 0.01 on six rendered training images; 0.06, which is smoother, was better by another 0.35."""
+
+
+_FEATHER_SIGMA_PX = 4.0
+_SEEN_STRIDE_PX = 8
+_HALF_UNDONE_PER_PX = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +121,38 @@ class Sun2015Restorer:
                 f"{width}x{height} pixels: at least {PATCH_PX}x{PATCH_PX} were expected, the "
                 "patch whose motion is told."
             )
+        estimated = motion is None
         if motion is None:
             motion = estimate_field(self._classifier, blurred, self.options.motion)
         light = self._response.decode(blurred).astype(np.float32)
         restored = deconvolve(
             light, motion, kernels(), self.options.deconvolution, self._prior, on_progress
         )
+        undone = _share_undone(blurred, motion, estimated=estimated)[..., None]
+        restored = light + undone * (restored - light)
         return Restored(self._response.encode(restored), motion)
+
+
+def _share_undone(
+    blurred: Rgb, motion: NDArray[np.int64], *, estimated: bool
+) -> NDArray[np.float32]:
+    """(H, W) in [0, 1]: how much of the deconvolved image is used, the rest being the blurred one.
+
+    None where nothing moves: the prior alone would only smooth. None where the motion was estimated
+    from nothing: undoing one that was not there costs more than leaving one that was.
+    """
+    moves = (motion > 0).astype(np.float32)
+    share = np.asarray(cv2.GaussianBlur(moves, (0, 0), _FEATHER_SIGMA_PX), np.float32)
+    if not estimated:
+        return share
+    seen = cv2.GaussianBlur(
+        seen_per_patch(blurred, _SEEN_STRIDE_PX, _HALF_UNDONE_PER_PX), (0, 0), 1.5
+    )
+    middle = (PATCH_PX - 1) / 2
+    to_pixels = np.array([[_SEEN_STRIDE_PX, 0, middle], [0, _SEEN_STRIDE_PX, middle]], np.float64)
+    size_wh = (blurred.shape[1], blurred.shape[0])
+    shown = cv2.warpAffine(seen, to_pixels, size_wh, borderMode=cv2.BORDER_REPLICATE)
+    return share * np.asarray(shown, np.float32)
 
 
 def open_sun2015(weights: Path, options: Sun2015Options | None = None) -> Sun2015Restorer:
