@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import platform
 import time
 from typing import Any
 
@@ -55,7 +56,7 @@ def computes_bf16(device: torch.device) -> bool:
 
 
 def _is_x86() -> bool:
-    return os.uname().machine in ("x86_64", "amd64")
+    return platform.machine().lower() in ("x86_64", "amd64")
 
 
 @functools.lru_cache(maxsize=1)

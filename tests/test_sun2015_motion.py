@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torch import nn
 
-from baselines.sun2015 import accuracy, field, patches, pictures
+from baselines.sun2015 import accuracy, field, patches, pictures, restorer
 from baselines.sun2015.field import FieldOptions, dense_confidences, estimate_field
 from baselines.sun2015.kernels import (
     CANDIDATES,
@@ -982,6 +982,19 @@ def test_detail_is_seen_across_a_motion_but_not_out_of_focus():
     assert seen[1] > 0.5
     assert seen[2] < 0.05
     assert field.seen_per_patch(sharp, 8, 0.01).shape == (10, 10)
+
+
+def test_only_what_moves_and_shows_it_is_undone():
+    image = np.full((96, 200, 3), 90, np.uint8)
+    image[:, :100] = grain((96, 100), sigma=0.8)
+    moves, rests = (np.full((96, 200), index) for index in (candidate_index(5, 0), 0))
+    undone = restorer._share_undone(image, moves, estimated=True)
+    assert undone.shape == (96, 200)
+    assert undone[:, :60].min() > 0.8
+    assert undone[:, 160:].max() < 0.05  # flat: what was estimated there means nothing
+    np.testing.assert_allclose(restorer._share_undone(image, moves, estimated=False), 1, rtol=1e-5)
+    for estimated in (True, False):
+        assert restorer._share_undone(image, rests, estimated=estimated).max() < 1e-6
 
 
 @pytest.mark.parametrize("setting", [{"n_quarter_turns": 3}, {"neighbour_support": 1.5}])

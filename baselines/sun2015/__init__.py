@@ -14,7 +14,8 @@ deconvolved by it under a patch prior (EPLL).
 |                  |                            | and added, so that its amount tells nothing     |
 | orientations     | the six classes', exactly* | up to 12 degrees off, shared by the two classes |
 | learned          |                            | next to them                                    |
-| turned copies    | -24 to 24 degrees by 6*    | -12 to 12: each of 30 orientations once         |
+| turned copies    | -24 to 24 degrees by 6*    | -12 to 12, and those 90 degrees on: each of   |
+|                  |                            | 30 orientations is looked at twice              |
 | fusion           | Gaussian-weighted mean*    | the same of logarithms (`fusion="mean"` for     |
 |                  |                            | the paper's)                                    |
 | field, one cell  | less its confidence        | the same, less where nothing is to be seen      |
@@ -22,6 +23,8 @@ deconvolved by it under a patch prior (EPLL).
 | field, neighbours| square of the difference   | up to 10 px (`largest_difference_px=None`)      |
 | deconvolution    | EPLL, half-quadratic       | the same, in linear light, clipped values       |
 |                  | splitting                  | brighter than recorded; or sparse gradients     |
+| result           | the deconvolved image      | the blurred one where nothing moves, or where   |
+|                  |                            | no fine detail is left to tell motion by        |
 
 From a public re-implementation and, with *, from memory of the paper: unverified.
 """
