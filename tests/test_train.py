@@ -327,6 +327,32 @@ def test_two_gloo_processes_equal_one(dataset: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(others[name], weights[name], rtol=0, atol=2e-5)
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed in Linux only")
+def test_no_thread_of_the_process_group_outlives_it(tmp_path: Path) -> None:
+    script = tmp_path / "joined.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "import torch\n"
+        "from benchmarks.train.machine import joined_processes\n"
+        "def n_threads():\n"
+        "    names = [p.read_text() for p in Path('/proc/self/task').glob('*/comm')]\n"
+        "    return sum('gloo' in name for name in names)\n"
+        "with joined_processes(torch.device('cpu')) as processes:\n"
+        "    torch.optim.Adam([torch.zeros(1)])\n"  # it imports more of torch
+        "    processes.wait_for_all()\n"
+        "    assert n_threads() > 0\n"
+        "assert n_threads() == 0\n"
+    )
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        str(script),
+    ]  # fmt: skip
+    found = subprocess.run(
+        command, env=ONE_THREAD, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert found.returncode == 0, found.stderr
+
+
 def test_processes_share_a_batch_without_gap_or_overlap() -> None:
     shares = [Processes(rank=rank, n=3).share_of(6) for rank in range(3)]
     assert [index for share in shares for index in share] == list(range(6))

@@ -12,6 +12,11 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.distributed as dist
+
+# Its functions keep the process group of the moment of this import as a default argument. Imported
+# later, as optimisers do, they would keep ours, and its threads would outlive Python: some runs
+# that had ended well were aborted.
+import torch.distributed.nn
 from torch import Tensor, nn
 
 from baselines.data import Cache
