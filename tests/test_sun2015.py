@@ -258,8 +258,17 @@ def test_the_restorer_is_one_like_the_others(weights: Path) -> None:
     np.testing.assert_array_equal(restored, restorer.restore(blurred))
     tiled = open_restorer("sun2015", weights, RestoreOptions(prior="hyper-laplacian", tile=96))
     assert tiled.restore(blurred).shape == blurred.shape
-    epll = open_restorer("sun2015", weights).restore(blurred)
-    assert (epll != restored).mean() > 0.05
+    # Of this network, hardly trained, nothing is certain enough to be undone.
+    np.testing.assert_array_equal(restored, blurred)
+    undone = [
+        open_sun2015(
+            weights,
+            Sun2015Options(undo="likeliest", deconvolution=DeconvolutionOptions(prior=prior)),
+        ).restore(blurred)
+        for prior in ("epll", "hyper-laplacian")
+    ]
+    assert (undone[0] != undone[1]).mean() > 0.05
+    assert (undone[0] != blurred).mean() > 0.05
     with pytest.raises(InputError, match="single precision"):
         open_restorer("sun2015", weights, RestoreOptions(half="bf16"))
     with pytest.raises(InputError, match="at least 30x30"):

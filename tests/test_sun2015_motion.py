@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torch import nn
 
-from baselines.sun2015 import accuracy, field, patches, pictures, restorer
+from baselines.sun2015 import accuracy, field, patches, pictures, restorer, risk
 from baselines.sun2015.field import FieldOptions, dense_confidences, estimate_field
 from baselines.sun2015.kernels import (
     CANDIDATES,
@@ -609,7 +610,8 @@ def test_turning_an_image_turns_its_motions_the_same_way(angle_degrees):
     y, x = np.mgrid[:100, :120]
     waves = np.sin((x * math.sin(angle) + y * math.cos(angle)) / 2)
     image = np.repeat(np.rint(128 + 90 * waves)[..., None], 3, axis=2).astype(np.uint8)
-    found = dense_confidences(Striped(), image, FieldOptions(fusion_sigma_px=0)).values
+    options = FieldOptions(sizes=(1.0,), fusion_sigma_px=0)
+    found = dense_confidences(Striped(), image, options).values
     expected = candidate_index(6, angle_degrees // 6)
     assert np.all(found.argmax(0) == expected)
 
@@ -621,7 +623,7 @@ def test_each_turned_copy_finds_things_where_they_are(size_hw):
     labels = np.zeros(size_hw, int)
     labels[23:71, 101:160] = TRAINED.index(candidate_index(3, 10))
     labels[61:110, 14:66] = TRAINED.index(candidate_index(8, 25))
-    options = FieldOptions(stride_px=4, fusion_sigma_px=0, n_quarter_turns=1)
+    options = FieldOptions(stride_px=4, sizes=(1.0,), fusion_sigma_px=0, n_quarter_turns=1)
     found = dense_confidences(Fake(), painted(labels), options)
     height, width = found.values.shape[1:]
     assert (height, width) == tuple((side - PATCH_PX) // 4 + 1 for side in size_hw)
@@ -645,6 +647,138 @@ def test_each_turned_copy_finds_things_where_they_are(size_hw):
             np.testing.assert_array_equal(told[checked], (here == label)[checked], str(turn))
 
 
+def sure_of(candidate):
+    probabilities = np.zeros((len(TRAINED), 1, 1), np.float32)
+    probabilities[TRAINED.index(candidate)] = 1
+    return probabilities
+
+
+@pytest.mark.parametrize(
+    ("size", "small_px", "length_px"), [(1.0, 13, 13), (0.5, 3, 5), (0.5, 9, 17), (0.35, 9, 25)]
+)
+def test_motions_of_a_small_copy_are_longer_in_the_image(size, small_px, length_px):
+    told = sure_of(candidate_index(small_px // 2, 10))
+    found = field.at_full_size(told, size)
+    assert found.dtype == np.float32
+    assert found.sum() == pytest.approx(1, rel=1e-5)
+    assert TRAINED[int(found.argmax())] == candidate_index(length_px // 2, 10)
+    still = field.at_full_size(sure_of(0), size)
+    assert still.argmax() == 0
+    short = [TRAINED.index(candidate_index(1, turn)) for turn in range(0, 30, 5)]
+    # Of 3 px, a small copy shows little: whichever way they lie, none is ruled out.
+    assert (size == 1) == (still[short].max() < 1e-3)
+    assert np.ptp(still[short]) < 1e-6
+
+
+class ToldByHeight(nn.Module):
+    """Sure of a level motion whose length depends on the size of the image it is shown."""
+
+    def __init__(self, small_px, large_px):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(20.0), requires_grad=False)
+        self.lengths_px = small_px, large_px
+
+    def forward(self, images, stride_px=4):
+        rows, columns = ((side - PATCH_PX) // stride_px + 1 for side in images.shape[-2:])
+        logits = torch.zeros(1, len(TRAINED), rows, columns)
+        length_px = self.lengths_px[int(images.shape[-1] >= 150)]
+        logits[:, TRAINED.index(candidate_index(length_px // 2, 0))] = self.scale
+        return logits
+
+
+def test_copies_of_all_sizes_have_a_say(monkeypatch):
+    monkeypatch.setattr(field, "ROTATIONS_DEGREES", (0,))
+    image = grain((160, 180))
+    options = FieldOptions(sizes=(1.0, 0.5), fusion_sigma_px=0, n_quarter_turns=1)
+
+    def found(small_px, large_px, **changed):
+        classifier = ToldByHeight(small_px, large_px)
+        told = dense_confidences(classifier, image, replace(options, **changed))
+        assert told.values.shape == (361, 17, 19)
+        (only,) = set(told.values.argmax(axis=0).ravel().tolist())
+        return CANDIDATES[only].length_px, float(told.values.max())
+
+    agreed, alone = found(9, 17), found(9, 17, sizes=(1.0,))
+    assert agreed[0] == alone[0] == 17
+    disputed = found(3, 17)
+    assert disputed[1] < agreed[1] - 0.1
+    assert found(9, 3, sizes=(0.5,))[0] == 17
+    # Too small a copy, of 56 pixels, is left out.
+    assert found(3, 17, sizes=(1.0, 0.35)) == alone
+
+
+@pytest.mark.parametrize("sizes", [(), (0.0,), (1.0, 1.5)])
+def test_sizes_that_cannot_be_are_refused(sizes):
+    with pytest.raises(InputError, match="above 0 and at most 1"):
+        FieldOptions(sizes=sizes)
+
+
+# ---- what to undo
+
+
+def test_undoing_too_much_costs_more_than_undoing_nothing():
+    errors = risk.expected_errors(0.03)
+    assert errors.shape == (361, 361)
+    assert not errors.flags.writeable
+    assert errors[0, 0] == pytest.approx(0, abs=1e-6)
+    moving = np.arange(1, 361)
+    left, right = errors[moving, 0], errors[moving, moving]
+    assert (right < 0.8 * left).all()
+    assert (right < 1.05 * errors[moving].min(axis=1)).all()  # nothing is better than the truth
+    short, long = candidate_index(2, 7), candidate_index(11, 7)
+    assert errors[short, long] > 3 * errors[short, 0]
+    assert errors[long, short] < 1.05 * errors[long, 0]  # too little costs nothing
+
+
+def test_expected_errors_are_those_of_images():
+    """Blurred and filtered in fact, noise of 1/f^2 has the error that was reckoned with."""
+    rng = np.random.default_rng(0)
+    side, noise = 64, 0.03
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.fftfreq(side)[None])
+    amplitude = 1 / np.sqrt(frequency**2 + 0.5 / side**2)
+    amplitude[0, 0] = 0
+    amplitude *= risk.CONTRAST * side / np.sqrt((amplitude**2).sum())
+    pairs = [(candidate_index(4, 5), candidate_index(4, 5)), (candidate_index(2, 0), 0)]
+    pairs.append((candidate_index(3, 12), candidate_index(7, 14)))
+    for true, used in pairs:
+        transfers = []
+        for candidate in (true, used):
+            kernel = np.zeros((side, side))
+            sampled = kernels()[candidate]
+            kernel[: sampled.shape[0], : sampled.shape[1]] = sampled
+            middle = sampled.shape[0] // 2
+            transfers.append(np.fft.fft2(np.roll(kernel, (-middle, -middle), (0, 1))))
+        wiener = transfers[1].conj() / (
+            np.abs(transfers[1]) ** 2 + (noise / np.maximum(amplitude, 1e-9)) ** 2
+        )
+        wiener = np.ones_like(wiener) if used == 0 else wiener
+        squared = []
+        for _ in range(30):
+            image = np.fft.fft2(rng.standard_normal((side, side))) * amplitude
+            squared.append(np.mean(np.fft.ifft2(image * (wiener * transfers[0] - 1)).real ** 2))
+        expected = risk.expected_errors(noise)[true, used] * risk.CONTRAST**2
+        assert np.mean(squared) == pytest.approx(expected, rel=0.15)
+
+
+def test_doubt_speaks_for_shorter_motions():
+    sure, doubtful = candidate_index(9, 12), candidate_index(3, 12)
+    values = np.zeros((361, 3, 4), np.float32)
+    values[sure, :, 0] = 1
+    values[:, :, 1] = 1 / 361
+    values[sure, :, 2], values[doubtful, :, 2] = 0.55, 0.45
+    values[0, :, 3], values[sure, :, 3] = 0.45, 0.55
+    confidences = field.Confidences(values, np.ones((3, 4), np.float32), 8, 14.5, (46, 62))
+    undone = risk.safest_field(confidences, 0.03, n_independent=1)
+    assert undone.shape == (46, 62)
+    lengths = np.array([motion.length_px for motion in CANDIDATES])[undone]
+    assert (undone[:, 8] == sure).all()
+    assert (lengths[:, 22] <= 3).all()
+    assert (lengths[:, 31] < 19).all()
+    assert (lengths[:, 50] < lengths[:, 31]).all()
+    surer = risk.safest_field(confidences, 0.03, n_independent=40)
+    assert (surer[:, 31] == sure).all()
+
+
 @pytest.mark.parametrize("size_hw", [(101, 77), (64, 64), (20, 17), (9, 150), (1, 1)])
 def test_a_field_has_the_image_s_size(size_hw):
     found = estimate_field(Fake(), painted(np.zeros(size_hw, int)))
@@ -665,7 +799,7 @@ def test_two_halves_are_told_apart_to_the_cell():
     found = estimate_field(
         Fake(),
         painted(labels),
-        FieldOptions(fusion_sigma_px=0, mrf=MrfOptions(smoothness_per_px2=0)),
+        FieldOptions(sizes=(1.0,), fusion_sigma_px=0, mrf=MrfOptions(smoothness_per_px2=0)),
     )
     lengths = np.array([motion.length_px for motion in CANDIDATES])[found]
     np.testing.assert_array_equal(lengths[40:80, 32:83], 1)

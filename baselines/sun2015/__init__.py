@@ -11,11 +11,14 @@ deconvolved by it under a patch prior (EPLL).
 | what it sees     | the patch                  | the patch against its surroundings' contrast    |
 |                  |                            | (`patches.normalised`)                          |
 | training patches | 1.4 million of PASCAL VOC* | any sharp photographs; detail amplified, damped |
-|                  |                            | and added, so that its amount tells nothing     |
+|                  |                            | and added, some of it as directed as hair, and  |
+|                  |                            | some pieces soft: none of it is motion          |
 | orientations     | the six classes', exactly* | up to 12 degrees off, shared by the two classes |
 | learned          |                            | next to them                                    |
-| turned copies    | -24 to 24 degrees by 6*    | -12 to 12, and those 90 degrees on: each of   |
+| turned copies    | -24 to 24 degrees by 6*    | -12 to 12, and those 90 degrees on: each of     |
 |                  |                            | 30 orientations is looked at twice              |
+| shrunk copies    | none                       | to a half and a third as well: long motions are |
+|                  |                            | short ones there (`sizes=(1.0,)` for none)      |
 | fusion           | Gaussian-weighted mean*    | the same of logarithms (`fusion="mean"` for     |
 |                  |                            | the paper's)                                    |
 | field, one cell  | less its confidence        | the same, less where nothing is to be seen      |
@@ -23,6 +26,8 @@ deconvolved by it under a patch prior (EPLL).
 | field, neighbours| square of the difference   | up to 10 px (`largest_difference_px=None`)      |
 | deconvolution    | EPLL, half-quadratic       | the same, in linear light, clipped values       |
 |                  | splitting                  | brighter than recorded; or sparse gradients     |
+| motion undone    | the field                  | that of least expected error: doubt speaks for  |
+|                  |                            | shorter ones (`undo="likeliest"`)               |
 | result           | the deconvolved image      | the blurred one where nothing moves, or where   |
 |                  |                            | no fine detail is left to tell motion by        |
 

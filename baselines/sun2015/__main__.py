@@ -113,6 +113,8 @@ class Restore:
     """LEFT TOP WIDTH HEIGHT in pixels: this part alone, for a quick look."""
     response: str | None = None
     """In whose light the images were blurred; by default that of the training."""
+    undo: Literal["safest", "likeliest"] = "safest"
+    """The motion of least expected error, or the likeliest one, as in the paper."""
     deconvolution: Annotated[DeconvolutionOptions, tyro.conf.arg(name="")] = _DECONVOLUTION
     """How."""
 
@@ -120,7 +122,9 @@ class Restore:
         """Restore what can be restored, and name the rest."""
         restorer = open_sun2015(
             self.weights,
-            Sun2015Options(deconvolution=self.deconvolution, response=self.response),
+            Sun2015Options(
+                undo=self.undo, deconvolution=self.deconvolution, response=self.response
+            ),
         )
         images = find_photographs(self.images)
         names = [path.stem for path in images]
@@ -153,8 +157,9 @@ class Restore:
                 sheet = side_by_side(
                     [
                         ("blurred", blurred),
-                        ("motion", restored.motion_picture),
                         ("restored", restored.image),
+                        ("likeliest motion", restored.motion_picture),
+                        ("motion undone", field_colours(restored.undone)),
                     ]
                 )
                 write_atomic(self.out / f"{path.stem}.png", encode_png(restored.image))

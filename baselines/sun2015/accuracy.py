@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.sun2015.field import FieldOptions, dense_confidences, field_from, fused
+from baselines.sun2015.field import FieldOptions, dense_confidences, field_from, fused, supported
 from baselines.sun2015.kernels import (
     CANDIDATES,
     LENGTHS_PX,
@@ -155,12 +155,12 @@ def _found(
 ) -> dict[str, NDArray[np.int64]]:
     alone = dense_confidences(classifier, blurred, replace(options, fusion_sigma_px=0))
     together = fused(alone, options)
-    whole = field_from(together, options.mrf)
+    whole = field_from(together, options)
     first, step = round(alone.origin_px), alone.stride_px
     height, width = alone.values.shape[1:]
     return {
         "patch": alone.values.argmax(axis=0),
-        "fused": together.values.argmax(axis=0),
+        "fused": supported(together.values, options.neighbour_support).argmax(axis=0),
         "field": whole[first::step, first::step][:height, :width],
     }
 

@@ -1,5 +1,6 @@
 """From a blurred image to its motion field: dense confidences, their fusion, the random field."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -11,6 +12,7 @@ from scipy import ndimage
 from torch.nn import functional as F
 
 from baselines.sun2015.kernels import (
+    LENGTHS_PX,
     N_KERNELS,
     N_ORIENTATIONS,
     ROTATIONS_DEGREES,
@@ -34,9 +36,13 @@ class FieldOptions:
 
     stride_px: int = 8
     """Distance of the patches that are classified, a multiple of 4."""
-    fusion_sigma_px: float = 12.0
+    fusion_sigma_px: float = 20.0
     """Overlapping patches' confidences are fused with a Gaussian weight of this sigma; 0 leaves
     each patch alone."""
+    sizes: tuple[float, ...] = (1.0, 0.5, 0.35)
+    """Sizes of the copies of the image that are looked at. A patch shows too little of a long
+    motion to tell 17 pixels from 21; in a smaller copy it is a short one. (1.0,) as in the paper; a
+    copy less than 64 pixels wide or high is left out."""
     n_quarter_turns: int = 2
     """1: each orientation is looked at in one turned copy of the image, as in the paper; 2: in
     another as well, turned by 90 degrees more, which takes twice as long."""
@@ -62,6 +68,8 @@ class FieldOptions:
             )
         if not 0 < self.flat_weight <= 1:
             raise InputError(f"flat_weight={self.flat_weight}: above 0 and at most 1.")
+        if not self.sizes or not all(0 < size <= 1 for size in self.sizes):
+            raise InputError(f"sizes={self.sizes}: above 0 and at most 1, at least one of them.")
         if self.stride_px < GRID_PX or self.stride_px % GRID_PX or self.fusion_sigma_px < 0:
             raise InputError(
                 f"stride_px={self.stride_px}: a multiple of {GRID_PX} was expected; "
@@ -97,7 +105,7 @@ class Confidences:
 def dense_confidences(
     classifier: MotionClassifier, blurred: Rgb, options: FieldOptions | None = None
 ) -> Confidences:
-    """Confidences of all candidates on a grid, from a few turned copies of the image.
+    """Confidences of all candidates on a grid, from a few turned and shrunk copies of the image.
 
     Turning an image by some degrees turns its motions alike, so the trained six orientations become
     others. Patches that reach beyond the image do not count; points near its border take the
@@ -117,24 +125,93 @@ def dense_confidences(
     n_rows, n_columns = ((side - PATCH_PX) // stride + 1 for side in seen.shape[:2])
     y, x = np.mgrid[:n_rows, :n_columns] * float(stride) + origin_px
     points = np.stack([x, y, np.ones_like(x)])
-    values = np.zeros((N_KERNELS, n_rows, n_columns), np.float32)
-    copies = [
-        turn + degrees
-        for turn in range(0, options.n_quarter_turns * 90, 90)
-        for degrees in ROTATIONS_DEGREES
-    ]
-    for degrees in copies:
-        probabilities = _filled(_turned_probabilities(classifier, seen, points, degrees, stride))
-        for place, candidate in enumerate(TRAINED):
-            values[turned_candidate(candidate, -degrees)] += probabilities[place]
-    values[0] /= len(ROTATIONS_DEGREES)  # every copy has an opinion on no motion
-    values /= values.sum(axis=0)
+    sizes = [size for size in options.sizes if size * min(seen.shape[:2]) >= _LEAST_SIDE_PX]
+    values = _geometric_mean(
+        [
+            _confidences_at(classifier, seen, points, size, options)
+            for size in sizes or [max(options.sizes)]
+        ]
+    )
     kept = [-(-side // stride) for side in size_hw]
     weights = _weights(seen, options)[:n_rows, :n_columns]
     single = Confidences(
         values[:, : kept[0], : kept[1]], weights[: kept[0], : kept[1]], stride, origin_px, size_hw
     )
     return fused(single, options)
+
+
+def _geometric_mean(opinions: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Of confidences, each (361, h, w) of sum 1, to the same: each may rule a candidate out."""
+    if len(opinions) == 1:
+        return opinions[0]
+    logs = sum(np.log(each + np.float32(_LEAST_CONFIDENCE)) for each in opinions)
+    values = np.exp(logs / np.float32(len(opinions)))
+    result: NDArray[np.float32] = values / values.sum(axis=0)
+    return result
+
+
+def _confidences_at(
+    classifier: MotionClassifier,
+    image: Rgb,
+    points: NDArray[np.float64],
+    size: float,
+    options: FieldOptions,
+) -> NDArray[np.float32]:
+    """(361, h, w) confidences at points of an image, from turned copies of it at one size."""
+    height, width = image.shape[:2]
+    small_wh = (max(PATCH_PX, round(width * size)), max(PATCH_PX, round(height * size)))
+    if small_wh != (width, height):
+        image = cv2.resize(image, small_wh, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        points = points.copy()
+        points[0] = (points[0] + 0.5) * (small_wh[0] / width) - 0.5
+        points[1] = (points[1] + 0.5) * (small_wh[1] / height) - 0.5
+    stride_px = GRID_PX * max(1, round(options.stride_px * size / GRID_PX))
+    values = np.zeros((N_KERNELS, *points.shape[1:]), np.float32)
+    for turn in range(0, options.n_quarter_turns * 90, 90):
+        for degrees in ROTATIONS_DEGREES:
+            probabilities = at_full_size(
+                _filled(
+                    _turned_probabilities(classifier, image, points, turn + degrees, stride_px)
+                ),
+                size,
+            )
+            for place, candidate in enumerate(TRAINED):
+                values[turned_candidate(candidate, -turn - degrees)] += probabilities[place]
+    values[0] /= len(ROTATIONS_DEGREES)  # every copy has an opinion on no motion
+    values /= values.sum(axis=0)
+    return values
+
+
+def at_full_size(probabilities: NDArray[np.float32], size: float) -> NDArray[np.float32]:
+    """What the motions of a shrunk copy say of those of the image.
+
+    A motion over n pixels, each of them counted, has the variance (n^2 - 1) / 12; a copy has size^2
+    times that. Between the lengths that were trained, logarithms are interpolated.
+
+    Args:
+        probabilities: (73, h, w) float32 of `TRAINED`, in the copy.
+        size: Of the copy, at most 1.
+
+    Returns:
+        (73, h, w) float32 of `TRAINED`, in the image, of sum 1.
+    """
+    if size == 1:
+        return probabilities
+    n_lengths, spatial = len(LENGTHS_PX), probabilities.shape[1:]
+    logs = np.log(probabilities + np.float32(_LEAST_CONFIDENCE))
+    moving = logs[1:].reshape(n_lengths - 1, -1, *spatial)
+    # No motion is the shortest of every orientation.
+    still = np.broadcast_to(logs[0], moving.shape[1:])
+    by_length = np.concatenate([still[None], moving])
+    lengths = np.array(LENGTHS_PX, np.float64)
+    small = np.sqrt(1 + size**2 * (lengths[1:] ** 2 - 1))
+    places = np.interp(small, lengths, np.arange(n_lengths))
+    lower = np.minimum(places.astype(int), n_lengths - 2)
+    upper_share = (places - lower).astype(np.float32)[:, None, None, None]
+    stretched = (1 - upper_share) * by_length[lower] + upper_share * by_length[lower + 1]
+    values = np.exp(np.concatenate([logs[:1], stretched.reshape(-1, *spatial)]))
+    result: NDArray[np.float32] = values / values.sum(axis=0)
+    return result
 
 
 def _weights(image: Rgb, options: FieldOptions) -> NDArray[np.float32]:
@@ -194,7 +271,6 @@ def fused(confidences: Confidences, options: FieldOptions) -> Confidences:
     else:
         logs = np.log(confidences.values + np.float32(_LEAST_CONFIDENCE))
         values = np.exp(mean(logs * confidences.weights) / weights)
-    values = supported(values, options.neighbour_support)
     return replace(confidences, values=values / values.sum(axis=0), weights=weights)
 
 
@@ -267,7 +343,7 @@ def _turned_probabilities(
             inside &= (at[0] > -1) & (at[0] < width) & (at[1] > -1) & (at[1] < height)
     at = np.einsum("ij,jyx->iyx", to_turned, points)
     grid = (at[:2] - (PATCH_PX - 1) / 2) / stride_px
-    if not degrees and rows == points.shape[1] and columns == points.shape[2]:
+    if grid.shape[1:] == (rows, columns) and np.allclose(grid, np.mgrid[:rows, :columns][::-1]):
         return probabilities.numpy()
     scale = 2 / np.maximum(np.array([columns - 1, rows - 1]), 1)
     sampled_at = torch.from_numpy((np.moveaxis(grid, 0, -1) * scale - 1).astype(np.float32)[None])
@@ -326,18 +402,27 @@ def estimate_field(
     Returns:
         (H, W) int64 indices into `CANDIDATES`.
     """
+    return field_from(dense_confidences(classifier, blurred, options), options)
+
+
+def field_from(confidences: Confidences, options: FieldOptions | None = None) -> NDArray[np.int64]:
+    """The motion field that fused confidences and smoothness make.
+
+    Args:
+        confidences: Fused.
+        options: How neighbours back one another, and the random field.
+
+    Returns:
+        (H, W) int64 indices into `CANDIDATES`.
+    """
     options = options or FieldOptions()
-    return field_from(dense_confidences(classifier, blurred, options), options.mrf)
-
-
-def field_from(confidences: Confidences, options: MrfOptions | None = None) -> NDArray[np.int64]:
-    """The motion field that confidences and smoothness make: (H, W) int64 candidate indices."""
+    values = supported(confidences.values, options.neighbour_support)
     # The best candidate of a cell where all is seen has -1, however many are as likely.
-    unary = -confidences.values * (confidences.weights / confidences.values.max(axis=0))
+    unary = -values * (confidences.weights / values.max(axis=0))
     surroundings = ndimage.gaussian_filter(
         unary, (0, _SURROUNDINGS_CELLS, _SURROUNDINGS_CELLS), mode="nearest", truncate=2.0
     )
-    labels = smoothed_labels(unary, motion_vectors(), options, surroundings)
+    labels = smoothed_labels(unary, motion_vectors(), options.mrf, surroundings)
     return confidences.enlarged(labels)
 
 

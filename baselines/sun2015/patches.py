@@ -8,6 +8,7 @@ long one lay between them, in four of five turned copies.
 """
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ _SMALLEST_SCALE = 0.12
 _N_SCALES = 5
 _N_BANDS = 3
 _FINEST_SIGMA_PX = 0.7
+_LEAST_SOFT_PX = 0.4
+_MOST_SOFT_PX = 4.0
 _LEAST_CONTRAST = 0.01  # of [0, 1]: noise is not to be amplified without end
 
 
@@ -253,6 +256,7 @@ class BlurredPatches:
         *,
         band_gain_max: float = 1.0,
         grain_share: float = 0.0,
+        soft_share: float = 0.0,
     ) -> None:
         """Remember what to draw from.
 
@@ -265,6 +269,7 @@ class BlurredPatches:
                 each of three octaves by a factor drawn between one over this and this. How much
                 detail is left then says little about the motion; its shape has to.
             grain_share: Share of the pieces that are given a random texture.
+            soft_share: Share of the pieces that are made soft, as things out of focus are.
         """
         rng = np.random.default_rng([seed, 2])
         gains = band_gain_max ** rng.uniform(-1, 1, (len(sources.pieces), _N_BANDS))
@@ -277,6 +282,15 @@ class BlurredPatches:
                 [
                     _grained(p, rng) if chosen else p
                     for p, chosen in zip(pieces, grained, strict=True)
+                ]
+            )
+        if soft_share:
+            softened = np.random.default_rng([seed, 3]).random(len(pieces)) < soft_share
+            draws = np.random.default_rng([seed, 4])
+            pieces = np.stack(
+                [
+                    _softened(p, draws) if chosen else p
+                    for p, chosen in zip(pieces, softened, strict=True)
                 ]
             )
         self._pieces = pieces
@@ -374,16 +388,42 @@ def _equalised(image: Rgb, gains: NDArray[np.float64]) -> Rgb:
 
 
 def _grained(image: Rgb, rng: np.random.Generator) -> Rgb:
-    """With a random texture on it: noise as coarse, as strong and as colourful as it falls."""
-    noise: NDArray[Any] = rng.standard_normal(image.shape, np.float32)
-    noise += np.float32(rng.uniform(0, 3)) * rng.standard_normal((*image.shape[:2], 1), np.float32)
-    if (sigma_px := rng.uniform(-1, 2.5)) > 0.3:
-        noise = cv2.GaussianBlur(noise, (0, 0), sigma_px)
+    """With a random texture on it: noise as coarse, as strong and as colourful as it falls.
+
+    Half of it runs in one direction, as hair, grass and brushed metal do, and is not to be taken
+    for motion.
+    """
+    side = image.shape[0]
+    whole = math.ceil(side * math.sqrt(2)) + 1  # what is seen of it once it is turned
+    noise: NDArray[Any] = rng.standard_normal((whole, whole, 3), np.float32)
+    noise += np.float32(rng.uniform(0, 3)) * rng.standard_normal((whole, whole, 1), np.float32)
+    sigma_px, along, degrees = rng.uniform(-1, 2.5), 24 ** rng.random(), rng.uniform(0, 180)
+    directed = rng.random() < _DIRECTED_SHARE
+    across_px = max(sigma_px, _LEAST_ACROSS_PX) if directed else sigma_px
+    if across_px > 0.3:
+        noise = cv2.GaussianBlur(
+            noise, (0, 0), sigmaX=across_px * along if directed else across_px, sigmaY=across_px
+        )
+    if directed:
+        middle = (whole - 1) / 2
+        turn = cv2.getRotationMatrix2D((middle, middle), degrees, 1.0)
+        noise = cv2.warpAffine(noise, turn, (whole, whole))
+    noise = _middle(noise, side)
     # Leaves and grass are more often dark or bright than grain is.
     noise = np.sign(noise) * np.abs(noise / noise.std()) ** rng.uniform(0.5, 2)
     amplitude = 255 * 0.01 * 30 ** rng.random()
     grained: Rgb = np.clip(image + np.float32(amplitude) * noise, 0, 255).astype(np.uint8)
     return grained
+
+
+_DIRECTED_SHARE = 0.5
+_LEAST_ACROSS_PX = 0.5
+
+
+def _softened(image: Rgb, rng: np.random.Generator) -> Rgb:
+    """Out of focus: blurred alike in all directions, slightly more often than strongly."""
+    sigma_px = _LEAST_SOFT_PX * (_MOST_SOFT_PX / _LEAST_SOFT_PX) ** rng.random()
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px), np.uint8)
 
 
 def _class_of(seed: int, index: int) -> int:

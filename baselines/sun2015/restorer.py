@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from baselines.sun2015.deconvolution import DeconvolutionOptions, deconvolve
-from baselines.sun2015.field import FieldOptions, estimate_field, seen_per_patch
+from baselines.sun2015.field import FieldOptions, dense_confidences, field_from, seen_per_patch
 from baselines.sun2015.kernels import kernels
 from baselines.sun2015.network import PATCH_PX, Sun2015
 from baselines.sun2015.pictures import field_colours
 from baselines.sun2015.prior import PatchPrior
+from baselines.sun2015.risk import safest_field
 from baselines.sun2015.weights import load_weights
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
@@ -28,7 +29,7 @@ than 0.01 on six rendered training images; 0.06, which is smoother, was better b
 
 _FEATHER_SIGMA_PX = 4.0
 _SEEN_STRIDE_PX = 8
-_HALF_UNDONE_PER_PX = 0.02
+_HALF_UNDONE_PER_PX = 0.005
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,9 @@ class Sun2015Options:
 
     motion: FieldOptions = field(default_factory=FieldOptions)
     """How motion is estimated."""
+    undo: Literal["safest", "likeliest"] = "safest"
+    """Which motion is undone where it had to be estimated: the one of least expected error (see
+    `risk`), or the estimated field, as in the paper."""
     deconvolution: DeconvolutionOptions = field(
         default_factory=lambda: DeconvolutionOptions(noise_sigma=ESTIMATED_NOISE_SIGMA)
     )
@@ -53,7 +57,9 @@ class Restored:
     image: Rgb
     """(H, W, 3) uint8."""
     motion: NDArray[np.int64]
-    """(H, W) the estimated candidate of each pixel."""
+    """(H, W) the estimated, or known, candidate of each pixel."""
+    undone: NDArray[np.int64]
+    """(H, W) the candidate that was undone; see `Sun2015Options.undo`."""
 
     @property
     def motion_picture(self) -> Rgb:
@@ -121,16 +127,22 @@ class Sun2015Restorer:
                 f"{width}x{height} pixels: at least {PATCH_PX}x{PATCH_PX} were expected, the "
                 "patch whose motion is told."
             )
+        options = self.options
         estimated = motion is None
         if motion is None:
-            motion = estimate_field(self._classifier, blurred, self.options.motion)
+            confidences = dense_confidences(self._classifier, blurred, options.motion)
+            undone = motion = field_from(confidences, options.motion)
+            if options.undo == "safest":
+                undone = safest_field(confidences, options.deconvolution.noise_sigma)
+        else:
+            undone = motion
         light = self._response.decode(blurred).astype(np.float32)
         restored = deconvolve(
-            light, motion, kernels(), self.options.deconvolution, self._prior, on_progress
+            light, undone, kernels(), options.deconvolution, self._prior, on_progress
         )
-        undone = _share_undone(blurred, motion, estimated=estimated)[..., None]
-        restored = light + undone * (restored - light)
-        return Restored(self._response.encode(restored), motion)
+        share = _share_undone(blurred, undone, estimated=estimated)[..., None]
+        restored = light + share * (restored - light)
+        return Restored(self._response.encode(restored), motion, undone)
 
 
 def _share_undone(

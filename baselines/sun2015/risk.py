@@ -1,0 +1,86 @@
+"""Which motion to undo, when none is certain: the one that is expected to leave the least error.
+
+The likeliest motion is the wrong choice where it is hardly likelier than others. Undoing 23 pixels
+where 5 were costs several times what leaving the blur alone does, so doubt speaks for a shorter
+motion, and much doubt for none.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baselines.sun2015.field import Confidences
+from baselines.sun2015.kernels import kernels
+
+CONTRAST = 0.15
+"""Standard deviation of a photograph's light, of [0, 1]."""
+N_INDEPENDENT = 4.0
+"""Patches whose votes are fused and that see different things: fusing takes the mean of logarithms,
+as if one patch had voted, and this many votes are that much surer. Of 2, 3, 4 and 5 the best by
+PSNR on 14 rendered training clips."""
+
+_SIDE_PX = 64
+
+
+@lru_cache(maxsize=4)
+def expected_errors(noise_sigma: float, contrast: float = CONTRAST) -> NDArray[np.float32]:
+    """What is left when one motion blurred an image and another is undone.
+
+    The image is one of the mean power spectrum of photographs (1/f^2), and undoing is Wiener's
+    filter; both are crude, but what counts is how errors grow from motion to motion.
+
+    Args:
+        noise_sigma: Of the noise that the filter reckons with, of [0, 1].
+        contrast: Standard deviation of the image, of [0, 1].
+
+    Returns:
+        (361, 361) float32: mean squared error by true motion and motion undone (the first, none,
+        leaves the image as it is), in units of the image's variance. Not to be written to.
+    """
+    sampled = kernels()
+    middle = sampled.shape[1] // 2
+    padded = np.zeros((len(sampled), _SIDE_PX, _SIDE_PX), np.float32)
+    padded[:, : sampled.shape[1], : sampled.shape[2]] = sampled
+    centred = np.roll(padded, (-middle, -middle), axis=(1, 2))
+    # A straight motion's kernel is its own mirror image: its spectrum is real.
+    transfer = np.fft.rfft2(centred).real.reshape(len(sampled), -1)
+    frequency = np.hypot(np.fft.fftfreq(_SIDE_PX)[:, None], np.fft.rfftfreq(_SIDE_PX)[None])
+    multiplicity = np.full(frequency.shape, 2.0)  # of each frequency and its opposite
+    multiplicity[:, [0, -1]] = 1
+    signal = 1 / (frequency**2 + 0.5 / _SIDE_PX**2)
+    signal[0, 0] = 0  # the mean is never in doubt
+    signal *= contrast**2 / (signal * multiplicity).sum()
+    power, times = signal.ravel(), multiplicity.ravel()
+    noise = noise_sigma**2 / _SIDE_PX**2
+    wiener = transfer * power / (transfer**2 * power + noise)
+    wiener[:, 0] = 1
+    wiener[0] = 1
+    # |1 - wiener * transfer|^2, multiplied out.
+    weights = power * times / contrast**2
+    errors = weights.sum() + (weights * transfer**2) @ (wiener**2).T
+    errors -= 2 * (weights * transfer) @ wiener.T
+    result: NDArray[np.float32] = errors.astype(np.float32)
+    result.flags.writeable = False
+    return result
+
+
+def safest_field(
+    confidences: Confidences, noise_sigma: float, n_independent: float = N_INDEPENDENT
+) -> NDArray[np.int64]:
+    """The motion of least expected error at each pixel.
+
+    Args:
+        confidences: Fused.
+        noise_sigma: What the deconvolution will reckon with, of [0, 1].
+        n_independent: See `N_INDEPENDENT`.
+
+    Returns:
+        (H, W) int64 indices into `CANDIDATES`.
+    """
+    logs = np.float32(n_independent) * np.log(np.maximum(confidences.values, 1e-12))
+    probabilities = np.exp(logs - logs.max(axis=0))
+    probabilities /= probabilities.sum(axis=0)
+    n_candidates, *grid = probabilities.shape
+    risks = expected_errors(noise_sigma).T @ probabilities.reshape(n_candidates, -1)
+    return confidences.enlarged(risks.argmin(axis=0).reshape(grid))
