@@ -378,6 +378,42 @@ def test_grain_is_put_on_some_pieces():
     assert 0.2 < plain < 0.8
 
 
+def test_half_of_the_grain_runs_in_one_direction():
+    rng = np.random.default_rng(0)
+    flat = np.full((82, 82, 3), 120, np.uint8)
+    ratios = []
+    for _ in range(60):
+        grey = patches._grained(flat, rng).astype(np.float32).mean(axis=2)
+        dy, dx = np.gradient(cv2.GaussianBlur(grey, (0, 0), 1.5))
+        difference, cross = (dx * dx - dy * dy).mean(), 2 * (dx * dy).mean()
+        ratios.append(np.hypot(difference, cross) / (dx * dx + dy * dy).mean())
+    directed = np.array(ratios) > 0.2
+    assert 0.25 < directed.mean() < 0.75
+    assert np.max(ratios) > 0.8
+
+
+def test_soft_pieces_lose_their_detail_and_keep_the_rest():
+    rng = np.random.default_rng(0)
+    piece = grain((82, 82), sigma=0.7)
+    soft = [patches._softened(piece, rng) for _ in range(40)]
+    kept = [each.astype(float).std() / piece.astype(float).std() for each in soft]
+    assert min(kept) < 0.3
+    assert max(kept) > 0.7
+    assert max(abs(each.mean() - piece.mean()) for each in soft) < 2
+
+    def contrasts(share):
+        sources = patches.Sources(np.stack([piece] * 40), [], [])
+        blurred = patches.BlurredPatches(sources, Response.named("linear"), 0, 0, soft_share=share)
+        # In local contrast soft places are as strong as others, but change more slowly.
+        images = blurred.batch(0, 73)[0]
+        return np.abs(np.diff(images, axis=3)).mean(axis=(1, 2, 3))
+
+    assert contrasts(1.0).mean() < 0.7 * contrasts(0.0).mean()
+    some = contrasts(0.5)
+    unchanged = (some == contrasts(0.0)).mean()
+    assert 0.2 < unchanged < 0.8
+
+
 def test_noise_has_its_sigma_and_is_rounded():
     image = np.full((100, 100, 3), 128, np.uint8)
     noisy = patches.with_noise(image, 0.02, np.random.default_rng(0))
