@@ -15,8 +15,7 @@ deconvolved by it under a patch prior (EPLL).
 |                  |                            | some pieces soft: none of it is motion          |
 | orientations     | the six classes', exactly* | up to 12 degrees off, shared by the two classes |
 | learned          |                            | next to them                                    |
-| turned copies    | -24 to 24 degrees by 6*    | -12 to 12, and those 90 degrees on: each of     |
-|                  |                            | 30 orientations is looked at twice              |
+| turned copies    | -24 to 24 degrees by 6*    | -12 to 12: each of the 30 orientations once     |
 | shrunk copies    | none                       | to a half and a third as well: long motions are |
 |                  |                            | short ones there (`sizes=(1.0,)` for none)      |
 | fusion           | Gaussian-weighted mean*    | the same of logarithms (`fusion="mean"` for     |

@@ -43,7 +43,7 @@ class FieldOptions:
     """Sizes of the copies of the image that are looked at. A patch shows too little of a long
     motion to tell 17 pixels from 21; in a smaller copy it is a short one. (1.0,) as in the paper; a
     copy less than 64 pixels wide or high is left out."""
-    n_quarter_turns: int = 2
+    n_quarter_turns: int = 1
     """1: each orientation is looked at in one turned copy of the image, as in the paper; 2: in
     another as well, turned by 90 degrees more, which takes twice as long."""
     fusion: Literal["product", "mean"] = "product"
