@@ -36,7 +36,7 @@ class FieldOptions:
 
     stride_px: int = 8
     """Distance of the patches that are classified, a multiple of 4."""
-    fusion_sigma_px: float = 20.0
+    fusion_sigma_px: float = 16.0
     """Overlapping patches' confidences are fused with a Gaussian weight of this sigma; 0 leaves
     each patch alone."""
     sizes: tuple[float, ...] = (1.0, 0.5, 0.35)

@@ -25,7 +25,7 @@ Labels = NDArray[np.int64]
 class MrfOptions:
     """How motion is smoothed."""
 
-    smoothness_per_px2: float = 0.03
+    smoothness_per_px2: float = 0.01
     """Weight of squared differences of motion against confidences of 0 to 1."""
     largest_difference_px: float | None = 10.0
     """Differences beyond this cost no more; None for the paper's plain square."""
