@@ -811,7 +811,17 @@ def test_doubt_speaks_for_shorter_motions():
     assert (lengths[:, 22] <= 3).all()
     assert (lengths[:, 31] < 19).all()
     assert (lengths[:, 50] < lengths[:, 31]).all()
-    surer = risk.safest_field(confidences, 0.03, n_independent=40)
+    # Hardly surer of the shortest motion than of none, one leaves the image alone.
+    short = candidate_index(1, 12)
+    values[:] = 0
+    values[short], values[0] = 0.6, 0.4
+    rest = field.Confidences(values, confidences.weights, 8, 14.5, (46, 62))
+    assert not risk.safest_field(rest, 0.03, n_independent=1).any()
+    values[short], values[0] = 0.95, 0.05
+    assert risk.safest_field(rest, 0.03, n_independent=1).all()
+    values[short] = 0
+    values[sure], values[doubtful] = 0.55, 0.4
+    surer = risk.safest_field(rest, 0.03, n_independent=40)
     assert (surer[:, 31] == sure).all()
 
 
