@@ -129,8 +129,8 @@ PRESETS: Mapping[str, Sun2015Recipe] = MappingProxyType(
         ),
     }
 )
-"""paper: the paper's network, hours on a CPU. reduced: a narrower one, three quarters of an hour on
-two cores. smoke: seconds, and a result that is good for nothing."""
+"""paper: the paper's network, hours on a CPU. reduced: a narrower one, half an hour on two cores.
+smoke: seconds, and a result that is good for nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
