@@ -190,6 +190,9 @@ def test_what_cannot_be_trained_on(photographs: list[Path], tmp_path: Path) -> N
         train_sun2015([tmp_path / "nothing.png"], out, TINY)
     with pytest.raises(InputError, match="learning_rate"):
         Sun2015Recipe(learning_rate=0)
+    for wrong in ({"soft_share": 1.5}, {"grain_share": -0.1}, {"band_gain_max": 0.5}):
+        with pytest.raises(InputError, match="between 0 and 1, band_gain_max"):
+            Sun2015Recipe(**wrong)
 
 
 def test_a_missing_scikit_learn_is_named_before_hours_are_spent(

@@ -659,7 +659,7 @@ def test_each_turned_copy_finds_things_where_they_are(size_hw):
     labels = np.zeros(size_hw, int)
     labels[23:71, 101:160] = TRAINED.index(candidate_index(3, 10))
     labels[61:110, 14:66] = TRAINED.index(candidate_index(8, 25))
-    options = FieldOptions(stride_px=4, sizes=(1.0,), fusion_sigma_px=0, n_quarter_turns=1)
+    options = FieldOptions(stride_px=4, sizes=(1.0,), fusion_sigma_px=0)
     found = dense_confidences(Fake(), painted(labels), options)
     height, width = found.values.shape[1:]
     assert (height, width) == tuple((side - PATCH_PX) // 4 + 1 for side in size_hw)
@@ -706,7 +706,7 @@ def test_motions_of_a_small_copy_are_longer_in_the_image(size, small_px, length_
     assert np.ptp(still[short]) < 1e-6
 
 
-class ToldByHeight(nn.Module):
+class ToldBySize(nn.Module):
     """Sure of a level motion whose length depends on the size of the image it is shown."""
 
     def __init__(self, small_px, large_px):
@@ -725,10 +725,10 @@ class ToldByHeight(nn.Module):
 def test_copies_of_all_sizes_have_a_say(monkeypatch):
     monkeypatch.setattr(field, "ROTATIONS_DEGREES", (0,))
     image = grain((160, 180))
-    options = FieldOptions(sizes=(1.0, 0.5), fusion_sigma_px=0, n_quarter_turns=1)
+    options = FieldOptions(sizes=(1.0, 0.5), fusion_sigma_px=0)
 
     def found(small_px, large_px, **changed):
-        classifier = ToldByHeight(small_px, large_px)
+        classifier = ToldBySize(small_px, large_px)
         told = dense_confidences(classifier, image, replace(options, **changed))
         assert told.values.shape == (361, 17, 19)
         (only,) = set(told.values.argmax(axis=0).ravel().tolist())
@@ -1177,10 +1177,9 @@ def test_only_what_moves_and_shows_it_is_undone():
         assert restorer._share_undone(image, rests, estimated=estimated).max() < 1e-6
 
 
-@pytest.mark.parametrize("setting", [{"n_quarter_turns": 3}, {"neighbour_support": 1.5}])
-def test_looks_and_support_that_cannot_be_are_refused(setting):
-    with pytest.raises(InputError, match="1 or 2, and 0 to"):
-        FieldOptions(**setting)
+def test_support_that_cannot_be_is_refused():
+    with pytest.raises(InputError, match=r"0 to 0\.6"):
+        FieldOptions(neighbour_support=1.5)
 
 
 def test_flat_places_take_their_neighbours_motion():

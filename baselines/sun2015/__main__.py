@@ -25,7 +25,12 @@ from baselines.sun2015.deconvolution import DeconvolutionOptions
 from baselines.sun2015.field import estimate_field
 from baselines.sun2015.patches import find_photographs
 from baselines.sun2015.pictures import field_colours, motion_colours, side_by_side
-from baselines.sun2015.restorer import ESTIMATED_NOISE_SIGMA, Sun2015Options, open_sun2015
+from baselines.sun2015.restorer import (
+    ESTIMATED_NOISE_SIGMA,
+    Sun2015Options,
+    Undo,
+    open_sun2015,
+)
 from baselines.sun2015.training import PRESETS, train_sun2015
 from baselines.sun2015.weights import load_weights
 from gopro_tools.console import (
@@ -113,7 +118,7 @@ class Restore:
     """LEFT TOP WIDTH HEIGHT in pixels: this part alone, for a quick look."""
     response: str | None = None
     """In whose light the images were blurred; by default that of the training."""
-    undo: Literal["safest", "likeliest"] = "safest"
+    undo: Undo = "safest"
     """The motion of least expected error, or the likeliest one, as in the paper."""
     deconvolution: Annotated[DeconvolutionOptions, tyro.conf.arg(name="")] = _DECONVOLUTION
     """How."""

@@ -28,6 +28,7 @@ from gopro_tools.images import Rgb
 
 _HALF_SEEN_PER_PX = 0.01
 _LEAST_SIDE_PX = 64  # below, too few turned patches lie inside
+_LEAST_CONFIDENCE = 1e-4  # no single patch, and no single copy, rules a candidate out for all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +44,6 @@ class FieldOptions:
     """Sizes of the copies of the image that are looked at. A patch shows too little of a long
     motion to tell 17 pixels from 21; in a smaller copy it is a short one. (1.0,) as in the paper; a
     copy less than 64 pixels wide or high is left out."""
-    n_quarter_turns: int = 1
-    """1: each orientation is looked at in one turned copy of the image, as in the paper; 2: in
-    another as well, turned by 90 degrees more, which takes twice as long."""
     fusion: Literal["product", "mean"] = "product"
     """``product``: the geometric mean, for which each patch may rule a candidate out; ``mean``: the
     arithmetic one of the paper."""
@@ -55,17 +53,14 @@ class FieldOptions:
     there is nowhere further to go, it heaps up. 0 leaves the fused confidences as they are."""
     flat_weight: float = 0.02
     """What a patch without any texture counts beside one with plenty: nothing is to be seen in it,
-    and the network was trained on none. 1 weighs all alike, as the paper does."""
+    and the network was trained on few. 1 weighs all alike, as the paper does."""
     mrf: MrfOptions = field(default_factory=MrfOptions)
     """How the field is smoothed."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
-        if self.n_quarter_turns not in (1, 2) or not 0 <= self.neighbour_support <= 0.6:
-            raise InputError(
-                f"n_quarter_turns={self.n_quarter_turns}, neighbour_support="
-                f"{self.neighbour_support}: 1 or 2, and 0 to 0.6, were expected."
-            )
+        if not 0 <= self.neighbour_support <= 0.6:
+            raise InputError(f"neighbour_support={self.neighbour_support}: 0 to 0.6 was expected.")
         if not 0 < self.flat_weight <= 1:
             raise InputError(f"flat_weight={self.flat_weight}: above 0 and at most 1.")
         if not self.sizes or not all(0 < size <= 1 for size in self.sizes):
@@ -108,8 +103,8 @@ def dense_confidences(
     """Confidences of all candidates on a grid, from a few turned and shrunk copies of the image.
 
     Turning an image by some degrees turns its motions alike, so the trained six orientations become
-    others. Patches that reach beyond the image do not count; points near its border take the
-    nearest ones that lie inside.
+    others; shrinking it shortens them (`at_full_size`). Patches that reach beyond the image do not
+    count; points near its border take the nearest ones that lie inside.
 
     Args:
         classifier: In evaluation mode, on any device.
@@ -128,7 +123,7 @@ def dense_confidences(
     sizes = [size for size in options.sizes if size * min(seen.shape[:2]) >= _LEAST_SIDE_PX]
     values = _geometric_mean(
         [
-            _confidences_at(classifier, seen, points, size, options)
+            _confidences_at(size, classifier, seen, points, stride)
             for size in sizes or [max(options.sizes)]
         ]
     )
@@ -151,11 +146,11 @@ def _geometric_mean(opinions: Sequence[NDArray[np.float32]]) -> NDArray[np.float
 
 
 def _confidences_at(
+    size: float,
     classifier: MotionClassifier,
     image: Rgb,
     points: NDArray[np.float64],
-    size: float,
-    options: FieldOptions,
+    stride_px: int,
 ) -> NDArray[np.float32]:
     """(361, h, w) confidences at points of an image, from turned copies of it at one size."""
     height, width = image.shape[:2]
@@ -165,18 +160,13 @@ def _confidences_at(
         points = points.copy()
         points[0] = (points[0] + 0.5) * (small_wh[0] / width) - 0.5
         points[1] = (points[1] + 0.5) * (small_wh[1] / height) - 0.5
-    stride_px = GRID_PX * max(1, round(options.stride_px * size / GRID_PX))
+    stride_px = GRID_PX * max(1, round(stride_px * size / GRID_PX))
     values = np.zeros((N_KERNELS, *points.shape[1:]), np.float32)
-    for turn in range(0, options.n_quarter_turns * 90, 90):
-        for degrees in ROTATIONS_DEGREES:
-            probabilities = at_full_size(
-                _filled(
-                    _turned_probabilities(classifier, image, points, turn + degrees, stride_px)
-                ),
-                size,
-            )
-            for place, candidate in enumerate(TRAINED):
-                values[turned_candidate(candidate, -turn - degrees)] += probabilities[place]
+    for degrees in ROTATIONS_DEGREES:
+        told = _filled(_turned_probabilities(classifier, image, points, degrees, stride_px))
+        probabilities = at_full_size(told, size)
+        for place, candidate in enumerate(TRAINED):
+            values[turned_candidate(candidate, -degrees)] += probabilities[place]
     values[0] /= len(ROTATIONS_DEGREES)  # every copy has an opinion on no motion
     values /= values.sum(axis=0)
     return values
@@ -299,9 +289,6 @@ def supported(values: NDArray[np.float32], support: float) -> NDArray[np.float32
     result[0] += np.float32(support) * values[0]
     none = values[0] * np.float32(1 + support)
     return np.concatenate([none[None], result.reshape(N_KERNELS - 1, *values.shape[1:])])
-
-
-_LEAST_CONFIDENCE = 1e-4  # no single patch rules a candidate out for all
 
 
 def _turned_probabilities(

@@ -276,23 +276,10 @@ class BlurredPatches:
         pieces = sources.pieces
         if band_gain_max > 1:
             pieces = np.stack([_equalised(*each) for each in zip(pieces, gains, strict=True)])
-        if grain_share:
-            grained = rng.random(len(pieces)) < grain_share
-            pieces = np.stack(
-                [
-                    _grained(p, rng) if chosen else p
-                    for p, chosen in zip(pieces, grained, strict=True)
-                ]
-            )
-        if soft_share:
-            softened = np.random.default_rng([seed, 3]).random(len(pieces)) < soft_share
-            draws = np.random.default_rng([seed, 4])
-            pieces = np.stack(
-                [
-                    _softened(p, draws) if chosen else p
-                    for p, chosen in zip(pieces, softened, strict=True)
-                ]
-            )
+        grained = rng.random(len(pieces)) < grain_share
+        pieces = _changed(pieces, grained, _grained, rng)
+        softened = np.random.default_rng([seed, 3]).random(len(pieces)) < soft_share
+        pieces = _changed(pieces, softened, _softened, np.random.default_rng([seed, 4]))
         self._pieces = pieces
         self._blurring = Blurring(response)
         self._noise_sigma_max = noise_sigma_max
@@ -375,6 +362,19 @@ def _middle(image: NDArray[Any], side: int) -> NDArray[Any]:
     return image[margin : margin + side, margin : margin + side]
 
 
+def _changed(
+    pieces: NDArray[np.uint8],
+    chosen: NDArray[np.bool_],
+    change: Callable[[Rgb, np.random.Generator], Rgb],
+    rng: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """The pieces, those that were chosen changed."""
+    result = pieces.copy()
+    for index in np.flatnonzero(chosen):
+        result[index] = change(pieces[index], rng)
+    return result
+
+
 def _equalised(image: Rgb, gains: NDArray[np.float64]) -> Rgb:
     """Detail of each octave, the finest first, times its gain; what is coarser stays."""
     finer: NDArray[Any] = image.astype(np.float32)
@@ -421,7 +421,7 @@ _LEAST_ACROSS_PX = 0.5
 
 
 def _softened(image: Rgb, rng: np.random.Generator) -> Rgb:
-    """Out of focus: blurred alike in all directions, slightly more often than strongly."""
+    """As if out of focus: blurred alike in all directions, by 0.4 to 4 px, mostly by little."""
     sigma_px = _LEAST_SOFT_PX * (_MOST_SOFT_PX / _LEAST_SOFT_PX) ** rng.random()
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px), np.uint8)
 

@@ -94,6 +94,9 @@ class Sun2015Recipe:
         """Refuse what cannot be."""
         if min(self.n_sources, self.n_patches, self.batch) < 1 or self.n_components < 0:
             raise InputError("n_sources, n_patches and batch must be at least 1.")
+        shares = (self.anywhere_share, self.grain_share, self.soft_share)
+        if min(shares) < 0 or max(shares) > 1 or self.band_gain_max < 1:
+            raise InputError("Shares lie between 0 and 1, band_gain_max is at least 1.")
         if self.learning_rate <= 0 or not 0 <= self.noise_sigma_max < 1:
             raise InputError("learning_rate must be positive, noise_sigma_max in [0, 1).")
 
