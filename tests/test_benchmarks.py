@@ -11,13 +11,13 @@ from rich.console import Console
 from baselines.sun2015.blur import VaryingBlur
 from baselines.sun2015.kernels import kernels, motion_vectors
 from benchmarks import detection, devices, exposure_convergence
-from benchmarks.records import RunRecord, recorded_run
 from benchmarks.speed import deconvolve as speed_deconvolve
 from benchmarks.speed import synthesize as speed_synthesize
 from benchmarks.speed.__main__ import speed_page
 from benchmarks.speed.timing import Timing, ratio_table
 from gopro_tools.detection import Detections, DetectorIdentity
 from gopro_tools.images import Rgb, encode_png
+from gopro_tools.records import RunRecord, recorded_run
 from gopro_tools.scenes import write_video
 
 

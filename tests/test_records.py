@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from tiny_dataset import write_dataset
 
-from benchmarks.records import (
+from gopro_tools.errors import InputError
+from gopro_tools.records import (
     RunRecord,
     dataset_facts,
     hash_of,
@@ -20,7 +21,6 @@ from benchmarks.records import (
     to_json,
     versions,
 )
-from gopro_tools.errors import InputError
 
 
 def record(made_utc: str = "2020-02-03T04:05:06+00:00", **changes: object) -> RunRecord:

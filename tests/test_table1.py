@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from tiny_dataset import write_dataset
 
-from benchmarks.records import iterate_runs
 from benchmarks.table1 import Table1Config, run_table1
 from benchmarks.table1 import run as steps
 from benchmarks.table1.compare import Scores, compare_methods, verdict
@@ -32,6 +31,7 @@ from benchmarks.table1.report import NAMES, report_texts
 from benchmarks.train import deepdeblur_recipe
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
+from gopro_tools.records import iterate_runs
 
 NETWORKS = ("deepdeblur-k1", "deepdeblur-k2", "deepdeblur-k3", "deblurgan")
 

@@ -23,7 +23,6 @@ from baselines.checkpoints import load_checkpoint, load_restorer_network
 from baselines.data import Augmentation, FramePairs, PatchConfig, Patches
 from baselines.deblurgan import PAPER, RELEASED
 from baselines.deepdeblur import DeepDeblur
-from benchmarks.records import iterate_runs, read_record
 from benchmarks.restore import NetworkRestorer, RestoreOptions, open_restorer
 from benchmarks.speed import restore as restore_speed
 from benchmarks.speed import train as train_speed
@@ -45,6 +44,7 @@ from benchmarks.train.recipes import DeepDeblurPreset, Optimisation
 from gopro_tools.errors import InputError
 from gopro_tools.images import read_rgb
 from gopro_tools.metrics import psnr_rgb
+from gopro_tools.records import iterate_runs, read_record
 
 ROOT = Path(__file__).resolve().parent.parent
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from benchmarks.records import jsonable, to_json
 from benchmarks.restore.restorers import RestoreOptions, open_restorer
 from benchmarks.restore.run import find_images, restore_all
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind, Split, sequences_of
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file, write_atomic
+from gopro_tools.records import jsonable, to_json
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.records import RunRecord, iterate_runs, recorded_run
 from benchmarks.speed.timing import Timing
 from gopro_tools.console import run_command
 from gopro_tools.files import write_atomic
+from gopro_tools.records import RunRecord, iterate_runs, recorded_run
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import jsonable, read_record
 from benchmarks.table1.plan import SCALE_SWEEP
 from benchmarks.train import deepdeblur_recipe
+from gopro_tools.records import jsonable, read_record
 
 _KERNEL_AREA = 25
 _N_COLOURS = 3

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 import torch
 import tyro
 
-from benchmarks.records import Scale, hash_of, jsonable
 from benchmarks.rendered import RENDERED, RenderedConfig
 from benchmarks.train import DEBLURGAN_PRESETS, Recipe, deepdeblur_recipe
 from benchmarks.train.recipes import DeblurGanPreset, DeepDeblurPreset, DeepDeblurRecipe
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
+from gopro_tools.records import Scale, hash_of, jsonable
 
 Method = Literal["sun2015", "deepdeblur-k1", "deepdeblur-k2", "deepdeblur-k3", "deblurgan"]
 ALL_METHODS: tuple[Method, ...] = (

@@ -7,12 +7,12 @@ python -m benchmarks.table1.publish --check   # exit code 1 where a text differs
 import shutil
 from pathlib import Path
 
-from benchmarks.records import RUN_FILE, iterate_runs, read_record, recorded_run, run_folder
 from benchmarks.table1.cost import cost_of_full
 from benchmarks.table1.report import PAGE_FILE, device_name, headline, report_texts, write_report
 from gopro_tools.console import EXIT_FINDINGS, run_command, stderr
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
+from gopro_tools.records import RUN_FILE, iterate_runs, read_record, recorded_run, run_folder
 
 SUITE = "table1"
 BEGIN = "<!-- begin: made by `python -m benchmarks.table1.publish` from results/runs/table1 -->"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.devices import chosen_device
-from benchmarks.records import RUN_FILE, RunRecord, dataset_facts, to_json
 from benchmarks.rendered import RENDERED_FILE, blur_lengths
 from benchmarks.table1.figures import CROP_PERCENTILES, CROPS_FILE, draw_crops
 from benchmarks.table1.plan import PROTOCOLS, Method, Table1Config
@@ -18,6 +17,7 @@ from benchmarks.train.journal import read_log
 from gopro_tools.dataset import BLUR_FOLDERS, iterate_pairs
 from gopro_tools.files import write_atomic, written_whole
 from gopro_tools.images import read_rgb
+from gopro_tools.records import RUN_FILE, RunRecord, dataset_facts, to_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.records import RUN_FILE, RunRecord, read_record
 from benchmarks.table1.compare import (
     Comparison,
     bin_name,
@@ -23,6 +22,7 @@ from benchmarks.table1.figures import CROPS_FILE, CURVES_FILE, GAIN_FILE, plot_c
 from benchmarks.table1.plan import ALL_METHODS, PROTOCOLS, SCALE_SWEEP
 from gopro_tools.files import write_atomic
 from gopro_tools.pairing import BLURRED
+from gopro_tools.records import RUN_FILE, RunRecord, read_record
 from gopro_tools.tables import (
     Column,
     Row,

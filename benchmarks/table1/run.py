@@ -18,7 +18,6 @@ from baselines.checkpoints import load_restorer_network
 from baselines.sun2015.training import PRESETS as SUN2015_PRESETS
 from baselines.sun2015.training import n_parameters_of, train_sun2015
 from benchmarks.devices import chosen_device, computes_bf16, use_quickest_threads
-from benchmarks.records import RUN_FILE, dataset_facts, jsonable
 from benchmarks.rendered import render_dataset, training_photographs
 from benchmarks.restore import RestoreOptions, find_images, open_restorer, restore_all
 from benchmarks.table1.plan import (
@@ -40,6 +39,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate, write_evaluation
 from gopro_tools.files import sha256_of_file, write_atomic, written_whole
 from gopro_tools.images import read_rgb
+from gopro_tools.records import RUN_FILE, dataset_facts, jsonable
 
 log = logging.getLogger(__name__)
 

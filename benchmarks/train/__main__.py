@@ -13,7 +13,6 @@ from typing import Annotated
 
 import tyro
 
-from benchmarks.records import read_record, recorded_run, run_folder
 from benchmarks.train.machine import RunOptions, stop_signals
 from benchmarks.train.recipes import (
     DEBLURGAN_PRESETS,
@@ -28,6 +27,7 @@ from benchmarks.train.run import STRIP_FOLDER, Progress, TrainResult, train
 from gopro_tools.console import EXIT_INTERRUPTED, progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
+from gopro_tools.records import read_record, recorded_run, run_folder
 
 log = logging.getLogger(__name__)
 

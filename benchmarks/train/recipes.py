@@ -33,8 +33,8 @@ import tyro
 from baselines.data import NAH2017_AUGMENTATION, Augmentation, PatchConfig
 from baselines.deblurgan import PAPER, RELEASED, DeblurGanOptions
 from baselines.deepdeblur import DiscriminatorLayout, PyramidKind
-from benchmarks.records import Scale
 from gopro_tools.errors import InputError
+from gopro_tools.records import Scale
 
 Method = Literal["deepdeblur", "deblurgan"]
 DeepDeblurPreset = Literal[

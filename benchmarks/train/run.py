@@ -16,14 +16,6 @@ from filelock import FileLock, Timeout
 from baselines.checkpoints import load_checkpoint, load_into, save_checkpoint
 from baselines.data import Batch, FramePairs, Patches, prefetched
 from benchmarks.devices import chosen_device, to_layout
-from benchmarks.records import (
-    RUN_FILE,
-    RunRecord,
-    dataset_facts,
-    hash_of,
-    jsonable,
-    to_json,
-)
 from benchmarks.restore import NetworkRestorer, RestoreOptions
 from benchmarks.train.journal import Journal, image_strip, middle_square, plot_curves
 from benchmarks.train.learners import Learner, NotFiniteError, make_learner
@@ -34,6 +26,14 @@ from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file, write_atomic
 from gopro_tools.images import Rgb
 from gopro_tools.metrics import psnr_rgb
+from gopro_tools.records import (
+    RUN_FILE,
+    RunRecord,
+    dataset_facts,
+    hash_of,
+    jsonable,
+    to_json,
+)
 
 log = logging.getLogger(__name__)
 
