@@ -21,12 +21,19 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Hide packages, as a base install does."""
 
     def hide(*names: str) -> None:
+        class Blocker:
+            @staticmethod
+            def find_spec(name: str, *_: object) -> None:
+                if name in names:
+                    raise ModuleNotFoundError(f"No module named {name!r}")
+
         find = importlib.util.find_spec
         monkeypatch.setattr(
             importlib.util, "find_spec", lambda name: None if name in names else find(name)
         )
+        monkeypatch.setattr(sys, "meta_path", [Blocker, *sys.meta_path])
         for name in names:
-            monkeypatch.setitem(sys.modules, name, None)
+            monkeypatch.delitem(sys.modules, name, raising=False)
 
     return hide
 
