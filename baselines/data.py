@@ -9,9 +9,8 @@ lock for the work, and threads share the decoded frames where processes would co
 import json
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +27,8 @@ from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, BlurKind, Pair, Spli
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, read_rgb
+from gopro_tools.text import size_text
+from gopro_tools.threads import n_cores
 
 Cache = Literal["memory", "mmap", "none"]
 T = TypeVar("T")
@@ -194,8 +195,8 @@ class FramePairs:
         blurred, sharp = (read_rgb(pair.path(kind)) for kind in (self._blur_folder, SHARP_FOLDER))
         if blurred.shape != sharp.shape:
             raise InputError(
-                f"{pair.path(self._blur_folder)}: {blurred.shape[1]}x{blurred.shape[0]}, but its "
-                f"sharp partner is {sharp.shape[1]}x{sharp.shape[0]}; partners have one size."
+                f"{pair.path(self._blur_folder)}: {size_text(blurred.shape)}, but its "
+                f"sharp partner is {size_text(sharp.shape)}; partners have one size."
             )
         if self._resize_hw is not None:
             return resized(blurred, self._resize_hw), resized(sharp, self._resize_hw)
@@ -213,7 +214,7 @@ class FramePairs:
                 errors.append(str(error))
                 return None
 
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
+        with ThreadPoolExecutor(n_cores()) as threads:
             for start in range(0, len(self.pairs), _CHUNK):
                 chunk = self.pairs[start : start + _CHUNK]
                 for pair, frames in zip(chunk, threads.map(decode, chunk), strict=True):
@@ -375,27 +376,3 @@ def augment(
         noise = rng.standard_normal(blurred_planes.shape, dtype=np.float32)
         blurred_planes = np.clip(blurred_planes + sigma * noise, 0, 1)
     return blurred_planes, sharp_planes
-
-
-def prefetched(
-    make: Callable[[int], T], numbers: range, *, n_threads: int, n_ahead: int = 4
-) -> Iterator[T]:
-    """``make(number)`` for each number in order, made ahead of their use by threads.
-
-    An exception of ``make`` is raised where its result was due. ``n_threads=0`` makes each on
-    demand. Close the generator (or exhaust it) to end the threads.
-    """
-    if n_threads == 0:
-        yield from map(make, numbers)
-        return
-    waiting: deque[Future[T]] = deque()
-    threads = ThreadPoolExecutor(n_threads, thread_name_prefix="patches")
-    try:
-        for number in numbers:
-            waiting.append(threads.submit(make, number))
-            if len(waiting) > max(n_ahead, n_threads):
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        threads.shutdown(wait=True, cancel_futures=True)

@@ -19,7 +19,6 @@ import io
 import json
 import logging
 import multiprocessing
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -43,6 +42,7 @@ from gopro_tools.scenes import PHOTOGRAPHS, Scene, SceneConfig, render_frames, w
 from gopro_tools.scenes.recording import H264
 from gopro_tools.scenes.textures import photograph_path, read_photograph
 from gopro_tools.synthesize import SynthesisConfig, synthesize
+from gopro_tools.threads import n_cores
 
 log = logging.getLogger(__name__)
 
@@ -230,7 +230,7 @@ def _render(
     missing = [clip for clip in clips if not (folder / f"{clip.name}.csv").is_file()]
     n_done = len(clips) - len(missing)
     on_progress("rendering", n_done, len(clips))
-    jobs = min(jobs or os.cpu_count() or 1, _N_WORKERS_LIMIT)
+    jobs = min(jobs or n_cores(), _N_WORKERS_LIMIT)
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         running = [pool.submit(_render_clip, clip, folder) for clip in missing]
         try:

@@ -33,7 +33,7 @@ from gopro_tools.detection import (
     read_labels,
     references_from,
 )
-from gopro_tools.detection.finding import Progress, find_boxes
+from gopro_tools.detection.finding import find_boxes
 from gopro_tools.detection.overlays import Panel, most_changed, overlay, write_overlays
 from gopro_tools.detection.report import markdown, plot_sweep
 from gopro_tools.detection.rows import (
@@ -53,6 +53,7 @@ from gopro_tools.pairing import (
     pair_images,
     read_images,
 )
+from gopro_tools.threads import Progress
 
 log = logging.getLogger(__name__)
 

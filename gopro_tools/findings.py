@@ -1,7 +1,5 @@
-"""What a check found: one record a finding, as a table for people and as CSV for programs."""
+"""What a check found: one record per finding, as a table for people and as CSV for programs."""
 
-import csv
-import io
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ from rich.text import Text
 from gopro_tools.console import EXIT_FINDINGS, stderr
 from gopro_tools.dataset import SPLITS
 from gopro_tools.files import natural_key, write_atomic
+from gopro_tools.text import csv_text
 
 Severity = Literal["error", "warning", "info"]
 
@@ -51,12 +50,8 @@ def has_errors(findings: Sequence[Finding]) -> bool:
 
 
 def findings_csv(findings: Sequence[Finding]) -> str:
-    """CSV with a row a finding: where it is before what it is."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(finding) for finding in findings)
-    return text.getvalue()
+    """CSV with one row per finding: where it is before what it is."""
+    return csv_text(_COLUMNS, map(asdict, findings))
 
 
 def report_findings(findings: Sequence[Finding], subject: str, out: Path | None) -> int:

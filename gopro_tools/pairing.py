@@ -17,6 +17,7 @@ from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, BlurKind, Split, seq
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, read_rgb
+from gopro_tools.text import size_text
 
 SHARP = "sharp"
 BLURRED = "blurred"
@@ -188,9 +189,9 @@ def read_images(images: ImageSet) -> dict[str, Rgb]:
     for method, image in found.items():
         if sharp is not None and image.shape != sharp.shape:
             problems.append(
-                f"{images.paths[method]}: {_size(image)} was found, but the sharp image "
-                f"{images.paths[SHARP]} has {_size(sharp)}. Restore at full size; nothing here "
-                "resizes."
+                f"{images.paths[method]}: {size_text(image.shape)} was found, but the sharp image "
+                f"{images.paths[SHARP]} has {size_text(sharp.shape)}. Restore at full size; "
+                "nothing here resizes."
             )
     if problems:
         raise InputError("\n".join(problems))
@@ -259,7 +260,3 @@ def _listed(keys: Iterable[PurePosixPath], what: str) -> str:
         return ""
     more = ", ..." if len(names) > _MOST_LISTED else ""
     return f"{len(names)} {what} ({', '.join(names[:_MOST_LISTED])}{more})"
-
-
-def _size(image: Rgb) -> str:
-    return f"{image.shape[1]}x{image.shape[0]}"

@@ -24,6 +24,7 @@ import psutil
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, BlurKind, Split, iterate_pairs
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key, sha256_of_file, write_atomic, written_whole
+from gopro_tools.threads import n_cores
 
 Scale = Literal["smoke", "reduced", "full"]
 
@@ -201,9 +202,7 @@ def machine_facts() -> dict[str, Any]:
         gpus = [torch.cuda.get_device_name(index) for index in range(count)]
     return {
         "cpu": _cpu_name(),
-        "n_cores": len(psutil.Process().cpu_affinity())
-        if hasattr(psutil.Process, "cpu_affinity")
-        else psutil.cpu_count(),
+        "n_cores": n_cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpus": gpus,
         "system": f"{platform.system()} {platform.machine()}",

@@ -24,11 +24,11 @@ from baselines.data import (
     PatchConfig,
     Patches,
     augment,
-    prefetched,
     resized,
 )
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, read_rgb
+from gopro_tools.threads import prefetched
 
 CONFIG = PatchConfig(patch_px=16, batch=6, augmentation=NAH2017_AUGMENTATION)
 

@@ -1,11 +1,7 @@
 """``python -m baselines.sun2015 train | restore | accuracy``."""
 
 import dataclasses
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -43,6 +39,7 @@ from gopro_tools.console import (
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png, read_rgb
+from gopro_tools.stopping import stop_signals
 
 _DECONVOLUTION = DeconvolutionOptions(noise_sigma=ESTIMATED_NOISE_SIGMA)
 _ACCURACY = AccuracyConfig()
@@ -75,7 +72,7 @@ class Train:
         changes = {key: value for key, value in given.items() if value is not None}
         recipe = dataclasses.replace(PRESETS[self.preset], seed=self.seed, **changes)  # type: ignore[arg-type]
         images = find_photographs(self.photographs)
-        with _signals() as found, progress_bar("") as bar:
+        with stop_signals() as found, progress_bar("") as bar:
             task = bar.add_task("", total=None, rate="")
 
             def show(name: str, done: int, total: int) -> None:
@@ -88,7 +85,7 @@ class Train:
                 resume=self.resume,
                 device=self.device,
                 on_progress=show,
-                told_to_stop=found.is_set,
+                told_to_stop=lambda: bool(found),
             )
         if result is None:
             stderr.print("Stopped; the same command goes on from here.", markup=False)
@@ -244,21 +241,6 @@ class Accuracy:
 
 def _mean_length(motion: NDArray[np.float32]) -> float:
     return float(np.hypot(motion[..., 0], motion[..., 1]).mean())
-
-
-@contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """While open, Ctrl-C and SIGTERM only set the event: a state is written before all ends."""
-    found = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: found.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield found
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def sun2015(

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from baselines.data import prefetched
 from baselines.sun2015.kernels import CANDIDATES, TRAINED
 from baselines.sun2015.network import PAPER_WIDTHS, Sun2015
 from baselines.sun2015.patches import BlurredPatches, Sources, cut_sources, shrunk
@@ -28,6 +27,7 @@ from baselines.sun2015.weights import load_stored, n_parameters_of, save_weights
 from gopro_tools.errors import InputError
 from gopro_tools.images import read_rgb
 from gopro_tools.response import Response
+from gopro_tools.threads import prefetched
 
 __all__ = ["PRESETS", "Sun2015Recipe", "TrainingRun", "n_parameters_of", "train_sun2015"]
 

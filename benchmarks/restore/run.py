@@ -9,12 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from baselines.data import prefetched
 from benchmarks.restore.tiles import Restorer
 from gopro_tools.dataset import BLUR_FOLDERS, BlurKind, Split, iterate_pairs, sequences_of
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_png, read_rgb
+from gopro_tools.threads import prefetched
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,6 @@ from benchmarks.table1.plan import (
 from benchmarks.table1.record import Outcome, Trained, write_record
 from benchmarks.table1.report import write_report
 from benchmarks.train import Progress, RunOptions, train
-from benchmarks.train.machine import stop_signals
 from gopro_tools.dataset import BLUR_FOLDERS, BlurKind, iterate_pairs
 from gopro_tools.detect import DetectConfig, detect
 from gopro_tools.errors import InputError
@@ -40,6 +39,7 @@ from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate, write_evalua
 from gopro_tools.files import sha256_of_file, write_atomic, written_whole
 from gopro_tools.images import read_rgb
 from gopro_tools.records import RUN_FILE, dataset_facts, jsonable
+from gopro_tools.stopping import stop_signals
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import tyro
 
-from benchmarks.train.machine import RunOptions, stop_signals
+from benchmarks.train.machine import RunOptions
 from benchmarks.train.recipes import (
     DEBLURGAN_PRESETS,
     DEEPDEBLUR_PRESETS,
@@ -28,6 +28,7 @@ from gopro_tools.console import EXIT_INTERRUPTED, progress_bar, run_command, std
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
 from gopro_tools.records import read_record, recorded_run, run_folder
+from gopro_tools.stopping import stop_signals
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,6 @@
 """How the machine trains, which the outcome does not depend on but for rounding."""
 
 import os
-import signal
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,29 +134,6 @@ def seed_torch(*key: int) -> None:
     """
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     torch.manual_seed(int(state) >> 1)
-
-
-@contextmanager
-def stop_signals() -> Iterator[dict[str, int]]:
-    """Notice SIGTERM and Ctrl-C without being ended: ``found["signal"]`` appears when one came.
-
-    A second Ctrl-C ends the program as usual.
-    """
-    found: dict[str, int] = {}
-    if threading.current_thread() is not threading.main_thread():
-        yield found
-        return
-
-    def note(number: int, _frame: object) -> None:
-        found["signal"] = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield found
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def scalars(values: Mapping[str, Tensor]) -> dict[str, float]:

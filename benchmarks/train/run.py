@@ -14,7 +14,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from baselines.checkpoints import load_checkpoint, load_into, save_checkpoint
-from baselines.data import Batch, FramePairs, Patches, prefetched
+from baselines.data import Batch, FramePairs, Patches
 from benchmarks.devices import chosen_device, to_layout
 from benchmarks.restore import NetworkRestorer, RestoreOptions
 from benchmarks.train.journal import Journal, image_strip, middle_square, plot_curves
@@ -34,6 +34,7 @@ from gopro_tools.records import (
     jsonable,
     to_json,
 )
+from gopro_tools.threads import prefetched
 
 log = logging.getLogger(__name__)
 

@@ -1,22 +1,16 @@
 """The boxes of every method on every image: found before, or found now and stored."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from gopro_tools.detection.boxes import Detections, Detector
 from gopro_tools.detection.stored import DetectionStore
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, pixel_hash
 from gopro_tools.pairing import ImageSet, Pairing, raise_all, read_images
-from gopro_tools.threads import thread_pool
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Told how many images are done, of how many."""
+from gopro_tools.threads import Progress, n_cores, prefetched
 
 _SECONDS_BETWEEN_SAVES = 30.0
 _N_READ_AHEAD = 8
@@ -40,6 +34,7 @@ def find_boxes(
     *,
     batch: int = 8,
     stored_names: bool = True,
+    jobs: int = 0,
     progress: Progress | None = None,
 ) -> Found:
     """Detect in every image that a folder has no boxes of yet, and store them there.
@@ -52,7 +47,8 @@ def find_boxes(
         folder: Where `DetectionStore` keeps the boxes of all detectors.
         batch: Images the detector is given at once.
         stored_names: Take the names of classes from the folder where it has them.
-        progress: Told how far the work is.
+        jobs: Threads that read images; 0 takes one per core.
+        progress: Called with the images done and all, those of each method counted.
 
     Raises:
         InputError: Images that cannot be compared, all listed, after all others were detected; or
@@ -68,29 +64,28 @@ def find_boxes(
     detected = False
     saved_at = time.monotonic()
     try:
-        with thread_pool() as pool:
-            for images, reading in _read_ahead(pool, pairing.image_sets):
-                try:
-                    read = reading.result()
-                except InputError as error:
-                    problems.append(str(error))
-                    continue
-                finally:
-                    n_done += len(methods)
-                    if progress:
-                        progress(n_done, n_total)
-                for method, (image, digest) in read.items():
-                    sizes_hw[images.key] = (image.shape[0], image.shape[1])
-                    pixels[method][images.key] = digest
-                    store.place(method, images.key, digest, sizes_hw[images.key])
-                    if digest not in store:
-                        waiting[digest] = (images.paths[method], image)
-                while len(waiting) >= batch:
-                    _detect_some(waiting, detector, store, batch)
-                    detected = True
-                if detected and time.monotonic() - saved_at > _SECONDS_BETWEEN_SAVES:
-                    store.save(detector.class_names, methods)
-                    saved_at = time.monotonic()
+        reading = prefetched(
+            _read_and_hash, pairing.image_sets, n_threads=jobs or n_cores(), n_ahead=_N_READ_AHEAD
+        )
+        for images, read in zip(pairing.image_sets, reading, strict=True):
+            n_done += len(methods)
+            if progress:
+                progress(n_done, n_total)
+            if isinstance(read, InputError):
+                problems.append(str(read))
+                continue
+            for method, (image, digest) in read.items():
+                sizes_hw[images.key] = (image.shape[0], image.shape[1])
+                pixels[method][images.key] = digest
+                store.place(method, images.key, digest, sizes_hw[images.key])
+                if digest not in store:
+                    waiting[digest] = (images.paths[method], image)
+            while len(waiting) >= batch:
+                _detect_some(waiting, detector, store, batch)
+                detected = True
+            if detected and time.monotonic() - saved_at > _SECONDS_BETWEEN_SAVES:
+                store.save(detector.class_names, methods)
+                saved_at = time.monotonic()
         while waiting:
             _detect_some(waiting, detector, store, batch)
             detected = True
@@ -113,20 +108,13 @@ def find_boxes(
     )
 
 
-def _read_ahead(
-    pool: Executor, image_sets: Sequence[ImageSet]
-) -> Iterator[tuple[ImageSet, "Future[dict[str, tuple[Rgb, str]]]"]]:
-    """Read while the detector works, but never more than a few image sets ahead."""
-    ahead: deque[tuple[ImageSet, Future[dict[str, tuple[Rgb, str]]]]] = deque()
-    for images in image_sets:
-        ahead.append((images, pool.submit(_read_and_hash, images)))
-        if len(ahead) > _N_READ_AHEAD:
-            yield ahead.popleft()
-    yield from ahead
-
-
-def _read_and_hash(images: ImageSet) -> dict[str, tuple[Rgb, str]]:
-    return {method: (image, pixel_hash(image)) for method, image in read_images(images).items()}
+def _read_and_hash(images: ImageSet) -> dict[str, tuple[Rgb, str]] | InputError:
+    """Image and pixel hash by method; an error is kept for the list of all."""
+    try:
+        read = read_images(images)
+    except InputError as error:
+        return error
+    return {method: (image, pixel_hash(image)) for method, image in read.items()}
 
 
 def _detect_some(

@@ -33,14 +33,13 @@ from rich.text import Text
 
 from gopro_tools.console import progress_bar, run_command, stderr
 from gopro_tools.evaluate.report import format_score, heading, write_evaluation
-from gopro_tools.evaluate.run import EvaluateConfig, Evaluation, Progress, evaluate
+from gopro_tools.evaluate.run import EvaluateConfig, Evaluation, evaluate
 from gopro_tools.evaluate.summary import SummaryRow, bootstrap_interval, summarize
 from gopro_tools.pairing import Sources
 
 __all__ = [
     "EvaluateConfig",
     "Evaluation",
-    "Progress",
     "Sources",
     "SummaryRow",
     "bootstrap_interval",

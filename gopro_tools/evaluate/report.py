@@ -1,11 +1,8 @@
 """The files of an evaluation."""
 
-import csv
 import importlib.metadata
-import io
 import json
 import math
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -17,6 +14,8 @@ from gopro_tools.evaluate.summary import CONFIDENCE, SummaryRow, summarize
 from gopro_tools.files import sha256_of_file, write_atomic
 from gopro_tools.metrics import METRICS
 from gopro_tools.pairing import BLURRED
+from gopro_tools.text import csv_text
+from gopro_tools.threads import n_cores
 
 _PACKAGES = ("gopro-tools", "numpy", "opencv-python", "numba", "torch", "lpips", "imageio-ffmpeg")
 
@@ -39,24 +38,21 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> list[SummaryRow]:
 
 def per_image_csv(evaluation: Evaluation) -> str:
     """A row a method and image: ``method, sequence, name`` and the metrics at full precision."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "sequence", "name", *evaluation.metrics])
-    for method, scores in zip(evaluation.methods, evaluation.scores, strict=True):
-        for images, row in zip(evaluation.pairing.image_sets, scores, strict=True):
-            writer.writerow([method, images.sequence, images.name, *map(float, row)])
-    return text.getvalue()
+    return csv_text(
+        ["method", "sequence", "name", *evaluation.metrics],
+        (
+            [method, images.sequence, images.name, *map(float, row)]
+            for method, scores in zip(evaluation.methods, evaluation.scores, strict=True)
+            for images, row in zip(evaluation.pairing.image_sets, scores, strict=True)
+        ),
+    )
 
 
 def summary_csv(rows: Sequence[SummaryRow]) -> str:
     """The rows as CSV; empty cells where there is no interval."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(SummaryRow)], lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        cells = asdict(row)
-        writer.writerow({key: "" if cell != cell else cell for key, cell in cells.items()})
-    return text.getvalue()
+    columns = [field.name for field in fields(SummaryRow)]
+    cells = ([getattr(row, column) for column in columns] for row in rows)
+    return csv_text(columns, (["" if cell != cell else cell for cell in row] for row in cells))
 
 
 def summary_markdown(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> str:
@@ -185,6 +181,6 @@ def _record(evaluation: Evaluation) -> dict[str, Any]:
         "manifest_sha256": sha256_of_file(manifest) if manifest and manifest.is_file() else None,
         "config": asdict(evaluation.config),
         "seconds": round(evaluation.seconds, 3),
-        "n_cores": os.cpu_count(),
+        "n_cores": n_cores(),
         "versions": versions,
     }

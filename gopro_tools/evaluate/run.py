@@ -1,7 +1,7 @@
 """Reading and scoring every image of every method."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,10 +20,8 @@ from gopro_tools.pairing import (
     raise_all,
     read_images,
 )
-from gopro_tools.threads import thread_pool
-
-Progress = Callable[[int, int], None]
-"""Called with how many images of how many are done (all methods of an image together)."""
+from gopro_tools.text import size_text
+from gopro_tools.threads import Progress, thread_pool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +84,7 @@ class Evaluation:
         """``WxH`` where all images have one size, else ``mixed``."""
         if len(set(self.sizes_hw)) > 1:
             return "mixed"
-        height, width = self.sizes_hw[0]
-        return f"{width}x{height}"
+        return size_text(self.sizes_hw[0])
 
 
 def evaluate(

@@ -18,17 +18,16 @@ from gopro_tools.gopro_large.table import (
     Kind,
     LargeImage,
     LargeSequence,
-    Progress,
     check_kinds_and_jobs,
     images_of,
     present_sequences,
     ranges,
     read_frames,
     recipe,
-    size,
 )
 from gopro_tools.images import Rgb, read_rgb
-from gopro_tools.threads import thread_pool
+from gopro_tools.text import size_text
+from gopro_tools.threads import Progress, thread_pool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +181,8 @@ def _compare(image: LargeImage, config: CheckConfig) -> _Compared:
         if kind not in expected:
             continue
         if found.shape != expected[kind].shape:
-            message = f"{kind} is {size(found)}, its frames are {size(expected[kind])}"
+            sizes = size_text(found.shape), size_text(expected[kind].shape)
+            message = f"{kind} is {sizes[0]}, its frames are {sizes[1]}"
             compared.findings.append(Finding("error", "size", message, *image.key))
             continue
         difference = np.maximum(found, expected[kind]) - np.minimum(found, expected[kind])

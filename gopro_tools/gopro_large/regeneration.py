@@ -1,7 +1,6 @@
 """Rebuild GOPRO_Large from GOPRO_Large_all."""
 
 import csv
-import io
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,6 @@ from gopro_tools.gopro_large.table import (
     RESPONSE,
     Kind,
     LargeImage,
-    Progress,
     check_kinds_and_jobs,
     images_of,
     present_sequences,
@@ -30,7 +28,8 @@ from gopro_tools.gopro_large.table import (
     recipe,
 )
 from gopro_tools.images import encode_png, pixel_hash, read_rgb
-from gopro_tools.threads import thread_pool
+from gopro_tools.text import csv_text
+from gopro_tools.threads import Progress, thread_pool
 
 _RECIPE = "GOPRO_Large from GOPRO_Large_all"
 
@@ -234,9 +233,5 @@ def _read_manifest(out: Path) -> _Rows:
 
 
 def _manifest_csv(rows: _Rows) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n", restval="")
-    writer.writeheader()
-    for sequence in recipe():
-        writer.writerows(rows[image.key] for image in sequence.images() if image.key in rows)
-    return text.getvalue()
+    images = (image for sequence in recipe() for image in sequence.images())
+    return csv_text(_COLUMNS, (rows[image.key] for image in images if image.key in rows))

@@ -1,7 +1,7 @@
 """Which images GOPRO_Large has, which frames each was made of, and how."""
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,14 +15,12 @@ from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, Severity
 from gopro_tools.images import Rgb, read_rgb
 from gopro_tools.response import Response
+from gopro_tools.text import size_text
 
 Kind = Literal["sharp", "blur", "blur_gamma"]
 KINDS: tuple[Kind, ...] = ("sharp", "blur", "blur_gamma")
 
 RESPONSE = Response.named("gamma2.2")
-
-Progress = Callable[[int, int], None]
-"""Called with how many images of how many are done."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,7 +163,7 @@ def read_frames(image: LargeImage, frames_root: Path) -> tuple[dict[int, Rgb], l
         what = f"cannot be rebuilt: frames {ranges(unreleased)} were never released"
         report("info", "unreleased", what)
     if len({frame.shape for frame in frames.values()}) > 1:
-        sizes = sorted({size(frame) for frame in frames.values()})
+        sizes = sorted({size_text(frame.shape) for frame in frames.values()})
         report("error", "size", f"its frames {ranges(image.frames)} differ in size: {sizes}")
     return frames, problems
 
@@ -204,11 +202,6 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join(
         f"{run[0]:06d}-{run[-1]:06d}" if len(run) > 1 else f"{run[0]:06d}" for run in runs
     )
-
-
-def size(image: Rgb) -> str:
-    """``1280x720``: width first, as people say it."""
-    return f"{image.shape[1]}x{image.shape[0]}"
 
 
 def check_kinds_and_jobs(kinds: Sequence[Kind], jobs: int) -> None:

@@ -17,6 +17,7 @@ from gopro_tools.metrics.kernels import (
     gaussian_ssim,
     uniform_ssim,
 )
+from gopro_tools.text import size_text
 
 PEAK = 255.0
 LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966]) / 255
@@ -67,8 +68,9 @@ class Statistics:
                 )
         if sharp.shape != restored.shape:
             raise InputError(
-                f"the restored image is {_size(restored)}, the sharp one {_size(sharp)}; the same "
-                "size was expected. Nothing is cropped or resized here."
+                f"the restored image is {size_text(restored.shape)}, the sharp one "
+                f"{size_text(sharp.shape)}; the same size was expected. Nothing is "
+                "cropped or resized here."
             )
         self.sharp = np.ascontiguousarray(sharp)
         self.restored = np.ascontiguousarray(restored)
@@ -103,7 +105,8 @@ class Statistics:
         """Raise InputError where no window of ``size`` pixels fits in."""
         if min(self.sharp.shape[:2]) < size:
             raise InputError(
-                f"the images are {_size(self.sharp)}, smaller than the {size}x{size} SSIM window."
+                f"the images are {size_text(self.sharp.shape)}, smaller than the "
+                f"{size}x{size} SSIM window."
             )
 
 
@@ -184,7 +187,3 @@ def _planes(image: NDArray[Pixel]) -> NDArray[Pixel]:
 
 def _everywhere(image: Rgb) -> NDArray[np.uint8]:
     return np.ones(image.shape[:2], np.uint8)
-
-
-def _size(image: Rgb) -> str:
-    return f"{image.shape[1]}x{image.shape[0]}"

@@ -19,6 +19,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.plan import Plan
 from gopro_tools.synthesize.run import Summary, plan_synthesis, synthesize
+from gopro_tools.text import size_text
 
 logger = logging.getLogger(__name__)
 
@@ -107,12 +108,11 @@ def _show_plan(plan: Plan) -> int:
         info = sequence.probe.info
         if info is None:
             continue
-        height, width = plan.config.output_size_hw(info.size_hw)
         table.add_row(
             sequence.split,
             sequence.name,
             sequence.probe.source.name,
-            f"{width}x{height}",
+            size_text(plan.config.output_size_hw(info.size_hw)),
             str(info.n_frames),
             f"{info.rate_hz(plan.config.fps):.4g}",
             str(sequence.n_frames),

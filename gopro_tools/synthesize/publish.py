@@ -1,7 +1,5 @@
 """What makes a folder of images a dataset: manifest, rejected windows, record, card, preview."""
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +17,7 @@ from gopro_tools.files import write_atomic
 from gopro_tools.images import PNG_ENCODER, Rgb, encode_png, read_rgb
 from gopro_tools.synthesize.plan import DATASET_FILE, Plan, Probe
 from gopro_tools.synthesize.segment import SegmentRecord, window_row
+from gopro_tools.text import csv_text, size_text
 
 MANIFEST_FILE = "manifest.csv"
 REJECTED_FILE = "rejected.csv"
@@ -74,8 +73,8 @@ def publish(plan: Plan, records: Sequence[SegmentRecord], out: Path) -> None:
     ]
     rejected.sort(key=_order)
     description = _describe(plan, records, pairs, rejected)
-    write_atomic(out / MANIFEST_FILE, _csv_text(MANIFEST_COLUMNS, pairs))
-    write_atomic(out / REJECTED_FILE, _csv_text(REJECTED_COLUMNS, rejected))
+    write_atomic(out / MANIFEST_FILE, csv_text(MANIFEST_COLUMNS, pairs))
+    write_atomic(out / REJECTED_FILE, csv_text(REJECTED_COLUMNS, rejected))
     if pairs:
         write_atomic(out / PREVIEW_FILE, encode_png(preview(out, pairs, plan.config.kinds)))
     write_atomic(out / CARD_FILE, _card(plan, pairs, rejected, description))
@@ -84,14 +83,6 @@ def publish(plan: Plan, records: Sequence[SegmentRecord], out: Path) -> None:
 
 def _order(row: dict[str, Any]) -> tuple[str, str, str]:
     return row["split"], row["sequence"], row["name"]
-
-
-def _csv_text(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _describe(
@@ -224,11 +215,10 @@ def _card(
         if info is None:
             raise InputError(f"{sequence.name}: its source was not read.")
         rate_hz = info.rate_hz(config.fps)
-        height, width = config.output_size_hw(info.size_hw)
         lines.append(
             f"| {sequence.split} | {sequence.name} | {counts[sequence.split, sequence.name]} | "
             f"{sequence.n_frames} | {1000 * sequence.n_frames / rate_hz:.1f} | {rate_hz:.4g} | "
-            f"{width}x{height} | {sequence.probe.source.name} |"
+            f"{size_text(config.output_size_hw(info.size_hw))} | {sequence.probe.source.name} |"
         )
     n_sources = sum(probe.info is not None for probe in plan.probes)
     splits = ", ".join(f"{n} {split}" for split, n in description["n_pairs"].items()) or "no"

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 import cv2
-import psutil
 from filelock import FileLock, Timeout
 
 from gopro_tools.dataset import SPLITS
@@ -44,6 +43,7 @@ from gopro_tools.synthesize.segment import (
     task_of,
     window_row,
 )
+from gopro_tools.threads import Progress, n_cores
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +54,6 @@ _SPARE_BYTES = 16 << 20
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Progress = Callable[[int, int], None]
-"""Called with the windows dealt with and all windows, whenever that changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -363,13 +361,6 @@ def _check_space(out: Path, bytes_needed: int) -> None:
 # --- workers ---------------------------------------------------------------------------------
 
 
-def _n_cores() -> int:
-    try:
-        return len(psutil.Process().cpu_affinity()) or 1
-    except AttributeError:  # not on every system
-        return psutil.cpu_count() or 1
-
-
 def _start_worker() -> None:
     """Leave Ctrl-C to the parent, use one core, and end when the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -395,7 +386,7 @@ class Workers:
     """
 
     def __init__(self, jobs: int | None, executor: Executor | None) -> None:
-        self.n_jobs = jobs or _n_cores()
+        self.n_jobs = jobs or n_cores()
         self._given = executor
         self._own: Executor | None = None
 

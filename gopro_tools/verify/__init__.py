@@ -4,7 +4,6 @@ Errors are what makes training or scores wrong: missing partners, unreadable ima
 not the ones the manifest promises. Warnings are what a person should look at.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from gopro_tools.console import progress_bar, run_command
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, sequences_of
 from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, report_findings
-from gopro_tools.threads import thread_pool
+from gopro_tools.threads import Progress, thread_pool
 from gopro_tools.verify.folders import (
     ImageSet,
     check_manifest_rows,
@@ -34,7 +33,6 @@ from gopro_tools.verify.pixels import (
 )
 
 __all__ = [
-    "Progress",
     "Shift",
     "VerifyConfig",
     "command",
@@ -42,9 +40,6 @@ __all__ = [
     "measure_shift",
     "verify",
 ]
-
-Progress = Callable[[int, int], None]
-"""Called with how many images of how many are done."""
 
 
 def verify(

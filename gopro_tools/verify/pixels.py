@@ -15,6 +15,7 @@ from gopro_tools.dataset import SHARP_FOLDER, Split
 from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, Severity
 from gopro_tools.images import Rgb, pixel_hash, read_rgb, sharpness
+from gopro_tools.text import size_text
 from gopro_tools.verify.folders import MANIFEST, ImageSet, Manifest
 
 _BLUR_SCALE_PX = 16.0
@@ -91,7 +92,11 @@ def check_images(image: ImageSet, config: VerifyConfig, manifest: Manifest | Non
         report("info", "contrast", "the sharp image is almost constant; its shift is not measured")
     for kind, blurred in pixels.items():
         if blurred.shape != sharp.shape:
-            report("error", "size", f"{kind} is {_size(blurred)}, {SHARP_FOLDER} {_size(sharp)}")
+            report(
+                "error",
+                "size",
+                f"{kind} is {size_text(blurred.shape)}, {SHARP_FOLDER} {size_text(sharp.shape)}",
+            )
             continue
         if result.hashes[kind] == result.hashes[SHARP_FOLDER]:
             report("warning", "identical", f"{kind} and {SHARP_FOLDER} are the same image")
@@ -214,7 +219,3 @@ def _peak_offset(values: NDArray[np.floating]) -> float:
 
 def _luma(image: Rgb) -> NDArray[np.float32]:
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-
-
-def _size(image: Rgb) -> str:
-    return f"{image.shape[1]}x{image.shape[0]}"

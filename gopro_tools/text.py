@@ -1,0 +1,61 @@
+"""Numbers and names as text: CSV, Markdown, sizes, counts. One way to write each."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any] | Sequence[Any]]) -> str:
+    r"""Rows as CSV with a header and ``\n`` line ends.
+
+    Args:
+        columns: Names, in order.
+        rows: Mappings by column name (a missing one is an empty cell), or sequences in the order
+            of ``columns``.
+
+    Raises:
+        ValueError: A row has a cell that no column is named for, or another number of cells.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        if isinstance(row, Mapping):
+            if unknown := row.keys() - set(columns):
+                raise ValueError(f"no column {', '.join(sorted(unknown))}")
+            writer.writerow([row.get(column, "") for column in columns])
+        elif len(row) != len(columns):
+            raise ValueError(f"{len(row)} cells for {len(columns)} columns")
+        else:
+            writer.writerow(row)
+    return text.getvalue()
+
+
+def markdown_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, n_text_columns: int = 1
+) -> str:
+    """A GitHub table without a line end after it. Cells are Markdown (see `markdown_cell`).
+
+    Args:
+        head: Column headings.
+        rows: Cells, as many as there are headings.
+        n_text_columns: How many columns, from the left, hold text; the others hold numbers and are
+            aligned to the right.
+    """
+    rule = ["---" if i < n_text_columns else "--:" for i in range(len(head))]
+    lines = [f"| {' | '.join(head)} |", f"|{'|'.join(rule)}|"]
+    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
+
+
+def markdown_cell(text: str) -> str:
+    """Plain text as Markdown for a table cell or list item: one line in which nothing is markup."""
+    # An underscore within a word is no markup, and protocol names stay readable.
+    escaped = re.sub(r"[\\`*\[\]<|~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
+    return " ".join(escaped.split())
+
+
+def size_text(size_hw: Sequence[int]) -> str:
+    """A size, or the shape of an image, as people write it: ``1280x720``, width first."""
+    return f"{size_hw[1]}x{size_hw[0]}"
