@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import psutil
@@ -31,7 +31,6 @@ from gopro_tools.text import size_text
 from gopro_tools.threads import n_cores
 
 Cache = Literal["memory", "mmap", "none"]
-T = TypeVar("T")
 
 _CHUNK = 64  # pairs decoded before they are stored: bounds the memory of building a map
 

@@ -45,6 +45,16 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_of_path(path: Path) -> str:
+    """SHA-256 of a file's bytes, or of the names and bytes of all files in a folder."""
+    if path.is_file():
+        return sha256_of_file(path)
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()}\t{sha256_of_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
 def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
     """Sort key under which ``frame2`` comes before ``frame10``."""
     return tuple(

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
@@ -40,7 +40,7 @@ def thread_pool(jobs: int = 0) -> Iterator[ThreadPoolExecutor]:
 
 def prefetched(
     make: Callable[[Item], Result], items: Iterable[Item], *, n_threads: int, n_ahead: int = 4
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """``make(item)`` for each item in order, computed by threads ahead of its use.
 
     An exception of ``make`` is raised where its result was due. Close the generator, or exhaust it,

@@ -465,9 +465,9 @@ class TestChoosing:
         image[5:9, 10:20] = (255, 0, 0)
         assert detector.detect([image])[0].box_xyxy.tolist() == [[10, 5, 20, 9]]
         for spec, message in {
-            "no_such_module:factory": "No module named",
+            "no_such_module:factory": "there is no module no_such_module",
             "test_detectors:no_such_factory": "no_such_factory",
-            "test_detectors:empty_handed": "has no name, identity, class_names, detect",
+            "test_detectors:empty_handed": "it made has no name, identity, class_names, detect",
         }.items():
             with pytest.raises(InputError, match=message):
                 load_detector(spec)

@@ -1,6 +1,8 @@
 """Restoring: whole or in tiles, files in and files out, and what it refuses."""
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +20,6 @@ from baselines.deepdeblur import DeepDeblur
 from benchmarks.restore import (
     NetworkRestorer,
     RestoreOptions,
-    find_images,
     open_restorer,
     receptive_radius_px,
     restore_in_tiles,
@@ -27,6 +28,7 @@ from benchmarks.restore.__main__ import restore_command
 from gopro_tools.console import exit_code_of
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, read_rgb
+from gopro_tools.restorers import RESTORERS, find_images
 
 CPU = RestoreOptions(device="cpu")
 
@@ -76,6 +78,35 @@ def cropping(weights: Path | None, device: str) -> object:
             return blurred[1:]
 
     return Cropping()
+
+
+class Returning:
+    """A restorer that gives what it should not."""
+
+    def __init__(self, weights: Path | None, device: str, value: object) -> None:
+        self.value = value
+
+    def restore(self, blurred: Rgb) -> object:
+        return self.value
+
+
+class Needing(Inverting):
+    """A restorer that fails on images with fewer rows."""
+
+    def __init__(self, weights: Path | None, device: str, rows: int) -> None:
+        self.rows = rows
+
+    def restore(self, blurred: Rgb) -> Rgb:
+        blurred[self.rows]
+        return super().restore(blurred)
+
+
+def argument_less() -> object:
+    return Inverting()
+
+
+def failing(weights: Path | None, device: str) -> object:
+    return 1 / 0
 
 
 def nothing(weights: Path | None, device: str) -> object:
@@ -207,7 +238,7 @@ def test_a_dataset_gives_results_where_evaluate_looks_for_them(
     blurred = read_rgb(dataset / "test/GOPR0004_11_00/blur_gamma/000001.png")
     assert np.array_equal(read_rgb(out / "GOPR0004_11_00/000001.png"), restorer.restore(blurred))
     record = json.loads((out / "restored.json").read_text())
-    assert (record["method"], record["blur_kind"]) == ("deepdeblur", "gamma")
+    assert (record["method"], record["dataset"]["blur_kind"]) == ("deepdeblur", "gamma")
     assert len(record["weights_sha256"]) == 64
 
 
@@ -278,13 +309,82 @@ def test_resuming_keeps_what_is_there_but_not_from_other_weights(
     assert second.is_file()
     other = tmp_path / "other.safetensors"
     save_checkpoint(other, {"restorer": deepdeblur()}, method="deepdeblur", config={}, step=2)
-    assert run(dataset, weights=other, resume=True, **common) == 2
+    for resume in (True, False):
+        assert run(dataset, weights=other, resume=resume, **common) == 2
+        assert (
+            run(dataset, weights=weights, resume=resume, **{**common, "options": other_options()})
+            == 2
+        )
+        assert run(dataset, weights=weights, split="train", resume=resume, **common) == 2
+    assert first.read_bytes() == before[0]
+
+
+def other_options() -> RestoreOptions:
+    return RestoreOptions(device="cpu", half="bf16")
+
+
+def test_resuming_makes_torn_results_again(tmp_path: Path, photo: Rgb) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in ("empty.png", "torn.png", "zeros.png", "whole.png", "torn.jpg"):
+        cv2.imwrite(str(source / name), photo)
+    common = {"method": "test_restore:Inverting", "out": out, "options": CPU}
+    assert run(source, **common) == 0
+    whole = {path.name: path.read_bytes() for path in out.glob("*.[pj][np]g")}
+    assert len(whole) == 5
+    (out / "empty.png").write_bytes(b"")
+    (out / "torn.png").write_bytes(whole["torn.png"][:-20])
+    (out / "zeros.png").write_bytes(bytes(len(whole["zeros.png"])))
+    (out / "torn.jpg").write_bytes(whole["torn.jpg"][: len(whole["torn.jpg"]) // 2])
+    kept = (out / "whole.png").stat().st_mtime_ns
+    assert run(source, resume=True, **common) == 0
+    assert {path.name: path.read_bytes() for path in out.glob("*.[pj][np]g")} == whole
+    assert (out / "whole.png").stat().st_mtime_ns == kept
+
+
+def test_resuming_notices_other_weights_in_a_folder_and_other_code(
+    tmp_path: Path, photo: Rgb, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, folder, code = tmp_path / "in", tmp_path / "weights", tmp_path / "stranger.py"
+    source.mkdir()
+    folder.mkdir()
+    cv2.imwrite(str(source / "1.png"), photo)
+    (folder / "a.bin").write_bytes(b"1")
+    code.write_text(RESTORERS.example)
+    monkeypatch.chdir(tmp_path)
+    common = {"weights": folder, "out": tmp_path / "out", "options": CPU, "resume": True}
+    assert run(source, method="stranger:make:sigma=1.5", **common) == 0
+    assert run(source, method="stranger:make:sigma=1.5", **common) == 0
+    assert run(source, method="stranger:make:sigma=2", **common) == 2
+    assert "differ in method" in capsys.readouterr().err
+    code.write_text(RESTORERS.example + "\n# changed\n")
+    assert run(source, method="stranger:make:sigma=1.5", **common) == 2
+    assert "differ in code_sha256" in capsys.readouterr().err
+    code.write_text(RESTORERS.example)
+    (folder / "a.bin").write_bytes(b"2")
+    assert run(source, method="stranger:make:sigma=1.5", **common) == 2
+    assert "differ in weights_sha256" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_a_message(
+    tmp_path: Path, photo: Rgb, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    cv2.imwrite(str(source / "1.png"), photo)
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("gopro_tools.restorers.write_atomic", full)
+    assert run(source, method="test_restore:Inverting", out=tmp_path / "out", options=CPU) == 2
+    assert "No space left on device" in capsys.readouterr().err
 
 
 # --- what it refuses ---
 
 
-def test_missing_or_unfitting_weights_stop_it(
+def test_missing_or_unfitting_weights_and_factories_stop_it(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dataset, out = write_dataset(tmp_path / "data"), tmp_path / "out"
@@ -299,9 +399,13 @@ def test_missing_or_unfitting_weights_stop_it(
         ("deepdeblur", not_weights, "weights.pth"),
         ("deblurgan", weights, "these are weights of deepdeblur"),
         ("wiener", weights, "expected one of deepdeblur, deblurgan"),
-        ("no.such.module:factory", None, "cannot be imported"),
-        ("test_restore:no_such_factory", None, "cannot be imported"),
-        ("test_restore:nothing", None, "without restore()"),
+        ("no.such.module:factory", None, "there is no module no"),
+        ("nomod:factory:", None, "'' is not an option name=value"),
+        ("test_restore:no_such_factory", None, "test_restore has no no_such_factory"),
+        ("test_restore:nothing", None, "the object it made has no restore"),
+        ("test_restore:argument_less", None, "cannot be called that way"),
+        ("test_restore:Inverting:sigma=3", None, "unexpected keyword argument 'sigma'"),
+        ("test_restore:failing", None, "the factory failed: ZeroDivisionError"),
         ("test_restore:Inverting", tmp_path / "nowhere.pth", "no such weight file"),
     ):
         assert run(dataset, method=method, weights=file, out=out, options=CPU) == 2
@@ -309,12 +413,53 @@ def test_missing_or_unfitting_weights_stop_it(
     assert not out.exists()
 
 
-def test_a_restorer_that_changes_the_size_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("test_restore:cropping", "(48, 64, 3) uint8 was expected"),
+        ("test_restore:Returning:value=None", "returned a NoneType"),
+        ("test_restore:Returning:value=1.5", "returned a float"),
+    ],
+)
+def test_what_is_no_restored_image_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str, message: str
 ) -> None:
     dataset, out = write_dataset(tmp_path / "data"), tmp_path / "out"
-    assert run(dataset, method="test_restore:cropping", out=out, options=CPU) == 1
-    assert "(48, 64, 3) uint8 was expected" in capsys.readouterr().err
+    assert run(dataset, method=method, out=out, options=CPU) == 2
+    messages = capsys.readouterr().err
+    assert f"000001.png: {method}" in messages
+    assert message in messages
+    assert "could be restored" in messages
+    assert not list(out.rglob("*.png"))
+
+
+def test_a_restorer_that_raises_ends_its_image_and_not_the_run(
+    tmp_path: Path, photo: Rgb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name, image in (("1.png", photo), ("2.png", photo[:20]), ("3.png", photo)):
+        (source / name).write_bytes(encode_png(np.ascontiguousarray(image)))
+    method = "test_restore:Needing:rows=100"
+    assert run(source, method=method, out=out, options=CPU) == 1
+    messages = capsys.readouterr().err
+    assert f"2.png: {method}: restore() failed: IndexError" in messages
+    assert "test_restore.py:" in messages  # where it was raised
+    assert sorted(path.name for path in out.glob("*.png")) == ["1.png", "3.png"]
+
+
+@pytest.mark.parametrize("method", ["deepdeblur", "deblurgan"])
+def test_a_network_that_returns_nan_is_an_error_and_not_black(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
+    dataset, out = write_dataset(tmp_path / "data"), tmp_path / "out"
+    network = deepdeblur() if method == "deepdeblur" else Generator(4, 1)
+    next(network.parameters()).data.fill_(float("nan"))
+    weights = tmp_path / "diverged.safetensors"
+    save_checkpoint(weights, {"restorer": network}, method=method, config={}, step=1)
+    assert run(dataset, method=method, weights=weights, out=out, options=CPU) == 2
+    messages = capsys.readouterr().err
+    assert f"000001.png: {method}: the network returned NaN" in messages
     assert not list(out.rglob("*.png"))
 
 

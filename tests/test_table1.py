@@ -112,7 +112,7 @@ def test_nothing_finished_is_repeated(
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("repeated")
 
-    for name in ("train", "restore_all", "evaluate"):
+    for name in ("train", "restore_images", "evaluate"):
         monkeypatch.setattr(steps, name, never)
     monkeypatch.setattr(steps, "open_restorer", never)
     before = report_texts(made)

@@ -231,7 +231,7 @@ def train_sun2015(
     last_saved = time.monotonic()
     numbers = range(run.step, recipe.n_steps)
     batches = prefetched(lambda n: patches.batch(n, recipe.batch), numbers, n_threads=1)
-    with closing(batches):  # type: ignore[type-var]
+    with closing(batches):
         for blurred, shares in batches:
             run.learn(torch.from_numpy(blurred), torch.from_numpy(shares))
             on_progress("training", run.step, recipe.n_steps)

@@ -5,23 +5,13 @@ those of this project from a weight file and others from ``package.module:factor
 """
 
 from benchmarks.restore.restorers import NetworkRestorer, RestoreOptions, open_restorer
-from benchmarks.restore.run import RestoreSummary, find_images, restore_all
-from benchmarks.restore.tiles import (
-    Restorer,
-    TiledRestorer,
-    receptive_radius_px,
-    restore_in_tiles,
-)
+from benchmarks.restore.tiles import TiledRestorer, receptive_radius_px, restore_in_tiles
 
 __all__ = [
     "NetworkRestorer",
     "RestoreOptions",
-    "RestoreSummary",
-    "Restorer",
     "TiledRestorer",
-    "find_images",
     "open_restorer",
     "receptive_radius_px",
-    "restore_all",
     "restore_in_tiles",
 ]

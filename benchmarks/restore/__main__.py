@@ -1,27 +1,30 @@
 """``python -m benchmarks.restore``: an image, a folder or a dataset in, restored images out."""
 
-import json
 import logging
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from benchmarks.restore.restorers import RestoreOptions, open_restorer
-from benchmarks.restore.run import find_images, restore_all
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
-from gopro_tools.dataset import BlurKind, Split, sequences_of
+from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
-from gopro_tools.files import sha256_of_file, write_atomic
-from gopro_tools.records import jsonable, to_json
+from gopro_tools.files import sha256_of_path, write_atomic
+from gopro_tools.plugins import is_plugin_name, source_sha256
+from gopro_tools.records import dataset_facts, hash_of, jsonable, to_json
+from gopro_tools.restorers import (
+    RECORD_FILE,
+    check_record,
+    find_images,
+    is_dataset,
+    restore_images,
+)
 
 log = logging.getLogger(__name__)
 
 _DEFAULTS = RestoreOptions()
-
-RECORD_FILE = "restored.json"
-"""Beside the results: what made them."""
 
 
 def restore_command(
@@ -40,12 +43,15 @@ def restore_command(
     Args:
         source: An image, a folder (results keep their path inside it), or a dataset in the GOPRO
             layout (results are OUT/<sequence>/<name>, as gopro_tools.evaluate expects).
-        method: deepdeblur, deblurgan, sun2015, or package.module:factory for any other.
+        method: deepdeblur, deblurgan, sun2015, or package.module:factory[:name=value...] for any
+            other: factory(weights, device, name=value...) gives an object whose restore() takes and
+            gives (H, W, 3) uint8 RGB.
         out: Output folder.
-        weights: Weight file: ours, or an official one.
+        weights: Weight file: ours, or an official one. Other methods may take a folder.
         split: Which part of a dataset.
         blur_kind: Which blurred images of a dataset.
-        resume: Keep the results that are there; they must come from the same weights and options.
+        resume: Keep whole results that are there; refused where method, weights, options, code or
+            dataset are others.
         options: How.
     """
     images = find_images(source, split, blur_kind)
@@ -55,12 +61,12 @@ def restore_command(
     restorer = open_restorer(method, weights, options)
     facts = {
         "method": method,
-        "weights_sha256": sha256_of_file(weights) if weights and weights.is_file() else None,
+        "weights_sha256": sha256_of_path(weights) if weights else None,
         "options": jsonable(options),
-        "split": split if sequences_of(source, split) else None,
-        "blur_kind": blur_kind if sequences_of(source, split) else None,
+        "code_sha256": _code_sha256(method),
+        "dataset": dataset_facts(source, split, blur_kind) if is_dataset(source) else None,
     }
-    _check_record(out, facts, resume=resume)
+    check_record(out, facts, resume=resume)
     write_atomic(out / RECORD_FILE, to_json(facts))
     if any(path.suffix.lower() in (".jpg", ".jpeg") for path, _ in images):
         log.warning("JPEG inputs give JPEG results (quality 100), off by a level here and there.")
@@ -72,7 +78,9 @@ def restore_command(
             rate = done / (time.perf_counter() - begin)
             bar.update(task, completed=done, rate=f"{rate:.2f} images/s")
 
-        summary = restore_all(restorer, images, out, keep_done=resume, on_progress=show)
+        summary = restore_images(
+            restorer, images, out, method=method, keep_done=resume, on_progress=show
+        )
     for failure in summary.failures:
         stderr.print(f"failed: {failure}", markup=False, style="red")
     stderr.print(
@@ -80,23 +88,16 @@ def restore_command(
         f"{summary.seconds:.1f} s -> {out}",
         markup=False,
     )
+    if not summary.n_restored + summary.n_kept:
+        raise InputError(f"{source}: none of {len(images)} image(s) could be restored.")
     return EXIT_FINDINGS if summary.failures else 0
 
 
-def _check_record(out: Path, facts: dict[str, Any], *, resume: bool) -> None:
-    path = out / RECORD_FILE
-    if not resume or not path.is_file():
-        return
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: damaged; restore without --resume.") from error
-    differing = [name for name in facts if before.get(name) != facts[name]]
-    if differing:
-        raise InputError(
-            f"{out}: its results come from another {', '.join(differing)}; restore without "
-            "--resume, or into another folder."
-        )
+def _code_sha256(method: str) -> str:
+    """Hash of the code that restores."""
+    if is_plugin_name(method):
+        return source_sha256(method.partition(":")[0])
+    return hash_of([source_sha256("baselines"), source_sha256("benchmarks.restore")])
 
 
 def main() -> None:

@@ -1,6 +1,5 @@
 """Restorers by name: the networks of this project with their weights, and anyone's."""
 
-import importlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,12 +19,13 @@ from benchmarks.devices import chosen_device, to_layout
 from benchmarks.restore.tiles import (
     GIVEN_UP,
     TILE_ALIGNMENT_PX,
-    Restorer,
     TiledRestorer,
     receptive_radius_px,
 )
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
+from gopro_tools.plugins import is_plugin_name
+from gopro_tools.restorers import RESTORERS, Restorer
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class NetworkRestorer:
         """See `Restorer`.
 
         Raises:
-            InputError: The image does not fit into memory.
+            InputError: The image does not fit into memory, or the network returned NaN.
         """
         torch.manual_seed(self._options.seed)
         planes = torch.from_numpy(np.ascontiguousarray(blurred)).to(self._device)
@@ -112,7 +112,13 @@ class NetworkRestorer:
                 "tiles (--tile 512) or in half precision (--half bf16)."
             ) from error
         restored = restored if isinstance(restored, torch.Tensor) else restored[0]
-        codes = restored[0].float().clamp(0, 1) * 255
+        values = restored[0].float()
+        if not bool(torch.isfinite(values).all()):
+            raise InputError(
+                "the network returned NaN or infinite values; its weights are damaged or training "
+                "diverged, or half precision overflowed (try without --half)."
+            )
+        codes = values.clamp(0, 1) * 255
         if self._options.rounding != "truncate":
             codes = codes.round()
         result: Rgb = codes.byte().permute(1, 2, 0).contiguous().cpu().numpy()
@@ -126,8 +132,9 @@ def open_restorer(
 
     Args:
         method: ``deepdeblur`` or ``deblurgan`` with our own or the official weights; ``sun2015``
-            with our own; or ``package.module:factory``: ``factory(weights, device)`` gets the path
-            (or None) and the device's name as given, and returns a `Restorer`.
+            with our own; or ``package.module:factory[:name=value...]``: ``factory(weights, device,
+            name=value...)`` gets the path (or None) and the device's name as given, and returns a
+            `Restorer`.
         weights: The weight file; the networks of this project do not run without.
         options: How.
 
@@ -140,8 +147,10 @@ def open_restorer(
         raise InputError(f"--prior is for sun2015; {method} has none.")
     restorer: Restorer
     radius_px: int | None = None
-    if ":" in method:
-        restorer = _from_factory(method, weights, options)
+    if is_plugin_name(method):
+        if weights is not None and not weights.exists():
+            raise InputError(f"{weights}: no such weight file or folder.")
+        restorer = RESTORERS.load(method, weights, options.device)
     elif method in METHODS:
         if weights is None:
             raise InputError(
@@ -197,20 +206,3 @@ def _in_tiles(restorer: Restorer, options: RestoreOptions, radius_px: int | None
                 reach,
             )
     return TiledRestorer(restorer, options.tile, overlap_px)
-
-
-def _from_factory(method: str, weights: Path | None, options: RestoreOptions) -> Restorer:
-    module_name, _, name = method.partition(":")
-    if weights is not None and not weights.exists():
-        raise InputError(f"{weights}: no such weight file.")
-    try:
-        factory = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"--method {method}: cannot be imported ({error}). Expected package.module:factory, "
-            "importable from here (PYTHONPATH)."
-        ) from error
-    restorer: Restorer = factory(weights, options.device)
-    if not callable(getattr(restorer, "restore", None)):
-        raise InputError(f"--method {method}: made a {type(restorer).__name__} without restore().")
-    return restorer

@@ -1,33 +1,17 @@
 """Restoring an image a tile at a time, so that any size fits into memory."""
 
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
 from baselines.deepdeblur import DeepDeblur
 from gopro_tools.images import Rgb
+from gopro_tools.restorers import Restorer
 
 TILE_ALIGNMENT_PX = 16
 """Tiles start on multiples of this, where the coarser scales of every network have their pixels."""
 
 GIVEN_UP = 3 / 8
 """Share of an overlap that each tile gives up at its border before the rest is blended."""
-
-
-class Restorer(Protocol):
-    """What a benchmark needs of a method."""
-
-    def restore(self, blurred: Rgb) -> Rgb:
-        """Restore one image.
-
-        Args:
-            blurred: (H, W, 3) uint8 RGB of any size.
-
-        Returns:
-            (H, W, 3) uint8 RGB of the same size.
-        """
-        ...
 
 
 class TiledRestorer:

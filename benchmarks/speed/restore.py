@@ -15,7 +15,7 @@ from rich.table import Table
 
 from baselines.deepdeblur import DeepDeblur
 from benchmarks.devices import chosen_device
-from benchmarks.restore import NetworkRestorer, RestoreOptions, Restorer, TiledRestorer
+from benchmarks.restore import NetworkRestorer, RestoreOptions, TiledRestorer
 from benchmarks.speed.timing import Timing, ratio_table
 from benchmarks.speed.train import (
     benchmark_recipe,
@@ -26,6 +26,7 @@ from benchmarks.speed.train import (
     take_turns,
 )
 from gopro_tools.images import Rgb
+from gopro_tools.restorers import Restorer
 
 PLAIN = "plain: eager, float32"
 SIZE_HW = (720, 1280)

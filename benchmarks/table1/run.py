@@ -19,7 +19,7 @@ from baselines.sun2015.training import PRESETS as SUN2015_PRESETS
 from baselines.sun2015.training import n_parameters_of, train_sun2015
 from benchmarks.devices import chosen_device, computes_bf16, use_quickest_threads
 from benchmarks.rendered import render_dataset, training_photographs
-from benchmarks.restore import RestoreOptions, find_images, open_restorer, restore_all
+from benchmarks.restore import RestoreOptions, open_restorer
 from benchmarks.table1.plan import (
     PROTOCOLS,
     SCALE_SWEEP,
@@ -39,6 +39,7 @@ from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate, write_evalua
 from gopro_tools.files import sha256_of_file, write_atomic, written_whole
 from gopro_tools.images import read_rgb
 from gopro_tools.records import RUN_FILE, dataset_facts, jsonable
+from gopro_tools.restorers import find_images, restore_images
 from gopro_tools.stopping import stop_signals
 
 log = logging.getLogger(__name__)
@@ -297,10 +298,11 @@ def _restored(work: _Work, result: Trained, name: str, data: Path, blur_kind: Bl
     images = find_images(data, "test", blur_kind)
     if all((folder / path).is_file() for _, path in images):
         return folder
-    summary = restore_all(
+    summary = restore_images(
         _restorer(work, result),
         images,
         folder,
+        method=result.method,
         keep_done=True,
         on_progress=lambda done, total: work.on_progress(
             f"restoring {name} with {result.method}", done, total

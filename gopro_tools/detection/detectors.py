@@ -4,12 +4,8 @@ Nothing of theirs is imported before it is used. An ONNX file needs OpenCV alone
 onnxruntime where it is installed.
 """
 
-import importlib
 import importlib.util
-import re
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +20,27 @@ from gopro_tools.detection.weights import DEFAULT_INPUT_PX, WEIGHTS_FROM, versio
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file
 from gopro_tools.images import Rgb, pixel_hash
+from gopro_tools.plugins import PluginKind, is_plugin_name
+
+DETECTORS = PluginKind(
+    what="detector",
+    option="--detector",
+    signature="factory() -> object with name, identity, class_names, detect(images)",
+    needs=("name", "identity", "class_names", "detect"),
+    example="""\
+import numpy as np
+from gopro_tools.detection import Detections, DetectorIdentity
+
+class Nothing:
+    name = "nothing"
+    class_names = ("thing",)
+    identity = DetectorIdentity(weights_sha256="none", input_size_px=0, runtime="numpy")
+    def detect(self, images):  # (H, W, 3) uint8 RGB each; boxes per image
+        return [Detections.none() for _ in images]
+
+def make():
+    return Nothing()""",
+)
 
 Runtime = Literal["auto", "ultralytics", "onnxruntime", "opencv"]
 
@@ -41,8 +58,8 @@ def load_detector(
 
     Args:
         detector: A weight file (``.onnx``, or any that ultralytics loads: ``.pt``, ``.tflite``,
-            ...), stored boxes (``.json``, or a folder of them), or ``package.module:factory``, a
-            function without arguments that gives a `Detector`.
+            ...), stored boxes (``.json``, or a folder of them), or
+            ``package.module:factory[:name=value...]``, whose call gives a `Detector`.
         runtime: What runs a weight file. ``auto``: ONNX by onnxruntime where it is installed and by
             OpenCV where not, all others by ultralytics.
         input_size_px: Long side that images are resized to; the file's own, else 640.
@@ -54,8 +71,9 @@ def load_detector(
         InputError: The file is missing or damaged, or a package is (the message says which).
     """
     path = Path(detector)
-    if re.fullmatch(r"[\w.]+:\w+", detector) and not path.exists():
-        return _from_factory(detector)
+    if is_plugin_name(detector):
+        own_detector: Detector = DETECTORS.load(detector)
+        return own_detector
     if not path.exists():
         raise InputError(
             f"{detector}: no such file; detector weights were expected. {WEIGHTS_FROM} "
@@ -137,34 +155,3 @@ class StoredBoxes:
                 "pixels. Run the detector itself on these images."
             )
         return [boxes for boxes in found if boxes is not None]
-
-
-def _from_factory(name: str) -> Detector:
-    module_name, _, function_name = name.partition(":")
-    with _working_folder_importable():
-        try:
-            factory = getattr(importlib.import_module(module_name), function_name)
-        except (ImportError, AttributeError) as error:
-            raise InputError(
-                f"--detector {name}: {error}. Expected package.module:factory, a function without "
-                "arguments that gives a detector."
-            ) from error
-    detector: Detector = factory()
-    parts = ("name", "identity", "class_names", "detect")
-    missing = [part for part in parts if not hasattr(detector, part)]
-    if missing:
-        raise InputError(
-            f"--detector {name}: what it gives has no {', '.join(missing)}; see "
-            "gopro_tools.detection.Detector."
-        )
-    return detector
-
-
-@contextmanager
-def _working_folder_importable() -> Iterator[None]:
-    """Let a module in the working folder be found by the installed command too."""
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(Path.cwd()))
