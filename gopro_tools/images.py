@@ -1,12 +1,24 @@
-"""8-bit RGB images on disk: the only module that knows OpenCV stores them as BGR."""
+"""8-bit RGB images on disk: the only module that knows OpenCV stores them as BGR.
 
+Pixels are what a viewer shows: an image with an EXIF orientation is turned upright as it is read.
+"""
+
+import io
+import stat
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cv2
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
+from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL.Image import Exif
 
 from gopro_tools.errors import InputError
 
@@ -26,31 +38,89 @@ PNG_ENCODER = "fpng" if _fpng is not None else "opencv"
 """Which encoder `encode_png` uses; OpenCV, ten times slower, where fpng is not installed."""
 
 
+MAX_PIXELS = 2**27
+"""134 million, four times an 8K frame: a file of 2 MB can name a size that takes gigabytes."""
+
+_MAX_FILE_BYTES = 2**30
+
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT: Mapping[int, Callable[[Rgb], Rgb]] = MappingProxyType(
+    {
+        2: lambda image: image[:, ::-1],
+        3: lambda image: image[::-1, ::-1],
+        4: lambda image: image[::-1],
+        5: lambda image: image.transpose(1, 0, 2),
+        6: lambda image: np.rot90(image, -1),
+        7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda image: np.rot90(image),
+    }
+)
+"""What each EXIF orientation asks a viewer to do; 1, and any other number, is nothing."""
+
+# The classes and not `Image.open`, whose limit on pixels is one for the whole process.
+_HEADER_READERS: tuple[tuple[bytes, Callable[[io.BytesIO], Any]], ...] = (
+    (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
+    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
+    (b"BM", BmpImagePlugin.BmpImageFile),
+    (b"II*\0", TiffImagePlugin.TiffImageFile),
+    (b"MM\0*", TiffImagePlugin.TiffImageFile),
+    (b"RIFF", WebPImagePlugin.WebPImageFile),
+)
+_header_lock = threading.Lock()
+
+# Its log repeats what the errors here say, over several lines.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Header:
+    """What a file says of itself before any pixel is decoded."""
+
+    width: int
+    height: int
+    orientation: int
+    n_images: int
+    mode: str
+
+
 def read_rgb(path: Path) -> Rgb:
-    """Read an image file, refusing everything that would have to be converted silently.
+    """Read an image file as a viewer shows it, refusing what would have to be converted silently.
+
+    An EXIF orientation is applied. Colour profiles are not: code values are taken as they are.
 
     Args:
-        path: A PNG, JPEG, BMP, TIFF or WebP file.
+        path: A PNG, JPEG, BMP, TIFF or WebP file of at most `MAX_PIXELS`.
 
     Returns:
-        (H, W, 3) uint8 RGB.
+        (H, W, 3) uint8 RGB, upright.
 
     Raises:
-        InputError: The file is missing, empty or damaged, or it is greyscale, has an alpha channel
-            or more than 8 bits: the message says which.
+        InputError: The file is missing, empty, damaged, too large or no file at all, or it is
+            greyscale, CMYK, has an alpha channel, several images or more than 8 bits: the message
+            says which.
     """
+    data = _read_bytes(path)
+    header = _read_header(path, data)
+    if header.width * header.height > MAX_PIXELS:
+        raise InputError(
+            f"{path}: it names a size of {header.width}x{header.height} pixels; at most "
+            f"{MAX_PIXELS // 1_000_000} million are read. Cut or shrink it first."
+        )
+    if header.mode == "CMYK":
+        raise InputError(f"{path}: 8-bit RGB was expected, found CMYK. Convert it first.")
+    if header.n_images > 1:
+        raise InputError(
+            f"{path}: one image was expected, found {header.n_images} (pages or an animation). "
+            "Save each as a file of its own."
+        )
     try:
-        data = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-    if data.size == 0:
-        raise InputError(f"{path}: the file is empty; an 8-bit RGB image was expected.")
-    try:
-        image: NDArray[Any] | None = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    except cv2.error:
+        image: NDArray[Any] | None = cv2.imdecode(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED
+        )
+    except (cv2.error, MemoryError):
         image = None
     if image is None:
-        raise InputError(f"{path}: not a readable image; the file is truncated or not an image.")
+        raise _unreadable(path)
     channels = 1 if image.ndim == 2 else image.shape[2]
     if image.dtype != np.uint8 or channels != 3:
         found = f"{channels} channel(s) of {image.dtype}"
@@ -58,7 +128,83 @@ def read_rgb(path: Path) -> Rgb:
             f"{path}: 8-bit RGB was expected, found {found}. Convert it first; nothing here "
             "converts silently."
         )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    turn = _UPRIGHT.get(header.orientation)
+    return np.ascontiguousarray(turn(rgb)) if turn else rgb
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            raise InputError(f"{path}: an image file was expected, found something that is none.")
+        if status.st_size > _MAX_FILE_BYTES:
+            raise InputError(
+                f"{path}: the file has {status.st_size:,} bytes; at most {_MAX_FILE_BYTES:,} are "
+                "read as one image."
+            )
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        if path.is_symlink() and not path.exists():
+            raise InputError(
+                f"{path}: a link to {path.readlink()}, which is not there; repair or remove it."
+            ) from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path}: cannot be read ({reason}).") from error
+    if not data:
+        raise InputError(f"{path}: the file is empty; an 8-bit RGB image was expected.")
+    return data
+
+
+def _read_header(path: Path, data: bytes) -> _Header:
+    reader = next((read for start, read in _HEADER_READERS if data.startswith(start)), None)
+    if reader is None:
+        raise _unreadable(path)
+    # Pillow warns of odd metadata, which changes no pixel; the lock keeps the filters of threads
+    # from mixing.
+    with _header_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = reader(io.BytesIO(data))
+            return _Header(
+                width=int(image.width),
+                height=int(image.height),
+                orientation=_orientation(image, data),
+                n_images=int(getattr(image, "n_frames", 1)),
+                mode=image.mode,
+            )
+        except Exception as error:  # it raises anything at all on a damaged file
+            raise _unreadable(path) from error
+
+
+def _orientation(image: Any, data: bytes) -> int:
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 1  # OpenCV turns TIFF files itself
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        # Pillow would decode the pixels first, as the chunk may come after them.
+        exif = Exif()
+        exif.load(_png_exif(data))
+    else:
+        exif = image.getexif()
+    found = exif.get(_EXIF_ORIENTATION, 1)
+    return found if isinstance(found, int) else 1
+
+
+def _png_exif(data: bytes) -> bytes:
+    """The body of a PNG file's eXIf chunk; empty where there is none."""
+    position = 8
+    while position + 8 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        if data[position + 4 : position + 8] == b"eXIf":
+            return b"Exif\0\0" + data[position + 8 : position + 8 + length]
+        position += 12 + length
+    return b""
+
+
+def _unreadable(path: Path) -> InputError:
+    return InputError(f"{path}: not a readable image; the file is truncated or not an image.")
 
 
 def encode_png(image: Rgb) -> bytes:
