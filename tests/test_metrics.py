@@ -25,7 +25,7 @@ from gopro_tools.metrics.alignment import Aligned, align
 from gopro_tools.metrics.statistics import luma
 
 PAIRS = Path(__file__).parents[2] / "shared" / "data" / "pairs"
-SSIM = ("ssim_gauss", "ssim_uniform7", "ssim_matlab_rgb3d", "ssim_y")
+SSIM = ("ssim_gauss", "ssim_uniform7", "ssim_uniform7_range2", "ssim_matlab_rgb3d", "ssim_y")
 PSNR = ("psnr_rgb", "psnr_y")
 
 
@@ -46,8 +46,9 @@ def smeared(image: Rgb, length_px: int = 7) -> Rgb:
 
 def scikit_image(x: Rgb, y: Rgb, name: str) -> float:
     gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    options = {} if name == "ssim_uniform7" else gaussian
-    return float(structural_similarity(x, y, channel_axis=2, data_range=255, **options))
+    options = {} if "uniform7" in name else gaussian
+    data_range = 510 if name == "ssim_uniform7_range2" else 255
+    return float(structural_similarity(x, y, channel_axis=2, data_range=data_range, **options))
 
 
 def direct_rgb3d(x: Rgb, y: Rgb) -> float:
@@ -83,7 +84,7 @@ def images(minimum: int = 11, maximum: int = 20) -> st.SearchStrategy[tuple[Rgb,
 # --- oracles -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["ssim_gauss", "ssim_uniform7"])
+@pytest.mark.parametrize("name", ["ssim_gauss", "ssim_uniform7", "ssim_uniform7_range2"])
 @settings(max_examples=60, deadline=None)
 @given(pair=images())
 def test_ssim_equals_scikit_image(name: str, pair: tuple[Rgb, Rgb]) -> None:
@@ -115,7 +116,7 @@ def test_ssim_of_odd_sizes(name: str, size_hw: tuple[int, int]) -> None:
 @pytest.mark.parametrize("values", [(0, 255), (255, 254), (255, 155), (0, 1), (250, 250)])
 def test_flat_images_where_cancellation_is_worst(values: tuple[int, int]) -> None:
     x, y = (np.full((20, 24, 3), value, np.uint8) for value in values)
-    for name in ("ssim_gauss", "ssim_uniform7"):
+    for name in ("ssim_gauss", "ssim_uniform7", "ssim_uniform7_range2"):
         assert metrics.METRICS[name](x, y) == pytest.approx(scikit_image(x, y, name), abs=1e-7)
     assert metrics.ssim_matlab_rgb3d(x, y) == pytest.approx(direct_rgb3d(x, y), abs=1e-7)
 
@@ -166,6 +167,7 @@ GOLDEN = {
         "psnr_y": 25.43,
         "ssim_gauss": 0.7170,
         "ssim_uniform7": 0.6954,
+        "ssim_uniform7_range2": 0.8116,
         "ssim_matlab_rgb3d": 0.7963,
         "ssim_y": 0.7467,
     },
@@ -174,6 +176,7 @@ GOLDEN = {
         "psnr_y": 26.52,
         "ssim_gauss": 0.8210,
         "ssim_uniform7": 0.8259,
+        "ssim_uniform7_range2": 0.8755,
         "ssim_matlab_rgb3d": 0.9114,
         "ssim_y": 0.8309,
     },
@@ -189,7 +192,7 @@ def test_real_gopro_pairs(name: str) -> None:
     scores = metrics.score(sharp, blurred, GOLDEN[name])
     for metric, expected in GOLDEN[name].items():
         assert scores[metric] == pytest.approx(expected, abs=0.5e-2 if "psnr" in metric else 0.5e-4)
-    for metric in ("ssim_gauss", "ssim_uniform7"):
+    for metric in ("ssim_gauss", "ssim_uniform7", "ssim_uniform7_range2"):
         assert scores[metric] == pytest.approx(scikit_image(sharp, blurred, metric), abs=1e-6)
     assert scores["ssim_matlab_rgb3d"] == pytest.approx(direct_rgb3d(sharp, blurred), abs=1e-6)
 
@@ -320,6 +323,31 @@ def test_aligned_protocols_are_masked_means() -> None:
     squared = (aligned.sharp - aligned.restored)[aligned.mask == 1] ** 2
     expected = 10 * math.log10(255**2 / squared.mean())
     assert metrics.psnr_aligned(sharp, restored) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("level", [None, 0, 128])
+def test_equal_images_are_infinite_under_the_aligned_protocol_too(level: int | None) -> None:
+    image = picture(11) if level is None else np.full((40, 50, 3), level, np.uint8)
+    assert metrics.psnr_aligned(image, image.copy()) == math.inf
+    assert metrics.ssim_aligned(image, image.copy()) == pytest.approx(1, abs=1e-12)
+    assert metrics.koehler([picture(12, image.shape[:2]), image], image)[0] == math.inf
+
+
+def test_uformers_ssim_is_scikit_images_of_floats_with_a_range_of_two() -> None:
+    sharp, blurred = picture(13), smeared(picture(13))
+    floats = [image.astype(np.float32) / 255 for image in (sharp, blurred)]
+    expected = structural_similarity(*floats, channel_axis=2, data_range=2)
+    assert metrics.ssim_uniform7_range2(sharp, blurred) == pytest.approx(expected, abs=1e-5)
+    assert metrics.metrics_of(["uformer"]) == ("psnr_rgb", "ssim_uniform7_range2")
+
+
+@pytest.mark.skipif(perceptual.vmaf_absent() is not None, reason="FFmpeg here has no libvmaf")
+def test_vmaf_of_tiny_images_says_what_to_do() -> None:
+    least = perceptual.VMAF_LEAST_PX
+    assert metrics.METRICS["vmaf"](*[picture(14, (least, least))] * 2) > 0
+    for size_hw in ((least - 1, 64), (64, least - 1)):
+        with pytest.raises(InputError, match=r"at least 17x17.*--protocol"):
+            metrics.METRICS["vmaf"](*[picture(14, size_hw)] * 2)
 
 
 def test_koehler_takes_the_best_candidate() -> None:

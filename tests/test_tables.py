@@ -89,7 +89,7 @@ class TestPublished:
             ("MPRNet, TLC", "linear_crf", 33.31, "ssim_matlab_rgb3d", 0.964),
             ("HINet", "linear_crf", 32.71, "ssim_matlab_rgb3d", 0.959),
             ("Restormer", "linear_crf", 32.92, "ssim_matlab_rgb3d", 0.961),
-            ("Uformer-B", "linear_crf", 33.06, "ssim_uniform7", 0.967),
+            ("Uformer-B", "linear_crf", 33.06, "ssim_uniform7_range2", 0.967),
             ("Stripformer", "linear_crf", 33.08, "ssim_unstated", 0.962),
             ("NAFNet w32", "linear_crf", 32.87, "ssim_matlab_rgb3d", 0.9606),
             ("NAFNet w64", "linear_crf", 33.71, "ssim_matlab_rgb3d", 0.9668),

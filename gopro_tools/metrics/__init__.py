@@ -34,6 +34,7 @@ from gopro_tools.metrics.statistics import (
     combine_ssim_gauss,
     combine_ssim_matlab_rgb3d,
     combine_ssim_uniform7,
+    combine_ssim_uniform7_range2,
     combine_ssim_y,
 )
 
@@ -52,6 +53,7 @@ __all__ = [
     "ssim_gauss",
     "ssim_matlab_rgb3d",
     "ssim_uniform7",
+    "ssim_uniform7_range2",
     "ssim_y",
 ]
 
@@ -91,12 +93,26 @@ def ssim_gauss(sharp: Rgb, restored: Rgb) -> float:
 def ssim_uniform7(sharp: Rgb, restored: Rgb) -> float:
     """SSIM with a flat 7x7 window and sample covariance: scikit-image's default, per channel.
 
-    Uformer's .967, which is why it stands out in tables that set it beside MATLAB's.
+    Equal to scikit-image given uint8 images, or floats with ``data_range`` stated. Code that gives
+    it floats without: see `ssim_uniform7_range2`.
 
     Raises:
         InputError: Also for images under 7 pixels.
     """
     return combine_ssim_uniform7(Statistics(sharp, restored))
+
+
+def ssim_uniform7_range2(sharp: Rgb, restored: Rgb) -> float:
+    """`ssim_uniform7` with constants for twice the range of the data, as Uformer computed it.
+
+    Uformer's test script gives scikit-image floats in [0, 1] and no ``data_range``; before version
+    0.20 that took the range of the type, -1 to 1, hence 2. The constants are four times too large
+    and the score is higher: 0.8116 where `ssim_uniform7` has 0.6954. Uformer's .967 on GOPRO.
+
+    Raises:
+        InputError: Also for images under 7 pixels.
+    """
+    return combine_ssim_uniform7_range2(Statistics(sharp, restored))
 
 
 def ssim_matlab_rgb3d(sharp: Rgb, restored: Rgb) -> float:
@@ -243,7 +259,15 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 name="ssim_uniform7",
                 combine=combine_ssim_uniform7,
                 ssim_kind="flat 7x7 a channel, sample covariance, inside only",
-                used_by="Uformer, scikit-image's defaults",
+                used_by="scikit-image's defaults with the range stated",
+                citation=_WANG,
+            ),
+            Metric(
+                name="ssim_uniform7_range2",
+                combine=combine_ssim_uniform7_range2,
+                ssim_kind="flat 7x7 a channel, sample covariance, inside only, constants for "
+                "twice the range",
+                used_by="Uformer; scikit-image before 0.20 on floats in [0, 1], no range stated",
                 citation=_WANG,
             ),
             Metric(
@@ -339,8 +363,9 @@ BUNDLES: Mapping[str, Bundle] = MappingProxyType(
         ),
         "mimo": Bundle(metrics=("psnr_rgb",), note="MIMO-UNet, which does not round (0.004 dB)"),
         "uformer": Bundle(
-            metrics=("psnr_rgb", "ssim_uniform7"),
-            note="Uformer, which does not round (0.004 dB)",
+            metrics=("psnr_rgb", "ssim_uniform7_range2"),
+            note="Uformer, whose SSIM has constants for twice the range; it does not round "
+            "(0.004 dB)",
         ),
         "realblur": Bundle(
             metrics=("psnr_aligned", "ssim_aligned"),

@@ -40,7 +40,8 @@ def align(sharp: Rgb, restored: Rgb) -> Aligned:
     The brightness factor is the least-squares one, Σxz / Σz² over all channels. The homography
     maximises the enhanced correlation coefficient of the grey images (Evangelidis and Psarakis,
     TPAMI 2008), from the identity, 100 iterations, after a 5x5 Gaussian. The warp is cubic with
-    reflected borders; the mask is the nearest-neighbour warp of ones.
+    reflected borders; the mask is the nearest-neighbour warp of ones. Equal images are left as they
+    are.
 
     Args:
         sharp: (H, W, 3) uint8.
@@ -49,6 +50,14 @@ def align(sharp: Rgb, restored: Rgb) -> Aligned:
     Raises:
         InputError: The search fails: the images have too little in common, or one is flat.
     """
+    if np.array_equal(sharp, restored):  # the search would end a hair from the identity
+        return Aligned(
+            sharp=sharp.astype(np.float64),
+            restored=restored.astype(np.float64),
+            mask=np.ones(sharp.shape[:2], np.uint8),
+            homography=np.eye(3, dtype=np.float32),
+            correlation=1.0,
+        )
     target = sharp.astype(np.float32) / 255
     source = restored.astype(np.float32) / 255
     energy = float(np.vdot(source, source))

@@ -208,7 +208,7 @@ def _add_row(x: Any, y: Any, sign: Any, sums: Any) -> None:
 
 
 @_compiled
-def _add_uniform_index(sums: Any, totals: Any) -> None:
+def _add_uniform_index(sums: Any, factor: Any, totals: Any) -> None:
     """Add SSIM of one row of windows to ``totals``, from the column sums of 7 rows.
 
     Every number up to the quotient is a whole one and below 2^30: 49·Σs² - (Σs)² is the exact
@@ -216,8 +216,8 @@ def _add_uniform_index(sums: Any, totals: Any) -> None:
     """
     column_s, column_d, column_ss, column_dd = sums[0], sums[1], sums[2], sums[3]
     n = UNIFORM_SIZE * UNIFORM_SIZE
-    luminance_constant = 2 * C1 * n * n
-    contrast_constant = 2 * C2 * n * (n - 1)  # sample covariance: 49 / 48 of the population's
+    luminance_constant = factor * 2 * C1 * n * n
+    contrast_constant = factor * 2 * C2 * n * (n - 1)  # sample covariance: 49 / 48 of the other
     for j in range(totals.shape[0]):
         s = np.int32(0)
         d = np.int32(0)
@@ -241,15 +241,17 @@ def _add_uniform_index(sums: Any, totals: Any) -> None:
 
 @_compiled
 def uniform_ssim(
-    x: NDArray[np.uint8], y: NDArray[np.uint8]
+    x: NDArray[np.uint8], y: NDArray[np.uint8], data_range: float
 ) -> float:  # pragma: no cover - compiled
     """SSIM under a flat 7x7 window, sample covariance, mean over windows inside and channels.
 
     Args:
         x: (channels, H, W) uint8.
         y: The other image, of the same shape.
+        data_range: What the constants are for: 255, unless code had it wrong.
     """
     n_channels, height, width = x.shape
+    factor = (data_range / 255.0) ** 2
     totals = np.zeros(max(width - UNIFORM_SIZE + 1, 0))
     for channel in range(n_channels):
         sums = np.zeros((4, width), np.int32)
@@ -257,7 +259,7 @@ def uniform_ssim(
             _add_row(x[channel, row], y[channel, row], np.int32(1), sums)
             first = row - UNIFORM_SIZE + 1
             if first >= 0:
-                _add_uniform_index(sums, totals)
+                _add_uniform_index(sums, factor, totals)
                 _add_row(x[channel, first], y[channel, first], np.int32(-1), sums)
     n_windows = n_channels * max(height - UNIFORM_SIZE + 1, 0) * totals.shape[0]
     return float(totals.sum() / n_windows)

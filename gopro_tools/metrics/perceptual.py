@@ -25,6 +25,9 @@ ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
 """torchvision's name for its ImageNet weights; the digits start the file's SHA-256."""
 ALEXNET_SHA256_PREFIX = "7be5be79"
 
+VMAF_LEAST_PX = 17
+"""Least height and width that libvmaf takes."""
+
 _LPIPS_PACKAGES = ("torch", "torchvision", "lpips")
 _lpips_lock = threading.Lock()  # one forward pass at a time: torch has threads of its own
 
@@ -126,9 +129,14 @@ def vmaf_score(sharp: Rgb, restored: Rgb) -> float:
         restored: The same shape.
 
     Raises:
-        InputError: No FFmpeg with libvmaf, or FFmpeg failed on the pair.
+        InputError: No FFmpeg with libvmaf, images under 17 pixels, or FFmpeg failed on the pair.
     """
     height, width = sharp.shape[:2]
+    if min(height, width) < VMAF_LEAST_PX:
+        raise InputError(
+            f"VMAF needs images of at least {VMAF_LEAST_PX}x{VMAF_LEAST_PX} pixels, these are "
+            f"{width}x{height}. Name the protocols to compute, such as --protocol psnr_rgb."
+        )
     # Both images go in as one frame twice as high: one pipe, no temporary files.
     to_luma = "scale=out_color_matrix=bt709:out_range=limited,format=yuv444p"
     graph = (

@@ -145,7 +145,13 @@ def combine_ssim_gauss(pair: Statistics) -> float:
 def combine_ssim_uniform7(pair: Statistics) -> float:
     """Flat windows inside the image."""
     pair.require_window(UNIFORM_SIZE)
-    return float(uniform_ssim(*pair.planes))
+    return float(uniform_ssim(*pair.planes, PEAK))
+
+
+def combine_ssim_uniform7_range2(pair: Statistics) -> float:
+    """Flat windows inside the image, constants for twice the range."""
+    pair.require_window(UNIFORM_SIZE)
+    return float(uniform_ssim(*pair.planes, 2 * PEAK))
 
 
 def combine_ssim_matlab_rgb3d(pair: Statistics) -> float:
