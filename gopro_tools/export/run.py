@@ -1,0 +1,239 @@
+"""Export a dataset, resume an interrupted export, and prove what came of it."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from filelock import FileLock, Timeout
+
+from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, BlurKind, sequences_of
+from gopro_tools.errors import InputError
+from gopro_tools.export.containers import Encoded, Files, Unit, container_of
+from gopro_tools.export.samples import (
+    ExportConfig,
+    Images,
+    Sample,
+    blur_kind_of,
+    images_of,
+    pixels_of,
+    samples_of,
+)
+from gopro_tools.files import write_atomic
+from gopro_tools.findings import Finding
+from gopro_tools.images import Rgb, pixel_hash
+from gopro_tools.records import dataset_facts, hash_of
+from gopro_tools.threads import Progress, n_cores, no_progress, prefetched
+
+EXPORT_FILE = "export.json"
+_STATE_FILE = ".export.json"
+_FORMAT_TAG = "gopro_tools export 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """What `export` made."""
+
+    out: Path
+    n_samples: int
+    """Samples in the export."""
+    n_written: int
+    """Those written by this call; the others were there."""
+    left_out: Sequence[str]
+    """Why each pair or crop that could not be read is absent."""
+
+
+def export(
+    dataset: Path,
+    config: ExportConfig,
+    out: Path,
+    *,
+    jobs: int = 0,
+    on_progress: Progress = no_progress,
+) -> ExportResult:
+    """Write a dataset in another format. After an interruption the same call resumes.
+
+    Args:
+        dataset: A dataset in the GOPRO_Large layout.
+        config: Which format.
+        out: A new or empty folder, or one where this export was interrupted.
+        jobs: Threads that read and encode; 0 takes one per core. The result does not depend on it.
+        on_progress: Called with (samples done, all).
+
+    Returns:
+        What was made. A pair that cannot be read is left out and named; the rest is exported.
+
+    Raises:
+        InputError: No dataset; both kinds of blur and none chosen; or ``out`` holds something else.
+    """
+    kind = blur_kind_of(dataset, config.blur_kind)
+    config = dataclasses.replace(config, blur_kind=kind)
+    samples, left_out = samples_of(dataset, config, kind)
+    state = {
+        "made_by": _FORMAT_TAG,
+        "config": dataclasses.asdict(config),
+        "dataset": dataset.resolve().name,
+        "dataset_hash": _hash_of_dataset(dataset, kind),
+    }
+    absent: set[Sample] = set()
+    with _claimed(out, state), container_of(out, config) as container:
+        units = container.units(samples)
+        n_left = sum(len(unit.samples) for unit in units)
+        n_done = len(samples) - n_left
+        on_progress(n_done, len(samples))
+        for unit in units:
+            failed: dict[Sample, str] = {}
+            container.write(unit, _encoded(unit, config.cut_px, kind, jobs, failed))
+            absent |= failed.keys()
+            left_out += failed.values()
+            n_done += len(unit.samples)
+            on_progress(n_done, len(samples))
+        present = [sample for sample in samples if sample not in absent]
+        container.finish(present)
+        # Last: its existence means that the export is complete.
+        _write_json(out / EXPORT_FILE, {**state, "n_samples": len(present), "left_out": left_out})
+    return ExportResult(
+        out=out, n_samples=len(present), n_written=n_left - len(absent), left_out=left_out
+    )
+
+
+def _encoded(
+    unit: Unit, crop_px: int, kind: BlurKind, jobs: int, failed: dict[Sample, str]
+) -> Iterator[Encoded]:
+    """The unit's images in order, encoded by threads; why others cannot be read, in ``failed``."""
+
+    def encode(sample: Sample) -> Images | InputError:
+        try:
+            return images_of(sample, kind, crop_px)
+        except InputError as error:
+            return error
+
+    with closing(prefetched(encode, unit.samples, n_threads=jobs or n_cores())) as results:
+        for sample, result in zip(unit.samples, results, strict=True):
+            if isinstance(result, InputError):
+                failed[sample] = str(result)
+            else:
+                yield sample, result
+
+
+def _hash_of_dataset(dataset: Path, kind: BlurKind) -> str:
+    """Changes with any image of the dataset that is added, removed or written anew."""
+    splits = [split for split in SPLITS if sequences_of(dataset, split)]
+    return hash_of([{**dataset_facts(dataset, split, kind), "name": None} for split in splits])
+
+
+@contextmanager
+def _claimed(out: Path, state: Mapping[str, Any]) -> Iterator[None]:
+    """Keep other runs out of the folder, and this one out of folders that hold something else."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            before = _state_of(out)
+            if before is None and any(path.name != ".lock" for path in out.iterdir()):
+                raise InputError(f"{out}: holds something else; name an empty or new folder.")
+            changed = [k for k, value in state.items() if before and before.get(k) != value]
+            if changed:
+                raise InputError(
+                    f"{out}: an export of other settings or images lies there (other: "
+                    f"{', '.join(changed)}); name another folder, or remove that one."
+                )
+            _write_json(out / _STATE_FILE, state)
+            (out / EXPORT_FILE).unlink(missing_ok=True)
+            yield
+    except Timeout as error:
+        raise InputError(f"{out}: another process is exporting there.") from error
+
+
+def _state_of(out: Path) -> Mapping[str, Any] | None:
+    """What the export in a folder was started with; None where there is none of ours."""
+    path = out / _STATE_FILE
+    if not path.is_file():
+        return None
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}); remove {out} and export again.") from error
+    return state if isinstance(state, dict) and state.get("made_by") == _FORMAT_TAG else None
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def verify_export(
+    out: Path, dataset: Path, *, jobs: int = 0, on_progress: Progress = no_progress
+) -> list[Finding]:
+    """Compare every image of an export, as its readers will see it, with the dataset's.
+
+    Args:
+        out: An export.
+        dataset: The dataset it was made from.
+        jobs: Threads that decode; 0 takes one per core.
+        on_progress: Called with (samples compared, all).
+
+    Returns:
+        What differs, is missing, or is there besides; empty for an export that is right.
+
+    Raises:
+        InputError: ``out`` is no export, or ``dataset`` no dataset.
+    """
+    state = _state_of(out)
+    if state is None:
+        raise InputError(
+            f"{out}: no export of this program (no {_STATE_FILE} there); name the folder that "
+            "`python -m gopro_tools.export` wrote."
+        )
+    config = ExportConfig(**state["config"])
+    assert config.blur_kind is not None  # export stores the kind it found
+    kind = config.blur_kind
+    samples, left_out = samples_of(dataset, config, kind)
+    findings = [Finding("warning", "left-out", reason) for reason in left_out]
+    if not (out / EXPORT_FILE).is_file():
+        message = "the export was interrupted; the same export command completes it"
+        findings.append(Finding("error", "unfinished", message))
+    with container_of(out, config) as container:
+
+        def compare(item: Files) -> list[Finding]:
+            sample, blurred, sharp = item
+            return [
+                finding
+                for folder, data in ((BLUR_FOLDERS[kind], blurred), (SHARP_FOLDER, sharp))
+                if (finding := _compared(sample, folder, data, config.cut_px))
+            ]
+
+        results = prefetched(compare, container.read(samples), n_threads=jobs or n_cores())
+        with closing(results):
+            for n_done, found in enumerate(results, start=1):
+                findings += found
+                on_progress(n_done, len(samples))
+        findings += [
+            Finding("error", "unexpected", f"{name}: no sample of the dataset")
+            for name in container.unexpected(samples)
+        ]
+    return findings
+
+
+def _compared(sample: Sample, folder: str, data: bytes | None, crop_px: int) -> Finding | None:
+    def finding(check: str, message: str) -> Finding:
+        return Finding(
+            "error", check, message, sample.split, sample.pair.sequence, sample.pair.name
+        )
+
+    if data is None:
+        return finding("missing", f"{sample.key}: no {folder} image in the export")
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if decoded is None:
+        return finding("unreadable", f"{sample.key}: the {folder} image in the export is damaged")
+    try:
+        expected = pixels_of(sample, folder, crop_px)
+    except InputError as error:
+        return finding("unreadable", str(error))
+    image: Rgb = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    if image.shape != expected.shape or pixel_hash(image) != pixel_hash(expected):
+        return finding("differs", f"{sample.key}: the {folder} image is not the dataset's")
+    return None
