@@ -1,0 +1,87 @@
+"""Shot noise (of the light) and read noise (of the electronics), in linear raw values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gopro_tools.errors import InputError
+
+_EXACT_BELOW = 64.0
+"""Fewer photons than this are drawn from the Poisson distribution itself; more, from a normal one
+with the same mean, variance and skewness, six times as fast."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    """Noise of one image."""
+
+    shot: float
+    """Gain: linear light of one photon. Variance of shot noise is ``shot`` times the light."""
+    read: float
+    """Standard deviation of read noise, in linear light."""
+
+    def added_to(
+        self, linear: NDArray[np.float32], rng: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Noisy values of ``linear`` (any shape, float32 >= 0; below 0 counts as 0), float32."""
+        photons = np.maximum(linear, 0) / np.float32(self.shot)
+        normal = rng.standard_normal(linear.shape, np.float32)
+        deviation = np.sqrt(photons)
+        # First Cornish-Fisher term: a Poisson variable's skewness is 1 / sqrt(mean).
+        noisy = photons + deviation * normal + (normal * normal - 1) / np.float32(6)
+        few = photons < _EXACT_BELOW
+        noisy[few] = rng.poisson(photons[few])
+        noisy *= np.float32(self.shot)
+        noisy += np.float32(self.read) * rng.standard_normal(linear.shape, np.float32)
+        return noisy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Noise levels of a camera; each image draws its own around them."""
+
+    shot: float
+    """See `Levels`."""
+    read: float
+    """See `Levels`."""
+    spread: tuple[float, float] = (0.5, 1.5)
+    """Factors between which both levels are drawn, uniformly and independently (RSBlur)."""
+
+    def draw(self, rng: np.random.Generator) -> Levels:
+        """Levels of one image."""
+        return Levels(
+            shot=self.shot * float(rng.uniform(*self.spread)),
+            read=self.read * float(rng.uniform(*self.spread)),
+        )
+
+    @classmethod
+    def named(cls, name: str) -> "Noise":
+        """Noise of a name of `NOISE_LEVELS`, or ``SHOT,READ`` as measured of a camera.
+
+        Raises:
+            InputError: Neither.
+        """
+        if name in NOISE_LEVELS:
+            return NOISE_LEVELS[name]
+        try:
+            shot, read = (float(part) for part in name.split(","))
+        except ValueError:
+            shot, read = -1.0, -1.0
+        if not (0 < shot < 1 and 0 <= read < 1):
+            raise InputError(
+                f"--noise {name}: {', '.join(NOISE_LEVELS)} or SHOT,READ was expected, such as "
+                "1e-4,9e-4 (gain of shot noise and standard deviation of read noise, of 1)."
+            )
+        return cls(shot=shot, read=read)
+
+
+NOISE_LEVELS: Mapping[str, Noise] = MappingProxyType(
+    {
+        "rsblur": Noise(shot=1e-4, read=9.1504e-4),
+        "realblur": Noise(shot=8.8915e-5, read=2.9430e-5),
+    }
+)
+"""As estimated by Rim et al. (ECCV 2022) for the cameras of two datasets; their code's values."""
