@@ -53,6 +53,7 @@ from gopro_tools.pairing import (
     pair_images,
     read_images,
 )
+from gopro_tools.sources import remember_sources
 from gopro_tools.threads import Progress
 
 log = logging.getLogger(__name__)
@@ -199,6 +200,7 @@ def detect(
         write_atomic(config.out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     pictures = _draw_overlays(config, pairing, found.class_names, boxes, references, per_image)
     report = markdown(summary, sweep, settings, plot=_plot(config, sweep), overlays=pictures)
+    remember_sources(config.out, config.sources, config.labels)
     write_atomic(config.out / "detection.md", report)
     return summary
 

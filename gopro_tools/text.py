@@ -4,7 +4,10 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from gopro_tools.errors import InputError
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any] | Sequence[Any]]) -> str:
@@ -31,6 +34,30 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any] | Sequence
         else:
             writer.writerow(row)
     return text.getvalue()
+
+
+def read_csv(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    """Rows of a CSV file with a header, by column name.
+
+    Args:
+        path: The file, UTF-8.
+        columns: Names that must be there; others may be.
+
+    Raises:
+        InputError: The file cannot be read, lacks a column, or has a row of another length.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            rows = list(reader)
+            absent = [name for name in columns if name not in (reader.fieldnames or ())]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a readable CSV file ({error}).") from error
+    if absent:
+        raise InputError(f"{path}: no column {', '.join(absent)}; is it of another program?")
+    if any(None in row or None in row.values() for row in rows):
+        raise InputError(f"{path}: a row has more or fewer cells than the header; is it complete?")
+    return rows
 
 
 def markdown_table(

@@ -105,6 +105,7 @@ def test_everything_is_written_and_says_what_it_should(folders: Path) -> None:
     summary = detect(config(folders, "worse", "perfect"), detector=ByColour())
     out = folders / "out"
     assert {path.name for path in out.iterdir()} == {
+        "images.json",
         "detection.csv",
         "detection_per_class.csv",
         "detection_per_image.csv",

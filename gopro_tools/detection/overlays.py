@@ -26,6 +26,7 @@ from gopro_tools.images import Rgb, encode_png
 from gopro_tools.pairing import BLURRED, SHARP
 
 Kind = Literal["matched", "missed", "false"]
+_KINDS: tuple[Kind, ...] = ("matched", "missed", "false")
 
 _COLOURS: dict[Kind, tuple[int, int, int]] = {
     "matched": (0, 158, 115),
@@ -112,48 +113,79 @@ def write_overlays(folder: Path, overlays: Mapping[str, Rgb]) -> list[Path]:
     return paths
 
 
+@dataclass(frozen=True, kw_only=True)
+class KindBoxes:
+    """The boxes of one image that are of one kind."""
+
+    box_xyxy: NDArray[np.float32]
+    """(N, 4) px."""
+    class_id: NDArray[np.int64]
+    """(N,)"""
+    score: NDArray[np.float32] | None
+    """(N,) confidence; None for reference boxes, which have none."""
+
+
+def boxes_by_kind(
+    references: References, candidates: Detections, *, iou: float, min_area_px: float
+) -> dict[Kind, KindBoxes]:
+    """Which reference boxes were missed, and which candidates match one or are false.
+
+    Args:
+        references: Of one image.
+        candidates: At the chosen confidence and up.
+        iou: Least overlap of a match.
+        min_area_px: Area in px² below which a box is ignored, and in none of the kinds.
+    """
+    candidates = most_confident(candidates)
+    verdict = judge(references, candidates, [iou], min_area_px=min_area_px)[0]
+    taken = match(references, candidates, [iou])[0]
+    counts = references.counts
+    missed = np.setdiff1d(np.flatnonzero(counts), taken)
+    hit = (taken >= 0) & np.append(counts, False)[taken]
+
+    def chosen(mask: NDArray[np.bool_]) -> KindBoxes:
+        found = candidates.select(mask)
+        return KindBoxes(box_xyxy=found.box_xyxy, class_id=found.class_id, score=found.score)
+
+    return {
+        "missed": KindBoxes(
+            box_xyxy=references.box_xyxy[missed], class_id=references.class_id[missed], score=None
+        ),
+        "false": chosen(verdict == FALSE_POSITIVE),
+        "matched": chosen(hit),
+    }
+
+
 def _drawn(
     panel: Panel, class_names: Sequence[str], *, iou: float, min_area_px: float
 ) -> NDArray[np.uint8]:
-    candidates = most_confident(panel.candidates)
-    verdict = judge(panel.references, candidates, [iou], min_area_px=min_area_px)[0]
-    taken = match(panel.references, candidates, [iou])[0]
-    counts = panel.references.counts
-    missed = np.setdiff1d(np.flatnonzero(counts), taken)
-    hit = (taken >= 0) & np.append(counts, False)[taken]
-    false = verdict == FALSE_POSITIVE
-
+    kinds = boxes_by_kind(panel.references, panel.candidates, iou=iou, min_area_px=min_area_px)
     height, width = panel.image.shape[:2]
     scale = _PANEL_WIDTH_PX / width
     size = (_PANEL_WIDTH_PX, max(1, round(height * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     picture = cv2.resize(panel.image, size, interpolation=how).astype(np.uint8)
-    groups: list[tuple[Kind, NDArray[np.float32], list[str]]] = [
-        ("missed", panel.references.box_xyxy[missed], [
-            class_names[c] for c in panel.references.class_id[missed]
-        ]),
-        ("false", candidates.box_xyxy[false], _labels(candidates.select(false), class_names)),
-        ("matched", candidates.box_xyxy[hit], _labels(candidates.select(hit), class_names)),
-    ]  # fmt: skip
-    for kind, boxes, _ in groups:
-        for box in boxes * scale:
+    for kind, boxes in kinds.items():
+        for box in boxes.box_xyxy * scale:
             _rectangle(picture, box, kind)
     written: list[_Area] = []
-    for kind, boxes, labels in (groups[1], groups[0], groups[2]):  # mistakes first
-        for box, label in zip(boxes * scale, labels, strict=True):
+    mistakes_first: tuple[Kind, ...] = ("false", "missed", "matched")
+    for kind in mistakes_first:
+        boxes = kinds[kind]
+        for box, label in zip(boxes.box_xyxy * scale, _labels(boxes, class_names), strict=True):
             _label(picture, label, int(box[0]), int(box[1]), kind, written)
     caption = np.full((_CAPTION_PX, _PANEL_WIDTH_PX, 3), 255, np.uint8)
-    text = f"{panel.title}: {hit.sum()} matched, {len(missed)} missed, {false.sum()} false"
-    cv2.putText(caption, text, (6, 21), _FONT, 0.55, _BLACK, 1, cv2.LINE_AA)
+    counts = ", ".join(f"{len(kinds[kind].class_id)} {kind}" for kind in _KINDS)
+    cv2.putText(caption, f"{panel.title}: {counts}", (6, 21), _FONT, 0.55, _BLACK, 1, cv2.LINE_AA)
     framed = np.vstack([caption, picture])
     return np.pad(framed, ((2, 6), (4, 4), (0, 0)), constant_values=255)
 
 
-def _labels(found: Detections, class_names: Sequence[str]) -> list[str]:
-    return [
-        f"{class_names[c]} {score:.2f}"
-        for c, score in zip(found.class_id, found.score, strict=True)
-    ]
+def _labels(boxes: KindBoxes, class_names: Sequence[str]) -> list[str]:
+    names = [class_names[c] for c in boxes.class_id]
+    if boxes.score is None:
+        return names
+    return [f"{name} {score:.2f}" for name, score in zip(names, boxes.score, strict=True)]
 
 
 def _legend(width_px: int) -> NDArray[np.uint8]:

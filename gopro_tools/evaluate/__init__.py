@@ -14,6 +14,8 @@ The blurred input is always a row: a method that does not beat it has done harm.
     beside another (see `SummaryRow`).
 ``summary.md``
     The same for people, with what is absent and how each metric is defined.
+``images.json``
+    Where the images lie, relative to OUT, for the page of `gopro_tools.report`.
 ``run.json``
     What was asked for and what ran. Written last: where it is, the others are complete.
 
@@ -59,7 +61,7 @@ def command(
     """Score restored images against sharp ones under named PSNR and SSIM protocols.
 
     Args:
-        out: Folder for per_image.csv, summary.csv, summary.md and run.json.
+        out: Folder for per_image.csv, summary.csv, summary.md, images.json and run.json.
         sources: What to compare.
         config: How.
     """

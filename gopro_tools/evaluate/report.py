@@ -14,6 +14,7 @@ from gopro_tools.evaluate.summary import CONFIDENCE, SummaryRow, summarize
 from gopro_tools.files import sha256_of_file, write_atomic
 from gopro_tools.metrics import METRICS
 from gopro_tools.pairing import BLURRED
+from gopro_tools.sources import remember_sources
 from gopro_tools.text import csv_text
 from gopro_tools.threads import n_cores
 
@@ -31,6 +32,7 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> list[SummaryRow]:
     write_atomic(out / "per_image.csv", per_image_csv(evaluation))
     write_atomic(out / "summary.csv", summary_csv(rows))
     write_atomic(out / "summary.md", summary_markdown(evaluation, rows))
+    remember_sources(out, evaluation.sources)
     record = json.dumps(_record(evaluation), indent=2, ensure_ascii=False)
     write_atomic(out / "run.json", record + "\n")
     return rows

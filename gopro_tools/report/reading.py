@@ -1,0 +1,250 @@
+"""From folders that the other commands leave behind to `Content`."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, BlurKind, Split, sequences_of
+from gopro_tools.errors import InputError
+from gopro_tools.metrics import METRICS
+from gopro_tools.pairing import BLURRED, SHARP, Sources, pair_images
+from gopro_tools.report.boxes import read_boxes
+from gopro_tools.report.content import Collection, DatasetView
+from gopro_tools.sources import recall_sources
+from gopro_tools.text import read_csv
+from gopro_tools.threads import Progress
+from gopro_tools.verify import verify
+
+EVALUATION_FILE = "per_image.csv"
+DETECTION_FILE = "detection_per_image.csv"
+_SUMMARIES = {EVALUATION_FILE: "summary.csv", DETECTION_FILE: "detection.csv"}
+_DETECTION_SCORES = ("precision", "recall", "f1", "tp", "fp", "fn")
+_FACTS = ("n_frames", "sharpness")
+"""Columns of the manifest shown for each pair; so are those that end in `_FACT_UNITS`."""
+_FACT_UNITS = ("_px", "_share", "_sigma")
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether a folder holds a dataset in the GOPRO layout."""
+    return any(sequences_of(folder, split) for split in SPLITS)
+
+
+def read_comparisons(folders: Sequence[Path], sources: Sources | None) -> list[Collection]:
+    """Per-image scores below some folders; those of the same images are joined.
+
+    Args:
+        folders: OUT folders of evaluate or detect, or folders that have such folders in them.
+        sources: Where the images lie, for folders whose images have moved or that do not say.
+
+    Raises:
+        InputError: A folder has no per-image scores, or two disagree about one number.
+    """
+    found_ones: list[Collection] = []
+    for folder in folders:
+        found = list(_result_folders(folder))
+        if not found:
+            raise InputError(
+                f"{folder}: no {EVALUATION_FILE} or {DETECTION_FILE} in it or below it, and no "
+                "dataset; an OUT folder of evaluate or detect, or a dataset, was expected."
+            )
+        found_ones += [_read_results(results, sources) for results in found]
+    return joined(found_ones)
+
+
+def _result_folders(folder: Path) -> Iterator[Path]:
+    for path in sorted({file.parent for name in _SUMMARIES for file in folder.rglob(name)}):
+        parts = path.relative_to(folder).parts
+        complete = any((path / summary).is_file() for summary in _SUMMARIES.values())
+        if complete and not any(part.endswith(".partial") for part in parts):
+            yield path
+
+
+def _read_results(folder: Path, given: Sources | None) -> Collection:
+    """One OUT folder: its scores, and the images where they are found."""
+    recalled, labels_file = recall_sources(folder) or (None, None)
+    sources = given or recalled
+    rows: list[dict[str, str]] = []
+    labels: dict[str, str] = {}
+    for name, summary in _SUMMARIES.items():
+        if (folder / name).is_file() and (folder / summary).is_file():
+            rows += read_csv(folder / name, ("method", "sequence", "name"))
+            first = read_csv(folder / summary, ("dataset", "split", "blur_kind"))[0]
+            labels = {what: first[what] for what in ("dataset", "split", "blur_kind")}
+    collection = Collection(labels=labels, keys=list(dict.fromkeys(map(_key, rows))))
+    _read_scores(collection, rows)
+    if sources is None:
+        collection.notes.append(
+            f"{folder.name} does not say where its images lie, so only scores are shown; name them "
+            "with --dataset, or --sharp and --blurred, and --restored."
+        )
+    else:
+        _find_images(collection, sources)
+        if sources.dataset is not None:
+            _add_facts(collection, sources.dataset, sources.split)
+    if (folder / DETECTION_FILE).is_file():
+        _read_sweep(collection, folder)
+        try:
+            collection.boxes = read_boxes(folder, collection.keys, labels_file)
+        except InputError as error:
+            collection.notes.append(str(error))
+    return collection
+
+
+def _key(row: Mapping[str, str]) -> str:
+    return str(PurePosixPath(row["sequence"]) / row["name"])
+
+
+def _read_scores(collection: Collection, rows: Sequence[Mapping[str, str]]) -> None:
+    index = {key: i for i, key in enumerate(collection.keys)}
+    for row in rows:
+        for metric, text in row.items():
+            if metric in METRICS or metric in _DETECTION_SCORES:
+                methods = collection.scores.setdefault(metric, {})
+                series = methods.setdefault(row["method"], [None] * len(index))
+                series[index[_key(row)]] = _number(text)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return None if np.isnan(value) else value
+
+
+def _find_images(collection: Collection, sources: Sources) -> None:
+    try:
+        pairing = pair_images(replace(sources, allow_missing=True))
+    except InputError as error:
+        collection.notes.append(f"The images were not found, so only scores are shown: {error}")
+        return
+    by_key = {images.key: images.paths for images in pairing.image_sets}
+    known = [by_key.get(key, {}) for key in collection.keys]
+    for method in dict.fromkeys(method for paths in known for method in paths):
+        collection.paths[method] = [paths.get(method) for paths in known]
+    if n_missing := sum(not paths for paths in known):
+        collection.notes.append(f"{n_missing} of {len(known)} images were not found.")
+
+
+def _add_facts(collection: Collection, dataset: Path, split: str) -> None:
+    """Length of blur and the like, from the manifest or from a rendered dataset's motion."""
+    index = {key: i for i, key in enumerate(collection.keys)}
+    for name in ("manifest.csv", "motion.csv"):
+        if not (dataset / name).is_file():
+            continue
+        for row in read_csv(dataset / name, ("split", "sequence", "name")):
+            at = index.get(_key(row))
+            if at is None or row["split"] != split:
+                continue
+            for column, text in row.items():
+                wanted = column in _FACTS or column.endswith(_FACT_UNITS)
+                if wanted and (value := _number(text)) is not None:
+                    collection.facts.setdefault(column, [None] * len(index))[at] = value
+
+
+def _read_sweep(collection: Collection, folder: Path) -> None:
+    summary = read_csv(folder / "detection.csv", ("reference_confidence",))[0]
+    columns = ("method", "reference_confidence", "confidence", "precision", "recall")
+    for row in read_csv(folder / "detection_sweep.csv", columns):
+        if row["reference_confidence"] == summary["reference_confidence"]:
+            numbers = {name: _number(row[name]) for name in ("confidence", "precision", "recall")}
+            collection.sweep.append({"method": row["method"], **numbers})
+
+
+def joined(collections: Sequence[Collection]) -> list[Collection]:
+    """Put together what is known of the same images; others stay apart.
+
+    Raises:
+        InputError: Two of them disagree about a number.
+    """
+    result: list[Collection] = []
+    for new in collections:
+        old = next((old for old in result if _same_images(old, new)), None)
+        if old is None:
+            result.append(new)
+        else:
+            _add(old, new)
+    return result
+
+
+def _add(old: Collection, new: Collection) -> None:
+    for metric, methods in new.scores.items():
+        for method, series in methods.items():
+            if old.scores.setdefault(metric, {}).setdefault(method, series) != series:
+                raise InputError(
+                    f"{method} has two values of {metric} on {old.title}: the folders disagree. "
+                    "Leave one out, or give one method another name."
+                )
+    for method, paths in new.paths.items():
+        old.paths.setdefault(method, paths)
+    old.facts = new.facts | old.facts
+    old.boxes = old.boxes or new.boxes
+    old.sweep = old.sweep or new.sweep
+    old.notes += [note for note in new.notes if note not in old.notes]
+
+
+def _same_images(a: Collection, b: Collection) -> bool:
+    """Whether two collections are of the same images: by name, and by file if both have files."""
+    named_alike = a.labels == b.labels and a.keys == b.keys
+    return named_alike and not (a.paths and b.paths and _sharp(a) != _sharp(b))
+
+
+def _sharp(collection: Collection) -> list[Path | None]:
+    return [path and path.resolve() for path in collection.paths.get(SHARP, [])]
+
+
+def read_dataset(
+    root: Path, *, blur_kind: BlurKind | None, check: bool, on_progress: Progress
+) -> DatasetView:
+    """A dataset in the GOPRO layout: its pairs, rejected windows and what a check finds.
+
+    Args:
+        root: The dataset.
+        blur_kind: Which blurred images; ``gamma`` where there are such, else ``linear_crf``.
+        check: Run `gopro_tools.verify` on it.
+        on_progress: Called with images checked, and all.
+    """
+    splits: dict[str, dict[str, int]] = {}
+    collections: list[Collection] = []
+    for split in SPLITS:
+        if sequences_of(root, split):
+            collection = _pairs(root, split, blur_kind)
+            collections.append(collection)
+            splits[split] = dict(Counter(key.rpartition("/")[0] for key in collection.keys))
+    rejected = root / "rejected.csv"
+    columns = ("split", "sequence", "source", "reason")
+    return DatasetView(
+        name=root.resolve().name,
+        splits=splits,
+        rejected=read_csv(rejected, columns) if rejected.is_file() else (),
+        findings=verify(root, progress=on_progress) if check else None,
+        collections=collections,
+    )
+
+
+def _pairs(root: Path, split: Split, blur_kind: BlurKind | None) -> Collection:
+    """Pairs of a split; images without a partner are left out, for the check reports them."""
+    kind = blur_kind or _kind_of(root, split)
+    sources = Sources(dataset=root, split=split, blur_kind=kind, allow_missing=True)
+    pairing = pair_images(sources)
+    collection = Collection(
+        labels=sources.labels, keys=[images.key for images in pairing.image_sets]
+    )
+    for method in (SHARP, BLURRED):
+        collection.paths[method] = [images.paths[method] for images in pairing.image_sets]
+    _add_facts(collection, root, split)
+    return collection
+
+
+def _kind_of(root: Path, split: Split) -> BlurKind:
+    """The kind of blur that is there: gamma, unless there is only the other one."""
+    for kind, folder in BLUR_FOLDERS.items():
+        if any((root / split / name / folder).is_dir() for name in sequences_of(root, split)):
+            return kind
+    raise InputError(
+        f"{root / split}: no blurred images; {SHARP_FOLDER} beside "
+        f"{' or '.join(BLUR_FOLDERS.values())} was expected in each sequence."
+    )

@@ -1,0 +1,283 @@
+"""The page from real folders of results: what is read, what is shown, what is refused."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_detect import ByColour, blurred, scene
+from tiny_dataset import write_dataset
+
+from gopro_tools.detect import DetectConfig, detect
+from gopro_tools.errors import InputError
+from gopro_tools.evaluate import EvaluateConfig, evaluate, write_evaluation
+from gopro_tools.files import write_atomic
+from gopro_tools.images import encode_png, read_rgb
+from gopro_tools.pairing import Sources
+from gopro_tools.report import ReportConfig, report
+from gopro_tools.report.pictures import chosen_images
+from gopro_tools.report.reading import read_comparisons, read_dataset
+from gopro_tools.sources import recall_sources
+from gopro_tools.threads import no_progress
+
+HOSTILE = ("<img src=x onerror=alert(1)>", "a\"b'c&amp;", "new\nline", "$title ${x}", "\u202egnp")
+"""Folder names that a page must show as text."""
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scores and detections of two methods on images in hostile folders, by the commands' code."""
+    root = tmp_path_factory.mktemp("results")
+    for number, folder in enumerate(HOSTILE * 2):
+        key = f"{folder}/{number:06d}.png"
+        sharp = scene(number)
+        images = {
+            "sharp": sharp,
+            "blurred": blurred(sharp, 5 + 2 * number),
+            "better": blurred(sharp, 3),
+            "worse": blurred(sharp, 31),
+        }
+        for kind, image in images.items():
+            write_atomic(root / kind / key, encode_png(image))
+    methods = tuple(f"{name}={root / name}" for name in ("better", "worse"))
+    sources = Sources(sharp=root / "sharp", blurred=root / "blurred", restored=methods)
+    evaluation = evaluate(sources, EvaluateConfig(protocol=("psnr_rgb", "ssim_gauss"), jobs=1))
+    (root / "scores").mkdir()
+    write_evaluation(evaluation, root / "scores")
+    config = DetectConfig(
+        sources=sources, detector="none", out=root / "detection", resamples=10, overlays=0
+    )
+    detect(config, detector=ByColour())
+    return root
+
+
+def data_of(page: Path) -> dict[str, Any]:
+    text = page.read_text(encoding="utf-8")
+    match = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    assert match is not None
+    found: dict[str, Any] = json.loads(match[1])
+    return found
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_numbers_are_those_of_the_csv_files(results: Path, tmp_path: Path) -> None:
+    index = report([results / "scores", results / "detection"], tmp_path / "page")
+    data = data_of(index)
+    assert len(data["collections"]) == 1, "both folders are of the same images"
+    shown = data["collections"][0]
+    assert [m["name"] for m in shown["metrics"]][:2] == ["psnr_rgb", "ssim_gauss"]
+    at = {key: i for i, key in enumerate(shown["keys"])}
+    n_compared = 0
+    for name in ("scores/per_image.csv", "detection/detection_per_image.csv"):
+        for row in rows(results / name):
+            i = at[f"{row['sequence']}/{row['name']}"]
+            for metric in set(row) & set(shown["scores"]):
+                expected = float(row[metric]) if row[metric] else None
+                assert shown["scores"][metric][row["method"]][i] == expected
+                n_compared += 1
+    assert n_compared == 10 * (3 * 2 + 4 * 6)
+    means = {
+        (r["method"], r["metric"]): float(r["mean"]) for r in rows(results / "scores/summary.csv")
+    }
+    table = next(t for t in data["tables"] if "psnr_rgb" in t["headings"][0]["lines"])
+    for line in table["rows"]:
+        for heading, cell in zip(table["headings"], line["cells"], strict=True):
+            if (line["method"], heading["lines"][1]) in means and cell:
+                assert cell["value"] == means[line["method"], heading["lines"][1]]
+
+
+def test_a_folder_page_carries_exact_copies_under_names_of_its_own(
+    results: Path, tmp_path: Path
+) -> None:
+    index = report([results / "scores"], tmp_path / "page")
+    shown = data_of(index)["collections"][0]
+    assert shown["methods"] == ["sharp", "blurred", "better", "worse"]
+    for method in shown["methods"]:
+        for key, url in zip(shown["keys"], shown["urls"][method], strict=True):
+            assert re.fullmatch(r"images/0-\d{6}-\d\.png", url)
+            assert (index.parent / url).read_bytes() == (results / method / key).read_bytes()
+    assert all((index.parent / url).stat().st_size < 40_000 for url in shown["thumbs"])
+
+
+def test_hostile_names_cannot_leave_the_data(results: Path, tmp_path: Path) -> None:
+    title = "</title><script>alert(1)</script>\n$data"
+    index = report([results / "scores"], tmp_path / "page", ReportConfig(title=title))
+    text = index.read_text(encoding="utf-8")
+    assert "<img src=x" not in text
+    assert text.count("<script") == 2
+    assert "</title><script>" not in text
+    assert "script-src 'sha256-" in text.replace("&#x27;", "'")
+    assert data_of(index)["title"] == title
+    assert {key.rpartition("/")[0] for key in data_of(index)["collections"][0]["keys"]} == set(
+        HOSTILE
+    )
+
+
+def test_boxes_are_judged_as_the_scores_were(results: Path, tmp_path: Path) -> None:
+    index = report([results / "detection"], tmp_path / "page")
+    shown = data_of(index)["collections"][0]
+    at = {key: i for i, key in enumerate(shown["keys"])}
+    names = {"tp": "matched", "fn": "missed", "fp": "false"}
+    n_boxes = 0
+    for row in rows(results / "detection/detection_per_image.csv"):
+        boxes = shown["boxes"]["by_method"][row["method"]][at[f"{row['sequence']}/{row['name']}"]]
+        for column, kind in names.items():
+            assert sum(box[0] == kind for box in boxes) == int(row[column])
+        n_boxes += len(boxes)
+    assert n_boxes > 40
+    sweep = [
+        r
+        for r in rows(results / "detection/detection_sweep.csv")
+        if r["reference_confidence"] == "0.25"
+    ]
+    assert [r["recall"] for r in shown["sweep"]] == [float(r["recall"]) for r in sweep]
+
+
+def test_one_file_holds_a_spread_of_images_and_all_scores(results: Path, tmp_path: Path) -> None:
+    config = ReportConfig(single_file=True, max_images=3)
+    index = report([results / "scores"], tmp_path / "page.html", config)
+    assert index == tmp_path / "page.html"
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    shown = data_of(index)["collections"][0]
+    urls = shown["urls"]["better"]
+    assert sum(url is not None for url in urls) == 3
+    assert all(url.startswith("data:image/jpeg;base64,") for url in urls if url)
+    assert len(shown["scores"]["psnr_rgb"]["better"]) == 10
+    assert "3 of 10 images can be opened; scores are of all." in shown["notes"]
+    gains = np.subtract(
+        shown["scores"]["psnr_rgb"]["better"], shown["scores"]["psnr_rgb"]["blurred"]
+    )
+    gains += np.subtract(
+        shown["scores"]["psnr_rgb"]["worse"], shown["scores"]["psnr_rgb"]["blurred"]
+    )
+    chosen = [i for i, url in enumerate(urls) if url]
+    assert {int(gains.argmin()), int(gains.argmax())} <= set(chosen)
+
+
+def test_images_that_moved_are_named_or_said_to_be_missing(results: Path, tmp_path: Path) -> None:
+    scores = tmp_path / "moved"
+    scores.mkdir()
+    for path in (results / "scores").iterdir():
+        if path.name != "images.json":
+            (scores / path.name).write_bytes(path.read_bytes())
+    (collection,) = read_comparisons([scores], None)
+    assert not collection.paths
+    assert "only scores are shown" in collection.notes[0]
+    given = Sources(sharp=results / "sharp", blurred=results / "blurred")
+    (collection,) = read_comparisons([scores], given)
+    assert set(collection.paths) == {"sharp", "blurred"}
+    assert all(collection.paths["sharp"])
+
+
+def test_sources_are_kept_relative_and_move_with_their_images(
+    results: Path, tmp_path: Path
+) -> None:
+    stored = json.loads((results / "scores/images.json").read_text())
+    assert stored["sharp"] == "../sharp"
+    assert stored["restored"] == {"better": "../better", "worse": "../worse"}
+    (results / "scores").rename(results / "elsewhere")
+    recalled = recall_sources(results / "elsewhere")
+    (results / "elsewhere").rename(results / "scores")
+    assert recalled is not None
+    assert recalled[0].sharp == results / "sharp"
+    (tmp_path / "images.json").write_text('{"restored": 3}')
+    with pytest.raises(InputError, match="damaged"):
+        recall_sources(tmp_path)
+
+
+def test_folders_that_disagree_are_refused(results: Path, tmp_path: Path) -> None:
+    other = tmp_path / "scores"
+    other.mkdir()
+    for path in (results / "scores").iterdir():
+        data = path.read_bytes()
+        if path.name == "per_image.csv":
+            first = rows(path)[0]["psnr_rgb"]
+            data = data.replace(first.encode(), b"12.5", 1)
+        (other / path.name).write_bytes(data)
+    with pytest.raises(InputError, match="two values of psnr_rgb"):
+        read_comparisons(
+            [results / "scores", other],
+            Sources(sharp=results / "sharp", blurred=results / "blurred"),
+        )
+
+
+def test_a_dataset_shows_pairs_facts_rejections_and_findings(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "data", train=(3,), test=(2,), size_hw=(96, 128))
+    lines = ["split,sequence,name,n_frames,blur_px,hash_sharp"]
+    lines += [f"train,GOPR0001_11_00,{i:06d}.png,11,{i}.5,abc" for i in (1, 2)]
+    (root / "manifest.csv").write_text("\n".join(lines) + "\n")
+    (root / "rejected.csv").write_text(
+        'split,sequence,name,source,reason\ntrain,GOPR0001_11_00,,a.mp4,"cut <b>"\n'
+    )
+    (root / "test/GOPR0002_11_00/blur_gamma/000002.png").unlink()
+    view = read_dataset(root, blur_kind=None, check=True, on_progress=no_progress)
+    assert view.splits == {"train": {"GOPR0001_11_00": 3}, "test": {"GOPR0002_11_00": 1}}
+    train = view.collections[0]
+    assert train.facts == {"n_frames": [11.0, 11.0, None], "blur_px": [1.5, 2.5, None]}
+    assert train.labels["blur_kind"] == "gamma"
+    assert view.findings is not None
+    assert any(f.check == "missing" and f.name == "000002.png" for f in view.findings)
+    index = report([root], tmp_path / "page")
+    (dataset,) = data_of(index)["datasets"]
+    assert dataset["rejected"] == [
+        {"split": "train", "sequence": "GOPR0001_11_00", "name": "", "source": "a.mp4",
+         "reason": "cut <b>"}
+    ]  # fmt: skip
+    assert len(dataset["findings"]) == len(view.findings)
+    assert len(data_of(index)["collections"]) == 2
+
+
+def test_only_a_page_is_overwritten(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "page"
+    report([results / "scores"], out)
+    keep = out / "images" / "holiday.jpg"
+    keep.write_bytes(b"mine")
+    report([results / "scores"], out, ReportConfig(max_images=1))
+    assert keep.read_bytes() == b"mine"
+    assert len(list((out / "images").iterdir())) == 1 + 4 + 1
+    site = tmp_path / "site"
+    (site / "images").mkdir(parents=True)
+    (site / "index.html").write_text("<html>my site</html>")
+    with pytest.raises(InputError, match="no page"):
+        report([results / "scores"], site)
+    assert (site / "index.html").read_text() == "<html>my site</html>"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: p / "absent", "no such folder"),
+        (lambda p: p, "no per_image.csv"),
+    ],
+)
+def test_what_holds_nothing_is_refused(tmp_path: Path, make: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        report([make(tmp_path)], tmp_path / "page")
+
+
+def test_an_unreadable_image_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
+    broken = tmp_path / "data"
+    write_dataset(broken, train=(3,), test=())
+    path = broken / "train/GOPR0001_11_00/blur_gamma/000002.png"
+    path.write_bytes(b"")
+    index = report([broken], tmp_path / "page", ReportConfig(check=False, images="compressed"))
+    shown = data_of(index)["collections"][0]
+    assert [url is None for url in shown["urls"]["blurred"]] == [False, True, False]
+    assert any("000002.png" in note for note in shown["notes"])
+    restored = read_rgb(tmp_path / "page" / shown["urls"]["sharp"][0])
+    original = read_rgb(broken / "train/GOPR0001_11_00/sharp/000001.png")
+    assert np.abs(restored.astype(int) - original).mean() < 4
+
+
+def test_images_are_spread_where_there_are_no_scores(results: Path) -> None:
+    (collection,) = read_comparisons([results / "scores"], None)
+    collection.scores.clear()
+    assert chosen_images(collection, 4) == [0, 3, 6, 9]
+    assert chosen_images(collection, None) == list(range(10))
