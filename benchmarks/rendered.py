@@ -38,6 +38,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key, sha256_of_file, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_png
 from gopro_tools.records import Scale, jsonable, to_json, versions
+from gopro_tools.processes import end_with_parent
 from gopro_tools.scenes import PHOTOGRAPHS, Scene, SceneConfig, render_frames, write_video
 from gopro_tools.scenes.recording import H264
 from gopro_tools.scenes.textures import photograph_path, read_photograph
@@ -231,7 +232,9 @@ def _render(
     n_done = len(clips) - len(missing)
     on_progress("rendering", n_done, len(clips))
     jobs = min(jobs or n_cores(), _N_WORKERS_LIMIT)
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
+    ) as pool:
         running = [pool.submit(_render_clip, clip, folder) for clip in missing]
         try:
             for finished in as_completed(running):

@@ -1,16 +1,20 @@
 """What every command shares: a progress bar, errors a person can read, exit codes.
 
 Exit codes: 0 all done; 1 done, but something was found or some inputs failed; 2 the command could
-not run as asked; 130 stopped with Ctrl-C.
+not run as asked; 3 a fault of the program, with a log file; 128 + n ended by signal n (130 Ctrl-C,
+141 nobody reads the output any longer, 143 SIGTERM).
 """
 
 import logging
+import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import tyro
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
@@ -20,28 +24,61 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
+from rich.text import Text
 
+from gopro_tools.ending import EndingSignals
 from gopro_tools.errors import InputError
+from gopro_tools.faults import fault_message, system_message
 
 EXIT_FINDINGS = 1
 EXIT_USAGE = 2
+EXIT_FAULT = 3
 EXIT_INTERRUPTED = 130
+EXIT_CLOSED_PIPE = 141
 
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    r"""Text with control characters, and whatever else a terminal would obey, as ``\x1b``."""
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+class _PlainConsole(Console):
+    """Prints texts as they are: nothing in the name of a file is markup, an emoji or a command."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            text = segment.text
+            safe = text if segment.control else printable(text)
+            yield segment if safe == text else segment._replace(text=safe)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+
+stderr: Console = _PlainConsole(
+    stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False
+)
 """Where progress, summaries and messages go; stdout is for machine-readable output."""
 
 
 def progress_bar(unit: str) -> Progress:
-    """A bar on stderr with count, rate in ``unit`` a second, and time left.
+    """A bar on stderr with count, rate in ``unit`` per second, and time left.
 
     Add a task with ``total``; set its field ``rate`` (a string) to show a speed.
     """
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(unit),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn(unit, markup=False),
+        TextColumn("{task.fields[rate]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -52,11 +89,15 @@ def progress_bar(unit: str) -> Progress:
 def run_command(function: Callable[..., int], arguments: Sequence[str] | None = None) -> None:
     """Run ``function`` with arguments taken from the command line, and end the process.
 
+    Whatever happens ends in a line that a person can read and an exit code: never in a traceback,
+    and never more than two seconds after the second Ctrl-C, a SIGTERM or a SIGHUP.
+
     Args:
         function: Typed and documented; tyro makes the command line from its signature. It returns
             the exit code.
-        arguments: In place of ``sys.argv[1:]``.
+        arguments: Instead of ``sys.argv[1:]``.
     """
+    _open_missing_streams()
     logging.basicConfig(
         level=logging.INFO,
         format="%(message)s",
@@ -64,16 +105,69 @@ def run_command(function: Callable[..., int], arguments: Sequence[str] | None = 
     )
     spec = sys.modules["__main__"].__spec__
     program = f"python -m {spec.name.removesuffix('.__main__')}" if spec else None
-    sys.exit(exit_code_of(lambda: tyro.cli(function, args=arguments, prog=program)))
+    with EndingSignals() as signals:
+        code = exit_code_of(lambda: tyro.cli(function, args=arguments, prog=program))
+        if code == EXIT_INTERRUPTED and signals.first is not None:
+            code = 128 + signals.first
+    sys.exit(code)
 
 
 def exit_code_of(command: Callable[[], Any]) -> int:
-    """Run ``command`` and turn what a user can mend into a message and an exit code."""
+    """Run ``command`` and turn whatever it raises into a message and an exit code."""
+    try:
+        code = _code_of(command)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:  # `... | head` has seen enough
+        _point_streams_at_nothing()
+        return EXIT_CLOSED_PIPE
+    except OSError as error:  # such as a full disk that stdout was sent to
+        _point_streams_at_nothing()
+        with suppress(OSError):  # stderr may be what is full
+            stderr.print(f"error: {system_message(error)}", style="red")
+        return EXIT_USAGE
+    return code
+
+
+def _code_of(command: Callable[[], Any]) -> int:
     try:
         return int(command())
     except InputError as error:
-        stderr.print(f"error: {error}", markup=False, style="red")
-        return EXIT_USAGE
+        message, code = str(error), EXIT_USAGE
     except KeyboardInterrupt:
-        stderr.print("Stopped.", markup=False)
+        stderr.print("Stopped.")
         return EXIT_INTERRUPTED
+    except SystemExit as end:  # tyro has shown its help, or what is wrong with the arguments
+        if isinstance(end.code, str):
+            stderr.print(end.code)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BrokenPipeError:
+        raise
+    except (OSError, MemoryError) as error:
+        message, code = system_message(error), EXIT_USAGE
+    except Exception as error:
+        message, code = fault_message(error), EXIT_FAULT
+    stderr.print(f"error: {message}", style="red")
+    return code
+
+
+def _open_missing_streams() -> None:
+    """Give a process that was started with closed streams (``>&-``) some to write to."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names need not be text
+
+
+def _point_streams_at_nothing() -> None:
+    """Let what is still buffered vanish, or Python would complain of it when it ends."""
+    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except OSError:
+            with suppress(OSError, ValueError):
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, descriptor)
+                os.close(nothing)

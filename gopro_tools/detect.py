@@ -45,7 +45,7 @@ from gopro_tools.detection.rows import (
     sweep_rows,
 )
 from gopro_tools.errors import InputError
-from gopro_tools.files import write_atomic
+from gopro_tools.files import claimed, write_atomic
 from gopro_tools.pairing import (
     SHARP,
     Pairing,
@@ -137,6 +137,13 @@ def detect(
         InputError: Images do not pair up or cannot be read, or the detector, the labels or a class
             cannot be used. All other images are detected first, so nothing is lost.
     """
+    with claimed(config.out, "detections", "overlays"):
+        return _detect(config, detector, progress)
+
+
+def _detect(
+    config: DetectConfig, detector: Detector | None, progress: Progress | None
+) -> pd.DataFrame:
     pairing = pair_images(config.sources)
     detector = detector or load_detector(
         config.detector,

@@ -1,4 +1,4 @@
-"""The one exception for what a user can mend: bad input, bad options, missing parts."""
+"""The exceptions for what a user can mend: bad input, bad options, missing parts, full disks."""
 
 
 class InputError(ValueError):
@@ -6,4 +6,11 @@ class InputError(ValueError):
 
     The message names the input, what was expected, what was found and what to do about it.
     Commands print it on stderr, without a traceback, and exit with 2.
+    """
+
+
+class PassingError(InputError):
+    """Something failed that may well work next time: memory ran out, a file was moved away.
+
+    Nothing is recorded of it: the run ends, and the same command resumes.
     """

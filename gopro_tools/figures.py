@@ -1,5 +1,8 @@
 """Plots: the one place that knows matplotlib is an extra."""
 
+import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from gopro_tools.errors import InputError
@@ -11,6 +14,7 @@ def new_figure(width_in: float, height_in: float) -> Any:
     Raises:
         InputError: matplotlib is not installed.
     """
+    _keep_caches_out_of_home()
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -18,3 +22,19 @@ def new_figure(width_in: float, height_in: float) -> Any:
             "matplotlib is not installed: pip install 'gopro-tools[report]'."
         ) from error
     return Figure(figsize=(width_in, height_in), layout="constrained")
+
+
+def _keep_caches_out_of_home() -> None:
+    """Let matplotlib keep its list of fonts with other temporary files: nobody asked for it."""
+    if "MPLCONFIGDIR" in os.environ:
+        return
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir(), f"gopro_tools-matplotlib-{user}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        # Another user may have laid a folder or a link of that name to have us write there.
+        if folder.is_symlink() or (hasattr(os, "getuid") and folder.stat().st_uid != user):
+            folder = Path(tempfile.mkdtemp(prefix="gopro_tools-matplotlib-"))
+    except OSError:  # matplotlib makes a folder of its own then
+        return
+    os.environ["MPLCONFIGDIR"] = str(folder)

@@ -1,42 +1,187 @@
-"""Writing that survives a crash, hashes of files, natural order of names."""
+"""Writing that survives a crash, holding a folder for one run, hashes, natural order of names."""
 
 import hashlib
 import os
 import re
+import shutil
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 
-def write_atomic(path: Path, data: bytes | str, temporary: Path | None = None) -> None:
-    r"""Write a whole file or nothing: a reader, or a run that goes on, never sees half of one.
+from gopro_tools.errors import InputError
+
+LOCK_FILE = ".lock"
+"""In an output folder while a run holds it."""
+_TEMPORARY = re.compile(r"\.gopro-\d+-\d+\.tmp(\.\w+)?")
+
+
+def temporary_beside(path: Path, suffix: str = "") -> Path:
+    """A hidden name in the folder of ``path``, for a file that is renamed to it when it is whole.
+
+    It is short, so that a name as long as the file system takes still has one; what a killed run
+    leaves behind is removed by `claimed`.
+    """
+    name = f".gopro-{os.getpid()}-{threading.get_native_id()}.tmp{suffix}"
+    return path.with_name(name)
+
+
+def write_atomic(
+    path: Path, data: bytes | str, temporary: Path | None = None, *, durable: bool = True
+) -> None:
+    r"""Write a whole file or nothing: a reader, or a run that resumes, never sees half of one.
+
+    Nothing is written through a symbolic link: a link at ``path`` or ``temporary`` is replaced.
 
     Args:
         path: Where the file goes; its folder is made if it is missing.
-        data: Bytes, or text to store as UTF-8 with ``\n`` line ends.
+        data: Bytes, or text to store as UTF-8 with ``\n`` line ends; what UTF-8 cannot hold (parts
+            of file names that are not text) is written as ``\udcff``.
         temporary: Where to write first; by default a hidden name beside ``path``. It must lie
             on the same file system.
+        durable: Whether the file must survive a power cut once this returns, which takes some
+            milliseconds. Without it, the file may be found empty or cut short after a power cut:
+            for bulk data that is checked when a run resumes.
 
     Raises:
-        OSError: No space, no permission. The temporary file is removed.
+        OSError: No space, no permission; it names a file. The temporary file is removed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if isinstance(data, str):
+        data = data.encode(errors="backslashreplace")
+    temporary = temporary or temporary_beside(path)
     try:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = temporary.open("xb")
+        except FileExistsError:  # of a killed run, or a link that somebody laid
+            temporary.unlink()
+            file = temporary.open("xb")
+        with file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        if durable:
+            sync_folder(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and removals in a folder survive a power cut, where the system offers it."""
+    with suppress(OSError):  # Windows opens no folders; some network file systems sync none
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
-    """Give a ``….partial`` folder to fill; it becomes ``folder`` when the block ends well."""
+    """Give an empty ``….partial`` folder to fill; it becomes ``folder`` when the block ends well.
+
+    What an interrupted run left in the partial folder is removed first.
+
+    Raises:
+        OSError: Something lies at ``folder`` already.
+    """
     partial = folder.with_name(folder.name + ".partial")
-    partial.mkdir(parents=True, exist_ok=True)
+    if partial.is_dir() and not partial.is_symlink():
+        shutil.rmtree(partial)
+    else:
+        partial.unlink(missing_ok=True)
+    partial.mkdir(parents=True)
     yield partial
     partial.rename(folder)
+    sync_folder(folder.parent)
+
+
+@contextmanager
+def claimed(folder: Path, *inside: Path | str) -> Iterator[None]:
+    """Hold an output folder for one run, and remove what a killed one left half written.
+
+    Args:
+        folder: The output folder; made if it is missing. It may be a link itself.
+        inside: Folders below it (relative paths) that the run writes to as well.
+
+    Raises:
+        InputError: It is no folder or cannot be made, another run holds it, or a folder below it is
+            a link, so that results would land elsewhere.
+    """
+    with held(folder / LOCK_FILE, f"{folder}: another run is at work there."):
+        refuse_links(folder, *inside)
+        sweep_temporaries(folder, *inside)
+        yield
+
+
+def refuse_links(folder: Path, *inside: Path | str) -> None:
+    """Raise InputError where a folder on the way from ``folder`` to ``inside`` is a link."""
+    ways = {way for path in inside for way in (Path(path), *Path(path).parents)}
+    for path in sorted(folder / way for way in ways - {Path()}):
+        if path.is_symlink():
+            raise InputError(
+                f"{path}: a link (to {path.readlink()}); results are written to {folder} itself "
+                "only. Remove the link, or name another output folder."
+            )
+
+
+def sweep_temporaries(folder: Path, *inside: Path | str) -> None:
+    """Remove the temporary files of killed runs in these very folders, not in those below."""
+    for place in {folder, *(folder / path for path in inside)}:
+        if place.is_dir():
+            for path in place.iterdir():
+                if _TEMPORARY.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(lock_file: Path, in_use: str, *, timeout_s: float = 0) -> Iterator[None]:
+    """Hold a lock file, which is removed afterwards; the system frees that of a killed process.
+
+    Args:
+        lock_file: Its folder is made if it is missing.
+        in_use: Beginning of the error where another process holds it.
+        timeout_s: How long to wait for it.
+
+    Raises:
+        InputError: Another process holds it, or its folder cannot be made or written to.
+    """
+    lock = FileLock(lock_file)
+    is_new = not lock_file.parent.exists()
+    try:
+        while True:
+            lock_file.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # the run before removed the folder just now
+                lock.acquire(timeout=timeout_s)
+                # What was locked may be a file that the run before removed when it ended.
+                if lock_file.exists():
+                    break
+                lock.release()
+    except Timeout as error:
+        raise InputError(f"{in_use} Wait for it to end, or name another folder.") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(
+            f"{lock_file.parent}: cannot be used as an output folder ({reason}). Mend that or name "
+            "another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock_file.unlink(missing_ok=True)
+        lock.release()
+        if is_new:
+            with suppress(OSError):  # where the run has left results
+                lock_file.parent.rmdir()
 
 
 def sha256_of_file(path: Path) -> str:

@@ -37,6 +37,7 @@ from gopro_tools.console import progress_bar, run_command, stderr
 from gopro_tools.evaluate.report import format_score, heading, write_evaluation
 from gopro_tools.evaluate.run import EvaluateConfig, Evaluation, evaluate
 from gopro_tools.evaluate.summary import SummaryRow, bootstrap_interval, summarize
+from gopro_tools.files import claimed
 from gopro_tools.pairing import Sources
 
 __all__ = [
@@ -65,7 +66,7 @@ def command(
         sources: What to compare.
         config: How.
     """
-    with progress_bar("images") as bar:
+    with claimed(out), progress_bar("images") as bar:
         task = bar.add_task("Scoring", total=None, rate="")
 
         def show(n_done: int, n_total: int) -> None:
@@ -74,7 +75,7 @@ def command(
             bar.update(task, completed=n_done, total=n_total, rate=rate)
 
         evaluation = evaluate(sources, config, progress=show)
-    rows = write_evaluation(evaluation, out)
+        rows = write_evaluation(evaluation, out)
     _report(evaluation, rows)
     stderr.print(f"{out / 'summary.md'} and the CSV files beside it have the rest.", markup=False)
     return 0

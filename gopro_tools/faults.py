@@ -1,0 +1,73 @@
+"""Exceptions that nobody foresaw, as one line for people and a log file for those who mend them."""
+
+import errno
+import os
+import platform
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from gopro_tools import __version__
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def system_message(error: OSError | MemoryError) -> str:
+    """What the system refused, of which file, and what to do about it."""
+    if isinstance(error, MemoryError):
+        return (
+            f"not enough memory{f' ({error})' if str(error) else ''}. What was written is kept; "
+            "close other programs, or use fewer --jobs or smaller images."
+        )
+    names = (name for name in (error.filename, error.filename2) if isinstance(name, str | bytes))
+    files = " -> ".join(map(os.fsdecode, names))
+    reason = error.strerror or str(error) or type(error).__name__
+    advice = ""
+    if error.errno in _NO_SPACE:
+        advice = " Make room and run the same command again; what was finished is kept."
+    elif error.errno in _NOT_ALLOWED:
+        advice = " Name another place, or change its permissions."
+    return f"{f'{files}: ' if files else ''}{reason}.{advice}"
+
+
+def fault_message(error: Exception) -> str:
+    """One line on an exception that nobody foresaw; its traceback goes to a log file."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
+        return f"not enough memory on the device ({str(error).splitlines()[0]})."
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    return (
+        f"unexpected {what[:300]} ({_place(error)}). This is a fault of the program; please report "
+        f"it with {_log(error)}."
+    )
+
+
+def _place(error: Exception) -> str:
+    """The last line of ours that was on the way to it."""
+    here = Path(__file__).parent.parent
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if (path := Path(frame.filename)).is_relative_to(here)
+        and "site-packages" not in path.relative_to(here).parts
+    ]
+    if not frames:
+        return "outside the program"
+    return f"{Path(frames[-1].filename).relative_to(here).as_posix()}, line {frames[-1].lineno}"
+
+
+def _log(error: Exception) -> str:
+    lines = [
+        f"gopro_tools {__version__}, Python {platform.python_version()}, {platform.platform()}\n",
+        f"{sys.argv!r}\n\n",
+        *traceback.format_exception(error),
+    ]
+    text = "".join(lines)
+    try:
+        handle, name = tempfile.mkstemp(prefix="gopro_tools-fault-", suffix=".log")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError as reason:
+        return f"what it was doing (no log could be written: {reason.strerror})"
+    return name

@@ -1,0 +1,260 @@
+"""Work in processes of our own: a crash, a kill and Ctrl-C cost what was in hand and no more."""
+
+import copy
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, Self, TypeVar
+
+from gopro_tools.errors import InputError, PassingError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_KILLED = {
+    -getattr(signal, name): name
+    for name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
+    if hasattr(signal, name)
+}
+"""How a process ends that somebody else ended: the out-of-memory killer, a scheduler, a person."""
+_READY = "ready"
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: BaseProcess
+    pipe: Connection
+    started: bool = False
+
+
+class Workers:
+    """Runs tasks in processes, or in an executor that was handed in.
+
+    A task whose process crashes takes down neither the run nor other tasks.
+    """
+
+    def __init__(
+        self,
+        n_jobs: int,
+        executor: Executor | None = None,
+        *,
+        prepare: Callable[[], None] | None = None,
+        warm_up: Callable[[], None] | None = None,
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            n_jobs: Processes at most.
+            executor: Runs the tasks instead; it starts and ends its processes itself.
+            prepare: Called in each process first.
+            warm_up: Called in processes that the first run has no task for, to load what later
+                tasks need.
+        """
+        self.n_jobs = n_jobs
+        self._given = executor
+        self._prepare = prepare
+        self._warm_up = warm_up
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        for worker in self._workers:
+            if kind is None:
+                with suppress(OSError):
+                    worker.pipe.send(None)
+            else:
+                worker.process.kill()
+        for worker in self._workers:
+            worker.process.join(timeout=1)
+            worker.process.kill()
+            worker.process.join()
+            worker.pipe.close()
+        self._workers.clear()
+
+    def run(
+        self,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        on_result: Callable[[Task, Result], None],
+        on_crash: Callable[[Task], None],
+    ) -> None:
+        """Run ``function`` over ``tasks``, the first ones first.
+
+        Args:
+            function: What to do; an exception of it ends the run.
+            tasks: What to do it with.
+            on_result: Called in this thread with each task and its result, as they come.
+            on_crash: Called with each task at which its process crashed, as it does when a decoder
+                writes to memory that is not its own.
+
+        Raises:
+            PassingError: A process was killed from outside.
+            InputError: Processes cannot be started here.
+        """
+        if self._given is not None:
+            self._run_in(self._given, function, tasks, on_result)
+            return
+        waiting = list(reversed(tasks))
+        running: dict[int, tuple[_Worker, Task]] = {}
+        while waiting or running:
+            busy = {id(worker) for worker, _ in running.values()}
+            for worker in self._enough(len(waiting) + len(running)):
+                if waiting and id(worker) not in busy:
+                    task = waiting.pop()
+                    running[id(worker)] = worker, task
+                    _send(worker, (function, task))
+            for worker in _those_with_news([worker for worker, _ in running.values()]):
+                try:
+                    answer = worker.pipe.recv()
+                except (EOFError, OSError):
+                    _, task = running.pop(id(worker))
+                    self._bury(worker)
+                    on_crash(task)
+                    continue
+                if answer == _READY:
+                    worker.started = True
+                    continue
+                succeeded, result = answer
+                _, task = running.pop(id(worker))
+                if not succeeded:
+                    raise result
+                on_result(task, result)
+
+    def _enough(self, n_tasks: int) -> list[_Worker]:
+        """All workers, started if there are tasks for them."""
+        n_needed = min(self.n_jobs, n_tasks)
+        if self._warm_up is not None:
+            n_needed = self.n_jobs
+        while len(self._workers) < n_needed:
+            worker = _started(self._prepare)
+            self._workers.append(worker)
+            if len(self._workers) > n_tasks and self._warm_up is not None:
+                _send(worker, self._warm_up)
+        self._warm_up = None
+        return self._workers
+
+    def _bury(self, worker: _Worker) -> None:
+        worker.process.join()
+        worker.pipe.close()
+        self._workers.remove(worker)
+        code = worker.process.exitcode
+        if code in _KILLED:
+            raise PassingError(
+                f"A worker process was ended from outside ({_KILLED[code]}); if nobody did it, the "
+                "system ran out of memory: use fewer --jobs. Nothing was recorded of its task."
+            )
+        if not worker.started:
+            raise InputError(
+                f"A worker process could not start (exit code {code}). In a script of your own, "
+                'call this under `if __name__ == "__main__":`, as processes import the script.'
+            )
+
+    def _run_in(
+        self,
+        executor: Executor,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        on_result: Callable[[Task, Result], None],
+    ) -> None:
+        waiting = list(reversed(tasks))
+        running: dict[Future[Result], Task] = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < 2 * self.n_jobs:
+                    running[executor.submit(function, waiting[-1])] = waiting[-1]
+                    waiting.pop()
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    result = future.result()
+                    on_result(running.pop(future), result)
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _those_with_news(workers: Sequence[_Worker]) -> list[_Worker]:
+    """Wait until some workers have an answer or have ended."""
+    ready = connection.wait([worker.pipe for worker in workers])
+    return [worker for worker in workers if worker.pipe in ready]
+
+
+def _send(worker: _Worker, message: Any) -> None:
+    # A worker that has just ended is found when its answer is waited for.
+    with suppress(BrokenPipeError, ConnectionResetError):
+        worker.pipe.send(message)
+
+
+def _started(prepare: Callable[[], None] | None) -> _Worker:
+    # spawn: OpenCV's and numba's threads do not survive a fork.
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, prepare), daemon=True)
+    with _terminal_signals_blocked():
+        process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+@contextmanager
+def _terminal_signals_blocked() -> Iterator[None]:
+    """Children inherit the mask: what a terminal sends to all, the parent alone answers."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(pipe: Connection, prepare: Callable[[], None] | None) -> None:
+    """Do task after task, in a worker process."""
+    end_with_parent()
+    if prepare is not None:
+        prepare()
+    with suppress(EOFError, OSError):  # the parent is gone
+        pipe.send(_READY)
+        while (message := pipe.recv()) is not None:
+            if callable(message):
+                message()
+                continue
+            function, task = message
+            try:
+                answer = True, function(task)
+            except Exception as error:
+                answer = False, _sendable(error)
+            pipe.send(answer)
+
+
+def _sendable(error: Exception) -> Exception:
+    """The exception with the traceback that it loses on its way to the parent process."""
+    trace = "".join(traceback.format_exception(error))
+    try:
+        error = copy.copy(error)  # made anew from its arguments, as it is on arrival
+    except Exception:
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    error.add_note(trace)
+    return error
+
+
+def end_with_parent() -> None:
+    """Leave Ctrl-C to the parent process, and end when it does, even if it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)

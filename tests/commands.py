@@ -1,0 +1,64 @@
+"""Running commands as a person does, and what none of them may ever do."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from gopro_tools.console import EXIT_FAULT
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This one, with the checkout first on Python's path."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, **changes}
+
+
+def command_line(module: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-m", module, *map(os.fsdecode, map(os.fspath, map(_text, arguments)))]
+
+
+def _text(argument: object) -> str | os.PathLike[str]:
+    return argument if isinstance(argument, str | Path) else str(argument)
+
+
+def run_command_line(
+    module: str, *arguments: object, timeout_s: float = 120, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m module`` to its end; a traceback, a fault or a hang fails the test."""
+    result = subprocess.run(
+        command_line(module, *arguments),
+        capture_output=True,
+        text=True,
+        errors="backslashreplace",
+        check=False,
+        timeout=timeout_s,
+        env=environment(**env),
+    )
+    assert_ended_well(result.returncode, result.stderr)
+    return result
+
+
+def start_command_line(module: str, *arguments: object, **env: str) -> subprocess.Popen[str]:
+    """Start ``python -m module`` as the leader of a process group, as a shell does."""
+    return subprocess.Popen(
+        command_line(module, *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="backslashreplace",
+        start_new_session=True,
+        env=environment(**env),
+        # A shell's background job ignores Ctrl-C, and hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def assert_ended_well(code: int, stderr: str) -> None:
+    """Whatever went wrong was said in a sentence: no traceback, no fault, no crash."""
+    assert "Traceback" not in stderr, stderr
+    assert code != EXIT_FAULT, stderr
+    assert code >= 0 or code == -signal.SIGKILL, f"ended by signal {-code}: {stderr}"
