@@ -37,8 +37,8 @@ from gopro_tools.dataset import Split
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key, sha256_of_file, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_png
-from gopro_tools.records import Scale, jsonable, to_json, versions
 from gopro_tools.processes import end_with_parent
+from gopro_tools.records import Scale, jsonable, to_json, versions
 from gopro_tools.scenes import PHOTOGRAPHS, Scene, SceneConfig, render_frames, write_video
 from gopro_tools.scenes.recording import H264
 from gopro_tools.scenes.textures import photograph_path, read_photograph

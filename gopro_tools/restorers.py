@@ -14,7 +14,7 @@ import numpy as np
 
 from gopro_tools.dataset import BLUR_FOLDERS, BlurKind, Split, iterate_pairs, sequences_of
 from gopro_tools.errors import InputError
-from gopro_tools.files import natural_key, write_atomic
+from gopro_tools.files import LOCK_FILE, natural_key, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_png, read_rgb
 from gopro_tools.plugins import PluginKind, described
 from gopro_tools.threads import Progress, no_progress, prefetched
@@ -214,7 +214,7 @@ def check_record(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
     """
     path = out / RECORD_FILE
     if not path.is_file():
-        if resume and out.is_dir() and any(p.is_file() for p in out.rglob("*")):
+        if resume and out.is_dir() and any(p.is_file() and p.name != LOCK_FILE for p in out.rglob("*")):
             raise InputError(
                 f"{out}: --resume keeps results, but no {RECORD_FILE} says what made those there; "
                 "choose another --out."

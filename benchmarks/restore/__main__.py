@@ -11,7 +11,7 @@ from benchmarks.restore.restorers import RestoreOptions, open_restorer
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
-from gopro_tools.files import sha256_of_path, write_atomic
+from gopro_tools.files import claimed, sha256_of_path, write_atomic
 from gopro_tools.plugins import is_plugin_name, source_sha256
 from gopro_tools.records import dataset_facts, hash_of, jsonable, to_json
 from gopro_tools.restorers import (
@@ -66,21 +66,24 @@ def restore_command(
         "code_sha256": _code_sha256(method),
         "dataset": dataset_facts(source, split, blur_kind) if is_dataset(source) else None,
     }
-    check_record(out, facts, resume=resume)
-    write_atomic(out / RECORD_FILE, to_json(facts))
-    if any(path.suffix.lower() in (".jpg", ".jpeg") for path, _ in images):
-        log.warning("JPEG inputs give JPEG results (quality 100), off by a level here and there.")
-    with progress_bar("images") as bar:
-        task = bar.add_task("Restoring", total=len(images), rate="")
-        begin = time.perf_counter()
+    with claimed(out, *{relative.parent for _, relative in images}):
+        check_record(out, facts, resume=resume)
+        write_atomic(out / RECORD_FILE, to_json(facts))
+        if any(path.suffix.lower() in (".jpg", ".jpeg") for path, _ in images):
+            log.warning(
+                "JPEG inputs give JPEG results, off by a level here and there."
+            )
+        with progress_bar("images") as bar:
+            task = bar.add_task("Restoring", total=len(images), rate="")
+            begin = time.perf_counter()
 
-        def show(done: int, _total: int) -> None:
-            rate = done / (time.perf_counter() - begin)
-            bar.update(task, completed=done, rate=f"{rate:.2f} images/s")
+            def show(done: int, _total: int) -> None:
+                rate = done / (time.perf_counter() - begin)
+                bar.update(task, completed=done, rate=f"{rate:.2f} images/s")
 
-        summary = restore_images(
-            restorer, images, out, method=method, keep_done=resume, on_progress=show
-        )
+            summary = restore_images(
+                restorer, images, out, method=method, keep_done=resume, on_progress=show
+            )
     for failure in summary.failures:
         stderr.print(f"failed: {failure}", markup=False, style="red")
     stderr.print(
