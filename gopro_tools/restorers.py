@@ -214,7 +214,11 @@ def check_record(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
     """
     path = out / RECORD_FILE
     if not path.is_file():
-        if resume and out.is_dir() and any(p.is_file() and p.name != LOCK_FILE for p in out.rglob("*")):
+        if (
+            resume
+            and out.is_dir()
+            and any(p.is_file() and p.name != LOCK_FILE for p in out.rglob("*"))
+        ):
             raise InputError(
                 f"{out}: --resume keeps results, but no {RECORD_FILE} says what made those there; "
                 "choose another --out."

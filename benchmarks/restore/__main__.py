@@ -70,9 +70,7 @@ def restore_command(
         check_record(out, facts, resume=resume)
         write_atomic(out / RECORD_FILE, to_json(facts))
         if any(path.suffix.lower() in (".jpg", ".jpeg") for path, _ in images):
-            log.warning(
-                "JPEG inputs give JPEG results, off by a level here and there."
-            )
+            log.warning("JPEG inputs give JPEG results, off by a level here and there.")
         with progress_bar("images") as bar:
             task = bar.add_task("Restoring", total=len(images), rate="")
             begin = time.perf_counter()
