@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from baselines.augmentation import Augmentation, augment
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, BlurKind, Pair, Split, iterate_pairs
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
@@ -33,52 +34,6 @@ from gopro_tools.threads import n_cores
 Cache = Literal["memory", "mmap", "none"]
 
 _CHUNK = 64  # pairs decoded before they are stored: bounds the memory of building a map
-
-
-@dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """What happens to a patch on its way to the network; the chances are independent."""
-
-    sharp_to_sharp_p: float = 0.0
-    """Chance that the input is the sharp patch itself."""
-    hflip_p: float = 0.0
-    """Chance of a left-right flip."""
-    vflip_p: float = 0.0
-    """Chance of an upside-down flip."""
-    rotate: bool = False
-    """Whether to turn by 0, 90, 180 or 270 degrees, all equally likely."""
-    permute_channels: bool = False
-    """Whether to shuffle red, green and blue, all six orders equally likely."""
-    saturation_p: float = 0.0
-    """Chance that the HSV saturation of both patches is multiplied."""
-    saturation_range: tuple[float, float] = (0.5, 1.5)
-    """By how much: uniform between these."""
-    noise_sigma_std: float = 0.0
-    """The input gets noise N(0, sigma^2) with sigma drawn from N(0, this^2), a patch at a time."""
-
-    def __post_init__(self) -> None:
-        """Refuse chances outside [0, 1] and negative spreads."""
-        for name in ("sharp_to_sharp_p", "hflip_p", "vflip_p", "saturation_p"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(
-                    f"{name} = {getattr(self, name)}: a chance in [0, 1] was expected."
-                )
-        if (
-            self.noise_sigma_std < 0
-            or not 0 <= self.saturation_range[0] <= self.saturation_range[1]
-        ):
-            raise InputError("noise_sigma_std and saturation_range: 0 <= low <= high was expected.")
-
-
-NAH2017_AUGMENTATION = Augmentation(
-    sharp_to_sharp_p=0.1,
-    hflip_p=0.5,
-    rotate=True,
-    permute_channels=True,
-    saturation_p=1.0,
-    noise_sigma_std=2 / 255,
-)
-"""Nah et al. 2017. The Torch7 code multiplies the saturation of one patch in ten only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +118,7 @@ class FramePairs:
         self._blur_folder = BLUR_FOLDERS[blur_kind]
         self._resize_hw = resize_hw
         self._cached: list[tuple[Rgb, Rgb]] | None = None
+        self._sizes_hw: dict[int, tuple[int, int]] = {}
         if cache == "memory":
             self._check_room(psutil.virtual_memory().available, "of memory are free", "mmap")
             self._cached = [frames for _, frames in self._decode_all(on_progress)]
@@ -178,6 +134,13 @@ class FramePairs:
     def frames(self, index: int) -> tuple[Rgb, Rgb]:
         """Blurred and sharp image of pair ``index``: (H, W, 3) uint8 each, not to be written to."""
         return self._cached[index] if self._cached is not None else self._decode(self.pairs[index])
+
+    def size_hw(self, index: int) -> tuple[int, int]:
+        """Height and width of pair ``index``; decodes its sharp image where nothing is cached."""
+        if index not in self._sizes_hw:
+            height, width = self.frames(index)[1].shape[:2]
+            self._sizes_hw[index] = (height, width)
+        return self._sizes_hw[index]
 
     def _check_room(self, free_bytes: int, free_where: str, otherwise: str) -> None:
         try:
@@ -306,6 +269,18 @@ class Patches:
 
     def sample(self, number: int, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Blurred and sharp patch at place ``index`` of global batch ``number``: (3, P, P)."""
+        which, top, left, rng = self.place(number, index)
+        blurred, sharp = self.frames.frames(which)
+        size = self.config.patch_px
+        window = np.s_[top : top + size, left : left + size]
+        return augment(blurred[window], sharp[window], self.config.augmentation, rng)
+
+    def place(self, number: int, index: int) -> tuple[int, int, int, np.random.Generator]:
+        """Where a patch is cut: pair, first row, first column, and what draws its augmentation.
+
+        Raises:
+            InputError: The image is smaller than a patch, or unreadable.
+        """
         rng = np.random.default_rng([self.seed, number, index])
         if self.config.draw == "sequence":
             sequence = self._sequences[rng.integers(len(self._sequences))]
@@ -313,9 +288,8 @@ class Patches:
         else:
             epoch, position = divmod(number * self.config.batch + index, len(self.frames))
             which = _permutation(self.seed, epoch, len(self.frames))[position]
-        blurred, sharp = self.frames.frames(which)
         size, step = self.config.patch_px, self.config.crop_alignment_px
-        height, width = sharp.shape[:2]
+        height, width = self.frames.size_hw(which)
         if min(height, width) < size:
             pair = self.frames.pairs[which]
             raise InputError(
@@ -323,8 +297,7 @@ class Patches:
                 f"{size}x{size}; use a smaller patch_px."
             )
         top, left = (step * int(rng.integers((n - size) // step + 1)) for n in (height, width))
-        window = np.s_[top : top + size, left : left + size]
-        return augment(blurred[window], sharp[window], self.config.augmentation, rng)
+        return which, top, left, rng
 
 
 @lru_cache(maxsize=4)
@@ -333,45 +306,3 @@ def _permutation(seed: int, epoch: int, n: int) -> Sequence[int]:
     return order
 
 
-def augment(
-    blurred: Rgb, sharp: Rgb, config: Augmentation, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Augment one pair of square patches, both alike but for the input's noise.
-
-    Args:
-        blurred: (P, P, 3) uint8.
-        sharp: (P, P, 3) uint8.
-        config: What to do.
-        rng: Draws; how many numbers it gives does not depend on the outcome of the chances.
-
-    Returns:
-        Blurred and sharp patch, (3, P, P) float32 in [0, 1].
-    """
-    copy_p, hflip_p, vflip_p, saturation_p = rng.random(4)
-    quarter_turns = int(rng.integers(4)) if config.rotate else 0
-    channels = rng.permutation(3) if config.permute_channels else np.arange(3)
-    factor = np.float32(rng.uniform(*config.saturation_range))
-    sigma = np.float32(rng.normal(0, config.noise_sigma_std)) if config.noise_sigma_std else 0
-
-    if copy_p < config.sharp_to_sharp_p:
-        blurred = sharp
-
-    def placed(patch: Rgb) -> NDArray[np.float32]:
-        if hflip_p < config.hflip_p:
-            patch = patch[:, ::-1]
-        if vflip_p < config.vflip_p:
-            patch = patch[::-1]
-        planes = np.rot90(patch, quarter_turns).transpose(2, 0, 1)[channels].astype(np.float32)
-        planes /= 255
-        if saturation_p < config.saturation_p:
-            # Scaling HSV saturation with hue and value fixed moves each channel on the line
-            # through the largest one; what leaves [0, 1] is clipped, as the recipes do.
-            value = planes.max(axis=0)
-            planes = np.clip(value - (value - planes) * factor, 0, 1)
-        return planes
-
-    blurred_planes, sharp_planes = placed(blurred), placed(sharp)
-    if sigma:
-        noise = rng.standard_normal(blurred_planes.shape, dtype=np.float32)
-        blurred_planes = np.clip(blurred_planes + sigma * noise, 0, 1)
-    return blurred_planes, sharp_planes

@@ -10,7 +10,7 @@ image; a PatchGAN critic and the features of VGG19 judge the result.
 | sharp-restored   | WGAN-GP: one weight      | one weight a batch          | `penalty_alpha`    |
 | mixture          | an image                 |                             |                    |
 | critic steps     | 5, a batch each          | 5, all on the same batch    | `critic_batches`   |
-| content features | VGG19 conv3_3 after ReLU | before the ReLU             | `content_layer`    |
+| content features | VGG19 conv3_3 after ReLU | before the ReLU             | `vgg_layer`        |
 | input of VGG19   | not said, so as trained  | [-1, 1], not normalised     | `vgg_input`        |
 | Adam             | learning rate 1e-4       | the same, betas 0.5, 0.999  | the code's         |
 | first weights    | not said                 | normal, deviation 0.02      | the code's         |
@@ -38,7 +38,7 @@ from gopro_tools.errors import InputError
 
 GradientNorm = Literal["image", "pixel"]
 PenaltyAlpha = Literal["image", "batch"]
-ContentLayer = Literal["conv3_3", "relu3_3"]
+ContentLayer = Literal["conv3_3", "relu3_3", "relu3_1"]
 VggInput = Literal["imagenet", "signed", "caffe"]
 
 
@@ -52,10 +52,12 @@ class DeblurGanOptions:
     """One random weight for each image, or one for the batch, between sharp and restored."""
     critic_batches: Literal["fresh", "reused"]
     """Whether each critic step draws its own batch, or all reuse the generator step's."""
-    content_layer: ContentLayer
-    """Features of VGG19 that the content loss compares: before or after the ReLU."""
+    vgg_layer: ContentLayer
+    """Features of VGG19 that the content loss compares: conv3_3 before or after its ReLU, or, an
+    earlier layer than the paper's, conv3_1 after its ReLU."""
     vgg_input: VggInput
-    """What VGG19 sees: ImageNet-normalised, plain [-1, 1], or Caffe's BGR 0..255 minus mean."""
+    """What VGG19 sees: ImageNet-normalised, plain [-1, 1], or Caffe's BGR 0..255 minus mean. A
+    weight file that brings its own first layer (`baselines.losses.NormalisedVgg19`) sees [0, 1]."""
     output_rounding: Literal["nearest", "truncate"]
     """How restored values become 8 bits."""
     frame_size_hw: tuple[int, int] | None = (360, 640)
@@ -98,7 +100,7 @@ PAPER = DeblurGanOptions(
     gradient_norm="image",
     penalty_alpha="image",
     critic_batches="fresh",
-    content_layer="relu3_3",
+    vgg_layer="relu3_3",
     vgg_input="imagenet",
     output_rounding="nearest",
 )
@@ -108,7 +110,7 @@ RELEASED = DeblurGanOptions(
     gradient_norm="pixel",
     penalty_alpha="batch",
     critic_batches="reused",
-    content_layer="conv3_3",
+    vgg_layer="conv3_3",
     vgg_input="signed",
     output_rounding="truncate",
 )

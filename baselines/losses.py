@@ -16,6 +16,7 @@ The generators' adversarial losses are the non-saturating ones, as in both relea
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -24,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.checkpoints import read_tensors
+from baselines.checkpoints import load_into, read_tensors
 from baselines.deblurgan import (
     ContentLayer,
     GradientNorm,
@@ -130,7 +131,7 @@ def perceptual_loss(features: nn.Module, restored: Tensor, sharp: Tensor) -> Ten
     """Mean squared difference of features, DeblurGAN's content loss without its weight of 100.
 
     Args:
-        features: A `Vgg19Conv33`.
+        features: See `content_features`.
         restored: (N, 3, H, W) in [0, 1].
         sharp: The same; no gradient flows into it.
     """
@@ -178,7 +179,8 @@ class Vgg19Conv33(nn.Module):
             weights: torchvision's file, or any PyTorch or safetensors file with those
                 layers under torchvision's names (`features.0.weight`, or `0.weight`) or Caffe's
                 (`conv1_1.weight`). None looks for torchvision's file where torch keeps downloads.
-            layer: Features before ("conv3_3") or after ("relu3_3") the last ReLU.
+            layer: Features of conv3_3 before ("conv3_3") or after ("relu3_3") its ReLU, or of
+                conv3_1 after its ReLU ("relu3_1").
             network_input: What the weights expect: "imagenet" for torchvision's; "caffe" for
                 those of the original Caffe model (BGR, 0..255, mean subtracted); "signed" for the
                 released DeblurGAN, which passes [-1, 1] as it is to torchvision's.
@@ -226,6 +228,8 @@ class Vgg19Conv33(nn.Module):
         self.layers.load_state_dict({ours: found[name] for ours, name in names.items()})
         if layer == "conv3_3":
             self.layers.pop(-1)
+        elif layer == "relu3_1":
+            self.layers = self.layers[:-4]
         self.network_input = network_input
         mean, deviation = _INPUT_MEAN_AND_DEVIATION[network_input]
         self.mean: Tensor
@@ -240,6 +244,72 @@ class Vgg19Conv33(nn.Module):
             images = images.flip(1)
         features: Tensor = self.layers((images - self.mean) / self.deviation)
         return features
+
+
+class NormalisedVgg19(nn.Module):
+    """VGG19 up to conv3_1 with weights scaled so that activations have a mean of about 1.
+
+    Such weights (Gatys et al. 2016's normalisation, common in style transfer) come with a first 1x1
+    convolution that takes RGB in [0, 1] to what the network expects; borders are reflected, and
+    pooling keeps what is left of an odd row or column.
+    """
+
+    def __init__(self, weights: Path) -> None:
+        """Load the weights.
+
+        Args:
+            weights: A file of named tensors: ``0.weight`` (3, 3, 1, 1), then 2, 5, 9, 12 and 16 for
+                conv1_1, conv1_2, conv2_1, conv2_2 and conv3_1.
+
+        Raises:
+            InputError: There is no such file, it lacks a layer or has it in another shape.
+        """
+        super().__init__()
+        layers: dict[str, nn.Module] = {"0": nn.Conv2d(3, 3, 1)}
+        for place, (n_in, n_out) in _NORMALISED_LAYERS.items():
+            if place in _NORMALISED_POOLED:
+                layers[str(place - 2)] = nn.MaxPool2d(2, ceil_mode=True)
+            convolution = nn.Conv2d(n_in, n_out, 3, padding=1, padding_mode="reflect")
+            layers |= {str(place): convolution, str(place + 1): nn.ReLU()}
+        self.layers = nn.Sequential(OrderedDict(layers))
+        load_into(self.layers, read_tensors(weights), weights)
+        self.requires_grad_(requires_grad=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of (N, 3, H, W) RGB in [0, 1], sides 5 or more: (N, 256, H / 4, W / 4)."""
+        features: Tensor = self.layers(images)
+        return features
+
+
+_NORMALISED_LAYERS = {2: (3, 64), 5: (64, 64), 9: (64, 128), 12: (128, 128), 16: (128, 256)}
+_NORMALISED_POOLED = (9, 16)
+
+
+def content_features(
+    weights: Path | None = None,
+    layer: ContentLayer = "relu3_3",
+    network_input: VggInput = "imagenet",
+) -> nn.Module:
+    """VGG19 for the perceptual loss, of the kind that a weight file is for.
+
+    Args:
+        weights: See `Vgg19Conv33`, or a file as `NormalisedVgg19` takes, which has its own input.
+        layer: Which features.
+        network_input: See `Vgg19Conv33`.
+
+    Raises:
+        InputError: The file cannot be used, or does not reach as far as ``layer``.
+    """
+    if weights is not None:
+        first = read_tensors(weights).get("0.weight")
+        if first is not None and tuple(first.shape) == (3, 3, 1, 1):
+            if layer != "relu3_1":
+                raise InputError(
+                    f"{weights}: these weights end with conv3_1, but the content loss was to "
+                    f"compare {layer}; choose --vgg-layer relu3_1 with them."
+                )
+            return NormalisedVgg19(weights)
+    return Vgg19Conv33(weights, layer, network_input)
 
 
 _WHERE_TO_GET_VGG = (

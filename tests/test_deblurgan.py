@@ -164,7 +164,7 @@ def test_presets_differ_where_paper_and_code_do():
         "gradient_norm": ("image", "pixel"),
         "penalty_alpha": ("image", "batch"),
         "critic_batches": ("fresh", "reused"),
-        "content_layer": ("relu3_3", "conv3_3"),
+        "vgg_layer": ("relu3_3", "conv3_3"),
         "vgg_input": ("imagenet", "signed"),
         "output_rounding": ("nearest", "truncate"),
     }

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from skimage import data
 
 from baselines import losses
 from baselines.deblurgan import Critic
@@ -272,3 +273,45 @@ def test_caffe_s_weights_want_caffe_s_input(tmp_path, vgg_tensors):
     torch.save(caffe_names(vgg_tensors), path)
     with pytest.raises(InputError, match='Choose "caffe"'):
         losses.Vgg19Conv33(path)
+
+
+@pytest.mark.shared
+def test_normalised_vgg_gives_activations_of_about_one_and_a_gradient(shared_data):
+    weights = shared_data / "weights" / "vgg_normalised_conv3_1.pth"
+    network = losses.content_features(weights, "relu3_1")
+    photographs = [data.astronaut(), data.coffee(), data.chelsea()]
+    for photograph in photographs:
+        images = torch.from_numpy(photograph[:255, :257].copy()).permute(2, 0, 1)[None] / 255
+        features = network(images)
+        assert features.shape == (1, 256, 64, 65)  # odd sides: pooling keeps what is left
+        assert features.min() == 0
+        assert 0.5 < features.mean() < 1.1  # 0.75 on the photographs it was scaled for
+    blurred = torch.nn.functional.avg_pool2d(images, 5, 1, 2).requires_grad_()
+    losses.perceptual_loss(network, blurred, images).backward()
+    assert blurred.grad.isfinite().all()
+    assert blurred.grad.abs().mean() > 0
+    with pytest.raises(InputError, match="--vgg-layer relu3_1"):
+        losses.content_features(weights, "relu3_3")
+
+
+def test_normalised_vgg_equals_a_direct_computation(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    shapes = {2: (64, 3), 5: (64, 64), 9: (128, 64), 12: (128, 128), 16: (256, 128)}
+    tensors = {"0.weight": torch.randn(3, 3, 1, 1, generator=generator), "0.bias": torch.randn(3)}
+    for place, (n_out, n_in) in shapes.items():
+        tensors[f"{place}.weight"] = torch.randn(n_out, n_in, 3, 3, generator=generator) / 30
+        tensors[f"{place}.bias"] = torch.randn(n_out, generator=generator) * 0.1
+    torch.save(tensors, tmp_path / "vgg.pth")
+    images = torch.rand(2, 3, 13, 18)
+    x = F.conv2d(images, tensors["0.weight"], tensors["0.bias"])
+    for place in shapes:
+        if place in (9, 16):
+            x = F.max_pool2d(x, 2, 2, ceil_mode=True)
+        x = F.pad(x, (1, 1, 1, 1), mode="reflect")
+        x = F.relu(F.conv2d(x, tensors[f"{place}.weight"], tensors[f"{place}.bias"]))
+    network = losses.content_features(tmp_path / "vgg.pth", "relu3_1")
+    torch.testing.assert_close(network(images), x, rtol=1e-4, atol=1e-4)
+    del tensors["12.bias"]
+    torch.save(tensors, tmp_path / "vgg.pth")
+    with pytest.raises(InputError, match=r"12\.bias: missing"):
+        losses.content_features(tmp_path / "vgg.pth", "relu3_1")

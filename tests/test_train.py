@@ -19,8 +19,9 @@ from filelock import FileLock
 from tiny_dataset import write_dataset
 from torch import Tensor, nn
 
+from baselines.augmentation import Augmentation
 from baselines.checkpoints import load_checkpoint, load_restorer_network
-from baselines.data import Augmentation, FramePairs, PatchConfig, Patches
+from baselines.data import FramePairs, PatchConfig, Patches
 from baselines.deblurgan import PAPER, RELEASED
 from baselines.deepdeblur import DeepDeblur
 from benchmarks.restore import NetworkRestorer, RestoreOptions, open_restorer

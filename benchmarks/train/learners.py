@@ -12,10 +12,12 @@ from torch.nn import functional as F
 
 from baselines.data import Batch
 from baselines.deblurgan import Critic, Generator, start_without_correction
+from baselines.deblurgan import ResBlock as DeblurGanBlock
 from baselines.deepdeblur import DeepDeblur, Discriminator, pyramid, start_as_identity
+from baselines.deepdeblur import ResBlock as DeepDeblurBlock
 from baselines.losses import (
-    Vgg19Conv33,
     adversarial_loss,
+    content_features,
     critic_loss,
     generator_loss,
     gradient_penalty,
@@ -25,6 +27,9 @@ from baselines.losses import (
 from benchmarks.devices import to_layout
 from benchmarks.train.machine import Processes, RunOptions, scalars, seed_torch
 from benchmarks.train.recipes import DeblurGanRecipe, DeepDeblurRecipe, Optimisation, Recipe
+
+Figures = dict[str, Tensor]
+"""Tensors of one element by name."""
 
 
 class NotFiniteError(ArithmeticError):
@@ -47,14 +52,25 @@ class Learner(Protocol):
     n_batches: int
     """Batches a step takes."""
 
-    def step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, float]:
+    def start(self, learning_rate: float) -> None:
+        """Set the learning rate of the next step."""
+        ...
+
+    def step(self, batches: Sequence[Batch]) -> Figures:
         """Learn from ``n_batches`` batches on the device.
 
         Returns:
             Losses (unweighted, as they were before the step) and gradient norms by name.
 
         Raises:
-            NotFiniteError: One of them is not finite.
+            NotFiniteError: One of them is not finite, and figures are looked at in each step.
+        """
+        ...
+
+    def not_finite(self) -> Tensor:
+        """Whether a figure of any step so far was not finite: since then nothing has changed.
+
+        One element on the device, 0 or 1; for learners that leave figures on the device.
         """
         ...
 
@@ -100,18 +116,25 @@ class DeepDeblurLearner:
         self._engine = _Engine(self.networks, recipe.optimisation, options, device, processes)
         self.optimizers = self._engine.optimizers
 
-    def step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, float]:
+    def start(self, learning_rate: float) -> None:
+        """See `Learner`."""
+        self._engine.start(learning_rate)
+
+    def not_finite(self) -> Tensor:
+        """See `Learner`."""
+        return self._engine.not_finite
+
+    def step(self, batches: Sequence[Batch]) -> Figures:
         """See `Learner`."""
         (batch,) = batches
         recipe, engine = self._recipe, self._engine
-        engine.start(learning_rate)
         sharp = pyramid(batch.sharp, recipe.n_scales, recipe.pyramid)
         with engine.precision():
             restored = engine.run["restorer"](batch.blurred)
         content = multi_scale_loss(restored, sharp, recipe.content_loss, recipe.loss_reduction)
         if not recipe.adversarial_weight:
             return engine.update("restorer", content, {"content": content}, batch)
-        figures: dict[str, float] = {}
+        figures: Figures = {}
         if recipe.discriminator_first:
             figures |= self._judge(batch, restored[0].detach())
         with engine.frozen("discriminator"), engine.precision():
@@ -129,7 +152,7 @@ class DeepDeblurLearner:
             figures |= self._judge(batch, restored[0].detach())
         return figures
 
-    def _judge(self, batch: Batch, restored: Tensor) -> dict[str, float]:
+    def _judge(self, batch: Batch, restored: Tensor) -> Figures:
         with self._engine.precision():
             logits = [self._engine.run["discriminator"](x) for x in (batch.sharp, restored)]
         loss = sum(
@@ -168,17 +191,24 @@ class DeblurGanLearner:
             self._critic_batches, self.n_batches = 0, 1
         self._features = None
         if recipe.content_loss == "vgg":
-            features = Vgg19Conv33(vgg_weights, how.content_layer, how.vgg_input).to(device)
+            features = content_features(vgg_weights, how.vgg_layer, how.vgg_input).to(device)
             self._features = to_layout(features, channels_last=options.channels_last)
         self._engine = _Engine(self.networks, recipe.optimisation, options, device, processes)
         self.optimizers = self._engine.optimizers
 
-    def step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, float]:
+    def start(self, learning_rate: float) -> None:
+        """See `Learner`."""
+        self._engine.start(learning_rate)
+
+    def not_finite(self) -> Tensor:
+        """See `Learner`."""
+        return self._engine.not_finite
+
+    def step(self, batches: Sequence[Batch]) -> Figures:
         """See `Learner`."""
         recipe, engine = self._recipe, self._engine
-        engine.start(learning_rate)
         *critic_batches, batch = batches
-        figures: dict[str, float] = {}
+        figures: Figures = {}
         for own in critic_batches:
             with torch.no_grad(), engine.precision():
                 seen = engine.run["restorer"](own.blurred)
@@ -202,7 +232,7 @@ class DeblurGanLearner:
         with self._engine.precision():
             return perceptual_loss(self._features, restored, sharp)
 
-    def _judge(self, batch: Batch, restored: Tensor) -> dict[str, float]:
+    def _judge(self, batch: Batch, restored: Tensor) -> Figures:
         how, critic = self._recipe.options, self._engine.run["critic"]
         with self._engine.precision():
             distance = critic_loss(critic(batch.sharp), critic(restored))
@@ -232,17 +262,24 @@ class _Engine:
         self._processes = processes
         self._bf16 = options.precision == "bf16"
         self._clip = optimisation.clip_gradient_norm or math.inf
+        self._deferred = options.defers(device, processes)
+        self.not_finite = torch.zeros((), device=device)
         self.run: dict[str, Any] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         for name, network in networks.items():
             to_layout(network.to(device).train(), channels_last=options.channels_last)
-            self.run[name] = torch.compile(network) if options.compile else network
+            if options.compile:
+                compile_blocks(network)
+            self.run[name] = network
+            rate = optimisation.learning_rate
             self.optimizers[name] = torch.optim.Adam(
                 network.parameters(),
-                lr=optimisation.learning_rate,
+                # A captured step reads its rate from the device.
+                lr=torch.tensor(rate, device=device) if self._deferred else rate,
                 betas=optimisation.adam_betas,
                 eps=optimisation.adam_epsilon,
-                fused=device.type == "cuda",
+                fused=self._deferred or device.type == "cuda",
+                capturable=self._deferred and device.type == "cuda",
             )
 
     def start(self, learning_rate: float) -> None:
@@ -250,7 +287,10 @@ class _Engine:
         for name, optimizer in self.optimizers.items():
             self._networks[name].train()
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate
+                if self._deferred:
+                    group["lr"].fill_(learning_rate)
+                else:
+                    group["lr"] = learning_rate
 
     def precision(self) -> AbstractContextManager[Any]:
         """What a forward pass runs under."""
@@ -260,20 +300,66 @@ class _Engine:
         """Let a gradient through a network that does not learn from it."""
         return _Frozen(self._networks[name])
 
-    def update(
-        self, name: str, loss: Tensor, parts: dict[str, Tensor], batch: Batch
-    ) -> dict[str, float]:
-        """Take one step of a network against the gradient of ``loss``, if all is finite."""
+    def update(self, name: str, loss: Tensor, parts: Figures, batch: Batch) -> Figures:
+        """Take one step of a network against the gradient of ``loss``, if all is finite.
+
+        Where figures stay on the device so does the check: after the first figure that is not
+        finite, the optimizers (PyTorch's fused Adam knows how) leave all weights as they are.
+        """
         network, optimizer = self._networks[name], self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._processes.average_gradients(network)
         norm = nn.utils.clip_grad_norm_(network.parameters(), self._clip)
-        figures = scalars(parts | {f"{name}_gradient_norm": norm})
-        if not all(math.isfinite(figure) for figure in figures.values()):
-            raise NotFiniteError(name, figures, batch)
+        figures = {
+            key: value.detach().float().reshape(())
+            for key, value in (parts | {f"{name}_gradient_norm": norm}).items()
+        }
+        values = torch.stack(list(figures.values()))
+        if self._deferred:
+            bad = 1 - values.isfinite().all().float()
+            self.not_finite.copy_(torch.maximum(self.not_finite, bad))
+            optimizer.found_inf = self.not_finite  # type: ignore[attr-defined]
+        elif not bool(values.isfinite().all()):
+            raise NotFiniteError(name, scalars(figures), batch)
         optimizer.step()
         return figures
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Fill an optimizer from a checkpoint, which may come from another machine.
+
+    It goes on in its own way (fused, captured or neither). Moments take their weights' memory
+    layout, for a fused update walks over the memory of both side by side: moments stored row by row
+    beside weights in channels_last would be another channel's, without a word.
+    """
+    own = [
+        {key: group[key] for key in ("lr", "fused", "capturable", "foreach")}
+        for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(state)
+    for group, kept in zip(optimizer.param_groups, own, strict=True):
+        group.update(kept)
+    for group in optimizer.param_groups:
+        for weights in group["params"]:
+            entries = optimizer.state[weights]
+            for key, value in entries.items():
+                if key == "step":
+                    entries[key] = value.to(weights.device if group["fused"] else "cpu")
+                else:
+                    entries[key] = torch.empty_like(weights).copy_(value)
+
+
+def compile_blocks(network: nn.Module) -> None:
+    """Compile each residual block in place with `torch.compile`.
+
+    All blocks of a network share one compiled form for each size of features, so this takes
+    seconds; the whole network as one graph takes minutes and gains little more. Where a stance of
+    "force_eager" is set (`torch.compiler.set_stance`), the blocks run uncompiled.
+    """
+    for module in network.modules():
+        if isinstance(module, DeepDeblurBlock | DeblurGanBlock):
+            module.compile(dynamic=False)
 
 
 class _Frozen:

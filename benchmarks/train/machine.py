@@ -32,7 +32,13 @@ class RunOptions:
     channels_last: bool = True
     """Keep the channels of a pixel side by side in memory, which fast convolutions like."""
     compile: bool = False
-    """Compile the networks with `torch.compile`; the first step then takes minutes."""
+    """Compile the networks' residual blocks with `torch.compile`; the first steps then take half a
+    minute."""
+    loop: Literal["auto", "host", "device"] = "auto"
+    """``host``: threads cut patches, and each step waits for its figures. ``device``: the decoded
+    pairs lie on the device, patches are cut there, and figures are looked at every ``log_every``
+    steps, which a GPU does several times as fast (a step is then one CUDA graph). ``auto``:
+    ``device`` for one process on a GPU with the pairs in memory."""
     cache: Cache = "memory"
     """Decoded frames in memory, in a memory map (for more data than memory, or many processes on
     one machine), or none: decoded again for each patch."""
@@ -57,6 +63,19 @@ class RunOptions:
             raise InputError("log_every and validate_every must be at least 1.")
         if self.n_threads < 0 or self.checkpoint_every_s < 0:
             raise InputError("n_threads and checkpoint_every_s must not be negative.")
+        if self.loop == "device" and self.cache != "memory":
+            raise InputError("--loop device needs the decoded pairs in memory (--cache memory).")
+
+    def defers(self, device: torch.device, processes: "Processes") -> bool:
+        """Whether the figures of a step stay on the device; see ``loop``.
+
+        Raises:
+            InputError: Several processes were to do so.
+        """
+        if self.loop == "device" and processes.n > 1:
+            raise InputError("--loop device trains in one process; under torchrun choose host.")
+        can = device.type == "cuda" and processes.n == 1 and self.cache == "memory"
+        return self.loop == "device" or (self.loop == "auto" and can)
 
 
 @dataclass(frozen=True, kw_only=True)

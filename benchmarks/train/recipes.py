@@ -16,10 +16,10 @@ paper, released
     Kupyn et al. 2018, as the paper says and as the code does; `baselines.deblurgan` tells them
     apart.
 reduced
-    Whole networks for minutes on a GPU, every method and K on the same number of patches.
+    GOPRO in miniature, for some minutes on a GPU: the papers' networks, every method and K on the
+    same number of patches of 64 px from images of 320x180, a quarter of the papers' lengths.
 reduced-cpu
-    The same for those without a GPU: narrow networks of a third of the depth, all of them within
-    an hour on two CPU cores.
+    The same with narrow networks of a third of the depth, for hours on two CPU cores.
 smoke
     Narrow, shallow networks for minutes on two CPU cores, to see that all of it learns.
 """
@@ -30,7 +30,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from baselines.data import NAH2017_AUGMENTATION, Augmentation, PatchConfig
+from baselines.augmentation import NAH2017_AUGMENTATION, Augmentation
+from baselines.data import PatchConfig
 from baselines.deblurgan import PAPER, RELEASED, DeblurGanOptions
 from baselines.deepdeblur import DiscriminatorLayout, PyramidKind
 from gopro_tools.errors import InputError
@@ -71,7 +72,11 @@ class Optimisation:
         if not self.learning_rate > 0 or self.n_epochs < 1 or (self.steps_per_epoch or 1) < 1:
             raise InputError("learning_rate, n_epochs and steps_per_epoch must be positive.")
         if not 0 <= self.n_epochs_decay <= self.n_epochs:
-            raise InputError(f"n_epochs_decay = {self.n_epochs_decay}: 0 to n_epochs was expected.")
+            raise InputError(
+                f"The learning rate cannot fall over {self.n_epochs_decay} of {self.n_epochs} "
+                f"epochs: with --n-epochs {self.n_epochs} also give --n-epochs-decay, 0 to "
+                f"{self.n_epochs}."
+            )
 
     def epoch_length(self, n_pairs: int, batch: int) -> int:
         """Steps in an epoch."""
@@ -262,9 +267,9 @@ DEEPDEBLUR_PRESETS: Mapping[DeepDeblurPreset, DeepDeblurRecipe] = {
     "reduced": DeepDeblurRecipe(
         preset="reduced",
         scale="reduced",
-        patches=PatchConfig(patch_px=256, batch=8, draw="image", augmentation=NAH2017_AUGMENTATION),
+        patches=replace(_SMALL_PATCHES, batch=32),
         optimisation=Optimisation(
-            learning_rate=2e-4, n_epochs=40, steps_per_epoch=100, n_epochs_decay=40
+            learning_rate=3e-4, n_epochs=50, steps_per_epoch=250, n_epochs_decay=50
         ),
         first_weights="identity",
         content_loss="l1",
@@ -272,11 +277,11 @@ DEEPDEBLUR_PRESETS: Mapping[DeepDeblurPreset, DeepDeblurRecipe] = {
     "reduced-cpu": DeepDeblurRecipe(
         preset="reduced-cpu",
         scale="reduced",
-        n_features=16,
+        n_features=24,
         n_resblocks=5,
-        patches=_SMALL_PATCHES,
+        patches=replace(_SMALL_PATCHES, batch=16),
         optimisation=Optimisation(
-            learning_rate=1e-3, n_epochs=50, steps_per_epoch=240, n_epochs_decay=50
+            learning_rate=1e-3, n_epochs=50, steps_per_epoch=400, n_epochs_decay=50
         ),
         first_weights="identity",
         content_loss="l1",

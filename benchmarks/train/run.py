@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -15,11 +16,24 @@ from filelock import FileLock, Timeout
 
 from baselines.checkpoints import load_checkpoint, load_into, save_checkpoint
 from baselines.data import Batch, FramePairs, Patches
+from baselines.device_patches import DevicePatches, Plan
 from benchmarks.devices import chosen_device, to_layout
 from benchmarks.restore import NetworkRestorer, RestoreOptions
+from benchmarks.train.device_loop import DeviceLoop, StepNotFiniteError
 from benchmarks.train.journal import Journal, image_strip, middle_square, plot_curves
-from benchmarks.train.learners import Learner, NotFiniteError, make_learner
-from benchmarks.train.machine import Processes, RunOptions, joined_processes, seed_torch
+from benchmarks.train.learners import (
+    Learner,
+    NotFiniteError,
+    load_optimizer,
+    make_learner,
+)
+from benchmarks.train.machine import (
+    Processes,
+    RunOptions,
+    joined_processes,
+    scalars,
+    seed_torch,
+)
 from benchmarks.train.recipes import DeepDeblurRecipe, Recipe
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
@@ -41,6 +55,8 @@ log = logging.getLogger(__name__)
 CHECKPOINT_FILE = "checkpoint.safetensors"
 CONFIG_FILE = "config.json"
 STRIP_FOLDER = "validation"
+
+_N_AHEAD = 4  # batches; a plan is cut in a fraction of the time that a GPU takes for a step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +111,7 @@ def train(
             ``validation/``, and at the end ``run.json``.
         blur_kind: Which blurred images.
         options: How the machine does it.
-        vgg_weights: For the content loss of DeblurGAN; see `baselines.losses.Vgg19Conv33`.
+        vgg_weights: For the content loss of DeblurGAN; see `baselines.losses.content_features`.
         resume: Go on from the checkpoint in ``out``, or begin where there is none yet. On a CPU
             the result is bit for bit that of a run that was not interrupted.
         on_progress: Called now and then.
@@ -129,6 +145,13 @@ def _locked(out: Path, *, leads: bool) -> Iterator[None]:
             f"{out}: another process is training there; wait for it, stop it, or choose another "
             "--out."
         ) from error
+
+
+def _out_of_memory(device: torch.device) -> str:
+    return (
+        f"A step does not fit into the memory of {device}: use a smaller --batch or --patch-px, "
+        "--precision bf16, or more processes."
+    )
 
 
 class _Run:
@@ -205,6 +228,16 @@ class _Run:
             pairs = frames()
         self.patches = Patches(pairs, recipe.patches, recipe.seed)
         self.share = share
+        self.device_loop: DeviceLoop | None = None
+        if options.defers(self.device, self.processes):
+            try:
+                self.device_patches = DevicePatches(self.patches, self.device)
+            except torch.OutOfMemoryError as error:
+                raise InputError(
+                    f"The decoded pairs do not fit into the memory of {self.device}: --loop host "
+                    "cuts the patches on the CPU."
+                ) from error
+            self.device_loop = DeviceLoop(self.learner, self.device_patches, self.device)
         epoch_length = recipe.optimisation.epoch_length(len(pairs), recipe.patches.batch)
         self.epoch_length = epoch_length
         self.n_steps = recipe.optimisation.n_epochs * epoch_length
@@ -265,7 +298,7 @@ class _Run:
         for name, network in self.learner.networks.items():
             load_into(network, checkpoint.networks[name], str(path))
             # A compiled or channels_last network keeps its layout: values are copied in.
-            self.learner.optimizers[name].load_state_dict(state["optimizers"][name])
+            load_optimizer(self.learner.optimizers[name], state["optimizers"][name])
         self.step = checkpoint.record.step or 0
         self.sums = state["sums"]
         self.seconds = state["seconds"]
@@ -281,20 +314,21 @@ class _Run:
         first_step = self.step
         last_checkpoint = session_begin = time.monotonic()
         n_session_patches = 0
-        with closing(self._batches()) as batches:
+        take_step = self._host_step if self.device_loop is None else self._device_step
+        with closing(self._inputs()) as inputs:
             while True:
                 self._validate_if_due()
                 if stop or self.step == self.n_steps:
                     break
                 begin = time.monotonic()
-                own_batches = [next(batches) for _ in range(self.learner.n_batches)]
+                own_inputs = [next(inputs) for _ in range(self.learner.n_batches)]
                 got = time.monotonic()
-                figures, stop = self.processes.agree(self._learn(own_batches), stop=told_to_stop())
+                figures, stop = self.processes.agree(take_step(own_inputs), stop=told_to_stop())
                 self.step += 1
+                self._log(figures)
                 now = time.monotonic()
                 self.seconds["training"] += now - begin
                 self.seconds["of_which_waiting_for_data"] += got - begin
-                self._log(figures)
                 n_session_patches += self.recipe.patches.batch
                 rate = n_session_patches / (now - session_begin)
                 on_progress(
@@ -302,7 +336,7 @@ class _Run:
                         task="training",
                         done=self.step,
                         total=self.n_steps,
-                        figures={"patches_per_s": rate, "content": figures["content"]},
+                        figures={"patches_per_s": rate},
                     )
                 )
                 if now - last_checkpoint >= self.options.checkpoint_every_s and not stop:
@@ -320,16 +354,22 @@ class _Run:
             metrics=self.metrics,
         )
 
-    def _batches(self) -> Generator[Batch]:
+    def _inputs(self) -> Generator[Any]:
+        """Batches, or plans of them where the device cuts them."""
         pin = self.device.type == "cuda"
         first, last = (step * self.learner.n_batches for step in (self.step, self.n_steps))
+
+        def make(number: int) -> Batch | Plan:
+            if self.device_loop is None:
+                return self.patches.batch(number, self.share, pin=pin)
+            return self.device_patches.plan(number, self.share, pin=pin)
+
         yield from prefetched(
-            lambda number: self.patches.batch(number, self.share, pin=pin),
-            range(first, last),
-            n_threads=self.options.n_threads,
+            make, range(first, last), n_threads=self.options.n_threads, n_ahead=_N_AHEAD
         )
 
-    def _learn(self, batches: list[Batch]) -> dict[str, float]:
+    def _host_step(self, batches: list[Batch]) -> dict[str, float]:
+        """Take a step and wait for its figures."""
         seed_torch(self.recipe.seed, self.step, self.processes.rank)
         on_device = [batch.to(self.device) for batch in batches]
         layout = self.options.channels_last
@@ -342,26 +382,52 @@ class _Run:
             for batch in on_device
         ]
         try:
-            return self.learner.step(on_device, self._learning_rate(self.step))
+            self.learner.start(self._learning_rate(self.step))
+            return scalars(self.learner.step(on_device))
         except torch.OutOfMemoryError as error:
-            raise InputError(
-                f"A step does not fit into the memory of {self.device}: use a smaller --batch or "
-                "--patch-px, --precision bf16, or more processes."
-            ) from error
+            raise InputError(_out_of_memory(self.device)) from error
         except NotFiniteError as error:
-            name = f"not-finite-step{self.step:06d}-rank{self.processes.rank}.safetensors"
-            tensors = {
-                "blurred": error.batch.blurred.cpu().contiguous(),
-                "sharp": error.batch.sharp.cpu().contiguous(),
-            }
-            figures = {key: str(value) for key, value in error.figures.items()}
-            write_atomic(self.out / name, safetensors.torch.save(tensors, metadata=figures))
-            raise InputError(
-                f"{self.out}: step {self.step} gave {error.figures} in the {error.network}. The "
-                f"weights were not changed by it; its batch is in {name}, and the last checkpoint "
-                "(if any) is from before. A lower --learning-rate, --clip-gradient-norm 1 or "
-                "--precision fp32 may help."
-            ) from error
+            raise self._not_finite(self.step, error) from error
+
+    def _device_step(self, plans: list[Plan]) -> dict[str, float]:
+        """Take a step, and the sums of the figures where a line of the log is due."""
+        assert self.device_loop is not None
+        seed_torch(self.recipe.seed, self.step, self.processes.rank)
+        try:
+            self.device_loop.step(plans, self._learning_rate(self.step))
+        except torch.OutOfMemoryError as error:
+            raise InputError(_out_of_memory(self.device)) from error
+        n_done = self.step + 1
+        due = n_done % self.options.log_every == 0 or n_done == self.n_steps
+        return self._taken_figures(n_done) if due else {}
+
+    def _taken_figures(self, n_done: int) -> dict[str, float]:
+        """Sums that the device holds after ``n_done`` steps; none where figures are looked at."""
+        if self.device_loop is None:
+            return {}
+        try:
+            return self.device_loop.take_figures()
+        except StepNotFiniteError as error:
+            step = n_done - error.n_steps_ago
+            # Batches are pure functions of their number: the step's last one is made again.
+            number = step * self.learner.n_batches + self.learner.n_batches - 1
+            error.batch = self.device_loop.batch_of(self.device_patches.plan(number, self.share))
+            raise self._not_finite(step, error) from error
+
+    def _not_finite(self, step: int, error: NotFiniteError) -> InputError:
+        name = f"not-finite-step{step:06d}-rank{self.processes.rank}.safetensors"
+        tensors = {
+            "blurred": error.batch.blurred.cpu().contiguous(),
+            "sharp": error.batch.sharp.cpu().contiguous(),
+        }
+        figures = {key: str(value) for key, value in error.figures.items()}
+        write_atomic(self.out / name, safetensors.torch.save(tensors, metadata=figures))
+        return InputError(
+            f"{self.out}: step {step} gave {error.figures} in the {error.network}. The "
+            f"weights were not changed by it; its batch is in {name}, and the last checkpoint "
+            "(if any) is from before. A lower --learning-rate, --clip-gradient-norm 1 or "
+            "--precision fp32 may help."
+        )
 
     def _learning_rate(self, step: int) -> float:
         return self.recipe.optimisation.learning_rate_in(step // self.epoch_length)
@@ -393,8 +459,11 @@ class _Run:
                 rounding=self.recipe.output_rounding,
             ),
         )
-        rows = [(blurred, restorer.restore(blurred), sharp) for blurred, sharp in self.validation]
+        # Whole images have sizes of their own; compiling for each would take longer than it saves.
+        with torch.compiler.set_stance("force_eager"):
+            rows = [(b, restorer.restore(b), sharp) for b, sharp in self.validation]
         self.metrics = {
+            "at_step": float(self.step),
             "psnr_rgb_db": float(
                 np.mean([psnr_rgb(sharp, restored) for _, restored, sharp in rows])
             ),
@@ -403,7 +472,8 @@ class _Run:
             ),
         }
         self.journal.write(
-            self.step, {f"validation_{name}": value for name, value in self.metrics.items()}
+            self.step,
+            {f"validation_{k}": value for k, value in self.metrics.items() if k != "at_step"},
         )
         self.journal.validated_steps.add(self.step)
         write_atomic(self.out / STRIP_FOLDER / f"{self.step:07d}.png", image_strip(rows))
@@ -415,6 +485,8 @@ class _Run:
     def _save(self) -> None:
         if not self.leads:
             return
+        for name, value in self._taken_figures(self.step).items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
         optimizers = {
             name: optimizer.state_dict() for name, optimizer in self.learner.optimizers.items()
         }

@@ -1,0 +1,140 @@
+"""Training patches cut on the device, where the decoded pairs lie.
+
+The same patches as `baselines.data.Patches` cuts on the CPU, value for value, but for the noise of
+recipes that add some: that is drawn by the device's own generator, with the spread that the CPU
+drew. A patch is an affine walk over its image (flips and quarter turns only change start and
+steps), so the CPU draws a few integers a patch and the device gathers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from baselines.augmentation import AugmentationDraw, draw_augmentation
+from baselines.data import Patches
+
+_N_INTEGERS = 7  # start in the blurred and in the sharp image, step down, step right, channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Where the patches of a batch are cut, and how they are augmented."""
+
+    number: int
+    """Of the batch, from 0 over the whole run."""
+    places: Tensor
+    """(N, 7) int64."""
+    strengths: Tensor
+    """(N, 3) float32: whether saturation changes, its factor, sigma of the noise."""
+
+
+class DevicePatches:
+    """All decoded pairs on one device, and the batches of `Patches` cut from them there."""
+
+    def __init__(self, patches: Patches, device: torch.device) -> None:
+        """Copy the pairs to the device: 6 bytes a pixel.
+
+        Raises:
+            torch.OutOfMemoryError: They do not fit.
+        """
+        self._patches = patches
+        self._device = device
+        frames = patches.frames
+        self._widths: list[int] = []
+        self._starts: list[int] = []  # of each image's pixels
+        n_pixels = 0
+        for index in range(len(frames)):
+            height, width = frames.size_hw(index)
+            self._widths.append(width)
+            self._starts.append(n_pixels)
+            n_pixels += height * width
+        self._n_pixels = n_pixels
+        # The blurred images first, then the sharp ones.
+        self._pixels = torch.empty((2 * n_pixels, 3), dtype=torch.uint8, device=device)
+        for index, start in enumerate(self._starts):
+            for image, first in zip(frames.frames(index), (start, n_pixels + start), strict=True):
+                rows = torch.from_numpy(np.ascontiguousarray(image)).reshape(-1, 3)
+                self._pixels[first : first + len(rows)] = rows.to(device)
+        size = patches.config.patch_px
+        self._steps = torch.arange(size, device=device)
+        # A tensor, as GPUs multiply by the rounded reciprocal of a plain number.
+        self._largest = torch.tensor(255.0, device=device)
+
+    def plan(self, number: int, indices: Sequence[int], *, pin: bool = False) -> Plan:
+        """Draw a part of batch ``number``; see `Patches.batch`.
+
+        Raises:
+            InputError: An image is smaller than a patch.
+        """
+        config = self._patches.config
+        places = torch.empty((len(indices), _N_INTEGERS), dtype=torch.int64, pin_memory=pin)
+        strengths = torch.empty((len(indices), 3), pin_memory=pin)
+        place_rows, strength_rows = places.numpy(), strengths.numpy()
+        for row, index in enumerate(indices):
+            which, top, left, rng = self._patches.place(number, index)
+            draw = draw_augmentation(config.augmentation, rng)
+            width = self._widths[which]
+            (y, x), down, right = _walk(draw, config.patch_px)
+            start = self._starts[which] + (top + y) * width + left + x
+            place_rows[row] = (
+                start + self._n_pixels * draw.sharp_to_sharp,
+                start + self._n_pixels,
+                down[0] * width + down[1],
+                right[0] * width + right[1],
+                *draw.channels,
+            )
+            factor = draw.saturation
+            strength_rows[row] = (factor is not None, factor or 0.0, draw.noise_sigma)
+        return Plan(number=number, places=places, strengths=strengths)
+
+    def cut(self, places: Tensor, strengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Cut and augment the patches of a plan, whose tensors lie on the device.
+
+        Returns:
+            Blurred and sharp patches, (N, 3, P, P) float32 in [0, 1], channels side by side in
+            memory.
+        """
+        augmentation = self._patches.config.augmentation
+        walk = (
+            places[:, 2, None, None] * self._steps[:, None]
+            + places[:, 3, None, None] * self._steps[None, :]
+        )
+        channels = places[:, None, None, 4:].expand(*walk.shape, 3)
+        planes = []
+        for image in (0, 1):
+            pixels = self._pixels[places[:, image, None, None] + walk]
+            values = pixels.gather(-1, channels).permute(0, 3, 1, 2).float() / self._largest
+            if augmentation.saturation_p:
+                value = values.amax(dim=1, keepdim=True)
+                factor = strengths[:, 1, None, None, None]
+                changed = (value - (value - values) * factor).clamp(0, 1)
+                values = torch.where(strengths[:, 0, None, None, None] > 0, changed, values)
+            planes.append(values)
+        blurred, sharp = planes
+        if augmentation.noise_sigma_std:
+            noise = torch.randn_like(blurred)
+            blurred = (blurred + strengths[:, 2, None, None, None] * noise).clamp(0, 1)
+        return blurred, sharp
+
+
+Place = tuple[int, int]
+
+
+def _walk(draw: AugmentationDraw, size: int) -> tuple[Place, Place, Place]:
+    """Row and column of the patch at which its result starts, and what a step down, right adds."""
+    last = size - 1
+
+    def source(row: int, column: int) -> Place:
+        for _ in range(draw.quarter_turns):
+            row, column = column, last - row
+        return (
+            last - row if draw.vflip else row,
+            last - column if draw.hflip else column,
+        )
+
+    start = source(0, 0)
+    down, right = ((y - start[0], x - start[1]) for y, x in (source(1, 0), source(0, 1)))
+    return start, down, right
