@@ -294,7 +294,7 @@ def pyramid(images: Tensor, n_scales: int, kind: PyramidKind = "torch7") -> list
         if kind == "torch7":
             # The border is filled with zeros around the mean, so the mean is taken away first.
             centred = F.pad(level - mean, (1, 1, 1, 1))
-            level = _filtered_and_halved(centred, _TORCH7_TAPS) + mean
+            level = _filtered_and_halved(centred, TORCH7_TAPS) + mean
         else:
             level = _filtered_and_halved(_mirrored(level, 3), _RELEASE_TAPS)
         levels.append(_cropped(level, size_hw, k))
@@ -325,7 +325,8 @@ def _gaussian_taps(radius: int, sigma_px: float) -> list[float]:
 
 
 # torch/image gives sigma as a fraction of the kernel: 0.25 of 3 pixels.
-_TORCH7_TAPS = _gaussian_taps(radius=1, sigma_px=0.25 * 3)
+TORCH7_TAPS = _gaussian_taps(radius=1, sigma_px=0.25 * 3)
+"""The filter of the pyramid "torch7" along one axis."""
 
 # The Gaussian (cut off at 4 sigma), then the mean of two neighbours, as one filter of 8 taps.
 _RELEASE_GAUSSIAN = _gaussian_taps(radius=3, sigma_px=2 * 2 / 6)

@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 import math
+import os
 import platform
 import subprocess
 import sys
@@ -221,8 +222,15 @@ def versions() -> dict[str, str]:
 
 
 def code_revision() -> str | None:
-    """Commit of the checkout these modules lie in, ``+changes`` if edited; None without git."""
+    """Commit of the checkout these modules lie in, ``+changes`` if edited; None without git.
+
+    On a machine that holds a copy of the files alone, the environment variable
+    ``GOPRO_TOOLS_REVISION`` may state it; the record then says ``<value> (stated)``.
+    """
     here = Path(__file__).resolve().parent.parent
+    if not (here / ".git").exists():
+        stated = os.environ.get("GOPRO_TOOLS_REVISION")
+        return f"{stated} (stated)" if stated else None
     try:
         revision = _git(here, "rev-parse", "HEAD")
         changes = _git(here, "status", "--porcelain", "--untracked-files=no")

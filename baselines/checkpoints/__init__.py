@@ -21,6 +21,8 @@ with a positive factor. If y = W x + b on 0..255, then y / 255 = W (x / 255) + b
 layer; and 127.5 / 255 is the 0.5 that we take away and add. Only float rounding differs.
 """
 
+from baselines.checkpoints.onnx_export import export_onnx
+from baselines.checkpoints.parts import join, split
 from baselines.checkpoints.restorers import (
     convert,
     describe,
@@ -42,11 +44,14 @@ __all__ = [
     "CheckpointRecord",
     "convert",
     "describe",
+    "export_onnx",
+    "join",
     "load_checkpoint",
     "load_into",
     "load_restorer_network",
     "read_tensors",
     "restorer_from",
     "save_checkpoint",
+    "split",
     "unwrapped",
 ]

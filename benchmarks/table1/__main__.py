@@ -9,6 +9,7 @@ import tyro
 from benchmarks.table1.plan import Table1Config
 from benchmarks.table1.publish import keep_record, publish
 from benchmarks.table1.run import StoppedError, run_table1
+from benchmarks.train.machine import EXIT_UNFINISHED
 from gopro_tools.console import (
     EXIT_FINDINGS,
     EXIT_INTERRUPTED,
@@ -38,8 +39,16 @@ def command(
                 bar.update(task, description=name, completed=done, total=total)
 
             result = run_table1(config, on_progress=show)
-    except (StoppedError, KeyboardInterrupt):
-        stderr.print(f"Stopped. The same command goes on from here ({config.out}).", markup=False)
+    except StoppedError as stopped:
+        why = f"{config.minutes:g} minutes are over" if stopped.out_of_time else "stopped"
+        stderr.print(
+            f"{why[0].upper()}{why[1:]} ({stopped}). The same command continues from here "
+            f"({config.out}).",
+            markup=False,
+        )
+        return EXIT_UNFINISHED if stopped.out_of_time else EXIT_INTERRUPTED
+    except KeyboardInterrupt:
+        stderr.print(f"Stopped. The same command continues from here ({config.out}).", markup=False)
         return EXIT_INTERRUPTED
     if result is None:
         return 0

@@ -63,6 +63,12 @@ class Table1Config:
     """Patches that each network learns from, in place of the scale's number."""
     sun2015_preset: str | None = None
     """How much Sun et al. learn, in place of the scale's: paper, reduced or smoke."""
+    minutes: float | None = None
+    """Stop after about this many minutes, a training with a checkpoint (exit code 3); the same
+    command continues."""
+    trained: tuple[Path, ...] = ()
+    """Folders with finished trainings of other machines (``weights.safetensors``, ``run.json``):
+    one of the same recipe is used instead of training again, whatever data it learned from."""
     seed: int = 0
     """Of weights, patches and rendered scenes."""
 

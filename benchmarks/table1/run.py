@@ -32,13 +32,15 @@ from benchmarks.table1.plan import (
 from benchmarks.table1.record import Outcome, Trained, write_record
 from benchmarks.table1.report import write_report
 from benchmarks.train import Progress, RunOptions, train
+from benchmarks.train.machine import Budget
+from benchmarks.train.run import WEIGHTS_FILE
 from gopro_tools.dataset import BLUR_FOLDERS, BlurKind, iterate_pairs
 from gopro_tools.detect import DetectConfig, detect
 from gopro_tools.errors import InputError
 from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate, write_evaluation
 from gopro_tools.files import sha256_of_file, write_atomic, written_whole
 from gopro_tools.images import read_rgb
-from gopro_tools.records import RUN_FILE, dataset_facts, jsonable
+from gopro_tools.records import RUN_FILE, dataset_facts, jsonable, read_record
 from gopro_tools.restorers import find_images, restore_images
 from gopro_tools.stopping import stop_signals
 
@@ -68,7 +70,11 @@ class Table1Result:
 
 
 class StoppedError(Exception):
-    """Told to stop while training; a checkpoint is written, and the same command goes on."""
+    """Told to stop, or out of time; what is done is stored, and the same command continues."""
+
+    def __init__(self, doing: str, *, out_of_time: bool) -> None:
+        super().__init__(doing)
+        self.out_of_time = out_of_time
 
 
 @dataclass
@@ -78,8 +84,14 @@ class _Work:
     config: Table1Config
     data: Path
     on_progress: OnProgress
+    budget: Budget
     failures: dict[str, str] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
+
+    def check_budget(self, doing: str) -> None:
+        """Stop before a part for which no time is left."""
+        if self.budget.spent:
+            raise StoppedError(doing, out_of_time=True)
 
 
 def run_table1(
@@ -101,8 +113,9 @@ def run_table1(
 
     Raises:
         InputError: The data cannot be used, or no method could be trained.
-        StoppedError: Ctrl-C or SIGTERM came while a network was trained.
+        StoppedError: Ctrl-C or SIGTERM came while a network was trained, or the minutes are spent.
     """
+    budget = Budget(config.minutes)
     data = config.data or config.out / "data"
     if chosen_device(config.device).type == "cpu":
         use_quickest_threads()
@@ -114,7 +127,7 @@ def run_table1(
     if config.data is None:
         for reason in render_dataset(config.rendered, data, on_progress=on_progress):
             log.info("left out: %s", reason)
-    work = _Work(config=config, data=data, on_progress=on_progress)
+    work = _Work(config=config, data=data, on_progress=on_progress, budget=budget)
     _check_budgets(work)
     if os.environ.get("RANK", "0") != "0":
         # Nothing that is waiting can be finished without this process: all agree on the list.
@@ -178,6 +191,7 @@ def _check_budgets(work: _Work) -> None:
 
 
 def _try_training(work: _Work, method: Method) -> Trained | None:
+    work.check_budget(f"training {method}")
     try:
         return _sun2015(work) if method == "sun2015" else _network(work, method)
     except InputError as error:
@@ -189,9 +203,34 @@ def _try_training(work: _Work, method: Method) -> Trained | None:
 
 
 def _training_folder(work: _Work, method: Method, recipe: Any) -> Path:
+    elsewhere = _trained_elsewhere(work.config.trained, method, recipe)
+    if elsewhere is not None:
+        return elsewhere
     facts = {**dataset_facts(work.data, "train", work.config.blur_kind), "name": None}
     decisive = {"recipe": jsonable(recipe), "data": facts}
     return work.config.out / "train" / keyed(method, decisive)
+
+
+def _trained_elsewhere(folders: Sequence[Path], method: Method, recipe: Any) -> Path | None:
+    """A finished training of this recipe in one of the folders.
+
+    Raises:
+        InputError: Its weights are not those of its record.
+    """
+    for path in sorted(path for folder in folders for path in folder.rglob(RUN_FILE)):
+        record = read_record(path.parent)
+        if record.suite != "train" or record.method != method:
+            continue
+        if record.config.get("recipe") != jsonable(recipe):
+            continue
+        weights = path.parent / WEIGHTS_FILE
+        if not weights.is_file() or sha256_of_file(weights) != record.weights_sha256:
+            raise InputError(
+                f"{weights}: missing, or not the weights that {path} was written for; copy the "
+                "training's folder again."
+            )
+        return path.parent
+    return None
 
 
 def _is_trained(work: _Work, method: Method) -> bool:
@@ -223,10 +262,10 @@ def _train_network(work: _Work, method: Method) -> None:
             vgg_weights=config.vgg_weights,
             resume=True,
             on_progress=show,
-            told_to_stop=lambda: bool(found),
+            told_to_stop=lambda: bool(found) or work.budget.spent,
         )
     if not result.finished:
-        raise StoppedError(method)
+        raise StoppedError(method, out_of_time=not found)
 
 
 def _network(work: _Work, method: Method) -> Trained:
@@ -234,7 +273,7 @@ def _network(work: _Work, method: Method) -> Trained:
         _train_network(work, method)
     folder = _training_folder(work, method, recipe_of(method, work.config))
     run = json.loads((folder / RUN_FILE).read_text())
-    weights = folder / "checkpoint.safetensors"
+    weights = folder / WEIGHTS_FILE
     network, _ = load_restorer_network(weights)
     return Trained(
         method=method,
@@ -272,10 +311,10 @@ def _sun2015(work: _Work) -> Trained:
             device=str(device),
             bf16=computes_bf16(device),
             on_progress=lambda task, done, total: work.on_progress(f"sun2015: {task}", done, total),
-            told_to_stop=lambda: bool(found),
+            told_to_stop=lambda: bool(found) or work.budget.spent,
         )
     if run is None:
-        raise StoppedError("sun2015")
+        raise StoppedError("sun2015", out_of_time=not found)
     return Trained(
         method="sun2015",
         weights=weights,
@@ -295,6 +334,7 @@ def _restored(work: _Work, result: Trained, name: str, data: Path, blur_kind: Bl
     facts = {**dataset_facts(data, "test", blur_kind), "name": None}
     decisive = {"weights": result.weights_sha256, "data": facts, "options": _options(work, result)}
     folder = work.config.out / "restored" / name / keyed(result.method, decisive)
+    work.check_budget(f"restoring {name} with {result.method}")
     images = find_images(data, "test", blur_kind)
     if all((folder / path).is_file() for _, path in images):
         return folder

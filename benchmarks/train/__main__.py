@@ -13,7 +13,7 @@ from typing import Annotated
 
 import tyro
 
-from benchmarks.train.machine import RunOptions
+from benchmarks.train.machine import EXIT_UNFINISHED, Budget, RunOptions
 from benchmarks.train.recipes import (
     DEBLURGAN_PRESETS,
     DEEPDEBLUR_PRESETS,
@@ -51,6 +51,9 @@ class Task:
     """Weights of VGG19 for DeblurGAN's content loss; by default torchvision's download."""
     resume: bool = False
     """Go on from the checkpoint in OUT, or begin where there is none yet."""
+    minutes: float | None = None
+    """Stop with a checkpoint after this many minutes (exit code 3); the same command with --resume
+    continues."""
     results: Path | None = None
     """Also keep the run's record under this folder, as RESULTS/runs/train/<method>/<run-id>."""
 
@@ -71,6 +74,7 @@ def preset_named(method: Method, preset: str, n_scales: int = 3) -> Recipe:
 
 def run_task(task: Task, recipe: Recipe, options: RunOptions) -> int:
     """Train with a progress bar, and return the exit code: 130 or 143 where a signal ended it."""
+    budget = Budget(task.minutes)
     with stop_signals() as found, progress_bar("") as bar:
         bars = {"decoding": bar.add_task("Decoding pairs", total=None, rate="", visible=False)}
         bars["training"] = bar.add_task(f"Training {recipe.method}, steps", total=None, rate="")
@@ -94,16 +98,24 @@ def run_task(task: Task, recipe: Recipe, options: RunOptions) -> int:
             vgg_weights=task.vgg_weights,
             resume=task.resume,
             on_progress=show,
-            told_to_stop=lambda: bool(found),
+            told_to_stop=lambda: bool(found) or budget.spent,
         )
+    exit_code = 0 if result.finished else _exit_code_of(found.get("signal"))
     if not _leads():
-        return 0 if result.finished else EXIT_TERMINATED
+        return exit_code
     _summarise(result)
     if not result.finished:
-        return EXIT_INTERRUPTED if found.get("signal") == signal.SIGINT else EXIT_TERMINATED
+        return exit_code
     if task.results is not None:
         keep_record(task.out, task.results)
     return 0
+
+
+def _exit_code_of(signal_number: int | None) -> int:
+    """Of a training that was stopped: by a signal, or because its minutes were spent."""
+    if signal_number is None:
+        return EXIT_UNFINISHED
+    return EXIT_INTERRUPTED if signal_number == signal.SIGINT else EXIT_TERMINATED
 
 
 def keep_record(out: Path, results: Path) -> Path:
@@ -128,16 +140,18 @@ def _leads() -> bool:
 
 
 def _summarise(result: TrainResult) -> None:
-    state = "Finished" if result.finished else "Stopped; --resume goes on"
-    stderr.print(f"{state} after {result.step} steps: {result.checkpoint}", markup=False)
+    state = "Finished" if result.finished else "Stopped; --resume continues"
+    stderr.print(
+        f"{state} after {result.step} of {result.n_steps} steps: {result.checkpoint}", markup=False
+    )
     if result.metrics:
         restored, blurred = (
             result.metrics["psnr_rgb_db"],
             result.metrics["blurred_psnr_rgb_db"],
         )
         stderr.print(
-            f"Validation: {restored:.2f} dB restored, {blurred:.2f} dB blurred "
-            f"({restored - blurred:+.2f} dB, psnr_rgb).",
+            f"Validation after step {result.metrics['at_step']:.0f}: {restored:.2f} dB restored, "
+            f"{blurred:.2f} dB blurred ({restored - blurred:+.2f} dB, psnr_rgb).",
             markup=False,
         )
 

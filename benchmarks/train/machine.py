@@ -1,6 +1,8 @@
 """How the machine trains, which the outcome does not depend on but for rounding."""
 
+import math
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,9 @@ from torch import Tensor, nn
 
 from baselines.data import Cache
 from gopro_tools.errors import InputError
+
+EXIT_UNFINISHED = 3
+"""Exit code where the minutes given are spent: the same command continues."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +158,26 @@ def seed_torch(*key: int) -> None:
     """
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     torch.manual_seed(int(state) >> 1)
+
+
+class Budget:
+    """Minutes that a command may take."""
+
+    def __init__(self, minutes: float | None) -> None:
+        """Start counting; None is no limit.
+
+        Raises:
+            InputError: Not a positive number.
+        """
+        if minutes is not None and not minutes > 0:
+            raise InputError(f"--minutes {minutes}: a positive number was expected.")
+        self.minutes = minutes
+        self._end = math.inf if minutes is None else time.monotonic() + 60 * minutes
+
+    @property
+    def spent(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() >= self._end
 
 
 def scalars(values: Mapping[str, Tensor]) -> dict[str, float]:

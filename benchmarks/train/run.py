@@ -53,6 +53,7 @@ from gopro_tools.threads import prefetched
 log = logging.getLogger(__name__)
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
+WEIGHTS_FILE = "weights.safetensors"
 CONFIG_FILE = "config.json"
 STRIP_FOLDER = "validation"
 
@@ -79,12 +80,15 @@ class TrainResult:
 
     step: int
     """Steps done, over all sessions."""
+    n_steps: int
+    """Steps of the whole training."""
     finished: bool
     """False where it was told to stop before the end."""
     checkpoint: Path
     """The trained network, and all that ``resume`` needs."""
     metrics: dict[str, float]
-    """Of the last validation, by name with unit; empty without one."""
+    """Of the last validation, by name with unit, and ``at_step``, after which it was; empty without
+    one."""
 
 
 def train(
@@ -108,7 +112,8 @@ def train(
         recipe: What to train and how: a preset, or one made from it.
         data: A dataset in the GOPRO layout: trained on its ``train`` split, validated on ``test``.
         out: Folder of the run: ``checkpoint.safetensors``, ``log.jsonl``, ``curves.png``,
-            ``validation/``, and at the end ``run.json``.
+            ``validation/``, and at the end ``weights.safetensors`` (the restoring network alone)
+            and ``run.json``.
         blur_kind: Which blurred images.
         options: How the machine does it.
         vgg_weights: For the content loss of DeblurGAN; see `baselines.losses.content_features`.
@@ -346,9 +351,11 @@ class _Run:
         if self.step > first_step or not self.step:
             self._save()
         if finished and self.leads and not (self.out / RUN_FILE).is_file():
+            self._save_weights()
             write_atomic(self.out / RUN_FILE, to_json(self.record()))
         return TrainResult(
             step=self.step,
+            n_steps=self.n_steps,
             finished=finished,
             checkpoint=self.out / CHECKPOINT_FILE,
             metrics=self.metrics,
@@ -501,6 +508,17 @@ class _Run:
             training_state={"optimizers": optimizers, "sums": self.sums, "seconds": self.seconds},
         )
 
+    def _save_weights(self) -> None:
+        save_checkpoint(
+            self.out / WEIGHTS_FILE,
+            {"restorer": self.learner.networks["restorer"]},
+            method="deepdeblur" if isinstance(self.recipe, DeepDeblurRecipe) else "deblurgan",
+            config=self.config,
+            step=self.step,
+            metrics=self.metrics,
+            data_hash=self.data_hash,
+        )
+
     def record(self) -> RunRecord:
         """What a finished run is remembered by."""
         n_patches = self.n_steps * self.recipe.patches.batch
@@ -519,7 +537,7 @@ class _Run:
             },
             timings_s=self.seconds,
             dataset=self.facts,
-            weights_sha256=sha256_of_file(self.out / CHECKPOINT_FILE),
+            weights_sha256=sha256_of_file(self.out / WEIGHTS_FILE),
             protocols=["psnr_rgb"],
             seed=self.recipe.seed,
         )
