@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from tiny_dataset import write_dataset
 
+from baselines.checkpoints import load_checkpoint
 from benchmarks.table1 import Table1Config, run_table1
 from benchmarks.table1 import run as steps
 from benchmarks.table1.compare import Scores, compare_methods, verdict
@@ -28,6 +29,7 @@ from benchmarks.table1.publish import (
     readme_block,
 )
 from benchmarks.table1.report import NAMES, report_texts
+from benchmarks.table1.run import StoppedError
 from benchmarks.train import deepdeblur_recipe
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
@@ -140,6 +142,51 @@ def test_a_stopped_run_goes_on_to_the_same_tables(
     whole = run_table1(replace(config, methods=stopped.methods))
     assert without_timings(again.record) == without_timings(whole.record)
     run_table1(config)  # as the other tests expect it
+
+
+def test_minutes_that_are_spent_stop_it_with_a_checkpoint(
+    config: Table1Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sliced = replace(config, out=tmp_path, methods=("deepdeblur-k3",), minutes=1e-9)
+    with pytest.raises(StoppedError) as stopped:
+        run_table1(sliced)
+    assert stopped.value.out_of_time
+    assert not (tmp_path / "train").exists()
+    seen = {"steps": 0}
+
+    def watch(task: str, done: int, total: int) -> None:
+        if task == "training deepdeblur-k3":
+            seen["steps"] = done
+
+    monkeypatch.setattr(steps.Budget, "spent", property(lambda self: seen["steps"] >= 5))
+    with pytest.raises(StoppedError, match="deepdeblur-k3") as stopped:
+        run_table1(replace(sliced, minutes=8.0), on_progress=watch)
+    assert stopped.value.out_of_time
+    checkpoint = next((tmp_path / "train").glob("*/checkpoint.safetensors"))
+    assert load_checkpoint(checkpoint).record.step == 6
+
+
+def test_a_training_of_another_machine_is_taken_over(
+    made: Path, config: Table1Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(steps, "train", never)
+    monkeypatch.setattr(steps, "SHOWN_SIZE_HW", (72, 128))
+    taken = replace(
+        config, out=tmp_path, methods=("deepdeblur-k3",), trained=(config.out / "train",)
+    )
+    other_data = write_dataset(tmp_path / "other", size_hw=(64, 80), train=(2,), test=(2,), seed=9)
+    result = run_table1(replace(taken, data=other_data))
+    assert result is not None
+    assert result.failures == {}
+    weights = next((config.out / "train").glob("deepdeblur-k3-*/weights.safetensors"))
+    copy = tmp_path / "copy"
+    shutil.copytree(weights.parent, copy)
+    (copy / "weights.safetensors").write_bytes(b"cut off")
+    with pytest.raises(InputError, match="copy the training's folder again"):
+        run_table1(replace(taken, out=tmp_path / "second", trained=(copy,)))
 
 
 def test_a_method_that_fails_is_named_and_the_others_go_on(

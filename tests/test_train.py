@@ -43,6 +43,7 @@ from benchmarks.train.journal import image_strip, read_log
 from benchmarks.train.machine import Processes
 from benchmarks.train.recipes import DeepDeblurPreset, Optimisation
 from gopro_tools.errors import InputError
+from gopro_tools.files import sha256_of_file
 from gopro_tools.images import read_rgb
 from gopro_tools.metrics import psnr_rgb
 from gopro_tools.records import iterate_runs, read_record
@@ -442,6 +443,32 @@ def test_unknown_presets_and_devices_exit_with_2(
         assert message in " ".join(capsys.readouterr().err.split())
 
 
+def test_minutes_that_are_spent_leave_a_checkpoint_and_an_exit_code(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def exit_code(*more: str) -> int:
+        arguments = [
+            "--method", "deepdeblur", "--preset", "smoke", "--data", str(dataset),
+            "--out", str(tmp_path), "--n-epochs", "2", "--n-epochs-decay", "1",
+            "--steps-per-epoch", "3", "--batch", "1", "--device", "cpu", *more,
+        ]  # fmt: skip
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+        return exit_.value.code
+
+    assert exit_code("--minutes", "0.00001") == 3
+    message = " ".join(capsys.readouterr().err.split())
+    assert "Stopped; --resume continues after 1 of 6 steps" in message
+    assert "Validation after step 0:" in message
+    assert load_checkpoint(tmp_path / "checkpoint.safetensors").record.metrics["at_step"] == 0
+    assert exit_code("--minutes", "10", "--resume") == 0
+    assert "Validation after step 6:" in " ".join(capsys.readouterr().err.split())
+    assert exit_code("--minutes", "0", "--resume") == 2
+    assert exit_code("--n-epochs-decay", "3") == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert "with --n-epochs 2 also give --n-epochs-decay, 0 to 2" in message
+
+
 # --- what it leaves behind ---
 
 
@@ -478,6 +505,10 @@ def test_a_run_leaves_record_pictures_and_a_working_checkpoint(
     assert record.config["recipe"]["patches"]["augmentation"]["noise_sigma_std"] == 0.01
     assert record.dataset is not None
     assert record.dataset["blur_kind"] == "gamma"
+    weights = run / "weights.safetensors"
+    assert record.weights_sha256 == sha256_of_file(weights)
+    alone = load_checkpoint(weights)
+    assert (list(alone.networks), alone.training_state) == (["restorer"], None)
     kept = keep_record(run, tmp_path / "results")
     assert [folder for folder, _ in iterate_runs(tmp_path / "results", "train")] == [kept]
     assert kept.parent == tmp_path / "results" / "runs" / "train" / "deepdeblur-k2"
