@@ -304,5 +304,3 @@ class Patches:
 def _permutation(seed: int, epoch: int, n: int) -> Sequence[int]:
     order: Sequence[int] = np.random.default_rng([seed, epoch, 0, 1]).permutation(n).tolist()
     return order
-
-
