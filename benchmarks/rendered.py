@@ -37,8 +37,8 @@ from gopro_tools.dataset import Split
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key, sha256_of_file, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_png
-from gopro_tools.processes import end_with_parent
-from gopro_tools.records import Scale, jsonable, to_json, versions
+from gopro_tools.machine import versions
+from gopro_tools.records import Scale, jsonable, to_json
 from gopro_tools.scenes import PHOTOGRAPHS, Scene, SceneConfig, render_frames, write_video
 from gopro_tools.scenes.recording import H264
 from gopro_tools.scenes.textures import photograph_path, read_photograph
@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 
 RENDERED_FILE = "rendered.json"
 MOTION_FILE = "motion.csv"
+RENDERED_NAME = "rendered scenes"
+"""What tables call such a dataset."""
 
 RATE_HZ = 240.0
 N_FRAMES = 11
@@ -212,6 +214,11 @@ def blur_lengths(data: Path) -> dict[tuple[str, str], float] | None:
         }
 
 
+def is_rendered(data: Path) -> bool:
+    """Whether a dataset was made here."""
+    return (data / RENDERED_FILE).is_file()
+
+
 def training_photographs(data: Path) -> list[Path]:
     """The photographs that the training clips of a rendered dataset show, where they still lie.
 
@@ -240,9 +247,7 @@ def _render(
     n_done = len(clips) - len(missing)
     on_progress("rendering", n_done, len(clips))
     jobs = min(jobs or n_cores(), _N_WORKERS_LIMIT)
-    with ProcessPoolExecutor(
-        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
-    ) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         running = [pool.submit(_render_clip, clip, folder) for clip in missing]
         try:
             for finished in as_completed(running):

@@ -5,9 +5,11 @@ all three kinds (Nah et al., CVPR 2017). ``MM`` frames make one exposure; ``ZZ``
 a recording.
 """
 
+import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -18,6 +20,8 @@ from gopro_tools.files import natural_key
 Split = Literal["train", "test"]
 BlurKind = Literal["gamma", "linear_crf"]
 
+GOPRO_LARGE = "GOPRO_Large"
+"""The dataset of Nah et al. by the name it has in tables."""
 SPLITS: tuple[Split, ...] = ("train", "test")
 SHARP_FOLDER = "sharp"
 BLUR_FOLDERS: Mapping[BlurKind, str] = MappingProxyType(
@@ -130,6 +134,32 @@ def iterate_pairs(root: Path, split: Split, blur_kind: BlurKind) -> Iterator[Pai
             f"{BLUR_FOLDERS[blur_kind]}: {listed}. `python -m gopro_tools.verify {root}` says more."
         )
     yield from pairs
+
+
+def family_of(images: Iterable[tuple[str, str]]) -> str:
+    """The public dataset that images are from, by their names; an empty string for any other.
+
+    Args:
+        images: Sequence and file name of each; all have to be images of that dataset.
+    """
+    ours = set(images)
+    return GOPRO_LARGE if ours and ours <= _gopro_large_images() else ""
+
+
+@lru_cache(maxsize=1)
+def _gopro_large_images() -> frozenset[tuple[str, str]]:
+    return frozenset(
+        (row["sequence"], f"{number:06d}.png")
+        for row in gopro_large_rows()
+        for number in range(int(row["first_image"]), int(row["last_image"]) + 1)
+    )
+
+
+def gopro_large_rows() -> list[dict[str, str]]:
+    """The 33 sequences of GOPRO_Large, as ``gopro_large/sequences.csv`` lists them."""
+    path = Path(__file__).with_name("gopro_large") / "sequences.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _png_names(folder: Path) -> set[str]:

@@ -45,6 +45,9 @@ class Sources:
     blur_kind: BlurKind | None = None
     """Which blurred images: gamma (blur_gamma; taken where nothing is said) or linear_crf (blur).
     With --sharp and --blurred it only labels the rows."""
+    dataset_name: str = ""
+    """Name of the dataset in tables; the folder's by default. Published numbers of the dataset of
+    this name count as comparable."""
     allow_missing: bool = False
     """Compare the images that every folder has, and say so in every row."""
 
@@ -60,23 +63,16 @@ class Sources:
 
     @property
     def labels(self) -> dict[str, str]:
-        """`dataset`, `split` and `blur_kind` as result rows carry them; no two mix in a column.
+        """`dataset`, `split` and `blur_kind` as result rows show them.
 
-        A dataset goes by its folder's name, two folders by the path of the sharp one as given.
+        Without `dataset_name`, the dataset goes by the name of its folder, or of the sharp one.
         """
-        if self.dataset is not None:
-            name, split, blur_kind = (
-                self.dataset.resolve().name,
-                self.split,
-                self.blur_kind or "gamma",
-            )
-            return {"dataset": name, "split": split, "blur_kind": blur_kind}
-        assert self.sharp is not None
-        return {
-            "dataset": self.sharp.as_posix(),
-            "split": "",
-            "blur_kind": self.blur_kind or UNSTATED,
-        }
+        folder = self.dataset or self.sharp
+        assert folder is not None
+        name = self.dataset_name or folder.resolve().name
+        if self.dataset is None:
+            return {"dataset": name, "split": "", "blur_kind": self.blur_kind or UNSTATED}
+        return {"dataset": name, "split": self.split, "blur_kind": self.blur_kind or "gamma"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

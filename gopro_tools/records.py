@@ -1,79 +1,98 @@
-"""What was measured, and everything needed to judge it: one folder a run, never edited afterwards.
+"""What was measured, and everything needed to judge it: ``run.json`` in the folder of each run.
 
-``<results>/runs/<suite>/<method>/<run-id>/run.json`` and whatever lies beside it (``per_image.csv``
-above all). Tables and figures are pure functions of these folders. A folder without the suffix
-``.partial`` is complete.
+Evaluations, detections, restorations, trainings and comparisons all write this one format. The
+file is written last, and holds the hashes of the CSV files beside it: a folder without it was left
+by a run that did not finish, and a table that was cut short or edited later is noticed.
+
+A run may hold others in folders of their own, as they were written: a comparison holds the
+evaluation and the detection it is made from. ``<results>/runs/<suite>/<method>/<run-id>/`` is where
+results worth keeping lie; they are never edited, and tables and figures are pure functions of them.
 """
 
+import csv
 import dataclasses
 import datetime
 import hashlib
-import importlib.metadata
 import json
 import math
-import os
-import platform
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-
-from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, BlurKind, Split, iterate_pairs
+from gopro_tools.dataset import (
+    BLUR_FOLDERS,
+    SHARP_FOLDER,
+    BlurKind,
+    Split,
+    family_of,
+    iterate_pairs,
+)
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key, sha256_of_file, write_atomic, written_whole
-from gopro_tools.threads import n_cores
+from gopro_tools.images import pixel_hash, read_rgb
+from gopro_tools.machine import code_revision, machine_facts, versions
+from gopro_tools.text import size_text
+from gopro_tools.threads import thread_pool
 
 Scale = Literal["smoke", "reduced", "full"]
 
 RUN_FILE = "run.json"
-MANIFEST_FILE = "manifest.csv"
-
-_PACKAGES = (
-    "gopro-tools", "numpy", "scipy", "opencv-python", "numba", "av", "fpng", "scikit-image",
-    "torch", "torchvision", "safetensors", "ultralytics", "onnxruntime", "lpips",
-)  # fmt: skip
+RESTORE_SUITE = "restore"
+"""Of the records that restoring leaves beside its images."""
+RUN_FORMAT = "gopro_tools run 2"
+FIRST_FORMAT = "gopro_tools run 1"
+"""Of records without a format tag. They hold no hashes of content, so no table is made of them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One run: what was asked for, on what, by what, and what came out."""
+    """One run: what was asked for, on what, by what, and the result."""
 
+    format: str = RUN_FORMAT
+    """Tells the file from other JSON, and versions of it apart."""
     suite: str
-    """What kind of run: train, restore, table1, detection, speed-metrics, ..."""
-    method: str
-    """What was measured, such as ``deepdeblur-k3``."""
-    scale: Scale
-    """How far from the paper's own effort: ``full`` is the paper's."""
+    """What kind of run: evaluate, detect, restore, train, table1, speed-metrics, ..."""
+    method: str = ""
+    """What was measured, such as ``deepdeblur-k3``; empty where ``methods`` are compared."""
+    scale: Scale | None = None
+    """Effort compared with the paper's own, which is ``full``; None where that means nothing."""
+    methods: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    """What was compared, by name, with what is known of each: ``scale``, ``published_name``,
+    ``weights_sha256``, ``images_sha256``, and the ``code_revision`` that restored."""
     config: Mapping[str, Any]
     """The effective config (see `jsonable`)."""
-    results: Mapping[str, Any]
+    results: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Figures by name with unit: ``psnr_rgb_db``, ``patches_per_s``."""
     timings_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """Seconds by what took them."""
     dataset: Mapping[str, Any] | None = None
     """What it ran on (see `dataset_facts`); None where no dataset was used."""
+    published_name: str = ""
+    """What published tables call the method; empty where they do not have it."""
     weights_sha256: str | None = None
     """Hash of the weight file; None for methods without one."""
+    detector: Mapping[str, Any] | None = None
+    """Name, hash of the weights and settings of the detector that was used."""
     protocols: Sequence[str] = ()
-    """Names of the metric protocols behind ``results``."""
+    """Names of the metric protocols behind the numbers."""
     seed: int | None = None
     """Of all that is random; None where nothing is."""
     source: Literal["measured"] = "measured"
     """Published numbers are no runs: they live in one file with their citations."""
-    machine: Mapping[str, Any] = dataclasses.field(default_factory=lambda: machine_facts())
+    machine: Mapping[str, Any] = dataclasses.field(default_factory=machine_facts)
     """See `machine_facts`."""
-    versions: Mapping[str, str] = dataclasses.field(default_factory=lambda: versions())
+    versions: Mapping[str, str] = dataclasses.field(default_factory=versions)
     """See `versions`."""
-    code_revision: str | None = dataclasses.field(default_factory=lambda: code_revision())
+    code_revision: str | None = dataclasses.field(default_factory=code_revision)
     """See `code_revision`."""
     made_utc: str = dataclasses.field(
         default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     )
     """When the record was made, ISO 8601."""
+    files: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    """``sha256`` and, for CSV, ``n_rows`` of the files beside the record; filled in by `seal`."""
 
     @property
     def run_id(self) -> str:
@@ -82,9 +101,41 @@ class RunRecord:
         return f"{moment}Z-{hash_of(self.config)[:8]}"
 
 
+# --- writing ---
+
+
+def unseal(folder: Path) -> None:
+    """Remove the record of an earlier run, before its files are replaced one by one."""
+    (folder / RUN_FILE).unlink(missing_ok=True)
+
+
+def seal(folder: Path, record: RunRecord, names: Iterable[str] | None = None) -> RunRecord:
+    """Write ``run.json``: everything else is there and complete.
+
+    Args:
+        folder: Of the run.
+        record: What to write, without ``files``.
+        names: Files to vouch for, relative to the folder; by default every CSV file in it that does
+            not belong to a run inside it.
+
+    Returns:
+        The record as it was written.
+    """
+    if names is None:
+        inner = {path.parent for path in folder.rglob(RUN_FILE)} - {folder}
+        names = [
+            path.relative_to(folder).as_posix()
+            for path in sorted(folder.rglob("*.csv"))
+            if not inner.intersection(path.parents)
+        ]
+    complete = dataclasses.replace(record, files={name: _facts(folder / name) for name in names})
+    write_atomic(folder / RUN_FILE, to_json(complete))
+    return complete
+
+
 @contextmanager
 def recorded_run(results: Path, record: RunRecord) -> Iterator[Path]:
-    """Give a folder to put a run's files into; with its ``run.json`` it appears when all is there.
+    """Give a folder for a run's files; it appears, sealed with its record, when all is there.
 
     Args:
         results: The folder above ``runs``.
@@ -101,7 +152,7 @@ def recorded_run(results: Path, record: RunRecord) -> Iterator[Path]:
         raise InputError(f"{folder}: this run is recorded already; records are never overwritten.")
     with written_whole(folder) as partial:
         yield partial
-        write_atomic(partial / RUN_FILE, to_json(record))
+        seal(partial, record)
 
 
 def run_folder(results: Path, record: RunRecord) -> Path:
@@ -109,8 +160,23 @@ def run_folder(results: Path, record: RunRecord) -> Path:
     return results / "runs" / record.suite / record.method / record.run_id
 
 
+def copy_run(source: Path, target: Path) -> None:
+    """Copy a run into a folder of another, as it was written: its record and the files it names.
+
+    Raises:
+        InputError: The run is not complete.
+    """
+    record = read_record(source)
+    check_files(source, record)
+    for name in (*record.files, RUN_FILE):
+        write_atomic(target / name, (source / name).read_bytes())
+
+
+# --- reading ---
+
+
 def read_record(folder: Path) -> RunRecord:
-    """The record of one run folder.
+    """The record of one run folder. The files beside it are not looked at; see `check_files`.
 
     Raises:
         InputError: There is no ``run.json``, or it is not one of ours.
@@ -118,9 +184,33 @@ def read_record(folder: Path) -> RunRecord:
     path = folder / RUN_FILE
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return RunRecord(**stored)
-    except (OSError, ValueError, TypeError) as error:
+        record = RunRecord(**{"format": FIRST_FORMAT, **stored})
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not a complete run record ({error}).") from error
+    if record.format not in (FIRST_FORMAT, RUN_FORMAT):
+        raise InputError(
+            f"{path}: a record of the format {record.format!r}, made by another version of this "
+            f"program; {RUN_FORMAT!r} was expected."
+        )
+    return record
+
+
+def check_files(folder: Path, record: RunRecord) -> None:
+    """Compare the files of a run with what its record says of them.
+
+    Raises:
+        InputError: One is missing, cut short or changed; the message names it.
+    """
+    for name, facts in record.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise InputError(f"{path}: missing, but {RUN_FILE} beside it names it. Run it again.")
+        found = _facts(path)
+        if found["sha256"] != facts.get("sha256"):
+            rows = ""
+            if found.get("n_rows") != facts.get("n_rows"):
+                rows = f": {facts.get('n_rows')} rows were written, {found.get('n_rows')} are there"
+            raise InputError(f"{path}: not as the run wrote it{rows}. Run it again.")
 
 
 def iterate_runs(results: Path, suite: str) -> Iterator[tuple[Path, RunRecord]]:
@@ -128,7 +218,20 @@ def iterate_runs(results: Path, suite: str) -> Iterator[tuple[Path, RunRecord]]:
     found = (results / "runs" / suite).glob(f"*/*/{RUN_FILE}")
     folders = (path.parent for path in found if path.parent.suffix != ".partial")
     for folder in sorted(folders, key=lambda path: (natural_key(path.parent.name), path.name)):
-        yield folder, read_record(folder)
+        record = read_record(folder)
+        check_files(folder, record)
+        yield folder, record
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = {"sha256": sha256_of_file(path)}
+    if path.suffix.lower() == ".csv":
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+            facts["n_rows"] = max(0, sum(1 for _ in csv.reader(file)) - 1)
+    return facts
+
+
+# --- JSON ---
 
 
 def jsonable(value: Any) -> Any:
@@ -166,94 +269,95 @@ def hash_of(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+# --- datasets ---
+
+
 def dataset_facts(root: Path, split: Split, blur_kind: BlurKind) -> dict[str, Any]:
-    """Which images a run used.
+    """Which images a run used: every image of the split is read and hashed.
 
     Returns:
-        ``name, split, blur_kind, n_pairs``; ``manifest_sha256``, None for a dataset without a
-        manifest; ``listing_sha256``, over path and size in bytes of each image of the split, which
-        every dataset has.
+        ``name`` (the folder's), ``split, blur_kind``, and what `content_facts` gives.
 
     Raises:
-        InputError: The split is missing, empty or unpaired.
+        InputError: The split is missing, empty or unpaired, or images cannot be read.
     """
-    listing = hashlib.sha256()
     pairs = list(iterate_pairs(root, split, blur_kind))
-    for pair in pairs:
-        for folder in (SHARP_FOLDER, BLUR_FOLDERS[blur_kind]):
-            path = pair.path(folder)
-            line = f"{path.relative_to(root).as_posix()}\t{path.stat().st_size}\n"
-            listing.update(line.encode())
-    manifest = root / MANIFEST_FILE
+    kinds = (SHARP_FOLDER, BLUR_FOLDERS[blur_kind])
+    paths = [pair.path(kind) for kind in kinds for pair in pairs]
+    with thread_pool() as pool:
+        hashed = list(pool.map(_hashed_file, paths))
+    n = len(pairs)
     return {
         "name": root.resolve().name,
         "split": split,
         "blur_kind": blur_kind,
-        "n_pairs": len(pairs),
-        "manifest_sha256": sha256_of_file(manifest) if manifest.is_file() else None,
-        "listing_sha256": listing.hexdigest(),
+        **content_facts(
+            [digest for digest, _ in hashed[:n]],
+            [digest for digest, _ in hashed[n:]],
+            {size for _, size in hashed},
+            [(pair.sequence, pair.name) for pair in pairs],
+        ),
     }
 
 
-def machine_facts() -> dict[str, Any]:
-    """What a timing depends on: processor, cores this process may use, memory, GPUs, system."""
-    gpus: list[str] = []
-    if torch := sys.modules.get("torch"):  # importing it only to ask would cost seconds
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        gpus = [torch.cuda.get_device_name(index) for index in range(count)]
-    return {
-        "cpu": _cpu_name(),
-        "n_cores": n_cores(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "gpus": gpus,
-        "system": f"{platform.system()} {platform.machine()}",
-    }
+def image_facts(paths: Sequence[Path]) -> dict[str, Any]:
+    """Which blurred images a run used that are not of a dataset: every one is read and hashed.
 
+    Returns:
+        ``n_pairs`` (their number), ``resolution`` and ``blurred_sha256``, as `content_facts`.
 
-def versions() -> dict[str, str]:
-    """Python's version and those of the packages that decide results, where installed."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def code_revision() -> str | None:
-    """Commit of the checkout these modules lie in, ``+changes`` if edited; None without git.
-
-    On a machine that holds a copy of the files alone, the environment variable
-    ``GOPRO_TOOLS_REVISION`` may state it; the record then says ``<value> (stated)``.
+    Raises:
+        InputError: One cannot be read.
     """
-    here = Path(__file__).resolve().parent.parent
-    if not (here / ".git").exists():
-        stated = os.environ.get("GOPRO_TOOLS_REVISION")
-        return f"{stated} (stated)" if stated else None
-    try:
-        revision = _git(here, "rev-parse", "HEAD")
-        changes = _git(here, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return f"{revision}+changes" if changes else revision
+    with thread_pool() as pool:
+        hashed = list(pool.map(_hashed_file, paths))
+    digests = [digest for digest, _ in hashed]
+    names = [(path.parent.name, path.name) for path in paths]
+    facts = content_facts(digests, digests, {size for _, size in hashed}, names)
+    return {name: facts[name] for name in ("n_pairs", "resolution", "blurred_sha256")}
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(folder), *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=20,
-    ).stdout.strip()
+def content_facts(
+    sharp: Sequence[str],
+    blurred: Sequence[str],
+    sizes_hw: Iterable[tuple[int, int]],
+    names: Iterable[tuple[str, str]],
+) -> dict[str, Any]:
+    """Identity of a set of pairs: by their pixels, whatever files and folders are called.
+
+    Args:
+        sharp: `gopro_tools.images.pixel_hash` of each sharp image.
+        blurred: Of each blurred image, in the same order.
+        sizes_hw: Height and width of the images.
+        names: Sequence and file name of each image.
+
+    Returns:
+        ``n_pairs``; ``resolution``: ``1280x720`` or ``mixed``; ``content_sha256``, equal for two
+        sets of pairs if all their pixels are; ``blurred_sha256``, that of the blurred images alone;
+        ``family``: the public dataset the images are from, or an empty string.
+    """
+    sizes = {size_text(size) for size in sizes_hw}
+    return {
+        "n_pairs": len(sharp),
+        "resolution": sizes.pop() if len(sizes) == 1 else "mixed",
+        "content_sha256": hash_of(sorted(zip(sharp, blurred, strict=True))),
+        "blurred_sha256": images_hash(blurred),
+        "family": family_of(names),
+    }
 
 
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+def images_hash(pixel_hashes: Iterable[str]) -> str:
+    """Identity of a set of images by their pixels; their order and names do not count."""
+    return hash_of(sorted(pixel_hashes))
+
+
+def _hashed_file(path: Path) -> tuple[str, tuple[int, int]]:
+    facts = path.stat()
+    return _hashed(path, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=1 << 16)
+def _hashed(path: Path, _size: int, _modified_ns: int) -> tuple[str, tuple[int, int]]:
+    """Pixel hash and size of an image; a process that asks again does not read it again."""
+    image = read_rgb(path)
+    return pixel_hash(image), (image.shape[0], image.shape[1])

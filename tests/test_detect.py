@@ -1,8 +1,10 @@
 """The command: folders in, tables and pictures out, on rendered scenes with known objects."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from benchmarks.detection import BlurConfig, half_exposure_s, measure
 from gopro_tools.console import EXIT_USAGE, run_command
 from gopro_tools.detect import DetectConfig, command, detect
-from gopro_tools.detection import Detections, DetectorIdentity, load_detector
+from gopro_tools.detection import Detections, Detector, DetectorIdentity, load_detector
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.pairing import Sources
@@ -88,21 +90,32 @@ def folders(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def config(folders: Path, *restored: str, **options: object) -> DetectConfig:
-    sources: dict[str, object] = {
+class Asked(NamedTuple):
+    sources: Sources
+    config: DetectConfig
+    out: Path
+
+
+def asked(folders: Path, *restored: str, **options: Any) -> Asked:
+    sources: dict[str, Any] = {
         "sharp": folders / "sharp",
         "blurred": folders / "blurred",
         "restored": tuple(f"{name}={folders / name}" for name in restored),
     }
-    own = {name: options.pop(name) for name in list(options) if name in Sources.__annotations__}
-    return DetectConfig(
-        sources=Sources(**{**sources, **own}),  # type: ignore[arg-type]
-        **{"detector": "unused", "out": folders / "out", "resamples": 50, "overlays": 2, **options},  # type: ignore[arg-type]
-    )
+    sources |= {
+        name: options.pop(name) for name in list(options) if name in Sources.__annotations__
+    }
+    out = options.pop("out", folders / "out")
+    defaults = {"detector": "unused", "n_resamples": 50, "overlays": 2}
+    return Asked(Sources(**sources), DetectConfig(**{**defaults, **options}), out)
+
+
+def summary_of(wish: Asked, detector: Detector | None = None) -> pd.DataFrame:
+    return detect(wish.sources, wish.config, out=wish.out, detector=detector).summary
 
 
 def test_everything_is_written_and_says_what_it_should(folders: Path) -> None:
-    summary = detect(config(folders, "worse", "perfect"), detector=ByColour())
+    summary = summary_of(asked(folders, "worse", "perfect"), detector=ByColour())
     out = folders / "out"
     assert {path.name for path in out.iterdir()} == {
         "images.json",
@@ -114,6 +127,7 @@ def test_everything_is_written_and_says_what_it_should(folders: Path) -> None:
         "recall_over_confidence.png",
         "overlays",
         "detections",
+        "run.json",
     }
     written = pd.read_csv(out / "detection.csv")
     assert list(written["method"]) == ["sharp", "blurred", "worse", "perfect"]
@@ -135,6 +149,7 @@ def test_everything_is_written_and_says_what_it_should(folders: Path) -> None:
     assert settings["weights_sha256"] == "c" * 64
     assert settings["detector"] == "by-colour"
     assert settings["blur_kind"] == "unstated"
+    assert settings["resolution"] == "200x120"
     assert settings["reference"] == "detector"
     assert (settings["confidence"], settings["iou"], settings["min_area_px"]) == (0.25, 0.5, 256)
     assert "recall over images with a reference" in settings["per_image_rules"]
@@ -167,7 +182,7 @@ def test_everything_is_written_and_says_what_it_should(folders: Path) -> None:
 
 
 def test_overlays_tell_the_kinds_apart(folders: Path) -> None:
-    detect(config(folders, "worse"), detector=ByColour())
+    summary_of(asked(folders, "worse"), detector=ByColour())
     picture = read_rgb(min((folders / "out" / "overlays").iterdir()))
     legend, panels = picture[:36], picture[36:]
     width = panels.shape[1] // 3
@@ -185,20 +200,20 @@ def test_overlays_tell_the_kinds_apart(folders: Path) -> None:
 
 def test_scoring_again_needs_no_detector(folders: Path) -> None:
     detector = ByColour()
-    first = detect(config(folders, "worse"), detector=detector)
+    first = summary_of(asked(folders, "worse"), detector=detector)
     assert detector.n_seen == 18
-    again = detect(config(folders, "worse", "perfect"), detector=detector)
+    again = summary_of(asked(folders, "worse", "perfect"), detector=detector)
     assert detector.n_seen == 18  # the images of `perfect` are those of `sharp`
     pd.testing.assert_frame_equal(again.iloc[:3], first)
 
     (stored,) = (folders / "out" / "detections").iterdir()
     boxes = load_detector(str(stored))
-    from_boxes = detect(config(folders, "worse", out=folders / "out2"), detector=boxes)
+    from_boxes = summary_of(asked(folders, "worse", out=folders / "out2"), detector=boxes)
     pd.testing.assert_frame_equal(from_boxes, first)
 
     # An image that changed is detected again, alone.
     write(folders / "worse", KEYS[0], scene(17))
-    detect(config(folders, "worse"), detector=detector)
+    summary_of(asked(folders, "worse"), detector=detector)
     assert detector.n_seen == 19
     document = json.loads((stored / "worse.json").read_text())
     assert [image["file_name"] for image in document["images"]] == KEYS
@@ -212,27 +227,27 @@ def test_an_interrupted_run_goes_on(folders: Path) -> None:
             return super().detect(images)
 
     with pytest.raises(KeyboardInterrupt):
-        detect(config(folders, "worse", batch=4), detector=Interrupted())
+        summary_of(asked(folders, "worse", batch=4), detector=Interrupted())
     detector = ByColour()
-    summary = detect(config(folders, "worse", batch=4), detector=detector)
+    summary = summary_of(asked(folders, "worse", batch=4), detector=detector)
     assert detector.n_seen == 18 - 8
-    fresh = detect(config(folders, "worse", out=folders / "fresh"), detector=ByColour())
+    fresh = summary_of(asked(folders, "worse", out=folders / "fresh"), detector=ByColour())
     pd.testing.assert_frame_equal(summary, fresh)
 
 
 def test_classes_and_area(folders: Path) -> None:
-    cars = detect(config(folders, classes=("car",)), detector=ByColour()).set_index("method")
+    cars = summary_of(asked(folders, classes=("car",)), detector=ByColour()).set_index("method")
     assert cars.loc["sharp", "tp"] == 6
     assert cars.loc["sharp", "classes"] == "car"
-    same = detect(config(folders, classes=("1",)), detector=ByColour()).set_index("method")
+    same = summary_of(asked(folders, classes=("1",)), detector=ByColour()).set_index("method")
     assert same.loc["blurred", "recall"] == cars.loc["blurred", "recall"]
-    big = detect(config(folders, min_area_px=1000.0), detector=ByColour()).set_index("method")
+    big = summary_of(asked(folders, min_area_px=1000.0), detector=ByColour()).set_index("method")
     assert big.loc["sharp", "n_references"] == 6
     assert big.loc["sharp", "precision"] == 1.0
     with pytest.raises(InputError, match=r"--classes bus: by-colour has no such .*person, car"):
-        detect(config(folders, classes=("bus",)), detector=ByColour())
+        summary_of(asked(folders, classes=("bus",)), detector=ByColour())
     with pytest.raises(InputError, match="no reference box on any of 6 sharp images"):
-        detect(config(folders, min_area_px=1e6), detector=ByColour())
+        summary_of(asked(folders, min_area_px=1e6), detector=ByColour())
 
 
 def test_human_labels(folders: Path) -> None:
@@ -248,16 +263,16 @@ def test_human_labels(folders: Path) -> None:
             ]
         lines.append("0 0.95 0.1 0.1 0.2")
         path.write_text("\n".join(lines))
-    summary = detect(config(folders, labels=folders / "labels"), detector=ByColour())
+    summary = summary_of(asked(folders, labels=folders / "labels"), detector=ByColour())
     rows = summary.set_index("method")
     assert rows.loc["sharp", "precision"] == 1.0
     assert rows.loc["sharp", "recall"] == pytest.approx(14 / 20)
-    assert rows.loc["sharp", "reference"] == f"labels:{folders / 'labels'}"
+    assert re.fullmatch("labels labels [0-9a-f]{12}", rows.loc["sharp", "reference"])
     assert pd.isna(rows.loc["sharp", "reference_confidence"])
     assert "human labels" in (folders / "out" / "detection.md").read_text()
     (folders / "labels" / KEYS[2]).with_suffix(".txt").unlink()
     with pytest.raises(InputError, match=rf"1 of 6 images have no labels: {KEYS[2]}"):
-        detect(config(folders, labels=folders / "labels"), detector=ByColour())
+        summary_of(asked(folders, labels=folders / "labels"), detector=ByColour())
 
 
 def test_a_dataset_in_gopro_layout(folders: Path) -> None:
@@ -271,7 +286,7 @@ def test_a_dataset_in_gopro_layout(folders: Path) -> None:
     recall = {}
     for kind in ("gamma", "linear_crf"):
         own = {"sharp": None, "blurred": None, "dataset": root, "blur_kind": kind}
-        rows = detect(config(folders, "mine", **own), detector=ByColour()).set_index("method")
+        rows = summary_of(asked(folders, "mine", **own), detector=ByColour()).set_index("method")
         row = rows.loc["blurred"]
         assert (row["dataset"], row["split"], row["blur_kind"]) == ("Streets", "test", kind)
         assert rows.loc["mine", "recall"] == 1
@@ -284,9 +299,9 @@ class TestBadInput:
         (folders / "worse" / KEYS[1]).unlink()
         write(folders / "worse", "s9/000099.png", scene(0))
         with pytest.raises(InputError) as raised:
-            detect(config(folders, "worse"), detector=ByColour())
+            summary_of(asked(folders, "worse"), detector=ByColour())
         assert f"worse: 1 missing ({KEYS[1]}), 1 extra (s9/000099.png)" in str(raised.value)
-        summary = detect(config(folders, "worse", allow_missing=True), detector=ByColour())
+        summary = summary_of(asked(folders, "worse", allow_missing=True), detector=ByColour())
         assert set(summary["n_images"]) == {5}
         assert set(summary["left_out"]) == {
             f"worse: 1 missing ({KEYS[1]}), 1 extra (s9/000099.png)"
@@ -302,7 +317,7 @@ class TestBadInput:
         (worse / KEYS[3]).write_bytes(grey)
         detector = ByColour()
         with pytest.raises(InputError) as raised:
-            detect(config(folders, "worse"), detector=detector)
+            summary_of(asked(folders, "worse"), detector=detector)
         message = str(raised.value)
         assert "4 image(s) cannot be compared, so nothing is averaged" in message
         for key, problem in zip(
@@ -317,7 +332,7 @@ class TestBadInput:
         assert detector.n_seen == 6  # the two good images, of three methods
         for i in range(4):
             write(worse, KEYS[i], scene(i))
-        detect(config(folders, "worse"), detector=detector)
+        summary_of(asked(folders, "worse"), detector=detector)
         assert detector.n_seen == 6 + 4 * 2  # `worse` is now `sharp`
 
     def test_a_detector_that_breaks_its_promise(self, folders: Path) -> None:
@@ -330,11 +345,11 @@ class TestBadInput:
 
         for broken in (TooFew(), Unnamed()):
             with pytest.raises(InputError, match=r"by-colour: 8 answers .*000000\.png"):
-                detect(config(folders, "worse"), detector=broken)
+                summary_of(asked(folders, "worse"), detector=broken)
 
     def test_confidence_below_what_the_detector_gives(self, folders: Path) -> None:
-        with pytest.raises(InputError, match=r"gives boxes from confidence 0\.001 up"):
-            detect(config(folders, confidence=0.0001), detector=ByColour())
+        with pytest.raises(InputError, match=r"gives boxes at or above confidence 0\.001"):
+            summary_of(asked(folders, confidence=0.0001), detector=ByColour())
 
     def test_no_matplotlib_is_said_in_the_report(
         self, folders: Path, monkeypatch: pytest.MonkeyPatch
@@ -342,7 +357,7 @@ class TestBadInput:
         import sys
 
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-        detect(config(folders), detector=ByColour())
+        summary_of(asked(folders), detector=ByColour())
         assert not (folders / "out" / "recall_over_confidence.png").exists()
         report = (folders / "out" / "detection.md").read_text()
         assert "No plot was made: matplotlib is not installed" in report
@@ -399,7 +414,7 @@ def test_the_command(
     monkeypatch.chdir(folders)
     arguments = (
         "--sharp sharp --blurred blurred --restored worse=worse --restored perfect=perfect "
-        "--detector test_detect:ByColour -o out --classes car person --resamples 20 --overlays 0"
+        "--detector test_detect:ByColour -o out --classes car person --n-resamples 20 --overlays 0"
     )
     with pytest.raises(SystemExit) as stopped:
         run_command(command, arguments.split())
@@ -459,8 +474,8 @@ def test_real_weights_on_real_pairs(tmp_path: Path, shared_data: Path) -> None:
         for kind in ("sharp", "blurred"):
             image = read_rgb(shared_data / "pairs" / f"{name}_{kind}.png")
             write(tmp_path / kind, f"{name}.png", image)
-    summary = detect(
-        config(
+    summary = summary_of(
+        asked(
             tmp_path,
             detector=str(shared_data / "detectors" / "yolox_nano.onnx"),
             runtime="opencv",

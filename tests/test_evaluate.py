@@ -1,7 +1,6 @@
 """The evaluation command: what it writes, what it refuses, and that its numbers are right."""
 
 import csv
-import json
 import math
 import os
 import subprocess
@@ -17,18 +16,19 @@ from scipy import ndimage, stats
 
 from gopro_tools import evaluate as package
 from gopro_tools import metrics, pairing
+from gopro_tools.bootstrap import bootstrap_interval
 from gopro_tools.errors import InputError
 from gopro_tools.evaluate import (
     EvaluateConfig,
     Evaluation,
     Sources,
-    bootstrap_interval,
     evaluate,
     summarize,
     write_evaluation,
 )
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.metrics import perceptual
+from gopro_tools.records import dataset_facts, read_record
 
 SEQUENCES = ("GOPR0001_07_00", "GOPR0002_07_00")
 N_IMAGES = 6
@@ -123,7 +123,7 @@ def test_command_on_a_dataset_with_three_methods(root: Path) -> None:
     summary = rows_of(out / "summary.csv")
     assert list(summary[0])[:13] == [
         "method", "metric", "mean", "median", "delta_mean", "delta_low", "delta_high",
-        "n_images", "n_missing", "blur_kind", "dataset", "split", "bundle",
+        "n_images", "n_missing", "scale", "blur_kind", "dataset", "dataset_sha256",
     ]  # fmt: skip
     by_key = {(row["method"], row["metric"]): row for row in summary}
     assert list(by_key) == [(method, name) for method in METHODS for name in columns]
@@ -148,10 +148,13 @@ def test_command_on_a_dataset_with_three_methods(root: Path) -> None:
     assert "| blurred |" in text
     assert "ssim_gauss ↑" in text
     assert str(root) not in text
-    record = json.loads((out / "run.json").read_text(encoding="utf-8"))
-    assert record["blur_kind"] == "gamma"
-    assert list(record["metrics"]) == columns
-    assert list(record["absent"]) == (["lpips"] if has_vmaf else ["lpips", "vmaf"])
+    record = read_record(out)
+    facts = dataset_facts(root / "dataset", "test", "gamma")
+    assert record.dataset == facts, "the identity does not depend on who reads the pairs"
+    assert record.protocols == columns
+    assert list(record.methods) == list(METHODS)
+    assert record.files["per_image.csv"]["n_rows"] == len(METHODS) * N_IMAGES
+    assert list(record.results["absent"]) == (["lpips"] if has_vmaf else ["lpips", "vmaf"])
 
 
 def test_folders_give_the_scores_of_the_dataset(
@@ -164,7 +167,8 @@ def test_folders_give_the_scores_of_the_dataset(
     write_evaluation(ours, root / "again")
     assert rows_of(root / "out" / "per_image.csv") == rows_of(root / "again" / "per_image.csv")
     row = rows_of(root / "out" / "summary.csv")[0]
-    assert (row["blur_kind"], row["split"]) == ("unstated", "")
+    assert (row["blur_kind"], row["split"], row["dataset"]) == ("unstated", "", "oracle")
+    assert str(root) not in (root / "out" / "run.json").read_text()
 
 
 def test_files_are_written_again_whole(root: Path) -> None:
@@ -172,10 +176,11 @@ def test_files_are_written_again_whole(root: Path) -> None:
     write_evaluation(evaluation, root / "out")
     before = {path.name: path.read_bytes() for path in (root / "out").iterdir()}
     write_evaluation(evaluation, root / "out")
-    assert {path.name: path.read_bytes() for path in (root / "out").iterdir()} == before
-    assert set(before) == {
-        "per_image.csv", "summary.csv", "summary.md", "images.json", "run.json",
-    }  # fmt: skip
+    after = {path.name: path.read_bytes() for path in (root / "out").iterdir()}
+    assert before.pop("run.json")
+    assert after.pop("run.json")
+    assert before == after
+    assert set(before) == {"per_image.csv", "summary.csv", "summary.md", "images.json"}
 
 
 def test_threads_change_nothing_and_progress_counts_images(root: Path) -> None:
@@ -184,7 +189,7 @@ def test_threads_change_nothing_and_progress_counts_images(root: Path) -> None:
 
     def scores(jobs: int) -> Evaluation:
         config = EvaluateConfig(protocol=("nah2017", "ssim_y"), jobs=jobs)
-        return evaluate(sources, config, progress=lambda *counts: seen.append(counts))
+        return evaluate(sources, config, on_progress=lambda *counts: seen.append(counts))
 
     assert np.array_equal(scores(1).scores, scores(4).scores)
     assert seen == [(i + 1, N_IMAGES) for i in range(N_IMAGES)] * 2
@@ -352,13 +357,14 @@ def test_interval_over_sequences_is_wider_where_their_images_are_alike() -> None
 
 def test_sequences_are_what_is_drawn_where_asked_for(root: Path) -> None:
     config = EvaluateConfig(protocol=("psnr_y",), bootstrap_over="sequence", n_resamples=500)
+    assert EvaluateConfig().bootstrap_over == "sequence"
     evaluation = evaluate(of_dataset(root, "sharpened"), config)
     row = summarize(evaluation)[1]
     by_sequence = (evaluation.scores[1] - evaluation.scores[0]).reshape(2, 3).mean(axis=1)
     # Of two sequences, one draw in four has the one twice and one in four the other.
     assert (row.delta_low, row.delta_high) == pytest.approx((by_sequence.min(), by_sequence.max()))
     write_evaluation(evaluation, root / "out")
-    assert "resamples of sequences" in (root / "out" / "summary.md").read_text(encoding="utf-8")
+    assert "bootstrap over 2 sequences" in (root / "out" / "summary.md").read_text(encoding="utf-8")
 
 
 def test_intervals_are_paired_and_repeatable() -> None:

@@ -1,25 +1,32 @@
-"""Run records: complete or absent, fit to publish, and telling one input from another."""
+"""Run records: complete or absent, fit to publish, and one input told from another."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from tiny_dataset import write_dataset
 
+from gopro_tools.dataset import family_of, gopro_large_rows
 from gopro_tools.errors import InputError
+from gopro_tools.files import write_atomic
+from gopro_tools.images import encode_png, read_rgb
+from gopro_tools.machine import machine_facts, versions
 from gopro_tools.records import (
     RunRecord,
+    check_files,
+    copy_run,
     dataset_facts,
     hash_of,
     iterate_runs,
     jsonable,
-    machine_facts,
     read_record,
     recorded_run,
     run_folder,
+    seal,
     to_json,
-    versions,
 )
 
 
@@ -95,18 +102,70 @@ def test_the_hash_of_a_config_ignores_order_and_nothing_else() -> None:
     assert hash_of({"a": 1}) != hash_of({"a": 1.5})
 
 
-def test_dataset_facts_tell_split_kind_and_content_apart(tmp_path: Path) -> None:
+def test_a_set_of_pairs_is_known_by_its_pixels(tmp_path: Path) -> None:
     root = write_dataset(tmp_path / "scenes")
     facts = dataset_facts(root, "train", "gamma")
-    assert facts["name"] == "scenes"
-    assert facts["n_pairs"] == 5
-    assert facts["manifest_sha256"] is None
-    listings = {facts["listing_sha256"]}
-    listings.add(dataset_facts(root, "test", "gamma")["listing_sha256"])
-    listings.add(dataset_facts(root, "train", "linear_crf")["listing_sha256"])
-    image = root / "train" / "GOPR0001_11_00" / "sharp" / "000001.png"
-    image.write_bytes(image.read_bytes() + b"\0")
-    listings.add(dataset_facts(root, "train", "gamma")["listing_sha256"])
-    assert len(listings) == 4
-    (root / "manifest.csv").write_text("")
-    assert dataset_facts(root, "train", "gamma")["manifest_sha256"] is not None
+    assert (facts["name"], facts["n_pairs"], facts["resolution"]) == ("scenes", 5, "64x48")
+    assert facts["family"] == ""
+    others = [dataset_facts(root, "test", "gamma"), dataset_facts(root, "train", "linear_crf")]
+    folder = root / "train" / "GOPR0001_11_00"
+    image = folder / "sharp" / "000001.png"
+    changed = read_rgb(image)
+    changed[0, 0, 0] ^= 1
+    image.write_bytes(encode_png(changed))
+    others.append(dataset_facts(root, "train", "gamma"))
+    assert len({f["content_sha256"] for f in [facts, *others]}) == 4
+    assert others[-1]["blurred_sha256"] == facts["blurred_sha256"]
+    changed[0, 0, 0] ^= 1
+    image.write_bytes(cv2.imencode(".png", changed[..., ::-1])[1].tobytes())  # another encoder
+    folder.rename(folder.with_name("GOPR0384_11_00"))
+    root = root.rename(tmp_path / "moved")
+    again = dataset_facts(root, "train", "gamma")
+    assert again | {"name": "scenes"} == facts
+    swapped = root / "train" / "GOPR0384_11_00"
+    for name in ("sharp", "blur_gamma"):
+        swapped.joinpath(name).rename(swapped / f"{name}.old")
+    (swapped / "sharp.old").rename(swapped / "blur_gamma")
+    (swapped / "blur_gamma.old").rename(swapped / "sharp")
+    assert dataset_facts(root, "train", "gamma")["content_sha256"] != facts["content_sha256"]
+
+
+def test_the_family_of_a_dataset_is_told_by_its_names() -> None:
+    rows = gopro_large_rows()
+    images = [(row["sequence"], f"{int(row['last_image']):06d}.png") for row in rows]
+    assert len(images) == 33
+    assert family_of(images) == "GOPRO_Large"
+    assert family_of([*images, ("GOPR0384_11_00", "999999.png")]) == ""
+    assert family_of([]) == ""
+
+
+def test_a_sealed_run_vouches_for_its_tables_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    for path, text in (("a.csv", 'x,y\n1,"2\n3"\n'), ("notes.md", "-"), ("inner/b.csv", "x\n")):
+        write_atomic(folder / path, text)
+    seal(folder / "inner", record())
+    sealed = seal(folder, record())
+    assert {name: facts["n_rows"] for name, facts in sealed.files.items()} == {"a.csv": 1}
+    assert to_json(read_record(folder)) == to_json(sealed)
+    check_files(folder, sealed)
+    write_atomic(folder / "a.csv", "x,y\n")
+    with pytest.raises(InputError, match=r"a\.csv: not as .*: 1 rows were written, 0 are there"):
+        check_files(folder, sealed)
+    (folder / "a.csv").unlink()
+    with pytest.raises(InputError, match=r"a\.csv: missing"):
+        check_files(folder, sealed)
+    write_atomic(folder / "run.json", to_json(replace(sealed, format="gopro_tools run 99")))
+    with pytest.raises(InputError, match="another version"):
+        read_record(folder)
+
+
+def test_copies_of_a_run_are_the_run(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "run" / "a.csv", "x\n1\n")
+    write_atomic(tmp_path / "run" / "boxes" / "big.json", "{}")
+    sealed = seal(tmp_path / "run", record())
+    copy_run(tmp_path / "run", tmp_path / "copy")
+    assert to_json(read_record(tmp_path / "copy")) == to_json(sealed)
+    assert {p.name for p in (tmp_path / "copy").iterdir()} == {"run.json", "a.csv"}
+    write_atomic(tmp_path / "run" / "a.csv", "x\n2\n")
+    with pytest.raises(InputError, match="not as the run wrote it"):
+        copy_run(tmp_path / "run", tmp_path / "other")

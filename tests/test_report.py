@@ -13,7 +13,7 @@ from tiny_dataset import write_dataset
 
 from gopro_tools.detect import DetectConfig, detect
 from gopro_tools.errors import InputError
-from gopro_tools.evaluate import EvaluateConfig, evaluate, write_evaluation
+from gopro_tools.evaluate import EvaluateConfig, evaluate
 from gopro_tools.files import write_atomic
 from gopro_tools.images import encode_png, read_rgb
 from gopro_tools.pairing import Sources
@@ -44,13 +44,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             write_atomic(root / kind / key, encode_png(image))
     methods = tuple(f"{name}={root / name}" for name in ("better", "worse"))
     sources = Sources(sharp=root / "sharp", blurred=root / "blurred", restored=methods)
-    evaluation = evaluate(sources, EvaluateConfig(protocol=("psnr_rgb", "ssim_gauss"), jobs=1))
-    (root / "scores").mkdir()
-    write_evaluation(evaluation, root / "scores")
-    config = DetectConfig(
-        sources=sources, detector="none", out=root / "detection", resamples=10, overlays=0
+    config = EvaluateConfig(protocol=("psnr_rgb", "ssim_gauss"), jobs=1)
+    evaluate(sources, config, out=root / "scores")
+    detect(
+        sources,
+        DetectConfig(detector="none", n_resamples=10, overlays=0),
+        out=root / "detection",
+        detector=ByColour(),
     )
-    detect(config, detector=ByColour())
     return root
 
 

@@ -99,7 +99,8 @@ def test_every_table_is_there_and_says_what_it_is_of(made: Path) -> None:
     measured = {row["method"] for row in rows if row["source"] == "measured"}
     published = {row["method"]: row["value"] for row in rows if row["protocol"] == "psnr_rgb"
                  and row["source"] == "published" and row["blur_kind"] == "gamma"}  # fmt: skip
-    assert "DeepDeblur K=3" in measured
+    assert "DeepDeblur K=3 (smoke)" in measured
+    assert {row["scale"] for row in rows if row["method"].endswith("(smoke)")} == {"smoke"}
     assert published["Sun 2015"] == "24.64"
     assert published["DeepDeblur K=2"] == "29.23"
     assert all(row["dataset"] != "GOPRO_Large" for row in rows if row["source"] == "measured")

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -17,25 +16,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gopro_tools.console import exit_code_of
+from gopro_tools.dataset import BLUR_FOLDERS, BlurKind, iterate_pairs
+from gopro_tools.detect import DetectConfig, detect
+from gopro_tools.detection import Detections, DetectorIdentity
 from gopro_tools.errors import InputError
-from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate, write_evaluation
+from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate
 from gopro_tools.files import write_atomic
-from gopro_tools.images import encode_png
+from gopro_tools.images import Rgb, encode_png, read_rgb
+from gopro_tools.records import (
+    RunRecord,
+    copy_run,
+    dataset_facts,
+    read_record,
+    recorded_run,
+    seal,
+)
 from gopro_tools.tables import (
-    QUANTITIES,
     Column,
     Row,
     TablesConfig,
-    chosen_rows,
     command,
     compare,
     published_rows,
     rows_of,
+    runs_below,
+    table_of,
     to_csv,
     to_latex,
     to_markdown,
 )
-from gopro_tools.tables.reading import PUBLISHED_FILE
+from gopro_tools.tables.published import PUBLISHED_FILE
 
 PSNR = Column(
     quantity="psnr",
@@ -134,7 +144,7 @@ class TestPublished:
             assert r.column.dataset
             assert r.column.blur_kind in ("gamma", "linear_crf", "real", "unstated")
             assert r.column.source in ("published", "third-party re-run")
-        assert compare(rows).methods  # no method has two values for one column
+        assert table_of(rows).methods  # no method has two values for one column
 
     def test_what_is_known_from_memory_alone_is_not_verified(self) -> None:
         doubtful = {(r.method, r.column.protocol, r.column.dataset) for r in published_rows()
@@ -193,17 +203,17 @@ OTHERS = {
 }
 
 
-class TestCompare:
+class TestTableOf:
     @pytest.mark.parametrize("what", OTHERS)
     def test_unlike_measurements_are_refused(self, what: str) -> None:
         other = replace(PSNR, **{what: OTHERS[what]})  # type: ignore[arg-type]
         rows = [row("a", 30, origin="one.csv"), row("b", 31, other, origin="two.csv")]
         with pytest.raises(InputError) as error:
-            compare(rows)
+            table_of(rows)
         message = str(error.value)
         assert f"more than one {what}" in message
         assert all(part in message for part in ("one.csv", "two.csv", "--separate", "psnr_rgb"))
-        table = compare(rows, separate=True)
+        table = table_of(rows, separate=True)
         assert set(table.columns) == {PSNR, other}
         assert set(table.cells) == {("a", PSNR), ("b", other)}
 
@@ -212,12 +222,12 @@ class TestCompare:
             replace(PSNR, quantity="ssim", protocol=name)
             for name in ("ssim_gauss", "ssim_uniform7", "ssim_matlab_rgb3d")
         ]
-        table = compare([row("a", 0.9, column) for column in columns])
+        table = table_of([row("a", 0.9, column) for column in columns])
         assert set(table.columns) == set(columns)
 
     def test_published_and_measured_have_columns_of_their_own(self) -> None:
         published = replace(PSNR, source="published")
-        table = compare([row("a", 30), row("a", 31, published)])
+        table = table_of([row("a", 30), row("a", 31, published)])
         assert table.columns == (PSNR, published)
         assert table.methods == ("a",)
 
@@ -252,7 +262,7 @@ class TestCompare:
             )
             for i, (method, protocol, dataset, split, blur_kind, source) in enumerate(keys)
         ]
-        table = compare(rows, separate=True)
+        table = table_of(rows, separate=True)
         assert len(table.cells) == len(rows)
         assert all(r.column == column for (_, column), r in table.cells.items())
         assert {r.value for r in table.cells.values()} == {r.value for r in rows}
@@ -263,23 +273,52 @@ class TestCompare:
                 contexts.setdefault(c.protocol, set()).add((c.dataset, c.split, c.blur_kind))
         if any(len(found) > 1 for found in contexts.values()):
             with pytest.raises(InputError, match="more than one"):
-                compare(rows)
+                table_of(rows)
         else:
-            assert compare(rows) == table
+            assert table_of(rows) == table
+
+    def test_columns_are_keyed_by_the_images_not_by_their_names(self) -> None:
+        one = replace(PSNR, dataset_sha256="1" * 64)
+        renamed = replace(one, dataset="copy", split="", blur_kind="unstated")
+        table = table_of([row("a", 30, renamed), row("b", 31, one)])
+        assert table.columns == (one,)
+        assert table.best == {("b", one)}
+        other = replace(one, dataset_sha256="2" * 64)
+        with pytest.raises(InputError, match=r"more than one dataset: .*11111111.*22222222"):
+            table_of([row("a", 30, one), row("b", 31, other)])
+        apart = table_of([row("a", 30, one), row("b", 31, other)], separate=True)
+        assert apart.columns == (one, other)
+        assert not apart.best
+        headings = markdown_table(to_markdown(apart))["method"]
+        assert ["11111111" in headings[0], "22222222" in headings[1]] == [True, True]
+
+    def test_a_smaller_training_never_shares_a_row_with_the_published_method(self) -> None:
+        published = row("DeepDeblur K=3", 29.08, replace(PSNR, source="published"))
+        full, small = (row("deepdeblur-k3", v, scale=s) for v, s in ((29, "full"), (27, "reduced")))
+        assert table_of([published, full]).methods == ("DeepDeblur K=3",)
+        table = table_of([published, small])
+        assert table.methods == ("DeepDeblur K=3", "DeepDeblur K=3 (reduced)")
+        assert [line["scale"] for line in read_csv(to_csv(table))] == ["", "reduced"]
+        with pytest.raises(InputError, match=r"more than one scale: full .*, reduced"):
+            table_of([full, small])
+        both = table_of([full, small, row("blurred", 25)], separate=True)
+        assert not both.best, "a reduced network does not compete with a full one"
+        named = row("mine", 29, scale="full", published_name="deepdeblur k3")
+        assert table_of([published, named]).methods == ("DeepDeblur K=3",)
 
     def test_the_same_number_twice_is_one_and_another_is_refused(self) -> None:
         same = [row("blurred", 25.0, origin="one"), row("blurred", 25.0, origin="two")]
-        assert len(compare(same).cells) == 1
+        assert len(table_of(same).cells) == 1
         with pytest.raises(InputError, match=r"blurred has two values.*one.*two"):
-            compare([same[0], row("blurred", 25.1, origin="two")])
+            table_of([same[0], row("blurred", 25.1, origin="two")])
         with pytest.raises(InputError, match="two values"):
-            compare([same[0], row("blurred", 25.0, n_images=1000)])
+            table_of([same[0], row("blurred", 25.0, n_images=1000)])
         undefined = [row("a", math.nan), row("a", math.nan)]
-        assert len(compare(undefined).cells) == 1
+        assert len(table_of(undefined).cells) == 1
 
     def test_nothing(self) -> None:
         with pytest.raises(InputError, match="no numbers"):
-            compare([])
+            table_of([])
 
     def test_measured_methods_join_the_published_row_of_their_name(self) -> None:
         published = replace(PSNR, source="published")
@@ -292,7 +331,7 @@ class TestCompare:
             row("MIMO-UNet", 31.73, published),
             row("MIMO-UNet+", 32.45, published),
         ]
-        table = compare(rows)
+        table = table_of(rows)
         assert table.methods == (
             "blurred",
             "DeepDeblur K=3",
@@ -306,12 +345,12 @@ class TestCompare:
     def test_columns_stand_beside_their_like(self) -> None:
         ssim = replace(PSNR, quantity="ssim", protocol="ssim_gauss")
         sources = [replace(c, source="published") for c in (ssim, PSNR)]
-        table = compare([row("a", 1, column) for column in (ssim, *sources, PSNR)])
+        table = table_of([row("a", 1, column) for column in (ssim, *sources, PSNR)])
         assert table.columns == (PSNR, sources[1], ssim, sources[0])
 
 
 def best_methods(*rows: Row) -> set[str]:
-    return {method for method, _ in compare(rows).best}
+    return {method for method, _ in table_of(rows).best}
 
 
 class TestBest:
@@ -341,7 +380,7 @@ class TestBest:
     def test_each_column_has_its_own(self) -> None:
         ssim = replace(PSNR, quantity="ssim", protocol="ssim_gauss")
         rows = row("a", 30), row("b", 31), row("a", 0.9, ssim), row("b", 0.8, ssim)
-        assert compare(rows).best == {("b", PSNR), ("a", ssim)}
+        assert table_of(rows).best == {("b", PSNR), ("a", ssim)}
 
 
 NASTY = 'a|b*c_ <i>[x](y) & 50% $_{#}^~ \\ "q", é\nnew'
@@ -352,7 +391,7 @@ class TestRendering:
     def table(self) -> Any:
         published = replace(PSNR, source="published")
         lpips = replace(PSNR, quantity="lpips", protocol="lpips")
-        return compare(
+        return table_of(
             [
                 row("mynet", 30.123456789),
                 row("other", 29.5),
@@ -426,8 +465,10 @@ class TestRendering:
             "protocol": "psnr_rgb",
             "settings": "",
             "dataset": "GOPRO_Large",
+            "dataset_sha256": "",
             "split": "test",
             "blur_kind": "gamma",
+            "scale": "",
             "resolution": "1280x720",
             "color_space": "RGB",
             "rounding": "uint8",
@@ -440,15 +481,15 @@ class TestRendering:
         assert (old["verified"], old["best"]) == ("false", "false")
         assert old["note"].startswith("† ")
 
-    def test_settings_are_told_below(self) -> None:
+    def test_settings_are_listed_below(self) -> None:
         def at(settings: str, quantity: str) -> Row:
             column = replace(PSNR, quantity=quantity, protocol="yolo", settings=settings)
             return row("a", 0.5, column)
 
-        one = to_markdown(compare([at("iou 0.5", "recall"), at("iou 0.5", "precision")]))
+        one = to_markdown(table_of([at("iou 0.5", "recall"), at("iou 0.5", "precision")]))
         assert markdown_table(one)["method"] == ["precision ↑", "recall ↑"]
         assert one.count("- yolo, settings: iou 0.5.") == 1
-        two = compare([at("iou 0.5", "recall"), at("iou 0.6", "recall")], separate=True)
+        two = table_of([at("iou 0.5", "recall"), at("iou 0.6", "recall")], separate=True)
         text = to_markdown(two)
         headings = ["recall ↑<br>settings A", "recall ↑<br>settings B"]
         assert markdown_table(text)["method"] == headings
@@ -456,7 +497,7 @@ class TestRendering:
         assert "- yolo, settings B: iou 0.6." in text
 
     def test_names_cannot_break_a_table(self) -> None:
-        table = compare([row(NASTY, 30), row("b", 29, note=NASTY)])
+        table = table_of([row(NASTY, 30), row("b", 29, note=NASTY)])
         assert read_csv(to_csv(table))[0]["method"] == NASTY
         markdown = markdown_table(to_markdown(table))
         name = list(markdown)[1]
@@ -473,7 +514,7 @@ class TestRendering:
 
     def test_every_doubtful_number_is_marked_in_every_format(self) -> None:
         rows = published_rows()
-        table = compare(rows)
+        table = table_of(rows)
         n_doubtful = sum(not r.verified for r in table.cells.values())
         assert n_doubtful > 30
         body = "".join(
@@ -486,234 +527,395 @@ class TestRendering:
         assert all(line["note"].startswith("†") for line in lines if line["verified"] == "false")
 
     def test_published_digits_are_kept(self) -> None:
-        table = compare([r for r in published_rows() if r.column.protocol == "ssim_matlab_rgb3d"])
+        table = table_of([r for r in published_rows() if r.column.protocol == "ssim_matlab_rgb3d"])
         text = to_markdown(table)
         assert "0.9100" in text
         assert "0.959 " in text
 
     def test_undefined_and_infinite_values(self) -> None:
-        table = compare([row("a", math.inf), row("b", math.nan), row("c", 30)])
+        table = table_of([row("a", math.inf), row("b", math.nan), row("c", 30)])
         assert markdown_table(to_markdown(table))["a"] == ["**∞**"]
         assert markdown_table(to_markdown(table))["b"] == ["–"]
         assert r"\textbf{$\infty$}" in to_latex(table)
         assert [line["value"] for line in read_csv(to_csv(table))] == ["inf", "nan", "30"]
 
 
-SUMMARY = (
-    "method,metric,mean,median,delta_mean,delta_low,delta_high,n_images,n_missing,blur_kind,"
-    "dataset,split,bundle\n"
-)
-DETECTION = (
-    "method,precision,recall,f1,precision_per_image,ap50,ap75,map50_95,tp,fp,fn,n_images,"
-    "n_references,recall_low,recall_minus_blurred,protocol,dataset,split,blur_kind,reference,"
-    "confidence,iou,detector,weights_sha256,runtime,interval,left_out\n"
-)
+FAST = EvaluateConfig(protocol=("nah2017", "ssim_gauss"), n_resamples=20)
 
 
-def summary(folder: Path, method: str, mean: float, **options: object) -> Path:
-    facts = {"metric": "psnr_rgb", "n": 8, "missing": 0, "kind": "gamma", "data": "demo"} | options
-    text = SUMMARY
-    for name, value in (("blurred", 25.0), (method, mean)):
-        text += (
-            f"{name},{facts['metric']},{value},{value},0,,,{facts['n']},{facts['missing']},"
-            f"{facts['kind']},{facts['data']},test,nah2017\n"
+class Boxes:
+    """A detector that finds the brightest patch; better images give surer boxes."""
+
+    name = "patches"
+    class_names = ("patch",)
+
+    def __init__(self, size_px: int = 16) -> None:
+        self.identity = DetectorIdentity(
+            weights_sha256=f"{size_px:064d}", input_size_px=0, runtime="numpy"
         )
-    write_atomic(folder / "summary.csv", text)
-    return folder
+        self.size_px = size_px
+
+    def detect(self, images: Sequence[Rgb]) -> list[Detections]:
+        found = []
+        for image in images:
+            y, x = np.unravel_index(image[:-16, :-16].sum(axis=2).argmax(), (16, 24))
+            box = np.array([[x, y, x + self.size_px, y + self.size_px]], np.float32)
+            found.append(
+                Detections(
+                    box_xyxy=box, score=np.array([0.9], np.float32), class_id=np.zeros(1, np.int64)
+                )
+            )
+        return found
 
 
-def detection(folder: Path, method: str, recall: float, iou: float = 0.5) -> Path:
-    text = DETECTION
-    for name, value in (("sharp", 1.0), ("blurred", 0.4), (method, recall)):
-        text += (
-            f"{name},0.9,{value},0.7,0.8,0.6,0.5,0.45,10,2,3,8,13,0.1,0.2,yolo-consistency-v1,demo,"
-            f"test,gamma,detector,0.25,{iou},yolov8n.pt,{'ab' * 32},onnx,95 % bootstrap,\n"
+class Lab:
+    """Datasets, restored images and scores, all made by the programs that make them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def dataset(self, name: str, seed: int = 0, split: str = "test") -> Path:
+        rng = np.random.default_rng(seed)
+        folder = self.root / name / split / "GOPR0384_11_00"
+        for i in (1, 2):
+            sharp = rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)
+            for kind, noise in (("sharp", 0), ("blur_gamma", 24), ("blur", 40)):
+                image = np.clip(sharp.astype(int) + rng.integers(-noise, noise + 1), 0, 255)
+                write_atomic(folder / kind / f"{i:06d}.png", encode_png(image.astype(np.uint8)))
+        return self.root / name
+
+    def restored(
+        self, name: str, dataset: Path, blur_kind: BlurKind = "gamma", scale: str | None = None
+    ) -> Path:
+        folder = self.root / name
+        for pair in iterate_pairs(dataset, "test", blur_kind):
+            image = read_rgb(pair.path(BLUR_FOLDERS[blur_kind]))
+            better = np.clip(image.astype(int) + len(name), 0, 255).astype(np.uint8)
+            write_atomic(folder / pair.sequence / pair.name, encode_png(better))
+        record = RunRecord(
+            suite="restore",
+            method=name,
+            scale=scale,  # type: ignore[arg-type]
+            config={},
+            dataset=dataset_facts(dataset, "test", blur_kind),
         )
-    write_atomic(folder / "detection.csv", text)
-    return folder
+        seal(folder, record, names=())
+        return folder
+
+    def evaluated(
+        self,
+        out: str,
+        dataset: Path,
+        *restored: Path,
+        config: EvaluateConfig = FAST,
+        **options: Any,
+    ) -> Path:
+        names = tuple(f"{folder.name}={folder}" for folder in restored)
+        evaluate(Sources(dataset=dataset, restored=names, **options), config, out=self.root / out)
+        return self.root / out
+
+    def detected(self, out: str, dataset: Path, *restored: Path, **options: Any) -> Path:
+        names = tuple(f"{folder.name}={folder}" for folder in restored)
+        config = DetectConfig(detector="unused", n_resamples=20, overlays=0, **options)
+        sources = Sources(dataset=dataset, restored=names)
+        detect(sources, config, out=self.root / out, detector=Boxes())
+        return self.root / out
 
 
-def record(folder: Path, **options: Any) -> Path:
-    facts = {
-        "suite": "restore",
-        "method": "deepdeblur-k3",
-        "scale": "reduced",
-        "dataset": {"name": "demo", "split": "test", "blur_kind": "gamma", "n_pairs": 2},
-        "results": {"psnr_rgb_db": 1.0, "ssim_gauss": 0.75, "patches_per_s": 12.0},
-    } | options
-    write_atomic(folder / "run.json", json.dumps(facts))
-    return folder
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
 
 
 class TestReading:
-    def test_what_evaluate_really_writes(self, tmp_path: Path) -> None:
-        rng = np.random.default_rng(0)
-        for name in ("000001.png", "000002.png"):
-            sharp = rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)
-            for folder, strength in (("sharp", 0), ("blurred", 24), ("mine", 8)):
-                noise = rng.integers(-strength, strength + 1, sharp.shape)
-                image = np.clip(sharp.astype(int) + noise, 0, 255).astype(np.uint8)
-                write_atomic(tmp_path / folder / name, encode_png(image))
-        sources = Sources(
-            sharp=tmp_path / "sharp",
-            blurred=tmp_path / "blurred",
-            restored=(f"mine={tmp_path / 'mine'}",),
-            blur_kind="linear_crf",
-        )
-        evaluation = evaluate(sources, EvaluateConfig(protocol=("nah2017", "ssim_gauss"), jobs=1))
-        written = write_evaluation(evaluation, tmp_path / "out")
-        rows = rows_of(tmp_path / "out")
-        assert {(r.method, r.column.protocol): r.value for r in rows} == {
-            (w.method, w.metric): w.mean for w in written
+    def test_what_evaluate_writes(self, lab: Lab) -> None:
+        data = lab.dataset("demo")
+        out = lab.evaluated("out", data, lab.restored("mine", data, scale="reduced"))
+        rows = rows_of(out)
+        expected = {
+            (line["method"], line["metric"]): float(line["mean"])
+            for line in read_csv((out / "summary.csv").read_text())
         }
-        assert {r.column.blur_kind for r in rows} == {"linear_crf"}
-        assert {r.column.resolution for r in rows} == {"40x32"}
-        assert {r.n_images for r in rows} == {2}
+        assert {(r.method, r.column.protocol): r.value for r in rows} == expected
+        facts = dataset_facts(data, "test", "gamma")
+        assert {r.column.dataset_sha256 for r in rows} == {facts["content_sha256"]}
+        assert {(r.column.dataset, r.column.blur_kind) for r in rows} == {("demo", "gamma")}
+        assert {(r.column.resolution, r.n_images) for r in rows} == {("40x32", 2)}
+        assert {r.method: r.scale for r in rows} == {"blurred": "", "mine": "reduced"}
 
-    def test_detection(self, tmp_path: Path) -> None:
-        rows = rows_of(detection(tmp_path / "out", "mynet", 0.75))
+    def test_what_detect_writes(self, lab: Lab) -> None:
+        data = lab.dataset("demo")
+        out = lab.detected("out", data, lab.restored("mine", data, scale="reduced"))
+        rows = rows_of(out)
         assert len(rows) == 3 * 5
-        recall = next(r for r in rows if r.method == "mynet" and r.column.quantity == "recall")
-        assert (recall.value, recall.n_images) == (0.75, 8)
-        assert recall.column == Column(
-            quantity="recall",
-            protocol="yolo-consistency-v1",
-            settings="reference detector, confidence 0.25, iou 0.5, detector yolov8n.pt, "
-            "weights_sha256 abababababab",
-            dataset="demo",
-            split="test",
-            blur_kind="gamma",
-        )
+        recall = {r.method: r.value for r in rows if r.column.quantity == "recall"}
+        (written,) = (line for line in read_csv((out / "detection.csv").read_text())
+                      if line["method"] == "mine")  # fmt: skip
+        assert recall["mine"] == float(written["recall"])
+        assert written["scale"] == "reduced"
+        settings = rows[0].column.settings
+        assert settings.startswith("reference detector, reference_confidence 0.25, confidence 0.25")
+        assert "detector patches" in settings
+        assert {r.method: r.scale for r in rows}["mine"] == "reduced"
 
-    def test_detections_at_other_thresholds_are_refused(self, tmp_path: Path) -> None:
-        rows = rows_of(detection(tmp_path / "a", "one", 0.75))
-        rows += rows_of(detection(tmp_path / "b", "two", 0.75, iou=0.6))
-        with pytest.raises(InputError, match="more than one settings"):
-            compare(rows)
+    def test_runs_inside_runs_keep_their_own_records(self, lab: Lab) -> None:
+        data = lab.dataset("demo")
+        scores = lab.evaluated("out", data, lab.restored("mine", data, scale="reduced"))
+        outer = RunRecord(suite="table1", method="reduced", scale="reduced", config={})
+        with recorded_run(lab.root / "results", outer) as folder:
+            copy_run(scores, folder / "scores")
+            (folder / "times.csv").write_text("method\nmine\n")
+        (run,) = runs_below(lab.root / "results").runs
+        assert run.folder.name == "scores"
+        assert list(run.rows) == [replace(r, origin=run.rows[0].origin) for r in rows_of(scores)]
+        assert list(read_record(run.folder.parent).files) == ["times.csv"]
 
-    def test_run_records(self, tmp_path: Path) -> None:
-        folder = record(tmp_path / "runs/restore/deepdeblur-k3/20250101T000000Z-1")
-        (folder / "per_image.csv").write_text(
-            "method,sequence,name,psnr_rgb,recall\n"
-            "deepdeblur-k3,s,000001.png,30.0,0.5\n"
-            "deepdeblur-k3,s,000002.png,32.0,0.7\n"
-            "blurred,s,000001.png,20.0,0.1\n"
-        )
-        rows = rows_of(tmp_path)
-        assert {(r.method, r.column.protocol): (r.value, r.n_images) for r in rows} == {
-            ("deepdeblur-k3 (reduced)", "psnr_rgb"): (31.0, 2),
-            ("blurred", "psnr_rgb"): (20.0, 1),
-            ("deepdeblur-k3 (reduced)", "ssim_gauss"): (0.75, 2),
-        }
-        assert {(r.column.dataset, r.column.split) for r in rows} == {("demo", "test")}
+    @pytest.mark.parametrize("name", ["summary.csv", "per_image.csv"])
+    @pytest.mark.parametrize("damage", ["cut", "edited", "gone"])
+    def test_a_changed_file_is_noticed(self, lab: Lab, name: str, damage: str) -> None:
+        out = lab.evaluated("out", lab.dataset("demo"))
+        path = out / name
+        lines = path.read_text().splitlines(keepends=True)
+        if damage == "cut":
+            path.write_text("".join(lines[:-1]))
+        elif damage == "edited":
+            path.write_text("".join(lines).replace("1", "2"))
+        else:
+            path.unlink()
+        message = {"cut": "rows were written", "edited": "not as the run", "gone": "missing"}
+        with pytest.raises(InputError, match=rf"{re.escape(name)}.*{message[damage]}"):
+            rows_of(out)
 
-    def test_full_scale_needs_no_word_and_unfinished_runs_do_not_count(
-        self, tmp_path: Path
+    def test_a_run_that_was_killed_is_refused(
+        self, lab: Lab, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        record(tmp_path / "a/1", scale="full")
-        record(tmp_path / "a/2.partial", method="other")
-        record(tmp_path / "a/3", dataset=None, method="speed")
-        assert {r.method for r in rows_of(tmp_path)} == {"deepdeblur-k3"}
+        data = lab.dataset("demo")
+        lab.evaluated("out", data)
 
-    def test_a_record_beside_a_summary_only_adds_the_scale(self, tmp_path: Path) -> None:
-        summary(record(tmp_path / "run"), "deepdeblur-k3", 31.0)
-        found = {r.method: r.value for r in rows_of(tmp_path)}
-        assert found == {"blurred": 25.0, "deepdeblur-k3 (reduced)": 31.0}
+        def killed(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
 
-    def test_several_folders_in_one(self, tmp_path: Path) -> None:
-        summary(tmp_path / "a", "one", 30.0)
-        summary(tmp_path / "b", "two", 31.0)
-        detection(tmp_path / "b", "two", 0.7)
-        table = compare(rows_of(tmp_path))
-        assert table.methods == ("sharp", "blurred", "one", "two")
-        assert len(table.columns) == 6
+        monkeypatch.setattr("gopro_tools.evaluate.report.seal", killed)
+        with pytest.raises(KeyboardInterrupt):
+            lab.evaluated("out", data)
+        with pytest.raises(InputError, match=r"no run\.json beside it.*evaluate` again"):
+            rows_of(lab.root / "out")
 
-    def test_left_out_images_are_told(self, tmp_path: Path) -> None:
-        rows = rows_of(summary(tmp_path / "a", "one", 30.0, n=5, missing=3))
-        assert {r.note for r in rows} == {"3 images that some method lacks are left out"}
-        assert {r.n_images for r in rows} == {5}
+    def test_other_json_and_unfinished_runs_do_not_count(self, lab: Lab) -> None:
+        data = lab.dataset("demo")
+        lab.evaluated("all/out", data)
+        lab.evaluated("all/other.partial", lab.dataset("other", seed=1))
+        (lab.root / "all" / "run.json").write_text("[]")
+        assert len(runs_below(lab.root / "all").runs) == 1
+        empty = lab.root / "empty"
+        empty.mkdir()
+        for folder, message in ((empty, "no scores in it"), (lab.root / "none", "not there")):
+            with pytest.raises(InputError, match=message):
+                rows_of(folder)
 
-    @pytest.mark.parametrize(
-        ("name", "content", "message"),
-        [
-            ("summary.csv", "method,mean\na,1\n", "no column metric"),
-            ("summary.csv", SUMMARY + "a,psnr_rgb,x,1,0,,,8,0,gamma,d,test,b\n", "not a number"),
-            ("summary.csv", SUMMARY + "a,psnr_rgb,1,1\n", "fewer cells"),
-            ("summary.csv", SUMMARY + "a,beauty,1,1,0,,,8,0,gamma,d,test,b\n", "'beauty'"),
-            ("summary.csv", "\x00\xff", "summary.csv"),
-            ("detection.csv", "method,recall\na,1\n", "no column precision"),
-            ("run.json", "{", "not a run record"),
-            ("run.json", "[]", "neither in it nor below it"),
-            ("notes.txt", "", "neither in it nor below it"),
-        ],
-    )
-    def test_bad_input(self, tmp_path: Path, name: str, content: str, message: str) -> None:
-        (tmp_path / name).write_bytes(content.encode("latin-1"))
-        with pytest.raises(InputError, match=re.escape(message)) as error:
-            rows_of(tmp_path)
-        assert str(tmp_path) in str(error.value)
+    def test_tables_of_ours_are_no_results(self, lab: Lab) -> None:
+        out = lab.detected("all/out", lab.dataset("demo"))
+        compare(out, out=lab.root / "all" / "detection.csv")
+        found = runs_below(lab.root / "all")
+        assert (len(found.runs), found.problems) == (1, ())
 
-    def test_missing_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="not there"):
-            rows_of(tmp_path / "absent")
+
+class TestProvenance:
+    def test_images_of_another_kind_of_blur_are_refused(self, lab: Lab) -> None:
+        data = lab.dataset("demo")
+        mine = lab.restored("mine", data, "linear_crf")
+        with pytest.raises(InputError, match=r"restored from blur_kind linear_crf.*gamma"):
+            lab.evaluated("out", data, mine)
+        lab.evaluated("out", data, mine, blur_kind="linear_crf")
+
+    def test_images_of_other_pixels_are_refused(self, lab: Lab) -> None:
+        data, other = lab.dataset("demo"), lab.dataset("other", seed=1)
+        mine = lab.restored("mine", other)
+        for score in (lab.evaluated, lab.detected):
+            with pytest.raises(InputError, match="restored from other blurred images"):
+                score("out", data, mine)  # type: ignore[operator]
+        assert not (lab.root / "out" / "run.json").exists()
+
+
+class TestMixing:
+    """Two of anything in one table: refused, and said which."""
+
+    def refused(self, message: str, *folders: Path) -> None:
+        with pytest.raises(InputError, match=message) as error:
+            compare(folders)
+        assert all(str(folder) in str(error.value) for folder in folders)
+        assert len(compare(folders, TablesConfig(separate=True)).tables) == 1
+
+    def test_datasets_of_one_name(self, lab: Lab) -> None:
+        a, b = lab.dataset("a/data"), lab.dataset("b/data", seed=1)
+        one = lab.evaluated("one", a, lab.restored("mine", a))
+        two = lab.evaluated("two", b, lab.restored("yours", b))
+        self.refused("more than one dataset: 'data [0-9a-f]{8}'", one, two)
+        tables = compare(lab.root).tables
+        assert len(tables) == 2
+        assert all(len({c.dataset_sha256 for c in table.columns}) == 1 for table in tables)
+
+    def test_one_dataset_in_two_folders_is_one(self, lab: Lab) -> None:
+        a, b = lab.dataset("a/data"), lab.dataset("b/copy")
+        one = lab.evaluated("one", a, lab.restored("mine", a))
+        two = lab.evaluated("two", b, lab.restored("yours", b))
+        (table,) = compare([one, two]).tables
+        assert table.methods == ("blurred", "mine", "yours")
+        assert len(compare(lab.root).tables) == 1
+
+    def test_scales(self, lab: Lab) -> None:
+        data = lab.dataset("data")
+        one = lab.evaluated("one", data, lab.restored("mine", data, scale="full"))
+        two = lab.evaluated("two", data, lab.restored("yours", data, scale="reduced"))
+        self.refused("more than one scale: full .*, reduced", one, two)
+        first, second = compare(lab.root).tables
+        assert first.methods == ("blurred", "mine")
+        assert second.methods == ("blurred", "yours (reduced)")
+
+    def test_kinds_of_blur(self, lab: Lab) -> None:
+        data = lab.dataset("data")
+        one = lab.evaluated("one", data)
+        two = lab.evaluated("two", data, blur_kind="linear_crf")
+        self.refused("more than one blur_kind: 'gamma' .*'linear_crf'", one, two)
+        kinds = [table.columns[0].blur_kind for table in compare(lab.root).tables]
+        assert kinds == ["gamma", "linear_crf"]
+
+    def test_protocols_have_columns_of_their_own(self, lab: Lab) -> None:
+        data = lab.dataset("data")
+        gauss = EvaluateConfig(protocol=("ssim_gauss",), n_resamples=20)
+        uniform = EvaluateConfig(protocol=("ssim_uniform7",), n_resamples=20)
+        one = lab.evaluated("one", data, lab.restored("mine", data), config=gauss)
+        two = lab.evaluated("two", data, lab.restored("yours", data), config=uniform)
+        (table,) = compare([one, two]).tables
+        assert [column.protocol for column in table.columns] == ["ssim_gauss", "ssim_uniform7"]
+        assert ("mine", table.columns[1]) not in table.cells
+
+    def test_thresholds_of_detection(self, lab: Lab) -> None:
+        data = lab.dataset("data")
+        one = lab.detected("one", data)
+        two = lab.detected("two", data, iou=0.6)
+        self.refused("more than one settings", one, two)
+        assert len(compare(lab.root).tables) == 2
+
+    def test_two_values_for_one_cell_spoil_their_own_table_alone(self, lab: Lab) -> None:
+        data, other = lab.dataset("data"), lab.dataset("other", seed=1)
+        lab.evaluated("runs/one", data, lab.restored("a/mine", data))
+        mine = lab.restored("b/mine", data)
+        image = next(mine.rglob("*.png"))
+        write_atomic(image, encode_png(255 - read_rgb(image)))
+        lab.evaluated("runs/two", data, mine)
+        lab.evaluated("runs/three", other)
+        comparison = compare(lab.root / "runs")
+        assert [table.columns[0].dataset for table in comparison.tables] == ["other"]
+        assert any("mine has two values" in problem for problem in comparison.problems)
 
 
 class TestCommand:
     def run(self, *arguments: object) -> int:
         return exit_code_of(lambda: tyro.cli(command, args=[str(a) for a in arguments]))
 
-    def test_measured_beside_published(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    def test_measured_beside_published(self, lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+        data = lab.dataset("GOPRO")
+        mine = lab.restored("deepdeblur-k3", data, scale="reduced")
+        config = EvaluateConfig(n_resamples=20)
+        out = lab.evaluated("out", data, mine, config=config, dataset_name="GOPRO_Large")
+        assert self.run(out, "--published") == 0
+        captured = capsys.readouterr()
+        first = captured.out.splitlines()[0]
+        assert first.startswith("dataset GOPRO_Large test, blur kind gamma")
+        # 40x32 images are not those of the published numbers.
+        assert "No published numbers are comparable" in captured.err
+        assert "29.08" not in captured.out
+
+    def test_published_numbers_that_are_comparable(
+        self, lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        summary(tmp_path / "a", "deepdeblur-k3", 28.5, data="GOPRO_Large", n=1111)
-        summary(tmp_path / "b", "mynet", 30.0, data="GOPRO_Large", n=1111)
-        options = ["--published", "--blur-kind", "gamma", "--metrics", "psnr_rgb"]
-        assert self.run(tmp_path / "a", tmp_path / "b", *options) == 0
+        data = lab.dataset("GOPRO")
+        config = EvaluateConfig(n_resamples=20)
+        out = lab.evaluated("out", data, lab.restored("mine", data, scale="reduced"),
+                            lab.restored("deepdeblur-k3", data, scale="reduced"),
+                            config=config, dataset_name="GOPRO_Large")  # fmt: skip
+        record = read_record(out)
+        assert record.dataset is not None
+        seal(out, replace(record, dataset={**record.dataset, "resolution": "1280x720"}),
+             names=record.files)  # fmt: skip
+        assert self.run(out, "--published") == 0
         captured = capsys.readouterr()
         found = markdown_table(captured.out)
-        assert ["measured" in heading for heading in found["method"]] == [True, False]
-        assert ["published" in heading for heading in found["method"]] == [False, True]
-        assert found["DeepDeblur K=3"] == ["28.50", "29.08"]
-        assert found["mynet"] == ["**30.00**", "–"]
-        assert found["Kim & Lee 2014"] == ["–", "23.64†"]
-        assert "1 of them not verified" in captured.err
+        assert len(found["method"]) <= 8
+        assert {"DeepDeblur K=3", "DeepDeblur K=3 (reduced)", "mine (reduced)"} <= set(found)
+        assert "29.08" in found["DeepDeblur K=3"]
+        assert "NAFNet w64" not in found, "of another kind of blur"
+        assert "Left out, as no comparable numbers are published" in captured.err
+        assert self.run(out, "--all") == 0
+        assert "NAFNet w64" in capsys.readouterr().out
 
-    def test_format_follows_the_suffix(self, tmp_path: Path) -> None:
-        folder = summary(tmp_path / "a", "mynet", 30.0)
+    def test_a_tree_gives_a_table_per_comparable_set(
+        self, lab: Lab, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        data, other = lab.dataset("data"), lab.dataset("other", seed=1)
+        mine = lab.restored("mine", data)
+        lab.evaluated("runs/a", data, mine)
+        lab.detected("runs/b", data, mine)
+        lab.evaluated("runs/c", other)
+        assert self.run(lab.root / "runs") == 0
+        text = capsys.readouterr().out
+        assert text.count("| method |") == 2
+        assert self.run(lab.root / "runs", "--format", "csv") == 0
+        lines = read_csv(capsys.readouterr().out)
+        assert {line["dataset"] for line in lines} == {"data", "other"}
+        (lab.root / "runs" / "a" / "run.json").unlink()
+        assert self.run(lab.root / "runs") == 1, "the rest is shown, and the folder is named"
+        captured = capsys.readouterr()
+        assert captured.out.count("| method |") == 2
+        assert "no run.json beside it" in captured.err
+
+    def test_format_follows_the_suffix(self, lab: Lab) -> None:
+        data = lab.dataset("data")
+        folder = lab.evaluated("out", data, lab.restored("mine", data))
         for name, beginning in (
             ("t.tex", r"\begin{table}"),
             ("t.csv", "method,metric,value"),
-            ("t.md", "protocol psnr_rgb"),
+            ("t.md", "dataset data test"),
         ):
-            assert self.run(folder, "-o", tmp_path / "new" / name) == 0
-            assert (tmp_path / "new" / name).read_text().startswith(beginning)
-        assert self.run(folder, "-o", tmp_path / "t.md", "--format", "latex") == 0
-        assert (tmp_path / "t.md").read_text().startswith(r"\begin{table}")
+            assert self.run(folder, "-o", lab.root / "new" / name) == 0
+            assert (lab.root / "new" / name).read_text().startswith(beginning)
+        assert self.run(folder, "-o", lab.root / "t.md", "--format", "latex") == 0
+        assert (lab.root / "t.md").read_text().startswith(r"\begin{table}")
 
-    def test_refusals(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        a = summary(tmp_path / "a", "one", 30.0)
-        b = summary(tmp_path / "b", "two", 30.0, kind="linear_crf")
+    def test_refusals(self, lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+        data = lab.dataset("demo")
+        a = lab.evaluated("a", data, lab.restored("one", data))
+        b = lab.evaluated("b", data, blur_kind="linear_crf")
         assert self.run(a, b) == 2
         assert "more than one blur_kind" in capsys.readouterr().err
         assert self.run(a, b, "--separate") == 0
-        assert len(markdown_table(capsys.readouterr().out)["method"]) == 2
         assert self.run(a, b, "--blur-kind", "gamma") == 0
-        assert set(markdown_table(capsys.readouterr().out)) == {"method", "blurred", "one"}
+        capsys.readouterr()
         assert self.run(a, "--dataset", "nothing") == 2
         assert "dataset demo" in capsys.readouterr().err
         assert self.run() == 2
         assert "--published" in capsys.readouterr().err
 
-    def test_published_numbers_are_of_the_metrics_that_were_measured(self, tmp_path: Path) -> None:
-        folder = detection(tmp_path / "a", "mynet", 0.7)
-        rows = chosen_rows(TablesConfig(results=(folder,), published=True))
-        assert {r.column.quantity for r in rows} == {*QUANTITIES} & {
-            "precision", "recall", "f1", "ap50", "map50_95"
-        }  # fmt: skip
-        assert {r.method for r in rows if r.column.source == "published"} == {
-            "blurred", "DeepDeblur", "DeblurGAN", "DeblurGAN WILD", "DeblurGAN Synth"
-        }  # fmt: skip
+    def test_published_numbers_alone_are_small_tables(self) -> None:
+        comparison = compare([], TablesConfig(published=True))
+        assert sum(len(table.cells) for table in comparison.tables) == len(published_rows())
+        for table in comparison.tables:
+            keys = {(c.dataset, c.blur_kind, c.resolution) for c in table.columns}
+            assert len(keys) == 1
+        config = TablesConfig(
+            published=True,
+            methods=("deepdeblur k3", "srn"),
+            metrics=("ssim",),
+            blur_kind="linear_crf",
+        )
+        (table,) = compare([], config).tables
+        assert table.methods == ("SRN",)
 
-    def test_methods_can_be_chosen(self) -> None:
-        rows = chosen_rows(TablesConfig(published=True, methods=("deepdeblur k3", "srn")))
-        assert {r.method for r in rows} == {"DeepDeblur K=3", "SRN"}
+    def test_a_comparison_shows_itself(self, lab: Lab) -> None:
+        data = lab.dataset("data")
+        comparison = compare(lab.evaluated("out", data, lab.restored("mine", data)))
+        frame = comparison.to_dataframe()
+        assert list(frame["method"].unique()) == ["blurred", "mine"]
+        assert "| mine |" in comparison.to_markdown()
+        assert "<td>" in comparison._repr_html_()

@@ -7,13 +7,25 @@ from typing import Annotated
 
 import tyro
 
+from baselines.checkpoints import describe
 from benchmarks.restore.restorers import RestoreOptions, open_restorer
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
 from gopro_tools.files import claimed, sha256_of_path, write_atomic
 from gopro_tools.plugins import is_plugin_name, source_sha256
-from gopro_tools.records import dataset_facts, hash_of, jsonable, to_json
+from gopro_tools.records import (
+    RESTORE_SUITE,
+    RunRecord,
+    Scale,
+    dataset_facts,
+    hash_of,
+    image_facts,
+    jsonable,
+    seal,
+    to_json,
+    unseal,
+)
 from gopro_tools.restorers import (
     RECORD_FILE,
     check_record,
@@ -68,6 +80,7 @@ def restore_command(
     }
     with claimed(out, *{relative.parent for _, relative in images}):
         check_record(out, facts, resume=resume)
+        unseal(out)
         write_atomic(out / RECORD_FILE, to_json(facts))
         if any(path.suffix.lower() in (".jpg", ".jpeg") for path, _ in images):
             log.warning("JPEG inputs give JPEG results, off by a level here and there.")
@@ -82,6 +95,19 @@ def restore_command(
             summary = restore_images(
                 restorer, images, out, method=method, keep_done=resume, on_progress=show
             )
+        if not summary.failures:
+            record = RunRecord(
+                suite=RESTORE_SUITE,
+                method=method,
+                scale=_training_scale(method, weights),
+                config=facts,
+                results={"n_images": len(images)},
+                timings_s={"restoring": round(summary.seconds, 3)},
+                dataset=facts["dataset"] or image_facts([path for path, _ in images]),
+                weights_sha256=facts["weights_sha256"],
+                seed=options.seed,
+            )
+            seal(out, record, names=())
     for failure in summary.failures:
         stderr.print(f"failed: {failure}", markup=False, style="red")
     stderr.print(
@@ -99,6 +125,17 @@ def _code_sha256(method: str) -> str:
     if is_plugin_name(method):
         return source_sha256(method.partition(":")[0])
     return hash_of([source_sha256("baselines"), source_sha256("benchmarks.restore")])
+
+
+def _training_scale(method: str, weights: Path | None) -> Scale | None:
+    """How long the weights were trained compared with the paper, as their checkpoint says."""
+    if is_plugin_name(method) or weights is None:
+        return None
+    recipe = describe(weights)["config"].get("recipe")
+    if recipe is None:
+        return "full"  # official weights
+    scales: dict[str, Scale] = {"smoke": "smoke", "reduced": "reduced"}
+    return scales.get(recipe.get("scale") or recipe.get("preset"), "full")
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gopro_tools.evaluate import bootstrap_interval
+from gopro_tools.bootstrap import bootstrap_interval
 from gopro_tools.pairing import BLURRED
 
 BLUR_EDGES_PX = (0.0, 4.0, 8.0, 12.0, 20.0, np.inf)

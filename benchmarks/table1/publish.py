@@ -33,7 +33,7 @@ def keep_record(record: Path, results: Path) -> Path:
     run = read_record(record)
     with recorded_run(results, run) as folder:
         for path in record.rglob("*"):
-            if path.is_file() and path.name != RUN_FILE:
+            if path.is_file() and path != record / RUN_FILE:
                 target = folder / path.relative_to(record)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)

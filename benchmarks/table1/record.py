@@ -1,7 +1,5 @@
 """The record of a comparison: everything that its tables and figures are made from."""
 
-import csv
-import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.devices import chosen_device
-from benchmarks.rendered import RENDERED_FILE, blur_lengths
+from benchmarks.rendered import RENDERED_FILE, RENDERED_NAME, blur_lengths
 from benchmarks.table1.figures import CROP_PERCENTILES, CROPS_FILE, draw_crops
 from benchmarks.table1.plan import PROTOCOLS, Method, Table1Config
 from benchmarks.train.journal import read_log
 from gopro_tools.dataset import BLUR_FOLDERS, iterate_pairs
 from gopro_tools.files import write_atomic, written_whole
 from gopro_tools.images import read_rgb
-from gopro_tools.records import RUN_FILE, RunRecord, dataset_facts, to_json
+from gopro_tools.records import RunRecord, copy_run, dataset_facts, seal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +61,7 @@ def write_record(
     rendered = data / RENDERED_FILE
     if rendered.is_file():
         made = json.loads(rendered.read_text())
-        facts["name"] = "rendered scenes"
+        facts["name"] = RENDERED_NAME
         facts["photographs"] = {
             split: sorted(
                 Path(photograph["source"]).name
@@ -108,18 +106,15 @@ def write_record(
     folder = config.out / "record"
     shutil.rmtree(folder, ignore_errors=True)
     with written_whole(folder) as partial:
-        _copy_scores(outcome.scores, partial / "scores", facts["name"])
+        copy_run(outcome.scores, partial / "scores")
         if outcome.real_scores is not None:
-            _copy_scores(outcome.real_scores, partial / "real", "real pairs")
+            copy_run(outcome.real_scores, partial / "real")
         if outcome.detection is not None:
-            (partial / "detection").mkdir()
-            for name in ("detection.csv", "detection_per_image.csv", "detection_sweep.csv"):
-                shutil.copyfile(outcome.detection / name, partial / "detection" / name)
-            _rename_dataset(partial / "detection" / "detection.csv", facts["name"])
+            copy_run(outcome.detection, partial / "detection")
         write_atomic(partial / "blur_lengths.csv", _blur_lengths_csv(data))
         write_atomic(partial / "validation.csv", _validation_csv(config.out, trained))
         _draw_crops(config, data, outcome.restored, partial)
-        write_atomic(partial / RUN_FILE, to_json(record))
+        seal(partial, record)
     return folder
 
 
@@ -141,24 +136,6 @@ def _draw_crops(
         length = None if lengths is None else lengths[pair.sequence, pair.name]
         shown.append((images, length))
     draw_crops(shown, partial / CROPS_FILE)
-
-
-def _copy_scores(source: Path, target: Path, dataset: str) -> None:
-    target.mkdir()
-    for name in ("per_image.csv", "summary.csv"):
-        shutil.copyfile(source / name, target / name)
-    _rename_dataset(target / "summary.csv", dataset)
-
-
-def _rename_dataset(path: Path, name: str) -> None:
-    """Folders are called ``data``; tables should say what is in them."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows({**row, "dataset": name} for row in rows)
-    write_atomic(path, text.getvalue())
 
 
 def _blur_lengths_csv(data: Path) -> str:

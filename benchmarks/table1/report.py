@@ -27,9 +27,9 @@ from gopro_tools.tables import (
     Column,
     Row,
     Table,
-    compare,
     published_rows,
     rows_of,
+    table_of,
     to_csv,
     to_latex,
     to_markdown,
@@ -74,11 +74,11 @@ def write_report(record: Path, out: Path) -> list[str]:
 def report_texts(record: Path) -> dict[str, str]:
     """The tables and the page, by file name: a pure function of the record."""
     run = read_record(record)
-    tables = {"table1": compare(_table1_rows(record, run))}
+    tables = {"table1": table_of(_table1_rows(record, run))}
     if (record / "detection").is_dir():
-        tables["detection"] = compare(rows_of(record / "detection"))
+        tables["detection"] = table_of(rows_of(record / "detection"))
     if (record / "real").is_dir():
-        tables["real_pairs"] = compare(rows_of(record / "real"))
+        tables["real_pairs"] = table_of(rows_of(record / "real"))
     comparisons = _comparisons(record, run)
     texts = {
         f"{name}{suffix}": render(table)
@@ -119,6 +119,7 @@ def _table1_rows(record: Path, run: RunRecord) -> list[Row]:
                     blur_kind=run.dataset["blur_kind"],
                 ),
                 value=figures["seconds_an_image"],
+                scale=run.scale or "",
                 n_images=1,
             ),
             Row(
@@ -130,6 +131,7 @@ def _table1_rows(record: Path, run: RunRecord) -> list[Row]:
                     blur_kind=run.dataset["blur_kind"],
                 ),
                 value=figures["n_parameters"] / 1e6,
+                scale=run.scale or "",
                 n_images=None,
             ),
         ]
@@ -363,7 +365,7 @@ def headline(record: Path) -> str:
         if row.column.source == "published" and row.column.blur_kind == "gamma"
     }
     lines = [
-        f"{run.scale.capitalize()} scale on {facts.get('name')}, {facts.get('n_pairs')} test "
+        f"{str(run.scale).capitalize()} scale on {facts.get('name')}, {facts.get('n_pairs')} test "
         f"pairs, blur_kind {facts.get('blur_kind')}, {device_name(run)}:",
         "",
         "| method | parameters | PSNR (dB) | gain over blurred | SSIM (MATLAB RGB) | s an image | "

@@ -18,7 +18,7 @@ from baselines.checkpoints import load_restorer_network
 from baselines.sun2015.training import PRESETS as SUN2015_PRESETS
 from baselines.sun2015.training import n_parameters_of, train_sun2015
 from benchmarks.devices import chosen_device, computes_bf16, use_quickest_threads
-from benchmarks.rendered import render_dataset, training_photographs
+from benchmarks.rendered import RENDERED_NAME, is_rendered, render_dataset, training_photographs
 from benchmarks.restore import RestoreOptions, open_restorer
 from benchmarks.table1.plan import (
     PROTOCOLS,
@@ -37,10 +37,18 @@ from benchmarks.train.run import WEIGHTS_FILE
 from gopro_tools.dataset import BLUR_FOLDERS, BlurKind, iterate_pairs
 from gopro_tools.detect import DetectConfig, detect
 from gopro_tools.errors import InputError
-from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate, write_evaluation
-from gopro_tools.files import sha256_of_file, write_atomic, written_whole
+from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate
+from gopro_tools.files import sha256_of_file, sha256_of_path, write_atomic, written_whole
 from gopro_tools.images import read_rgb
-from gopro_tools.records import RUN_FILE, dataset_facts, jsonable, read_record
+from gopro_tools.records import (
+    RESTORE_SUITE,
+    RUN_FILE,
+    RunRecord,
+    dataset_facts,
+    jsonable,
+    read_record,
+    seal,
+)
 from gopro_tools.restorers import find_images, restore_images
 from gopro_tools.stopping import stop_signals
 
@@ -336,7 +344,7 @@ def _restored(work: _Work, result: Trained, name: str, data: Path, blur_kind: Bl
     folder = work.config.out / "restored" / name / keyed(result.method, decisive)
     work.check_budget(f"restoring {name} with {result.method}")
     images = find_images(data, "test", blur_kind)
-    if all((folder / path).is_file() for _, path in images):
+    if (folder / RUN_FILE).is_file():
         return folder
     summary = restore_images(
         _restorer(work, result),
@@ -350,7 +358,24 @@ def _restored(work: _Work, result: Trained, name: str, data: Path, blur_kind: Bl
     )
     if summary.failures:
         raise InputError(f"{result.method}: {summary.failures[0]}")
+    _write_restore_record(work, result, folder, dataset_facts(data, "test", blur_kind))
     return folder
+
+
+def _write_restore_record(
+    work: _Work, result: Trained, folder: Path, facts: Mapping[str, Any]
+) -> None:
+    """Say beside the images what made them, so that their scores carry the scale."""
+    record = RunRecord(
+        suite=RESTORE_SUITE,
+        method=result.method,
+        scale=work.config.scale,
+        config=jsonable(_options(work, result)),
+        dataset=facts,
+        weights_sha256=result.weights_sha256,
+        seed=work.config.seed,
+    )
+    seal(folder, record, names=())
 
 
 def _options(work: _Work, result: Trained) -> RestoreOptions:
@@ -383,17 +408,19 @@ def _scored(
     decisive = {"restored": {k: v.name for k, v in folders.items()}, "protocols": PROTOCOLS}
     out = work.config.out / "scores" / keyed(name, decisive)
     if not (out / RUN_FILE).is_file():
-        evaluation = evaluate(
-            _sources(work, folders, data, blur_kind),
+        evaluate(
+            _sources(folders, name, data, blur_kind),
             EvaluateConfig(protocol=PROTOCOLS, bootstrap_over="sequence", seed=work.config.seed),
-            progress=lambda done, total: work.on_progress(f"scoring {name}", done, total),
+            out=out,
+            on_progress=lambda done, total: work.on_progress(f"scoring {name}", done, total),
         )
-        write_evaluation(evaluation, out)
     return out
 
 
-def _sources(work: _Work, folders: Mapping[str, Path], data: Path, blur_kind: BlurKind) -> Sources:
+def _sources(folders: Mapping[str, Path], name: str, data: Path, blur_kind: BlurKind) -> Sources:
+    names = {_REAL: "real pairs", _TEST: RENDERED_NAME if is_rendered(data) else ""}
     return Sources(
+        dataset_name=names[name],
         dataset=data,
         split="test",
         blur_kind=blur_kind,
@@ -438,24 +465,30 @@ def _detected(work: _Work, trained: Sequence[Trained]) -> Path | None:
         work.absent["detection"] = "no detector was named (--detector)"
         return None
     folders = _all_restored(work, trained)
-    decisive = {"restored": {k: v.name for k, v in folders.items()}, "detector": config.detector}
+    decisive = {
+        "restored": {k: v.name for k, v in folders.items()},
+        "detector": _detector_hash(config),
+    }
     out = config.out / keyed("detection", decisive)
-    if not (out / "detection.md").is_file():
+    if not (out / RUN_FILE).is_file():
         try:
             detect(
-                DetectConfig(
-                    sources=_sources(work, folders, work.data, config.blur_kind),
-                    detector=config.detector,
-                    out=out,
-                    seed=config.seed,
-                ),
-                progress=lambda done, total: work.on_progress("detecting", done, total),
+                _sources(folders, _TEST, work.data, config.blur_kind),
+                DetectConfig(detector=config.detector, seed=config.seed),
+                out=out,
+                on_progress=lambda done, total: work.on_progress("detecting", done, total),
             )
         except InputError as error:
             log.error("detection: %s", error)
             work.failures["detection"] = str(error)
             return None
     return out
+
+
+def _detector_hash(config: Table1Config) -> str:
+    """A detector by its content, where it is a file."""
+    path = Path(config.detector or "")
+    return sha256_of_path(path) if path.exists() else path.as_posix()
 
 
 # --- time ---

@@ -24,7 +24,9 @@ class Found:
     sizes_hw: Mapping[str, tuple[int, int]]
     """Image size by key, in the order of the images."""
     boxes: Mapping[str, Sequence[Detections]]
-    """By method, one an image, in the same order."""
+    """By method, one per image, in the same order."""
+    hashes: Mapping[str, Sequence[str]]
+    """Pixel hash of each image by method, in the same order."""
 
 
 def find_boxes(
@@ -35,7 +37,7 @@ def find_boxes(
     batch: int = 8,
     stored_names: bool = True,
     jobs: int = 0,
-    progress: Progress | None = None,
+    on_progress: Progress | None = None,
 ) -> Found:
     """Detect in every image that a folder has no boxes of yet, and store them there.
 
@@ -48,7 +50,7 @@ def find_boxes(
         batch: Images the detector is given at once.
         stored_names: Take the names of classes from the folder where it has them.
         jobs: Threads that read images; 0 takes one per core.
-        progress: Called with the images done and all, those of each method counted.
+        on_progress: Called with the images done and all, those of each method counted.
 
     Raises:
         InputError: Images that cannot be compared, all listed, after all others were detected; or
@@ -69,8 +71,8 @@ def find_boxes(
         )
         for images, read in zip(pairing.image_sets, reading, strict=True):
             n_done += len(methods)
-            if progress:
-                progress(n_done, n_total)
+            if on_progress:
+                on_progress(n_done, n_total)
             if isinstance(read, InputError):
                 problems.append(str(read))
                 continue
@@ -105,6 +107,7 @@ def find_boxes(
             method: [store.boxes_of(digest) for digest in digests.values()]
             for method, digests in pixels.items()
         },
+        hashes={method: list(digests.values()) for method, digests in pixels.items()},
     )
 
 

@@ -1,5 +1,6 @@
 """The report that a person reads: Markdown, and the plot over confidence."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pandas as pd
 from gopro_tools.detection.scoring import PER_IMAGE_RULES
 from gopro_tools.figures import new_figure
 from gopro_tools.pairing import BLURRED, SHARP
+from gopro_tools.text import markdown_cell, markdown_table
 
 _POOLED = ("precision", "recall", "f1", "ap50", "ap75", "map50_95")
 _TITLES = dict(zip(_POOLED, ("precision", "recall", "F1", "AP50", "AP75", "mAP50-95"), strict=True))
@@ -74,21 +76,21 @@ def markdown(
     human = "The references are human labels; `sharp` is what the detector reaches without blur."
     paragraphs = [
         f"# Detection after deblurring: {settings['protocol']}",
-        _table(
+        markdown_table(
             ["method", *(f"{_TITLES[name]} ↑" for name in _POOLED), "TP", "FP", "FN", "images"],
             [
                 [
-                    row["method"],
+                    markdown_cell(row["method"]),
                     *(_with_interval(row, name) for name in _POOLED),
                     *(str(row[name]) for name in ("tp", "fp", "fn", "n_images")),
                 ]
                 for row in _records(summary)
             ],
         ),
-        "In brackets: the 95 % interval over images (percentile bootstrap). Precision, recall and "
+        f"In brackets: intervals, paired ({settings['interval']}). Precision, recall and "
         "F1 come from the totals of boxes matched (TP), false (FP) and missed (FN), at confidence "
         f"{settings['confidence']} and IoU {settings['iou']}. AP50, AP75 and mAP50-95 are COCO's "
-        "(101 recalls, at most 100 boxes an image and class, all sizes) and take boxes of every "
+        "(101 recalls, at most 100 boxes per image and class, all sizes) and take boxes of every "
         "confidence.",
         own if settings["reference"] == "detector" else human,
     ]
@@ -96,10 +98,13 @@ def markdown(
         paragraphs.append(f"**Only the images that all have.** {settings['left_out']}.")
     paragraphs += [
         "## Means over images",
-        _table(
+        markdown_table(
             ["method", *(f"{_TITLES[name]} ↑" for name in _POOLED[:3])],
             [
-                [row["method"], *(_with_interval(row, f"{name}_per_image") for name in _POOLED[:3])]
+                [
+                    markdown_cell(row["method"]),
+                    *(_with_interval(row, f"{name}_per_image") for name in _POOLED[:3]),
+                ]
                 for row in _records(summary)
             ],
         ),
@@ -111,13 +116,14 @@ def markdown(
         *(f"![{Path(file).stem}]({file})" for file in overlays),
         *([] if overlays else ["No image changed, or none was asked for."]),
         "## Settings",
-        _table(
+        markdown_table(
             ["setting", "value"],
             [
-                [name, "" if value is None else str(value)]
+                [name, "" if value is None else markdown_cell(str(value))]
                 for name, value in settings.items()
                 if name not in ("per_image_rules", "left_out")
             ],
+            n_text_columns=2,
         ),
     ]
     return "\n\n".join(paragraphs) + "\n"
@@ -132,21 +138,19 @@ def _sweep_table(sweep: pd.DataFrame) -> str:
         key = ("labels" if pd.isna(level) else f"≥ {level:g}", row["method"])
         scores = " / ".join(_number(row[name]) for name in ("precision", "recall", "f1"))
         cells.setdefault(key, []).append(scores)
+    rows = [[key[0], markdown_cell(key[1]), *row] for key, row in cells.items()]
     head = ["references", "method", *(f"P / R / F1 at {c}" for c in _SHOWN_CONFIDENCES)]
-    return _table(head, [[*key, *row] for key, row in cells.items()])
+    return markdown_table(head, rows, n_text_columns=2)
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
 def _with_interval(row: Mapping[str, Any], name: str) -> str:
     low, high = _number(row[f"{name}_low"]), _number(row[f"{name}_high"])
+    if low == high == _number(math.nan):
+        return _number(row[name])
     return f"{_number(row[name])} [{low}, {high}]"
 
 

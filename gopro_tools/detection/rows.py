@@ -1,10 +1,12 @@
-"""The tables of a detection run: a row a method, a class, an image, a confidence."""
+"""The tables of a detection run: one row per method, class, image or confidence."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from gopro_tools.bootstrap import drawn_counts
 from gopro_tools.detection.scoring import (
     SCORES,
     Outcomes,
@@ -12,7 +14,6 @@ from gopro_tools.detection.scoring import (
     counts_at,
     interval,
     intervals,
-    resampled_images,
     scores,
 )
 from gopro_tools.pairing import BLURRED, SHARP, ImageSet
@@ -25,14 +26,33 @@ SWEEP = tuple(round(0.05 * i, 2) for i in range(1, 20))
 
 
 def summary_rows(
-    judged: Mapping[str, Outcomes], confidence: float, *, n_resamples: int, seed: int
+    judged: Mapping[str, Outcomes],
+    confidence: float,
+    units: NDArray[np.int64],
+    *,
+    n_resamples: int,
+    seed: int,
 ) -> pd.DataFrame:
-    """A row a method: all `SCORES`, their intervals, and differences to the blurred input."""
+    """One row per method: all `SCORES`, their intervals, and differences to the blurred input.
+
+    Args:
+        judged: By method.
+        confidence: Least confidence of a box, for precision, recall and F1.
+        units: (images,) index of what each image is drawn with (`gopro_tools.bootstrap.units_of`).
+            With fewer than two units there are no intervals: empty cells.
+        n_resamples: How often to draw.
+        seed: Of the draws.
+    """
     n_images = len(judged[SHARP].n_references)
-    weight = resampled_images(n_images, n_resamples, seed)
+    counts_of_units = drawn_counts(units, n_resamples, np.random.default_rng(seed))
+    weight = counts_of_units[:, units].astype(np.float64)
+    none = np.full(1, np.nan)
     points = {method: scores(outcomes, confidence) for method, outcomes in judged.items()}
     replicates = {
-        method: scores(outcomes, confidence, weight) for method, outcomes in judged.items()
+        method: scores(outcomes, confidence, weight)
+        if units.max() > 0
+        else dict.fromkeys(SCORES, none)
+        for method, outcomes in judged.items()
     }
     rows = []
     for method, outcomes in judged.items():
@@ -54,7 +74,7 @@ def summary_rows(
 def class_rows(
     judged: Mapping[str, Outcomes], class_names: Sequence[str], confidence: float
 ) -> pd.DataFrame:
-    """A row a method and class that has a reference or a candidate."""
+    """One row per method and class that has a reference or a candidate."""
     tables = []
     for method, outcomes in judged.items():
         counts = counts_at(outcomes, confidence).sum(axis=0)
@@ -84,7 +104,7 @@ def class_rows(
 def image_rows(
     judged: Mapping[str, Outcomes], image_sets: Sequence[ImageSet], confidence: float
 ) -> pd.DataFrame:
-    """A row a method and image."""
+    """One row per method and image."""
     tables = []
     for method, outcomes in judged.items():
         counts = counts_at(outcomes, confidence).sum(axis=1)
@@ -111,7 +131,7 @@ def image_rows(
 def sweep_rows(
     judged: Mapping[str, Outcomes], confidences: Sequence[float], reference_confidence: float | None
 ) -> pd.DataFrame:
-    """A row a method and confidence, for one set of references (None: human labels)."""
+    """One row per method and confidence, for one set of references (None: human labels)."""
     rows = []
     for method, outcomes in judged.items():
         for confidence in confidences:

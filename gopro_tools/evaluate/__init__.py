@@ -6,10 +6,10 @@
 The blurred input is always a row: a method that does not beat it has done harm. Files in OUT:
 
 ``per_image.csv``
-    ``method, sequence, name`` and a column a metric, at full precision: the truth, from which all
-    else follows.
+    ``method, sequence, name`` and one column per metric, at full precision: the truth, from which
+    all else follows.
 ``summary.csv``
-    A row a method and metric: mean and median over images, the mean difference to the blurred
+    One row per method and metric: mean and median over images, the mean difference to the blurred
     input with its 95 % bootstrap interval, and what a table needs to know before it sets the row
     beside another (see `SummaryRow`).
 ``summary.md``
@@ -17,7 +17,8 @@ The blurred input is always a row: a method that does not beat it has done harm.
 ``images.json``
     Where the images lie, relative to OUT, for the page of `gopro_tools.report`.
 ``run.json``
-    What was asked for and what ran. Written last: where it is, the others are complete.
+    What was asked for, on which pixels, with what (see `gopro_tools.records`). Written last: where
+    it is, the others are complete. `gopro_tools.tables` reads it.
 
 A score of a folder is the mean of its images' scores; for PSNR that is the mean of dB, as every
 paper has it. An image equal to the sharp one has a PSNR of infinity, and so has every mean it is
@@ -35,23 +36,49 @@ from rich.text import Text
 
 from gopro_tools.console import progress_bar, run_command, stderr
 from gopro_tools.evaluate.report import format_score, heading, write_evaluation
-from gopro_tools.evaluate.run import EvaluateConfig, Evaluation, evaluate
-from gopro_tools.evaluate.summary import SummaryRow, bootstrap_interval, summarize
+from gopro_tools.evaluate.run import EvaluateConfig, Evaluation, score_images
+from gopro_tools.evaluate.summary import SummaryRow, summarize
 from gopro_tools.files import claimed
 from gopro_tools.pairing import Sources
+from gopro_tools.threads import Progress
 
 __all__ = [
     "EvaluateConfig",
     "Evaluation",
     "Sources",
     "SummaryRow",
-    "bootstrap_interval",
     "command",
     "evaluate",
     "main",
     "summarize",
     "write_evaluation",
 ]
+
+
+def evaluate(
+    sources: Sources,
+    config: EvaluateConfig | None = None,
+    *,
+    out: Path | None = None,
+    on_progress: Progress | None = None,
+) -> Evaluation:
+    """Score restored images against sharp ones, as `score_images` does.
+
+    Args:
+        sources: What to compare.
+        config: Protocols and bootstrap.
+        out: Folder for the files listed above; None writes none.
+        on_progress: Called with the images done and all.
+
+    Raises:
+        InputError: As `score_images`; nothing is written then.
+    """
+    if out is None:
+        return score_images(sources, config, on_progress)
+    with claimed(out):
+        evaluation = score_images(sources, config, on_progress)
+        write_evaluation(evaluation, out)
+    return evaluation
 
 
 def command(
@@ -66,7 +93,7 @@ def command(
         sources: What to compare.
         config: How.
     """
-    with claimed(out), progress_bar("images") as bar:
+    with progress_bar("images") as bar:
         task = bar.add_task("Scoring", total=None, rate="")
 
         def show(n_done: int, n_total: int) -> None:
@@ -74,9 +101,8 @@ def command(
             rate = f"{speed:.1f} images/s" if speed else ""
             bar.update(task, completed=n_done, total=n_total, rate=rate)
 
-        evaluation = evaluate(sources, config, progress=show)
-        rows = write_evaluation(evaluation, out)
-    _report(evaluation, rows)
+        evaluation = evaluate(sources, config, out=out, on_progress=show)
+    _report(evaluation, summarize(evaluation))
     stderr.print(f"{out / 'summary.md'} and the CSV files beside it have the rest.", markup=False)
     return 0
 

@@ -1,45 +1,42 @@
 """The files of an evaluation."""
 
-import importlib.metadata
-import json
 import math
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
+from gopro_tools.bootstrap import drawn_text
 from gopro_tools.evaluate.run import Evaluation
-from gopro_tools.evaluate.summary import CONFIDENCE, SummaryRow, summarize
-from gopro_tools.files import sha256_of_file, write_atomic
+from gopro_tools.evaluate.summary import SummaryRow, summarize
+from gopro_tools.files import write_atomic
 from gopro_tools.metrics import METRICS
 from gopro_tools.pairing import BLURRED
+from gopro_tools.records import RunRecord, jsonable, seal, unseal
 from gopro_tools.sources import remember_sources
-from gopro_tools.text import csv_text
-from gopro_tools.threads import n_cores
+from gopro_tools.text import csv_text, markdown_cell, markdown_table
 
-_PACKAGES = ("gopro-tools", "numpy", "opencv-python", "numba", "torch", "lpips", "imageio-ffmpeg")
+PER_IMAGE_FILE = "per_image.csv"
+SUMMARY_FILE = "summary.csv"
 
 
 def write_evaluation(evaluation: Evaluation, out: Path) -> list[SummaryRow]:
-    """Write ``per_image.csv``, ``summary.csv``, ``summary.md`` and, last, ``run.json``.
+    """Write the two CSV files, ``summary.md``, ``images.json`` and, last, ``run.json``.
 
     Returns:
         The rows of the summary.
     """
     rows = summarize(evaluation)
-    (out / "run.json").unlink(missing_ok=True)  # an older run's would vouch for a half-new folder
-    write_atomic(out / "per_image.csv", per_image_csv(evaluation))
-    write_atomic(out / "summary.csv", summary_csv(rows))
+    unseal(out)
+    write_atomic(out / PER_IMAGE_FILE, per_image_csv(evaluation))
+    write_atomic(out / SUMMARY_FILE, summary_csv(rows))
     write_atomic(out / "summary.md", summary_markdown(evaluation, rows))
     remember_sources(out, evaluation.sources)
-    record = json.dumps(_record(evaluation), indent=2, ensure_ascii=False)
-    write_atomic(out / "run.json", record + "\n")
+    seal(out, _record(evaluation), (PER_IMAGE_FILE, SUMMARY_FILE))
     return rows
 
 
 def per_image_csv(evaluation: Evaluation) -> str:
-    """A row a method and image: ``method, sequence, name`` and the metrics at full precision."""
+    """One row per method and image: ``method, sequence, name`` and the scores at full precision."""
     return csv_text(
         ["method", "sequence", "name", *evaluation.metrics],
         (
@@ -72,20 +69,18 @@ def summary_markdown(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> str:
         "Best restored value bold.",
         "",
     ]
-    lines += _means_table(evaluation, rows)
-    unit = "images" if config.bootstrap_over == "image" else "sequences"
+    lines.append(_means_table(evaluation, rows))
     lines += [
         "",
-        f"Difference to the blurred input: mean within images, {CONFIDENCE:.0%} interval from "
-        f"{config.n_resamples} paired bootstrap resamples of {unit} (seed {config.seed}).",
+        "Difference to the blurred input: mean within images. Intervals, paired: "
+        f"{_intervals(evaluation)}.",
         "",
-        "| method | metric | mean | median | difference | interval | n |",
-        "|---|---|--:|--:|--:|--:|--:|",
     ]
+    body: list[list[str]] = []
     for row in rows:
         low, high = (format_score(row.metric, end, "+") for end in (row.delta_low, row.delta_high))
         cells = [
-            _cell(row.method),
+            markdown_cell(row.method),
             row.metric,
             format_score(row.metric, row.mean),
             format_score(row.metric, row.median),
@@ -93,30 +88,28 @@ def summary_markdown(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> str:
             "none" if math.isnan(row.delta_low) else f"{low} to {high}",
             str(row.n_images),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", *_notes(evaluation, rows)]
+        body.append(cells)
+    head = ["method", "metric", "mean", "median", "difference", "interval", "n"]
+    lines += [markdown_table(head, body, n_text_columns=2), "", *_notes(evaluation, rows)]
     return "\n".join(lines) + "\n"
 
 
-def _means_table(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> list[str]:
+def _means_table(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> str:
     mean = {(row.method, row.metric): row.mean for row in rows}
     restored = [method for method in evaluation.methods if method != BLURRED]
     best: dict[str, float] = {}
     for name in evaluation.metrics if restored else ():
         pick = max if METRICS[name].higher_is_better else min
         best[name] = pick(mean[method, name] for method in restored)
-    lines = [
-        "| method | " + " | ".join(map(heading, evaluation.metrics)) + " |",
-        "|---" + "|--:" * len(evaluation.metrics) + "|",
-    ]
+    body: list[list[str]] = []
     for method in evaluation.methods:
-        cells = []
+        cells = [markdown_cell(method)]
         for name in evaluation.metrics:
             value = format_score(name, mean[method, name])
             is_best = method != BLURRED and mean[method, name] == best[name]
             cells.append(f"**{value}**" if is_best else value)
-        lines.append(f"| {_cell(method)} | " + " | ".join(cells) + " |")
-    return lines
+        body.append(cells)
+    return markdown_table(["method", *map(heading, evaluation.metrics)], body)
 
 
 def _notes(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> list[str]:
@@ -151,38 +144,30 @@ def format_score(name: str, value: float, sign: str = "") -> str:
     return f"{value:{sign}.{places}f}"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _record(evaluation: Evaluation) -> dict[str, Any]:
-    """What ran, for ``run.json``; of a path only its last part, as records get published."""
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+def _record(evaluation: Evaluation) -> RunRecord:
+    """What was asked for, on what, and with what."""
     metrics = {}
     for name in evaluation.metrics:
         facts = asdict(METRICS[name])
         metrics[name] = {k: fact for k, fact in facts.items() if isinstance(fact, str | bool)}
-    dataset = evaluation.sources.dataset
-    manifest = dataset / "manifest.csv" if dataset else None
-    n_images = len(evaluation.pairing.image_sets)
-    return {
-        **evaluation.sources.labels,
-        "bundle": evaluation.config.bundle,
-        "methods": evaluation.methods,
-        "metrics": metrics,
-        "absent": dict(evaluation.absent),
-        "n_images": n_images,
-        "n_missing": evaluation.n_missing,
-        "left_out": evaluation.pairing.left_out,
-        "resolution": evaluation.resolution,
-        "manifest_sha256": sha256_of_file(manifest) if manifest and manifest.is_file() else None,
-        "config": asdict(evaluation.config),
-        "seconds": round(evaluation.seconds, 3),
-        "n_cores": n_cores(),
-        "versions": versions,
-    }
+    return RunRecord(
+        suite="evaluate",
+        methods={method: evaluation.provenance.get(method, {}) for method in evaluation.methods},
+        config={**jsonable(evaluation.config), "allow_missing": evaluation.sources.allow_missing},
+        results={
+            "metrics": metrics,
+            "absent": dict(evaluation.absent),
+            "n_missing": evaluation.n_missing,
+            "left_out": evaluation.pairing.left_out,
+            "intervals": _intervals(evaluation),
+        },
+        timings_s={"scoring": round(evaluation.seconds, 3)},
+        dataset=evaluation.dataset,
+        protocols=evaluation.metrics,
+        seed=evaluation.config.seed,
+    )
+
+
+def _intervals(evaluation: Evaluation) -> str:
+    config = evaluation.config
+    return drawn_text(evaluation.units, config.bootstrap_over, config.n_resamples, config.seed)

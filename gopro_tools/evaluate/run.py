@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gopro_tools.bootstrap import DrawnUnit, units_of
 from gopro_tools.dataset import SHARP_FOLDER, sequences_of
 from gopro_tools.errors import InputError
+from gopro_tools.images import pixel_hash
 from gopro_tools.metrics import METRICS, metrics_of, score
 from gopro_tools.pairing import (
     SHARP,
@@ -20,8 +22,12 @@ from gopro_tools.pairing import (
     raise_all,
     read_images,
 )
-from gopro_tools.text import size_text
+from gopro_tools.provenance import scored_dataset, scored_methods
+from gopro_tools.shown import ShownResult
 from gopro_tools.threads import Progress, thread_pool
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +38,15 @@ class EvaluateConfig:
     """Bundles (standard, all, nah2017, deepdeblur_pytorch, mprnet, nafnet, basicsr, basicsr_y,
     mimo, uformer, realblur) or single metrics. A bundle's LPIPS or VMAF is left out, and said to
     be, where its parts are absent; asked for by name it is an error."""
-    bootstrap_over: Literal["image", "sequence"] = "image"
-    """What is drawn again: images, or whole sequences. Frames of one sequence are alike, so images
+    bootstrap_over: DrawnUnit = "sequence"
+    """What is drawn again: whole sequences, or images. Frames of one sequence are alike, so images
     give intervals that are too narrow for another dataset."""
     n_resamples: int = 10_000
     """Resamples of the bootstrap."""
     seed: int = 0
     """Of the bootstrap."""
     jobs: int = 0
-    """Threads; 0 takes one a core."""
+    """Threads; 0 takes one per core."""
 
     def __post_init__(self) -> None:
         """Refuse names that are no protocol, and counts that are none."""
@@ -55,8 +61,8 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """Scores of every method on every image."""
+class Evaluation(ShownResult):
+    """Scores of every method on every image; shows itself as its summary."""
 
     sources: Sources
     """What was compared."""
@@ -76,31 +82,56 @@ class Evaluation:
     """Height and width of each image."""
     n_missing: int
     """Sharp images left out of every row."""
+    dataset: Mapping[str, Any]
+    """Identity of the pairs, by their pixels (see `gopro_tools.records.content_facts`)."""
+    provenance: Mapping[str, Mapping[str, Any]]
+    """What is known of each restored method: hash of its images, and scale, weights and code where
+    its folder has a record."""
     seconds: float
     """Wall-clock time of reading and scoring."""
 
     @property
     def resolution(self) -> str:
-        """``WxH`` where all images have one size, else ``mixed``."""
-        if len(set(self.sizes_hw)) > 1:
-            return "mixed"
-        return size_text(self.sizes_hw[0])
+        """``1280x720`` where all images have one size, else ``mixed``."""
+        return str(self.dataset["resolution"])
+
+    @property
+    def units(self) -> NDArray[np.int64]:
+        """(images,) what each image is drawn with in the bootstrap."""
+        sequences = [images.sequence for images in self.pairing.image_sets]
+        return units_of(sequences, self.config.bootstrap_over)
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """One row per method and metric, the columns of `SummaryRow`."""
+        import pandas as pd
+
+        from gopro_tools.evaluate.summary import summarize
+
+        return pd.DataFrame([asdict(row) for row in summarize(self)])
+
+    def to_markdown(self) -> str:
+        """The text of ``summary.md``."""
+        from gopro_tools.evaluate.report import summary_markdown
+        from gopro_tools.evaluate.summary import summarize
+
+        return summary_markdown(self, summarize(self))
 
 
-def evaluate(
-    sources: Sources, config: EvaluateConfig | None = None, progress: Progress | None = None
+def score_images(
+    sources: Sources, config: EvaluateConfig | None = None, on_progress: Progress | None = None
 ) -> Evaluation:
     """Score the blurred and every restored image against the sharp one, on all cores.
 
     Args:
         sources: Folders or dataset, and the restored folders.
         config: Protocols and bootstrap.
-        progress: Called after each image.
+        on_progress: Called after each image, all methods of it together.
 
     Raises:
         InputError: Files without partner; images that cannot be read, are not 8-bit RGB, have
             another size or cannot be scored (all are listed, after all the others were read); a
-            metric that was asked for by name and lacks its parts.
+            metric that was asked for by name and lacks its parts; or images that were restored from
+            others than those they are compared with.
     """
     config = config or EvaluateConfig()
     pairing = pair_images(sources)
@@ -108,20 +139,21 @@ def evaluate(
     methods = tuple(method for method in pairing.image_sets[0].paths if method != SHARP)
 
     started = time.perf_counter()
-    sizes_hw: list[tuple[int, int]] = []
-    scores: list[list[list[float]]] = []
+    scored: list[_Scored] = []
     problems: list[str] = []
     with thread_pool(config.jobs) as pool:
-        results = pool.map(lambda images: _score_images(images, metrics), pairing.image_sets)
+        results = pool.map(lambda images: _score_one(images, metrics), pairing.image_sets)
         for n_done, result in enumerate(results, start=1):
             if isinstance(result, InputError):
                 problems += str(result).splitlines()
             else:
-                sizes_hw.append(result[0])
-                scores.append(result[1])
-            if progress:
-                progress(n_done, len(pairing.image_sets))
+                scored.append(result)
+            if on_progress:
+                on_progress(n_done, len(pairing.image_sets))
     raise_all(problems)
+    sizes_hw = tuple(one.size_hw for one in scored)
+    hashes = {method: [one.hashes[method] for one in scored] for method in (SHARP, *methods)}
+    dataset = scored_dataset(sources, pairing, hashes, sizes_hw)
     return Evaluation(
         sources=sources,
         config=config,
@@ -129,8 +161,10 @@ def evaluate(
         methods=methods,
         metrics=metrics,
         absent=absent,
-        scores=np.array(scores, dtype=np.float64).transpose(1, 0, 2),
-        sizes_hw=tuple(sizes_hw),
+        scores=np.array([one.scores for one in scored], dtype=np.float64).transpose(1, 0, 2),
+        sizes_hw=sizes_hw,
+        dataset=dataset,
+        provenance=scored_methods(sources, dataset, hashes, pairing),
         n_missing=_n_sharp(sources) - len(pairing.image_sets) if pairing.left_out else 0,
         seconds=time.perf_counter() - started,
     )
@@ -146,14 +180,24 @@ def _available(protocol: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]
     return tuple(name for name in asked_for if name not in absent), absent
 
 
-def _score_images(
-    images: ImageSet, metrics: Sequence[str]
-) -> tuple[tuple[int, int], list[list[float]]] | InputError:
-    """Size and scores (methods, metrics) of one image; an error is kept for the list of all."""
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """One image of every method."""
+
+    size_hw: tuple[int, int]
+    hashes: Mapping[str, str]
+    """Pixel hash by method, the sharp image's included."""
+    scores: list[list[float]]
+    """(methods, metrics)."""
+
+
+def _score_one(images: ImageSet, metrics: Sequence[str]) -> _Scored | InputError:
+    """Score one image; an error is kept for the list of all."""
     try:
         pixels = read_images(images)
     except InputError as error:
         return error
+    hashes = {method: pixel_hash(image) for method, image in pixels.items()}
     sharp = pixels.pop(SHARP)
     scores: list[list[float]] = []
     problems: list[str] = []
@@ -164,8 +208,7 @@ def _score_images(
             problems.append(f"{images.paths[method]}: {error}")
     if problems:
         return InputError("\n".join(problems))
-    height, width = sharp.shape[:2]
-    return (height, width), scores
+    return _Scored((sharp.shape[0], sharp.shape[1]), hashes, scores)
 
 
 def _n_sharp(sources: Sources) -> int:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gopro_tools.bootstrap import bootstrap_interval
 from gopro_tools.evaluate.run import Evaluation
 from gopro_tools.metrics import METRICS
 from gopro_tools.pairing import BLURRED
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,10 +33,15 @@ class SummaryRow:
     """How many images the means are over."""
     n_missing: int
     """Sharp images that were left out because some method lacks them (--allow-missing)."""
+    scale: str
+    """Effort of the method's training compared with the paper's (smoke, reduced, full), as its
+    restored folder records it; empty where that is not known."""
     blur_kind: str
     """gamma, linear_crf, or ``unstated``."""
     dataset: str
-    """Name of the dataset, or the sharp folder as it was given."""
+    """Name of the dataset, or of the sharp folder."""
+    dataset_sha256: str
+    """Identity of the pairs, by their pixels."""
     split: str
     """train or test; empty for plain folders."""
     bundle: str
@@ -59,10 +63,10 @@ class SummaryRow:
 
 
 def summarize(evaluation: Evaluation) -> list[SummaryRow]:
-    """A row a method and metric, methods in order, metrics in order."""
+    """One row per method and metric, methods in order, metrics in order."""
     deltas = differences(evaluation)
     low, high = bootstrap_interval(
-        deltas, _units(evaluation), evaluation.config.n_resamples, evaluation.config.seed
+        deltas, evaluation.units, evaluation.config.n_resamples, evaluation.config.seed
     )
     labels = evaluation.sources.labels
     rows = []
@@ -80,8 +84,10 @@ def summarize(evaluation: Evaluation) -> list[SummaryRow]:
                     delta_high=float(high[i, k]),
                     n_images=len(values),
                     n_missing=evaluation.n_missing,
+                    scale=evaluation.provenance.get(method, {}).get("scale") or "",
                     blur_kind=labels["blur_kind"],
                     dataset=labels["dataset"],
+                    dataset_sha256=evaluation.dataset["content_sha256"],
                     split=labels["split"],
                     bundle=evaluation.config.bundle,
                     n_infinite=int(np.isinf(values).sum()),
@@ -104,52 +110,6 @@ def differences(evaluation: Evaluation) -> NDArray[np.float64]:
     blurred = scores[evaluation.methods.index(BLURRED)]
     with np.errstate(invalid="ignore"):
         return np.where(scores == blurred, 0.0, scores - blurred)
-
-
-def bootstrap_interval(
-    deltas: NDArray[np.float64], units: NDArray[np.int64], n_resamples: int, seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """95 % percentile intervals of the mean over images, resampled with replacement.
-
-    Every method and metric sees the same draws, so the comparison is paired across them too.
-
-    Args:
-        deltas: (methods, images, metrics) differences within images.
-        units: (images,) index of what each image is drawn with: itself, or its sequence.
-        n_resamples: How often to draw.
-        seed: Of the draws.
-
-    Returns:
-        Lower and upper ends, (methods, metrics) each; NaN where a difference is infinite, or where
-        there are fewer than two units to draw from.
-    """
-    n_methods, n_images, n_metrics = deltas.shape
-    ends = np.full((2, n_methods * n_metrics), np.nan)
-    n_units = int(units.max()) + 1
-    columns = deltas.transpose(0, 2, 1).reshape(-1, n_images)
-    finite = np.isfinite(columns).all(axis=1)
-    if n_units > 1 and finite.any():
-        # A mean of drawn images needs only how often each unit was drawn: its sum and its size.
-        sums = np.zeros((n_units, int(finite.sum())))
-        np.add.at(sums, units, columns[finite].T)
-        sizes = np.bincount(units, minlength=n_units)
-        rng = np.random.default_rng(seed)
-        means = []
-        for start in range(0, n_resamples, 500):  # 500 x 1,111 counts at a time, not all
-            n_drawn = min(500, n_resamples - start)
-            counts = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_drawn)
-            means.append((counts @ sums) / (counts @ sizes)[:, np.newaxis])
-        tail = 50 * (1 - CONFIDENCE)
-        ends[:, finite] = np.percentile(np.concatenate(means), [tail, 100 - tail], axis=0)
-    low, high = ends.reshape(2, n_methods, n_metrics)
-    return low, high
-
-
-def _units(evaluation: Evaluation) -> NDArray[np.int64]:
-    image_sets = evaluation.pairing.image_sets
-    if evaluation.config.bootstrap_over == "image":
-        return np.arange(len(image_sets))
-    return np.unique([images.sequence for images in image_sets], return_inverse=True)[1]
 
 
 def _median(values: NDArray[np.float64]) -> float:

@@ -1,6 +1,5 @@
 """Which images GOPRO_Large has, which frames each was made of, and how."""
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,7 +9,7 @@ from typing import Literal, cast
 import numpy as np
 
 from gopro_tools.averaging import average_exposure
-from gopro_tools.dataset import SequenceName, Split
+from gopro_tools.dataset import SequenceName, Split, gopro_large_rows
 from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, Severity
 from gopro_tools.images import Rgb, read_rgb
@@ -105,15 +104,14 @@ def recipe(sequences: Sequence[str] = ()) -> list[LargeSequence]:
     Raises:
         InputError: A name is none of the 33.
     """
-    with Path(__file__).with_name("sequences.csv").open(newline="", encoding="utf-8") as file:
-        table = [
-            LargeSequence(
-                split=cast(Split, row.pop("split")),
-                sequence=row.pop("sequence"),
-                **{column: int(value) for column, value in row.items()},
-            )
-            for row in csv.DictReader(file)
-        ]
+    table = [
+        LargeSequence(
+            split=cast(Split, row.pop("split")),
+            sequence=row.pop("sequence"),
+            **{column: int(value) for column, value in row.items()},
+        )
+        for row in gopro_large_rows()
+    ]
     known = {row.sequence for row in table}
     if unknown := [name for name in sequences if name not in known]:
         raise InputError(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gopro_tools.errors import InputError
 from gopro_tools.report.content import Cell, Heading, Table
-from gopro_tools.tables import QUANTITIES, Column, Row, compare, rows_of
+from gopro_tools.tables import QUANTITIES, Column, Row, rows_of, table_of
 
 
 def read_tables(folders: Sequence[Path]) -> list[Table]:
@@ -30,7 +30,7 @@ def read_tables(folders: Sequence[Path]) -> list[Table]:
 
 
 def _laid_out(where: str, blur_kind: str, rows: Sequence[Row]) -> Table:
-    table = compare(rows, separate=True)
+    table = table_of(rows, separate=True)
     return Table(
         title=f"{where}, blur_kind {blur_kind}. Best restored value bold.",
         headings=[_heading(column) for column in table.columns],

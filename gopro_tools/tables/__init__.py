@@ -7,32 +7,34 @@ decides it, and a column holds only numbers that can be compared.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from gopro_tools.console import run_command, stderr
-from gopro_tools.errors import InputError
+from gopro_tools.console import EXIT_FINDINGS, run_command, stderr
 from gopro_tools.files import write_atomic
-from gopro_tools.tables.model import QUANTITIES, Column, Row, Table, compare, plain_name
-from gopro_tools.tables.reading import published_rows, rows_of
+from gopro_tools.tables.comparing import Comparison, TablesConfig, compared
+from gopro_tools.tables.model import QUANTITIES, Column, Row, Table, plain_name, table_of
+from gopro_tools.tables.published import published_rows
+from gopro_tools.tables.reading import rows_of, runs_below
 from gopro_tools.tables.rendering import to_csv, to_latex, to_markdown
 
 __all__ = [
     "QUANTITIES",
     "Column",
+    "Comparison",
     "Row",
     "Table",
     "TablesConfig",
-    "chosen_rows",
     "command",
     "compare",
     "main",
+    "plain_name",
     "published_rows",
-    "render",
     "rows_of",
+    "runs_below",
+    "table_of",
     "to_csv",
     "to_latex",
     "to_markdown",
@@ -42,106 +44,73 @@ Format = Literal["md", "csv", "latex"]
 _FORMATS: dict[str, Format] = {".md": "md", ".csv": "csv", ".tex": "latex"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class TablesConfig:
-    """Put results of evaluate, detect and recorded runs, and published numbers, into one table."""
+def compare(
+    results: Path | Sequence[Path],
+    config: TablesConfig | None = None,
+    *,
+    out: Path | None = None,
+) -> Comparison:
+    """Put results of evaluate and detect, and published numbers, into tables, as `compared` does.
 
-    results: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """OUT folders of evaluate and detect, run records, or folders with such folders in them."""
-    published: bool = False
-    """Add published numbers of the same metrics, each protocol in columns of its own. Without any
-    results, the table is of published numbers alone."""
-    metrics: tuple[str, ...] = ()
-    """Only these: psnr, ssim, lpips, vmaf, precision, recall, f1, ap50, map50_95, time_s, or a
-    protocol such as ssim_gauss."""
-    methods: tuple[str, ...] = ()
-    """Only these methods, as the table names them; case, spaces and punctuation do not count."""
-    dataset: str | None = None
-    """Only numbers on this dataset, by its name."""
-    split: str | None = None
-    """Only numbers on this split."""
-    blur_kind: str | None = None
-    """Only numbers on this kind of blur: gamma or linear_crf."""
-    separate: bool = False
-    """Give results that differ in dataset, split, kind of blur, resolution or settings columns of
-    their own; by default that is an error."""
-    methods_as: Literal["rows", "columns"] = "rows"
-    """Where methods go, in Markdown and LaTeX."""
-    format: Format | None = None
-    """md by default, or what the suffix of --out says. csv has a line a number."""
-    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """File for the table; stdout by default."""
-
-    def __post_init__(self) -> None:
-        """Refuse a table of nothing."""
-        if not self.results and not self.published:
-            raise InputError("Name at least one folder with results, or --published, or both.")
-
-
-def chosen_rows(config: TablesConfig) -> list[Row]:
-    """The numbers that a table is asked for.
+    Args:
+        results: One or more OUT folders, or folders with such folders in them.
+        config: Which numbers to show.
+        out: File for the tables; ``.md``, ``.csv`` or ``.tex`` chooses the format.
 
     Raises:
-        InputError: Results cannot be read, or nothing is left of them.
+        InputError: There is nothing to show, or unlike results were named for one table.
     """
-    measured = [row for path in config.results for row in rows_of(path)]
-    published = published_rows() if config.published else []
-    if measured:
-        quantities = {row.column.quantity for row in measured}
-        published = [row for row in published if row.column.quantity in quantities]
-    everything = measured + published
-    rows = [row for row in everything if _is_wanted(row, config)]
-    if not rows:
-        raise InputError(
-            f"None of {len(everything)} number(s) is left: there are "
-            + "; ".join(
-                f"{what} {_listed([getattr(row.column, what) for row in everything])}"
-                for what in ("quantity", "protocol", "dataset", "split", "blur_kind")
-            )
-            + "."
-        )
-    return rows
+    folders = [results] if isinstance(results, str | Path) else list(results)
+    comparison = compared([Path(folder) for folder in folders], config)
+    if out is not None:
+        write_atomic(out, _rendered(comparison, _FORMATS.get(out.suffix.lower(), "md"), "rows"))
+    return comparison
 
 
-def render(table: Table, form: Format, *, methods_as: str = "rows") -> str:
-    """The table as text."""
+def _rendered(comparison: Comparison, form: Format, methods_as: str) -> str:
     if form == "csv":
-        return to_csv(table)
-    return (to_latex if form == "latex" else to_markdown)(table, methods_as=methods_as)
+        return comparison.to_csv()
+    render = comparison.to_latex if form == "latex" else comparison.to_markdown
+    return render(methods_as=methods_as)
 
 
-def _is_wanted(row: Row, config: TablesConfig) -> bool:
-    column = row.column
-    return (
-        (not config.metrics or bool({column.quantity, column.protocol} & set(config.metrics)))
-        and (not config.methods or plain_name(row.method) in map(plain_name, config.methods))
-        and config.dataset in (None, column.dataset)
-        and config.split in (None, column.split)
-        and config.blur_kind in (None, column.blur_kind)
-    )
+def command(
+    results: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    /,
+    config: Annotated[TablesConfig, tyro.conf.arg(name="")],
+    methods_as: Literal["rows", "columns"] = "rows",
+    format: Format | None = None,
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+) -> int:
+    """Put results of evaluate and detect, and published numbers, into comparison tables.
 
-
-def _listed(values: Sequence[str]) -> str:
-    return ", ".join(sorted(set(values) - {""})) or "none"
-
-
-def command(config: Annotated[TablesConfig, tyro.conf.arg(name="")]) -> int:
-    """Put results and published numbers into one comparison table."""
-    table = compare(chosen_rows(config), separate=config.separate)
-    suffix = config.out.suffix.lower() if config.out else ""
-    text = render(table, config.format or _FORMATS.get(suffix, "md"), methods_as=config.methods_as)
-    if config.out is None:
+    Args:
+        results: OUT folders of evaluate and detect, which make one table; or folders with such
+            folders in them, of which every comparable set makes one.
+        config: Which numbers to show.
+        methods_as: Where methods go, in Markdown and LaTeX.
+        format: md by default, or what the suffix of --out says. csv has one line per number.
+        out: File for the tables; stdout by default.
+    """
+    comparison = compare(results, config)
+    suffix = out.suffix.lower() if out else ""
+    text = _rendered(comparison, format or _FORMATS.get(suffix, "md"), methods_as)
+    if out is None:
         sys.stdout.write(text)
     else:
-        write_atomic(config.out, text)
-        stderr.print(f"{config.out}", markup=False)
-    n_doubtful = sum(not row.verified for row in table.cells.values())
+        write_atomic(out, text)
+        stderr.print(f"{out}", markup=False)
+    for remark in comparison.remarks:
+        stderr.print(remark, markup=False)
+    for problem in comparison.problems:
+        stderr.print(f"left out: {problem}", markup=False, style="red")
+    cells = [row for table in comparison.tables for row in table.cells.values()]
     stderr.print(
-        f"{len(table.methods)} method(s), {len(table.columns)} column(s), {len(table.cells)} "
-        f"number(s), {n_doubtful} of them not verified (†).",
+        f"{len(comparison.tables)} table(s), {len(cells)} number(s), "
+        f"{sum(not row.verified for row in cells)} of them not verified (†).",
         markup=False,
     )
-    return 0
+    return EXIT_FINDINGS if comparison.problems else 0
 
 
 def main() -> None:

@@ -1,15 +1,16 @@
 """Numbers with everything that decides them, and the table that keeps unlike ones apart."""
 
 import math
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
 from gopro_tools.errors import InputError
 from gopro_tools.metrics import METRICS
-from gopro_tools.pairing import BLURRED, SHARP
+from gopro_tools.pairing import BLURRED, SHARP, UNSTATED
 
 Source = Literal["measured", "published", "third-party re-run"]
 SOURCES: tuple[Source, ...] = ("measured", "published", "third-party re-run")
@@ -68,6 +69,10 @@ class Column:
     settings: str = ""
     """What else decides the number: detector and thresholds, or the hardware behind a time."""
     dataset: str
+    """Name, for display."""
+    dataset_sha256: str = ""
+    """Identity of measured pairs, by their pixels; empty for published numbers. Columns with equal
+    ones are about the same images, whatever their labels say."""
     split: str = ""
     blur_kind: str
     """gamma, linear_crf, real, or unstated."""
@@ -83,6 +88,11 @@ class Row:
     method: str
     column: Column
     value: float
+    scale: str = ""
+    """Effort of the method's training compared with the paper's: full, reduced, smoke; empty where
+    it is not known or means nothing."""
+    published_name: str = ""
+    """What published tables call the method, where its record says so."""
     printed: str = ""
     """The value as its source prints it, digits and all; empty for measured ones."""
     n_images: int | None
@@ -108,29 +118,31 @@ class Table:
     """Cells with their column's best value among those that can be compared."""
 
 
-def compare(rows: Iterable[Row], *, separate: bool = False) -> Table:
+def table_of(rows: Iterable[Row], *, separate: bool = False) -> Table:
     """One table of all numbers.
 
-    A column holds one quantity under one protocol on one dataset, split and kind of blur, from one
-    source: numbers that differ in any of these never stand below each other. Where measured
-    numbers of one protocol do, something was mixed up, unless the caller says that it is meant.
+    A column holds one quantity under one protocol on the same images (by their pixels), from one
+    source: numbers that differ in any of these never share a column. Where measured numbers of one
+    protocol differ, or methods were trained at different scales, something was mixed up, unless the
+    caller says that it is intended.
 
-    A measured method is put into the row of the published one of its name; case, spaces and
-    punctuation do not count (``deepdeblur-k3`` is ``DeepDeblur K=3``).
+    A measured method shares the row of the published one of its name; case, spaces and punctuation
+    do not count (``deepdeblur-k3`` is ``DeepDeblur K=3``). One that was trained at a smaller scale
+    than the paper's has a row of its own, which says so: ``DeepDeblur K=3 (reduced)``.
 
     The best value is marked among restored images of at least two methods, over the same number of
-    images (the largest in the column). Numbers that are not verified do not compete.
+    images (the largest in the column) and at one scale. Unverified numbers do not compete.
 
     Args:
         rows: The numbers.
         separate: Give measured numbers that differ in dataset, split, kind of blur, resolution or
-            settings columns of their own, rather than refuse them.
+            settings columns of their own, and accept several scales, instead of refusing them.
 
     Raises:
         InputError: There are no rows, unlike numbers were measured under one protocol, or a method
             has two values for one column.
     """
-    rows = list(rows)
+    rows = _with_equal_labels(list(rows))
     if not rows:
         raise InputError("There are no numbers to make a table of.")
     if not separate:
@@ -140,7 +152,7 @@ def compare(rows: Iterable[Row], *, separate: bool = False) -> Table:
     }
     cells: dict[tuple[str, Column], Row] = {}
     for row in rows:
-        method = published.get(plain_name(row.method), row.method)
+        method = _row_name(row, published)
         before = cells.setdefault((method, row.column), row)
         same = before.n_images == row.n_images and _same_value(before.value, row.value)
         if not same:
@@ -158,14 +170,55 @@ def compare(rows: Iterable[Row], *, separate: bool = False) -> Table:
     )
 
 
+def _row_name(row: Row, published: Mapping[str, str]) -> str:
+    """The row a number belongs into; ``published`` has the published rows by plain name."""
+    own = row.published_name or row.method
+    name = published.get(plain_name(own), row.method)
+    if row.column.source != "measured" or row.scale in ("", "full"):
+        return name
+    return f"{name} ({row.scale})"
+
+
+def _with_equal_labels(rows: Sequence[Row]) -> list[Row]:
+    """The rows with one set of labels for each set of images, the fullest that any of them has."""
+    labels: dict[str, tuple[str, str, str]] = {}
+    for row in rows:
+        column = row.column
+        if column.dataset_sha256:
+            own = (column.dataset, column.split, column.blur_kind)
+            before = labels.setdefault(column.dataset_sha256, own)
+            if _n_stated(own) > _n_stated(before):
+                labels[column.dataset_sha256] = own
+    named = []
+    for row in rows:
+        if row.column.dataset_sha256:
+            dataset, split, blur_kind = labels[row.column.dataset_sha256]
+            column = replace(row.column, dataset=dataset, split=split, blur_kind=blur_kind)
+            row = replace(row, column=column)
+        named.append(row)
+    return named
+
+
+def _n_stated(labels: Sequence[str]) -> int:
+    return sum(label not in ("", UNSTATED) for label in labels)
+
+
 def _refuse_mixtures(rows: Sequence[Row]) -> None:
     groups: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
         if row.column.source == "measured":
             groups[row.column.quantity, row.column.protocol].append(row)
     for (_, protocol), group in groups.items():
-        for what in ("dataset", "split", "blur_kind", "resolution", "settings"):
-            found = {getattr(row.column, what): row.origin for row in group}
+        described: dict[str, Callable[[Row], str]] = {
+            "blur_kind": lambda row: row.column.blur_kind,
+            "split": lambda row: row.column.split,
+            "resolution": lambda row: row.column.resolution,
+            "dataset": lambda row: dataset_text(row.column),
+            "settings": lambda row: row.column.settings,
+        }
+        found: dict[str, str]
+        for what, describe in described.items():
+            found = {describe(row): row.origin for row in group}
             if len(found) > 1:
                 listed = ", ".join(f"{value or 'none'!r} ({o})" for value, o in found.items())
                 raise InputError(
@@ -173,6 +226,13 @@ def _refuse_mixtures(rows: Sequence[Row]) -> None:
                     "not belong into one column: leave some out, or give each a column of its own "
                     "with --separate."
                 )
+        found = {row.scale: row.origin for row in group if row.scale}
+        if len(found) > 1:
+            listed = ", ".join(f"{scale} ({origin})" for scale, origin in found.items())
+            raise InputError(
+                f"{protocol} was measured for methods trained at more than one scale: {listed}. "
+                "They do not compete: leave some out, or accept both with --separate."
+            )
 
 
 def _best_cells(
@@ -190,7 +250,8 @@ def _best_cells(
     }
     n_images = max((row.n_images or 0 for row in candidates.values()), default=0)
     values = {c: row.value for c, row in candidates.items() if (row.n_images or 0) == n_images}
-    if len(values) < 2:
+    scales = {row.scale for row in candidates.values() if row.scale}
+    if len(values) < 2 or len(scales) > 1:
         return []
     best = (max if QUANTITIES[column.quantity].higher_is_better else min)(values.values())
     return [cell for cell, value in values.items() if value == best]
@@ -204,7 +265,12 @@ def _ordered_methods(
     rank = {SHARP: -2, BLURRED: -1} | {
         method: i for i, method in enumerate(published) if method not in (SHARP, BLURRED)
     }
-    return tuple(sorted(methods, key=lambda method: rank.get(method, len(published))))
+
+    def place(method: str) -> tuple[int, bool]:
+        name = re.sub(r" \((smoke|reduced)\)$", "", method)
+        return rank.get(name, len(published)), name != method
+
+    return tuple(sorted(methods, key=place))
 
 
 def _column_order(column: Column) -> tuple[object, ...]:
@@ -215,6 +281,7 @@ def _column_order(column: Column) -> tuple[object, ...]:
         known,
         column.protocol,
         column.dataset,
+        column.dataset_sha256,
         column.split,
         column.blur_kind,
         column.resolution,
@@ -228,10 +295,15 @@ def plain_name(method: str) -> str:
     return "".join(c for c in method.casefold() if c.isalnum() or c == "+")
 
 
+def dataset_text(column: Column) -> str:
+    """A dataset by name, and measured pairs by the beginning of their identity too."""
+    return f"{column.dataset} {column.dataset_sha256[:8]}".rstrip()
+
+
 def _same_value(a: float, b: float) -> bool:
     return math.isclose(a, b, rel_tol=1e-9) or (math.isnan(a) and math.isnan(b))
 
 
 def _describe(column: Column) -> str:
-    where = " ".join(filter(None, (column.dataset, column.split, column.blur_kind)))
+    where = " ".join(filter(None, (dataset_text(column), column.split, column.blur_kind)))
     return f"{column.protocol} {column.quantity} on {where}, {column.source}"

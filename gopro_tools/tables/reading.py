@@ -1,271 +1,223 @@
-"""Rows from what the other commands leave behind, and from the published numbers."""
+"""Rows from the records that evaluate and detect leave."""
 
-import csv
-import json
-import tomllib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from decimal import Decimal
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gopro_tools.errors import InputError
-from gopro_tools.metrics import METRICS
-from gopro_tools.pairing import BLURRED, SHARP
-from gopro_tools.tables.model import QUANTITIES, SOURCES, Column, Row, quantity_of
+from gopro_tools.records import FIRST_FORMAT, RUN_FILE, RunRecord, check_files, read_record
+from gopro_tools.tables.model import Column, Row, quantity_of
+from gopro_tools.text import read_csv
 
-PUBLISHED_FILE = Path(__file__).resolve().parent.parent / "published.toml"
-
-_SUMMARY_COLUMNS = ("method", "metric", "mean", "n_images", "blur_kind", "dataset", "split")
+_SUMMARY_COLUMNS = ("method", "metric", "mean", "n_images")
 _DETECTION_SCORES = ("precision", "recall", "f1", "ap50", "map50_95")
-_DETECTION_COLUMNS = ("method", *_DETECTION_SCORES, "n_images", "blur_kind", "dataset", "split")
+_DETECTION_COLUMNS = ("method", *_DETECTION_SCORES, "n_images")
 _DECIDES_NOTHING = (
-    "tp", "fp", "fn", "n_references", "protocol", "source", "ap75", "runtime", "interval",
-    "per_image_rules", "left_out",
+    "protocol", "dataset", "dataset_sha256", "split", "blur_kind", "resolution", "runtime",
+    "interval", "per_image_rules", "left_out",
 )  # fmt: skip
-_DERIVED = ("_low", "_high", "_per_image", "_minus_blurred")
+_SCORE_FILES = {"summary.csv": "evaluate", "detection.csv": "detect"}
+"""Files with scores, and the command that writes each."""
 
 
-def rows_of(path: Path) -> list[Row]:
-    """Every number below a folder.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """The numbers of one evaluation or detection."""
 
-    A folder is one of `gopro_tools.evaluate` (``summary.csv``), of `gopro_tools.detect`
-    (``detection.csv``), a run record (``run.json``, with ``per_image.csv`` beside it), or has such
-    folders somewhere in it. Unfinished runs (``….partial``) are passed over.
+    folder: Path
+    record: RunRecord
+    rows: tuple[Row, ...]
+
+    @property
+    def scale(self) -> str:
+        """Scale of its methods, where it has one; several are joined."""
+        return "+".join(sorted({row.scale for row in self.rows if row.scale}))
+
+    @property
+    def settings(self) -> str:
+        """Detector and thresholds; empty for an evaluation."""
+        return self.rows[0].column.settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What lies in and below a folder."""
+
+    runs: tuple[Run, ...]
+    problems: tuple[str, ...]
+    """One message per folder whose scores cannot be used."""
+
+
+def runs_below(path: Path) -> Found:
+    """Every evaluation and detection in a folder and below it.
+
+    Only what has a record counts: ``run.json`` is written last, and holds the hashes of the tables
+    beside it. Records of other kinds (trainings, timings) have no scores and are passed over, as
+    are unfinished runs (``….partial``).
 
     Args:
-        path: An OUT folder, ``results/runs``, or one of the three files itself.
+        path: An OUT folder, ``results/runs``, or a file in an OUT folder.
 
     Raises:
-        InputError: There is nothing of the kind, or a file is not what its name says.
+        InputError: There is no such folder, or nothing of the kind in it.
     """
     if not path.exists():
         raise InputError(
-            f"{path}: not there; an OUT folder of evaluate or detect or a run record was expected."
+            f"{path}: not there; an OUT folder of evaluate or detect was expected, or a folder "
+            "with such folders in it."
         )
-    folders = [path.parent] if path.is_file() else sorted({f.parent for f in _files_below(path)})
-    rows: list[Row] = []
-    for folder in folders:
-        found: list[Row] = []
-        for name, read in (("summary.csv", _summary_rows), ("detection.csv", _detection_rows)):
-            if (folder / name).is_file():
-                found += read(folder / name)
-        # Where evaluate or detect wrote into a run's folder, run.json only adds the scale.
-        record = _read_record(folder / "run.json")
-        rows += [_scaled(row, record) for row in found or _record_rows(folder, record)]
-    if not rows:
+    start = path.parent if path.is_file() else path
+    runs: list[Run] = []
+    problems: list[str] = []
+    for folder in _folders_with_scores(start):
+        if path.is_file() and folder != start:
+            continue
+        try:
+            run = _read_run(folder)
+        except InputError as error:
+            problems.append(str(error))
+        else:
+            runs += [run] if run else []
+    if not runs and not problems:
         raise InputError(
-            f"{path}: neither in it nor below it is a summary.csv of evaluate, a detection.csv of "
-            "detect or a run record with scores."
+            f"{path}: no scores in it or below it. `python -m gopro_tools.evaluate` and `python -m "
+            f"gopro_tools.detect` leave folders with a {RUN_FILE} that tables can be made of."
         )
-    return rows
+    return Found(runs=tuple(runs), problems=tuple(problems))
 
 
-def published_rows(path: Path = PUBLISHED_FILE) -> list[Row]:
-    """Every published number, in the file's order.
+def rows_of(path: Path) -> list[Row]:
+    """Every number in and below a folder.
 
     Raises:
-        InputError: An entry is incomplete, or its metric, protocol or citation is not there.
+        InputError: As `runs_below`; or scores there cannot be used (all are listed).
     """
-    data = _read_toml(path)
-    rows: list[Row] = []
-    for index, table in enumerate(data["tables"], start=1):
-        try:
-            rows += _published_table(data, table)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path}: [[tables]] number {index} cannot be used: {error}."
-            ) from error
-    return [replace(row, origin=path.name) for row in rows]
+    found = runs_below(path)
+    if found.problems:
+        raise InputError("\n".join(found.problems))
+    return [row for run in found.runs for row in run.rows]
 
 
-def protocol_facts(protocol: str) -> Mapping[str, str]:
-    """What ``published.toml`` says of a protocol: about, color_space, rounding, ssim_kind."""
-    facts: Mapping[str, str] = _read_toml(PUBLISHED_FILE)["protocols"].get(protocol, {})
-    return facts
+def _folders_with_scores(folder: Path) -> list[Path]:
+    names = (RUN_FILE, *_SCORE_FILES)
+    found = {path.parent for name in names for path in folder.rglob(name)}
+    return sorted(
+        place
+        for place in found
+        if not any(part.endswith(".partial") for part in place.relative_to(folder).parts)
+    )
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    for name in ("summary.csv", "detection.csv", "run.json"):
-        for path in folder.rglob(name):
-            if not any(part.endswith(".partial") for part in path.relative_to(folder).parts):
-                yield path
+def _read_run(folder: Path) -> Run | None:
+    """The numbers of one folder; None for a record of another kind."""
+    scores = [name for name in _SCORE_FILES if (folder / name).is_file()]
+    if not (folder / RUN_FILE).is_file():
+        scores = [name for name in scores if not _is_table(folder / name)]
+        if not scores:
+            return None
+        raise InputError(
+            f"{folder / scores[0]}: no {RUN_FILE} beside it, so the run that wrote it did not "
+            f"finish or is of an earlier version. {_again(scores[0])}"
+        )
+    try:
+        record = read_record(folder)
+    except InputError as error:
+        if not scores:
+            return None  # JSON of another program, or a run without scores
+        raise InputError(f"{error} {_again(scores[0])}") from error
+    if record.suite not in _SCORE_FILES.values():
+        return None
+    if record.format == FIRST_FORMAT or record.dataset is None:
+        raise InputError(f"{folder / RUN_FILE}: says not on which pixels it was measured.")
+    check_files(folder, record)
+    read = _summary_rows if record.suite == "evaluate" else _detection_rows
+    rows = tuple(read(folder, record))
+    if not rows:
+        raise InputError(f"{folder}: its table has no rows. Run {record.suite} again.")
+    return Run(folder=folder, record=record, rows=rows)
 
 
-def _summary_rows(path: Path) -> Iterator[Row]:
-    for line in _read_csv(path, _SUMMARY_COLUMNS):
+def _is_table(path: Path) -> bool:
+    """Whether a file is one of our own tables, which may be called ``detection.csv`` too."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.readline().startswith("method,metric,value,best,")
+
+
+def _again(name: str) -> str:
+    return f"Run `python -m gopro_tools.{_SCORE_FILES[name]}` again."
+
+
+def _summary_rows(folder: Path, record: RunRecord) -> Iterator[Row]:
+    path = folder / "summary.csv"
+    left_out = record.results.get("n_missing") or 0
+    for line in read_csv(path, _SUMMARY_COLUMNS):
         quantity = quantity_of(line["metric"])
         if quantity is None:
             raise InputError(f"{path}: metric {line['metric']!r} is not known here.")
-        left_out = int(line.get("n_missing") or 0)
-        yield Row(
-            method=line["method"],
-            column=Column(
-                quantity=quantity,
-                protocol=line["metric"],
-                dataset=line["dataset"],
-                split=line["split"],
-                blur_kind=line["blur_kind"],
-                resolution=line.get("resolution") or "",
-            ),
+        yield _row(
+            path,
+            record,
+            line,
+            quantity=quantity,
+            protocol=line["metric"],
             value=_number(path, line, "mean"),
-            n_images=int(_number(path, line, "n_images")),
             note=f"{left_out} images that some method lacks are left out" if left_out else "",
-            origin=str(path),
         )
 
 
-def _detection_rows(path: Path) -> Iterator[Row]:
-    for line in _read_csv(path, _DETECTION_COLUMNS):
-        # Whatever is not a result decides the result: detector, thresholds, classes, references.
-        settings = ", ".join(
-            f"{key} {value[:12] if key == 'weights_sha256' else value}"
-            for key, value in line.items()
-            if value
-            and key not in _DETECTION_COLUMNS
-            and key not in _DECIDES_NOTHING
-            and not any(part in key for part in _DERIVED)
-        )
+def _detection_rows(folder: Path, record: RunRecord) -> Iterator[Row]:
+    path = folder / "detection.csv"
+    settings = ", ".join(
+        f"{key} {str(value)[:12] if key == 'weights_sha256' else value}"
+        for key, value in record.results["settings"].items()
+        if value not in (None, "") and key not in _DECIDES_NOTHING
+    )
+    for line in read_csv(path, _DETECTION_COLUMNS):
         for score in _DETECTION_SCORES:
-            yield Row(
-                method=line["method"],
-                column=Column(
-                    quantity=score,
-                    protocol=line.get("protocol") or "unstated",
-                    settings=settings,
-                    dataset=line["dataset"],
-                    split=line["split"],
-                    blur_kind=line["blur_kind"],
-                ),
+            yield _row(
+                path,
+                record,
+                line,
+                quantity=score,
+                protocol=record.protocols[0],
+                settings=settings,
                 value=_number(path, line, score),
-                n_images=int(_number(path, line, "n_images")),
-                note=line.get("left_out") or "",
-                origin=str(path),
+                note="; ".join(record.results.get("left_out") or ()),
             )
 
 
-def _read_record(path: Path) -> Mapping[str, Any]:
-    """A run record, or nothing where there is none (evaluate's own run.json is none)."""
-    if not path.is_file():
-        return {}
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a run record ({error}).") from error
-    return record if isinstance(record, dict) and {"suite", "method"} <= record.keys() else {}
-
-
-def _record_rows(folder: Path, record: Mapping[str, Any]) -> Iterator[Row]:
-    """Means over ``per_image.csv``, the truth of a run; other scores are the record's own.
-
-    Of image metrics alone: what else a run wrote there may not be a mean over images.
-    """
-    dataset = record.get("dataset") or {}
-    if not isinstance(dataset, dict) or "name" not in dataset:
-        return  # a run without a dataset, such as one about speed, has no scores
-    values: dict[tuple[str, str], list[float]] = defaultdict(list)
-    path = folder / "per_image.csv"
-    if path.is_file():
-        for line in _read_csv(path, ("sequence", "name")):
-            for metric in line:
-                if metric in METRICS and line[metric]:
-                    method = line.get("method") or str(record["method"])
-                    values[method, metric].append(_number(path, line, metric))
-    n_images = dataset.get("n_pairs")
-    means: dict[tuple[str, str], tuple[float, int | None]]
-    means = {key: (sum(v) / len(v), len(v)) for key, v in values.items()}
-    for key, value in (record.get("results") or {}).items():
-        metric = key.removesuffix("_db")
-        stated = (str(record["method"]), metric)
-        if metric in METRICS and isinstance(value, int | float) and stated not in means:
-            means[stated] = (float(value), n_images)
-    for (method, metric), (mean, n) in means.items():
-        quantity = quantity_of(metric)
-        assert quantity is not None
-        yield Row(
-            method=method,
-            column=Column(
-                quantity=quantity,
-                protocol=metric,
-                dataset=dataset["name"],
-                split=dataset.get("split") or "",
-                blur_kind=dataset.get("blur_kind") or "unstated",
-                resolution=dataset.get("resolution") or "",
-            ),
-            value=mean,
-            n_images=n,
-            origin=str(folder / "run.json"),
-        )
-
-
-def _scaled(row: Row, record: Mapping[str, Any]) -> Row:
-    """A method trained with less than the paper's effort is another method, and says so."""
-    scale = record.get("scale", "full")
-    if scale == "full" or row.method in (SHARP, BLURRED):
-        return row
-    return replace(row, method=f"{row.method} ({scale})")
-
-
-def _published_table(data: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[Row]:
-    source = table.get("source", "published")
-    if source not in SOURCES[1:]:
-        raise ValueError(f"source {source!r} is none of {', '.join(SOURCES[1:])}")
-    if not isinstance(table["verified"], bool):
-        raise ValueError("verified must be true or false")
-    for method, entry in table["rows"].items():
-        scores = {name: value for name, value in entry.items() if name != "citation"}
-        for name, value in scores.items():
-            quantity = quantity_of(name)
-            protocol = table.get("protocol", name)
-            if quantity is None:
-                raise ValueError(f"{name!r} is none of {', '.join(QUANTITIES)}")
-            if protocol not in METRICS and protocol not in data["protocols"]:
-                raise ValueError(f"protocol {protocol!r} is not described")
-            yield Row(
-                method=method,
-                column=Column(
-                    quantity=quantity,
-                    protocol=protocol,
-                    settings=table.get("settings", ""),
-                    dataset=table["dataset"],
-                    split=table.get("split", ""),
-                    blur_kind=table["blur_kind"],
-                    resolution=table.get("resolution", ""),
-                    source=source,
-                ),
-                value=float(value),
-                printed=str(value),
-                n_images=table.get("n_images"),
-                verified=table["verified"],
-                citation=data["citations"][entry.get("citation", table.get("citation"))],
-                note=table.get("notes", {}).get(method, ""),
-            )
-
-
-@lru_cache(maxsize=4)
-def _read_toml(path: Path) -> Mapping[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file, parse_float=Decimal)  # 0.9100 stays 0.9100
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: not a readable TOML file ({error}).") from error
-
-
-def _read_csv(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, strict=True)
-            lines = list(reader)
-            absent = [name for name in columns if name not in (reader.fieldnames or ())]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a readable CSV file ({error}).") from error
-    if absent:
-        raise InputError(f"{path}: no column {', '.join(absent)}; is it of another program?")
-    if any(None in line or None in line.values() for line in lines):
-        raise InputError(f"{path}: a line has more or fewer cells than the header; is it complete?")
-    return lines
+def _row(
+    path: Path,
+    record: RunRecord,
+    line: Mapping[str, str],
+    *,
+    quantity: str,
+    protocol: str,
+    value: float,
+    note: str,
+    settings: str = "",
+) -> Row:
+    dataset = record.dataset or {}
+    method = record.methods.get(line["method"], {})
+    return Row(
+        method=line["method"],
+        column=Column(
+            quantity=quantity,
+            protocol=protocol,
+            settings=settings,
+            dataset=dataset["name"],
+            dataset_sha256=dataset["content_sha256"],
+            split=dataset["split"],
+            blur_kind=dataset["blur_kind"],
+            resolution=dataset["resolution"],
+        ),
+        value=value,
+        scale=method.get("scale") or "",
+        published_name=method.get("published_name") or "",
+        n_images=int(_number(path, line, "n_images")),
+        note=note,
+        origin=str(path),
+    )
 
 
 def _number(path: Path, line: Mapping[str, str], column: str) -> float:

@@ -1,34 +1,33 @@
 """A table as CSV, Markdown and LaTeX."""
 
-import csv
-import io
 import math
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gopro_tools.metrics import METRICS
-from gopro_tools.tables.model import QUANTITIES, Column, Table
-from gopro_tools.tables.reading import protocol_facts
+from gopro_tools.tables.model import QUANTITIES, Column, Table, dataset_text
+from gopro_tools.tables.published import protocol_facts
+from gopro_tools.text import csv_text, markdown_cell, markdown_table
 
 _NOT_VERIFIED = "written down from memory, not checked against its source"
 
 _CSV_COLUMNS = (
     "method", "metric", "value", "best", "n_images", "source", "verified", "protocol", "settings",
-    "dataset", "split", "blur_kind", "resolution", "color_space", "rounding", "ssim_kind",
-    "higher_is_better", "citation", "note",
+    "dataset", "dataset_sha256", "split", "blur_kind", "scale", "resolution", "color_space",
+    "rounding", "ssim_kind", "higher_is_better", "citation", "note",
 )  # fmt: skip
 
 
-def to_csv(table: Table) -> str:
-    """A line a number, at full precision, with everything that decides it.
+def to_csv(*tables: Table) -> str:
+    """One line per number, at full precision, with everything that decides it.
 
-    This is the tidy form, which a data frame's ``pivot`` makes wide; a wide one had no place for n,
+    This is the tidy form, which a data frame's ``pivot`` makes wide; a wide one has no place for n,
     source and marks.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    return csv_text(_CSV_COLUMNS, (line for table in tables for line in _csv_lines(table)))
+
+
+def _csv_lines(table: Table) -> Iterator[dict[str, object]]:
     for method in table.methods:
         for column in table.columns:
             row = table.cells.get((method, column))
@@ -36,7 +35,7 @@ def to_csv(table: Table) -> str:
                 continue
             color_space, rounding, ssim_kind = _computed(column.protocol)
             notes = ([] if row.verified else [f"† {_NOT_VERIFIED}"]) + [row.note]
-            writer.writerow(
+            yield (
                 {
                     "method": method,
                     "metric": column.quantity,
@@ -48,8 +47,10 @@ def to_csv(table: Table) -> str:
                     "protocol": column.protocol,
                     "settings": column.settings,
                     "dataset": column.dataset,
+                    "dataset_sha256": column.dataset_sha256,
                     "split": column.split,
                     "blur_kind": column.blur_kind,
+                    "scale": row.scale,
                     "resolution": column.resolution,
                     "color_space": color_space,
                     "rounding": rounding,
@@ -59,7 +60,6 @@ def to_csv(table: Table) -> str:
                     "note": "; ".join(filter(None, notes)),
                 }
             )
-    return text.getvalue()
 
 
 def to_markdown(table: Table, *, methods_as: str = "rows") -> str:
@@ -72,26 +72,23 @@ def to_markdown(table: Table, *, methods_as: str = "rows") -> str:
     page = _lay_out(table)
 
     def cell(content: _Cell) -> str:
-        text = _markdown(content.text) + ("†" if content.marked else "")
+        text = markdown_cell(content.text) + ("†" if content.marked else "")
         return f"**{text}**" if content.bold else text
 
-    headings = ["<br>".join(_markdown(h) for h in heading if h) for heading in page.headings]
-    names = [_markdown(method) for method in table.methods]
+    headings = ["<br>".join(markdown_cell(h) for h in heading if h) for heading in page.headings]
+    names = [markdown_cell(method) for method in table.methods]
     body = [[cell(content) for content in line] for line in page.body]
     lines: list[str] = []
     if page.common:
-        lines += [_markdown(page.common), ""]
+        lines += [markdown_cell(page.common), ""]
     if methods_as == "columns":
         body = [list(line) for line in zip(*body, strict=True)]
         headings, names = names, [heading.replace("<br>", ", ") for heading in headings]
     corner = "metric" if methods_as == "columns" else "method"
-    lines.append("| " + " | ".join([corner, *headings]) + " |")
-    lines.append("|---" + "|--:" * len(headings) + "|")
-    lines += [
-        "| " + " | ".join([name, *line]) + " |" for name, line in zip(names, body, strict=True)
-    ]
+    rows = [[name, *line] for name, line in zip(names, body, strict=True)]
+    lines.append(markdown_table([corner, *headings], rows))
     if page.notes:
-        lines += ["", *(f"- {_markdown(note)}" for note in page.notes)]
+        lines += ["", *(f"- {markdown_cell(note)}" for note in page.notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -152,16 +149,26 @@ class _Page:
     headings: list[list[str]]
     """Lines of each column's heading."""
     body: list[list[_Cell]]
-    """A list a method."""
+    """One list per method."""
     notes: list[str]
 
 
 def _lay_out(table: Table) -> _Page:
     n_images = {column: _common_n(table, column) for column in table.columns}
     letters = _letters(table)
+    # Names can be equal where the images are not; then their identity tells them apart.
+    identities: dict[str, set[str]] = {}
+    for column in table.columns:
+        identities.setdefault(column.dataset, set()).add(column.dataset_sha256)
+    ambiguous = {name for name, found in identities.items() if len(found - {""}) > 1}
+
+    def dataset(column: Column) -> str:
+        name = dataset_text(column) if column.dataset in ambiguous else column.dataset
+        return f"{name} {column.split}".strip()
+
     facts: dict[str, Callable[[Column], str]] = {
         "protocol": lambda c: c.protocol,
-        "dataset": lambda c: f"{c.dataset} {c.split}".strip(),
+        "dataset": dataset,
         "blur kind": lambda c: c.blur_kind,
         "resolution": lambda c: c.resolution,
         "source": lambda c: c.source,
@@ -171,9 +178,11 @@ def _lay_out(table: Table) -> _Page:
     # What all columns share is said once; the rest is said in each heading.
     values = {what: {fact(column) for column in table.columns} for what, fact in facts.items()}
     shared = {what: found.pop() for what, found in values.items() if len(found) == 1}
-    common = ", ".join(f"{what} {value}" for what, value in shared.items() if value)
+    sentences = [", ".join(f"{what} {value}".strip() for what, value in shared.items() if value)]
+    sentences += ["Best restored value bold"] if table.best else []
+    common = ". ".join(filter(None, sentences))
     return _Page(
-        common=f"{common}. Best restored value bold." if table.best else common,
+        common=f"{common}." if table.best else common,
         headings=[
             [_label(column), *(fact(column) for what, fact in facts.items() if what not in shared)]
             for column in table.columns
@@ -257,13 +266,6 @@ def _computed(protocol: str) -> tuple[str, str, str]:
 
 def _yes(condition: bool) -> str:
     return "true" if condition else "false"
-
-
-def _markdown(text: str) -> str:
-    """Plain text in a table cell or a list item: nothing in it is markup, and it is one line."""
-    # An underscore within a word is no markup, and protocol names stay readable.
-    escaped = re.sub(r"[\\`*\[\]<|~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
-    return " ".join(escaped.split())
 
 
 _LATEX = {

@@ -1,24 +1,15 @@
-"""How well objects are found after deblurring, and ``python -m gopro_tools.detect``.
+"""Finding the boxes of every method and scoring them."""
 
-Protocol ``yolo-consistency-v1``: a detector runs on the sharp, the blurred and the restored images;
-its own boxes on the sharp ones (or human labels) are what the others should find (Kupyn et al.,
-CVPR 2018, §6.3, who left classes, overlap and confidence open).
-"""
-
-import logging
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import tyro
-from rich.table import Table
 
-from gopro_tools.console import progress_bar, run_command, stderr
+from gopro_tools.bootstrap import DrawnUnit, drawn_text, units_of
 from gopro_tools.detection import (
     PER_IMAGE_RULES,
     PROTOCOL,
@@ -34,10 +25,8 @@ from gopro_tools.detection import (
     references_from,
 )
 from gopro_tools.detection.finding import find_boxes
-from gopro_tools.detection.overlays import Panel, most_changed, overlay, write_overlays
-from gopro_tools.detection.report import markdown, plot_sweep
+from gopro_tools.detection.report import markdown
 from gopro_tools.detection.rows import (
-    COMPARED,
     SWEEP,
     class_rows,
     image_rows,
@@ -45,35 +34,31 @@ from gopro_tools.detection.rows import (
     sweep_rows,
 )
 from gopro_tools.errors import InputError
-from gopro_tools.files import claimed, write_atomic
+from gopro_tools.files import sha256_of_file
 from gopro_tools.pairing import (
     SHARP,
+    ImageSet,
     Pairing,
     Sources,
     pair_images,
-    read_images,
 )
-from gopro_tools.sources import remember_sources
+from gopro_tools.provenance import scored_dataset, scored_methods
+from gopro_tools.records import RunRecord, hash_of, jsonable
+from gopro_tools.shown import ShownResult
 from gopro_tools.threads import Progress
-
-log = logging.getLogger(__name__)
 
 _REFERENCE_SWEEP = (0.25, 0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectConfig:
-    """Find objects in sharp, blurred and restored images, and score what each method lets see."""
+    """With which detector, and how boxes are compared."""
 
-    sources: tyro.conf.OmitArgPrefixes[Sources]
-    """The images to compare."""
     detector: str
     """Weight file (.pt, .onnx, .tflite, ...), stored boxes (.json, or a folder of them), or
     package.module:factory."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Folder for the tables, the plot, the overlays and the boxes that were found."""
     labels: Path | None = None
-    """Human labels of the sharp images, in place of the detector's boxes there: COCO JSON, or a
+    """Human labels of the sharp images, instead of the detector's boxes there: COCO JSON, or a
     folder of YOLO text files."""
     classes: tuple[str, ...] = ()
     """Only these classes count, by name or number, such as car truck; all by default."""
@@ -93,15 +78,20 @@ class DetectConfig:
     nms_iou: float = 0.7
     """Overlap from which the detector drops the lesser box of a class."""
     class_names: Path | None = None
-    """File with a class name a line, for .onnx files that name none and are not of COCO."""
+    """File with one class name per line, for .onnx files that name none and are not of COCO."""
     batch: int = 8
     """Images the detector is given at once."""
-    resamples: int = 1000
-    """Bootstrap resamples of the images, for the intervals."""
+    bootstrap_over: DrawnUnit = "sequence"
+    """What is drawn again for the intervals: whole sequences, or images. Frames of one sequence are
+    alike, so images give intervals that are too narrow for another dataset."""
+    n_resamples: int = 1000
+    """Resamples of the bootstrap."""
     seed: int = 0
     """Of the bootstrap."""
     overlays: int = 6
-    """How many of the images that changed most to draw."""
+    """Draw at most this many of the images that changed most."""
+    jobs: int = 0
+    """Threads that read images; 0 takes one per core."""
 
     def __post_init__(self) -> None:
         """Refuse values that no score is defined for."""
@@ -110,41 +100,68 @@ class DetectConfig:
                 raise InputError(
                     f"{name} must be above 0 and at most 1, not {getattr(self, name)}."
                 )
-        for name, least in (("min_area_px", 0), ("batch", 1), ("resamples", 1), ("overlays", 0)):
+        least_of = {"min_area_px": 0, "batch": 1, "n_resamples": 1, "overlays": 0, "jobs": 0}
+        for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}.")
         if self.input_size is not None and self.input_size < 32:
             raise InputError(f"input_size must be at least 32 px, not {self.input_size}.")
 
 
-def detect(
-    config: DetectConfig, *, detector: Detector | None = None, progress: Progress | None = None
-) -> pd.DataFrame:
-    """Detect, score and report.
+@dataclass(frozen=True, kw_only=True)
+class Detection(ShownResult):
+    """Scores of every method; shows itself as the rows of ``detection.csv``."""
 
-    Boxes found before, by this detector on the same pixels, are not looked for again; an
-    interrupted run goes on.
+    summary: pd.DataFrame
+    """One row per method: ``sharp``, ``blurred``, then the restored ones."""
+    per_class: pd.DataFrame
+    per_image: pd.DataFrame
+    sweep: pd.DataFrame
+    """One row per method and confidence."""
+    settings: Mapping[str, str | float | None]
+    """What decides the numbers."""
+    image_sets: Sequence[ImageSet]
+    """The images."""
+    class_names: Sequence[str]
+    """Of the detector."""
+    boxes: Mapping[str, Sequence[Detections]]
+    """Boxes of the chosen classes by method, one entry per image, at every confidence."""
+    references: Sequence[References]
+    """What should be found, one entry per image."""
+    record: RunRecord
+    """What was compared, with what."""
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The rows of ``detection.csv``."""
+        return self.summary
+
+    def to_markdown(self) -> str:
+        """The report, without plot and overlays."""
+        return markdown(self.summary, self.sweep, self.settings, plot="", overlays=())
+
+
+def score_detections(
+    sources: Sources,
+    config: DetectConfig,
+    store: Path,
+    *,
+    detector: Detector | None = None,
+    on_progress: Progress | None = None,
+) -> Detection:
+    """Detect and score; boxes that are stored already are not looked for again.
 
     Args:
-        config: What to compare and how.
-        detector: In place of `DetectConfig.detector`.
-        progress: Told how far the detector is.
-
-    Returns:
-        The rows of ``detection.csv``, one a method: ``sharp``, ``blurred``, then the restored ones.
+        sources: The images to compare.
+        config: The detector, and how boxes are compared.
+        store: Folder that keeps the boxes.
+        detector: Instead of `DetectConfig.detector`.
+        on_progress: Called with the images done and all, those of each method counted.
 
     Raises:
-        InputError: Images do not pair up or cannot be read, or the detector, the labels or a class
-            cannot be used. All other images are detected first, so nothing is lost.
+        InputError: As `gopro_tools.detect.detect`.
     """
-    with claimed(config.out, "detections", "overlays"):
-        return _detect(config, detector, progress)
-
-
-def _detect(
-    config: DetectConfig, detector: Detector | None, progress: Progress | None
-) -> pd.DataFrame:
-    pairing = pair_images(config.sources)
+    began = time.perf_counter()
+    pairing = pair_images(sources)
     detector = detector or load_detector(
         config.detector,
         runtime=config.runtime,
@@ -154,16 +171,15 @@ def _detect(
     )
     least = detector.identity.min_score
     if min(config.confidence, config.reference_confidence) < least:
-        raise InputError(
-            f"{detector.name} gives boxes from confidence {least} up; ask for no less."
-        )
+        raise InputError(f"{detector.name} gives boxes at or above confidence {least}; ask for it.")
     found = find_boxes(
         pairing,
         detector,
-        config.out / "detections",
+        store,
         batch=config.batch,
         stored_names=config.class_names is None,
-        progress=progress,
+        jobs=config.jobs,
+        on_progress=on_progress,
     )
     wanted = _class_ids(config.classes, found.class_names, detector.name)
     boxes = {
@@ -189,27 +205,39 @@ def _detect(
         )
     n_classes = len(found.class_names)
     judged = _judged(config, boxes, references, n_classes)
-    settings = _settings(config, detector, pairing)
+    dataset = scored_dataset(sources, pairing, found.hashes, found.sizes_hw.values())
+    methods = scored_methods(sources, dataset, found.hashes, pairing)
+    units = units_of([images.sequence for images in pairing.image_sets], config.bootstrap_over)
+    settings: dict[str, str | float | None] = _settings(config, detector, pairing, dataset)
+    settings["interval"] = drawn_text(units, config.bootstrap_over, config.n_resamples, config.seed)
     summary = summary_rows(
-        judged, config.confidence, n_resamples=config.resamples, seed=config.seed
+        judged, config.confidence, units, n_resamples=config.n_resamples, seed=config.seed
     )
+    summary["scale"] = [methods.get(name, {}).get("scale") or "" for name in summary["method"]]
     for name, value in settings.items():
         summary[name] = value
-    per_image = image_rows(judged, pairing.image_sets, config.confidence)
-    sweep = _sweep(config, boxes, judged, n_classes)
-    tables = {
-        "detection": summary,
-        "detection_per_class": class_rows(judged, found.class_names, config.confidence),
-        "detection_per_image": per_image,
-        "detection_sweep": sweep,
-    }
-    for name, table in tables.items():
-        write_atomic(config.out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    pictures = _draw_overlays(config, pairing, found.class_names, boxes, references, per_image)
-    report = markdown(summary, sweep, settings, plot=_plot(config, sweep), overlays=pictures)
-    remember_sources(config.out, config.sources, config.labels)
-    write_atomic(config.out / "detection.md", report)
-    return summary
+    return Detection(
+        summary=summary,
+        per_class=class_rows(judged, found.class_names, config.confidence),
+        per_image=image_rows(judged, pairing.image_sets, config.confidence),
+        sweep=_sweep(config, boxes, judged, n_classes),
+        settings=settings,
+        image_sets=pairing.image_sets,
+        class_names=found.class_names,
+        boxes=boxes,
+        references=references,
+        record=RunRecord(
+            suite="detect",
+            methods={method: methods.get(method, {}) for method in judged},
+            config={**jsonable(config), "allow_missing": sources.allow_missing},
+            results={"settings": jsonable(settings), "left_out": pairing.left_out},
+            timings_s={"detection": round(time.perf_counter() - began, 3)},
+            dataset=dataset,
+            detector={"name": detector.name, **asdict(detector.identity)},
+            protocols=(PROTOCOL,),
+            seed=config.seed,
+        ),
+    )
 
 
 def _class_ids(classes: Sequence[str], names: Sequence[str], detector_name: str) -> set[int]:
@@ -274,14 +302,18 @@ def _sweep(
 
 
 def _settings(
-    config: DetectConfig, detector: Detector, pairing: Pairing
+    config: DetectConfig, detector: Detector, pairing: Pairing, dataset: Mapping[str, Any]
 ) -> dict[str, str | float | None]:
     """What decides the numbers, as columns of every row."""
     labelled = config.labels is not None
     return {
         "protocol": PROTOCOL,
-        **config.sources.labels,
-        "reference": f"labels:{config.labels}" if labelled else "detector",
+        "dataset": dataset["name"],
+        "dataset_sha256": dataset["content_sha256"],
+        "split": dataset["split"],
+        "blur_kind": dataset["blur_kind"],
+        "resolution": dataset["resolution"],
+        "reference": _labels_text(config.labels) if config.labels else "detector",
         "reference_confidence": None if labelled else config.reference_confidence,
         "confidence": config.confidence,
         "iou": config.iou,
@@ -293,88 +325,13 @@ def _settings(
         "runtime": detector.identity.runtime,
         "nms_iou": detector.identity.nms_iou,
         "min_score": detector.identity.min_score,
-        "interval": f"95 % bootstrap over images, {config.resamples} resamples, seed {config.seed}",
         "per_image_rules": PER_IMAGE_RULES,
         "left_out": "; ".join(pairing.left_out),
     }
 
 
-def _draw_overlays(
-    config: DetectConfig,
-    pairing: Pairing,
-    class_names: Sequence[str],
-    boxes: Mapping[str, Sequence[Detections]],
-    references: Sequence[References],
-    per_image: pd.DataFrame,
-) -> list[str]:
-    """Draw the images that changed most; the files, relative to the output folder."""
-    named = [(images.sequence, images.name) for images in pairing.image_sets]
-    overlays = {}
-    for rank, index in enumerate(most_changed(per_image, named, config.overlays), start=1):
-        images = pairing.image_sets[index]
-        panels = [
-            Panel(
-                title=method,
-                image=image,
-                references=references[index],
-                candidates=_at_least(boxes[method][index], config.confidence),
-            )
-            for method, image in read_images(images).items()
-        ]
-        stem = images.key.rpartition(".")[0].replace("/", "_")
-        overlays[f"{rank:02d}_{stem}"] = overlay(
-            panels, class_names, iou=config.iou, min_area_px=config.min_area_px
-        )
-    paths = write_overlays(config.out / "overlays", overlays)
-    return [path.relative_to(config.out).as_posix() for path in paths]
-
-
-def _at_least(found: Detections, confidence: float) -> Detections:
-    return found.select(found.score >= np.float32(confidence))
-
-
-def _plot(config: DetectConfig, sweep: pd.DataFrame) -> str:
-    """Plot the sweep over the chosen references: the file's name, or why there is none."""
-    path = config.out / "recall_over_confidence.png"
-    level = config.reference_confidence
-    rows = sweep if config.labels is not None else sweep[sweep["reference_confidence"] == level]
-    try:
-        plot_sweep(path, rows, confidence=config.confidence)
-    except InputError as error:
-        log.warning("No plot: %s", error)
-        path.unlink(missing_ok=True)
-        return f"No plot was made: {error}"
-    return path.name
-
-
-def command(config: tyro.conf.OmitArgPrefixes[DetectConfig]) -> int:
-    """Score deblurring by the objects a detector finds again."""
-    started = time.monotonic()
-    with progress_bar("images") as bar:
-        task = bar.add_task("Detecting", total=None, rate="")
-
-        def show(n_done: int, n_total: int) -> None:
-            speed = n_done / max(1e-9, time.monotonic() - started)
-            bar.update(task, completed=n_done, total=n_total, rate=f"{speed:.1f}/s")
-
-        summary = detect(config, progress=show)
-    table = Table(title=f"{PROTOCOL}, {summary['n_images'][0]} images")
-    table.add_column("method")
-    for title in ("precision", "recall", "F1", "AP50", "mAP50-95", "TP", "FP", "FN"):
-        table.add_column(title, justify="right")
-    for row in summary.to_dict("records"):
-        numbers = [f"{row[name]:.3f}" for name in COMPARED]
-        table.add_row(row["method"], *numbers, *(str(row[name]) for name in ("tp", "fp", "fn")))
-    stderr.print(table)
-    stderr.print(f"Report: {config.out / 'detection.md'}", markup=False)
-    sys.stdout.write(f"{config.out / 'detection.csv'}\n")
-    return 0
-
-
-def main() -> None:
-    """Run as a command."""
-    run_command(command)
-
-
-if __name__ == "__main__":
-    main()
+def _labels_text(labels: Path) -> str:
+    """Labels by name and content: their folder is nobody's business, and may hold others later."""
+    files = [labels] if labels.is_file() else sorted(p for p in labels.rglob("*") if p.is_file())
+    names = [(p.relative_to(labels).as_posix(), sha256_of_file(p)) for p in files]
+    return f"labels {labels.name} {hash_of(names)[:12]}"

@@ -1,0 +1,85 @@
+"""Intervals of means over images, from drawing whole sequences (or images) again.
+
+Frames of one sequence are alike: an interval that draws single images says how the mean varies over
+frames of these very sequences, and is far too narrow for another dataset. So sequences are drawn
+wherever nobody asks for images.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+
+DrawnUnit = Literal["sequence", "image"]
+
+
+def units_of(sequences: Sequence[str], drawn: DrawnUnit) -> NDArray[np.int64]:
+    """(images,) index of what each image is drawn with: its sequence, or itself.
+
+    Args:
+        sequences: Name of the sequence of each image.
+        drawn: What is drawn.
+    """
+    if drawn == "image":
+        return np.arange(len(sequences))
+    return np.unique(list(sequences), return_inverse=True)[1].astype(np.int64)
+
+
+def drawn_text(units: NDArray[np.int64], drawn: DrawnUnit, n_resamples: int, seed: int) -> str:
+    """How intervals were made, for reports; or why there are none."""
+    n_units = int(units.max()) + 1
+    if n_units < 2:
+        other = "; --bootstrap-over image draws images" if drawn == "sequence" else ""
+        return f"none: all images are of one {drawn}{other}"
+    return (
+        f"{CONFIDENCE:.0%} bootstrap over {n_units} {drawn}s, {n_resamples} resamples, seed {seed}"
+    )
+
+
+def drawn_counts(
+    units: NDArray[np.int64], n_resamples: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """(resamples, units) how often each unit was drawn."""
+    n_units = int(units.max()) + 1
+    return rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_resamples)
+
+
+def bootstrap_interval(
+    deltas: NDArray[np.float64], units: NDArray[np.int64], n_resamples: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """95 % percentile intervals of the mean over images, resampled with replacement.
+
+    Every method and metric sees the same draws, so the comparison is paired across them too.
+
+    Args:
+        deltas: (methods, images, metrics) differences within images.
+        units: (images,) index of what each image is drawn with (see `units_of`).
+        n_resamples: How often to draw.
+        seed: Of the draws.
+
+    Returns:
+        Lower and upper ends, (methods, metrics) each; NaN where a difference is infinite, or where
+        there are fewer than two units to draw from.
+    """
+    n_methods, n_images, n_metrics = deltas.shape
+    ends = np.full((2, n_methods * n_metrics), np.nan)
+    n_units = int(units.max()) + 1
+    columns = deltas.transpose(0, 2, 1).reshape(-1, n_images)
+    finite = np.isfinite(columns).all(axis=1)
+    if n_units > 1 and finite.any():
+        # A mean of drawn images needs only how often each unit was drawn: its sum and its size.
+        sums = np.zeros((n_units, int(finite.sum())))
+        np.add.at(sums, units, columns[finite].T)
+        sizes = np.bincount(units, minlength=n_units)
+        rng = np.random.default_rng(seed)
+        means = []
+        for start in range(0, n_resamples, 500):  # 500 x 1,111 counts at a time, not all
+            counts = drawn_counts(units, min(500, n_resamples - start), rng)
+            means.append((counts @ sums) / (counts @ sizes)[:, np.newaxis])
+        tail = 50 * (1 - CONFIDENCE)
+        ends[:, finite] = np.percentile(np.concatenate(means), [tail, 100 - tail], axis=0)
+    low, high = ends.reshape(2, n_methods, n_metrics)
+    return low, high

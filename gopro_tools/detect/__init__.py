@@ -1,0 +1,103 @@
+"""How well objects are found after deblurring, and ``python -m gopro_tools.detect``.
+
+Protocol ``yolo-consistency-v1``: a detector runs on the sharp, the blurred and the restored images;
+its own boxes on the sharp ones (or human labels) are what the others should find (Kupyn et al.,
+CVPR 2018, §6.3, who left classes, overlap and confidence open).
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.table import Table
+
+from gopro_tools.console import progress_bar, run_command, stderr
+from gopro_tools.detect.run import DetectConfig, Detection, score_detections
+from gopro_tools.detect.writing import DETECTION_FILE, write_detection
+from gopro_tools.detection import PROTOCOL, Detector
+from gopro_tools.detection.rows import COMPARED
+from gopro_tools.files import claimed
+from gopro_tools.pairing import Sources
+from gopro_tools.threads import Progress
+
+__all__ = ["DetectConfig", "Detection", "command", "detect", "main"]
+
+
+def detect(
+    sources: Sources,
+    config: DetectConfig,
+    *,
+    out: Path | None = None,
+    detector: Detector | None = None,
+    on_progress: Progress | None = None,
+) -> Detection:
+    """Detect objects in sharp, blurred and restored images, and score what each method shows.
+
+    Boxes found before, by this detector on the same pixels, are taken from ``out``; an interrupted
+    run resumes.
+
+    Args:
+        sources: The images to compare.
+        config: The detector, and how boxes are compared.
+        out: Folder for the tables, the plot, the overlays and the boxes that were found; None
+            writes nothing.
+        detector: Instead of `DetectConfig.detector`.
+        on_progress: Called with the images done and all, those of each method counted.
+
+    Raises:
+        InputError: Images do not pair up or cannot be read, or the detector, the labels or a class
+            cannot be used. All other images are detected first, so nothing is lost.
+    """
+    if out is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return score_detections(
+                sources, config, Path(folder), detector=detector, on_progress=on_progress
+            )
+    with claimed(out, "detections", "overlays"):
+        result = score_detections(
+            sources, config, out / "detections", detector=detector, on_progress=on_progress
+        )
+        write_detection(result, sources, config, out)
+    return result
+
+
+def command(
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    sources: Annotated[Sources, tyro.conf.arg(name="")],
+    config: Annotated[DetectConfig, tyro.conf.arg(name="")],
+) -> int:
+    """Score deblurring by the objects a detector finds again.
+
+    Args:
+        out: Folder for the tables, the plot, the overlays and the boxes that were found.
+        sources: What to compare.
+        config: How.
+    """
+    started = time.monotonic()
+    with progress_bar("images") as bar:
+        task = bar.add_task("Detecting", total=None, rate="")
+
+        def show(n_done: int, n_total: int) -> None:
+            speed = n_done / max(1e-9, time.monotonic() - started)
+            bar.update(task, completed=n_done, total=n_total, rate=f"{speed:.1f}/s")
+
+        summary = detect(sources, config, out=out, on_progress=show).summary
+    table = Table(title=f"{PROTOCOL}, {summary['n_images'][0]} images")
+    table.add_column("method")
+    for title in ("precision", "recall", "F1", "AP50", "mAP50-95", "TP", "FP", "FN"):
+        table.add_column(title, justify="right")
+    for row in summary.to_dict("records"):
+        numbers = [f"{row[name]:.3f}" for name in COMPARED]
+        table.add_row(row["method"], *numbers, *(str(row[name]) for name in ("tp", "fp", "fn")))
+    stderr.print(table)
+    stderr.print(f"Report: {out / 'detection.md'}", markup=False)
+    sys.stdout.write(f"{out / DETECTION_FILE}\n")
+    return 0
+
+
+def main() -> None:
+    """Run as a command."""
+    run_command(command)
