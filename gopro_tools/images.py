@@ -49,9 +49,9 @@ _UPRIGHT: Mapping[int, Callable[[Rgb], Rgb]] = MappingProxyType(
         2: lambda image: image[:, ::-1],
         3: lambda image: image[::-1, ::-1],
         4: lambda image: image[::-1],
-        5: lambda image: image.transpose(1, 0, 2),
+        5: lambda image: image.swapaxes(0, 1),
         6: lambda image: np.rot90(image, -1),
-        7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
+        7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
         8: lambda image: np.rot90(image),
     }
 )
@@ -99,6 +99,26 @@ def read_rgb(path: Path) -> Rgb:
             greyscale, CMYK, has an alpha channel, several images or more than 8 bits: the message
             says which.
     """
+    image = read_upright(path)
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    if image.dtype != np.uint8 or channels != 3:
+        found = f"{channels} channel(s) of {image.dtype}"
+        raise InputError(
+            f"{path}: 8-bit RGB was expected, found {found}. Convert it first; nothing here "
+            "converts silently."
+        )
+    return image
+
+
+def read_upright(path: Path) -> NDArray[Any]:
+    """Read an image file of any depth as a viewer shows it; see `read_rgb`.
+
+    Returns:
+        (H, W) grey, (H, W, 3) RGB or (H, W, 4) with alpha, as stored: uint8, uint16 or floats.
+
+    Raises:
+        InputError: As `read_rgb`, but greyscale, alpha and depth are the caller's to judge.
+    """
     data = _read_bytes(path)
     header = _read_header(path, data)
     if header.width * header.height > MAX_PIXELS:
@@ -114,23 +134,15 @@ def read_rgb(path: Path) -> Rgb:
             "Save each as a file of its own."
         )
     try:
-        image: NDArray[Any] | None = cv2.imdecode(
-            np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED
-        )
+        image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except (cv2.error, MemoryError):
         image = None
     if image is None:
         raise _unreadable(path)
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    if image.dtype != np.uint8 or channels != 3:
-        found = f"{channels} channel(s) of {image.dtype}"
-        raise InputError(
-            f"{path}: 8-bit RGB was expected, found {found}. Convert it first; nothing here "
-            "converts silently."
-        )
-    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    if image.ndim == 3 and image.shape[2] == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     turn = _UPRIGHT.get(header.orientation)
-    return np.ascontiguousarray(turn(rgb)) if turn else rgb
+    return np.ascontiguousarray(turn(image)) if turn else image
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -224,6 +236,15 @@ def encode_png(image: Rgb) -> bytes:
         cv2.IMWRITE_PNG_STRATEGY_RLE,
     ]
     return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
+def encode_jpeg(image: Rgb, quality: int) -> bytes:
+    """JPEG bytes of an (H, W, 3) uint8 RGB image, colours at full resolution."""
+    options = [
+        cv2.IMWRITE_JPEG_QUALITY, quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]  # fmt: skip
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
 
 def pixel_hash(image: Rgb) -> str:

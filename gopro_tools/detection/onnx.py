@@ -1,9 +1,9 @@
 """YOLOX and YOLOv8 networks in ONNX files, without torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -14,11 +14,11 @@ from gopro_tools.detection.onnx_header import OnnxHeader, read_onnx_header
 from gopro_tools.detection.weights import (
     COCO_CLASS_NAMES,
     DEFAULT_INPUT_PX,
-    INSTALL,
     WEIGHTS_FROM,
 )
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
+from gopro_tools.onnx_runtime import Run, with_onnxruntime, with_opencv
 
 _GREY = 114  # what the networks were trained to see around an image
 
@@ -54,7 +54,7 @@ class OnnxDetector:
         self._size_hw = self._input_size_hw(self._header, input_size_px)
         self.identity = replace(identity, input_size_px=max(self._size_hw))
         self._given_names = class_names
-        self._run: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
+        self._run: Run | None = None
         self._head: Literal["yolox", "yolov8"] = "yolox"
         self._names: tuple[str, ...] = ()
 
@@ -97,11 +97,11 @@ class OnnxDetector:
             raise InputError(f"{self._path}: the input must be a multiple of 32 px, not {height}.")
         return height, width
 
-    def _loaded(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    def _loaded(self) -> Run:
         if self._run is None:
-            runtime = _onnxruntime if self.identity.runtime.startswith("onnxruntime") else _opencv
+            by_onnxruntime = self.identity.runtime.startswith("onnxruntime")
             try:
-                run = runtime(self._path)
+                run = (with_onnxruntime if by_onnxruntime else with_opencv)(self._path)
                 blank = np.zeros((self._header.input_shape[0] or 1, 3, *self._size_hw), np.float32)
                 shape = run(blank).shape
             except InputError:
@@ -202,37 +202,6 @@ class _Placement:
     scale: float
     top_px: int
     left_px: int
-
-
-_Run: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-
-
-def _onnxruntime(path: Path) -> _Run:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise InputError(
-            f"onnxruntime is not installed: {INSTALL}, or --runtime opencv."
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    # The CPU alone: boxes are the same on every machine.
-    session = onnxruntime.InferenceSession(
-        str(path), sess_options=options, providers=["CPUExecutionProvider"]
-    )
-    name = session.get_inputs()[0].name
-    return lambda batch: np.asarray(session.run(None, {name: batch})[0], np.float32)
-
-
-def _opencv(path: Path) -> _Run:
-    network = cv2.dnn.readNetFromONNX(str(path))
-
-    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        network.setInput(batch)
-        # OpenCV reuses the output's memory on the next run.
-        return np.array(network.forward(), np.float32)
-
-    return run
 
 
 def _grid(size_hw: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

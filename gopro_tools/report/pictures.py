@@ -16,7 +16,7 @@ import numpy as np
 
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
-from gopro_tools.images import encode_png, read_rgb
+from gopro_tools.images import encode_jpeg, encode_png, read_rgb
 from gopro_tools.pairing import BLURRED, SHARP
 from gopro_tools.report.content import Collection
 from gopro_tools.threads import Progress, thread_pool
@@ -167,9 +167,4 @@ def _encoded(job: _Job, quality: Quality) -> tuple[str, bytes]:
         size = (_THUMB_WIDTH_PX, max(1, round(_THUMB_WIDTH_PX * height / width)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
         jpeg_quality = 80
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    options = [
-        cv2.IMWRITE_JPEG_QUALITY, jpeg_quality,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    ]  # fmt: skip
-    return ".jpg", cv2.imencode(".jpg", bgr, options)[1].tobytes()
+    return ".jpg", encode_jpeg(image, jpeg_quality)
