@@ -298,12 +298,12 @@ def command(
         stderr.print(f"note: {note}", markup=False, style="yellow")
     for failure in summary.failures:
         stderr.print(f"failed: {failure}", markup=False, style="red")
-    speed = summary.seconds / summary.megapixels if summary.megapixels else 0.0
-    stderr.print(
-        f"{summary.megapixels:.1f} megapixels in {summary.seconds:.1f} s "
-        f"({speed:.2f} s per megapixel). {summary.card.advice}",
-        markup=False,
-    )
+    if summary.megapixels:
+        stderr.print(
+            f"{summary.megapixels:.1f} megapixels in {summary.seconds:.1f} s "
+            f"({summary.seconds / summary.megapixels:.2f} s per megapixel). {summary.card.advice}",
+            markup=False,
+        )
     return EXIT_FINDINGS if summary.failures else 0
 
 
