@@ -289,7 +289,7 @@ def command(
         task = bar.add_task("Deblurring", total=None, rate="")
 
         def show(name: str, done: int, total: int) -> None:
-            bar.update(task, description=name.replace("[", r"\["), completed=done, total=total)
+            bar.update(task, description=name, completed=done, total=total)
 
         summary = deblur(sources, out, config, on_progress=show)
     for path in summary.written:
