@@ -4,12 +4,13 @@ Pixels are what a viewer shows: an image with an EXIF orientation is turned upri
 """
 
 import io
+import os
 import stat
 import threading
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
@@ -42,6 +43,8 @@ MAX_PIXELS = 2**27
 """134 million, four times an 8K frame: a file of 2 MB can name a size that takes gigabytes."""
 
 _MAX_FILE_BYTES = 2**30
+
+_MAX_DEPTH = 64
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT: Mapping[int, Callable[[Rgb], Rgb]] = MappingProxyType(
@@ -217,6 +220,63 @@ def _png_exif(data: bytes) -> bytes:
 
 def _unreadable(path: Path) -> InputError:
     return InputError(f"{path}: not a readable image; the file is truncated or not an image.")
+
+
+def find_images(folder: Path) -> dict[PurePosixPath, Path]:
+    """Image files inside a folder at any depth, by their path inside it.
+
+    Links are followed, and a folder that contains itself is entered once. What is hidden (a name
+    that starts with a dot) is left out. A link that leads nowhere is listed: it stands for an
+    image, and reading it says what is wrong.
+
+    Raises:
+        InputError: There is no such folder, it cannot be looked into, or a name is not UTF-8.
+    """
+    found: dict[PurePosixPath, Path] = {}
+    _collect_images(folder, PurePosixPath(), frozenset(), found)
+    return found
+
+
+def _collect_images(
+    folder: Path,
+    inside: PurePosixPath,
+    above: frozenset[tuple[int, int]],
+    found: dict[PurePosixPath, Path],
+) -> None:
+    try:
+        status = folder.stat()
+        place = (status.st_dev, status.st_ino)
+        if place in above:
+            return  # a link back to a folder that this one lies in
+        if len(above) > _MAX_DEPTH:
+            raise InputError(f"{folder}: more than {_MAX_DEPTH} folders deep.")
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        if not folder.is_dir() and inside == PurePosixPath():
+            raise InputError(
+                f"{folder}: a folder of images was expected, and there is none."
+            ) from error
+        raise InputError(f"{folder}: cannot be looked into ({error.strerror}).") from error
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if os.path.isdir(entry):  # noqa: PTH112 - Path's own raises where a link leads to itself
+            _collect_images(entry, inside / entry.name, above | {place}, found)
+        elif entry.suffix.lower() in IMAGE_SUFFIXES:
+            if not entry.name.isprintable() or not _is_utf8(str(inside / entry.name)):
+                raise InputError(
+                    f"{folder}: the name {entry.name!r} has control characters or is not UTF-8; "
+                    "rename the file."
+                )
+            found[inside / entry.name] = entry
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def encode_png(image: Rgb) -> bytes:

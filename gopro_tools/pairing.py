@@ -1,4 +1,4 @@
-"""Which file of each method belongs to which: sharp, blurred and restored images by relative path.
+"""Which file of each method belongs to which: sharp, blurred and restored images by their names.
 
 Every score here is a mean over images, and a mean over fewer images than the reader thinks is the
 quietest way to be wrong. So a missing or extra file is an error that lists it, never a smaller
@@ -13,10 +13,12 @@ from typing import Annotated
 
 import tyro
 
-from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, BlurKind, Split, sequences_of
+from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key
-from gopro_tools.images import IMAGE_SUFFIXES, Rgb, read_rgb
+from gopro_tools.images import IMAGE_SUFFIXES, Rgb, find_images, read_rgb
+from gopro_tools.layouts import Pairs, Place, find_dataset, list_pairs, open_dataset
+from gopro_tools.naming import Match, group_of, match_files
 from gopro_tools.text import size_text
 
 SHARP = "sharp"
@@ -29,37 +31,58 @@ _MOST_LISTED = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """The images to compare: `sharp` and `blurred` folders, or a `dataset` in GOPRO layout."""
+    """The images to compare: `sharp` and `blurred` folders, or a `dataset` of a known layout."""
 
     restored: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """NAME=DIR, once for each method. Images lie in DIR as in the sharp folder; with --dataset as
-    DIR/<sequence>/<name> or DIR/<split>/<sequence>/<name>."""
+    """NAME=DIR, once for each method. Images lie in DIR as in the sharp folder, or under the names
+    that a program gave them: <sequence>-<number>.png, <name>_<network>.png, another suffix."""
     sharp: Path | None = None
-    """Folder of sharp images; images of all folders pair up by their path inside it."""
+    """Folder of sharp images; images of all folders pair up by their names inside it."""
     blurred: Path | None = None
     """Folder of blurred images."""
     dataset: Path | None = None
-    """Dataset in the GOPRO layout, in place of --sharp and --blurred."""
+    """Dataset, instead of --sharp and --blurred: GOPRO, MPRNet's input/target, DVD, RealBlur,
+    RSBlur, REDS, HIDE or Köhler."""
     split: Split = "test"
     """Which split of the dataset."""
     blur_kind: BlurKind | None = None
     """Which blurred images: gamma (blur_gamma; taken where nothing is said) or linear_crf (blur).
-    With --sharp and --blurred it only labels the rows."""
+    Where there is one kind only, it labels the rows."""
     dataset_name: str = ""
     """Name of the dataset in tables; the folder's by default. Published numbers of the dataset of
     this name count as comparable."""
+    suffix: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """What follows the image's name in the names of results, such as _fake_B: SUFFIX for all
+    methods or NAME=SUFFIX for one. Found out where every result has the same."""
     allow_missing: bool = False
     """Compare the images that every folder has, and say so in every row."""
 
     def __post_init__(self) -> None:
         """Refuse what is neither two folders nor one dataset, and unusable method names."""
+        if self.dataset is None and self.sharp and not self.blurred:
+            raise InputError(
+                "--blurred DIR is missing: the blurred input is always a row, for what a method "
+                "is worth is its difference to it."
+            )
         folders = (self.sharp, self.blurred)
         if (self.dataset is not None) == any(folders) or any(folders) != all(folders):
             raise InputError(
                 "Give either --sharp DIR and --blurred DIR, or --dataset DIR (with --split and "
                 "--blur-kind)."
             )
-        restored_folders(self.restored)
+        methods = restored_folders(self.restored)
+        for argument in self.suffix:
+            name, equals, _ = argument.partition("=")
+            if equals and name not in methods:
+                raise InputError(f"--suffix {argument}: {name!r} is none of --restored.")
+
+    def suffix_of(self, method: str) -> str | None:
+        """What follows an image's name in the file names of a method; None where nobody said."""
+        for argument in reversed(self.suffix):
+            name, equals, suffix = argument.rpartition("=")
+            if not equals or name == method:
+                return suffix
+        return None
 
     @property
     def labels(self) -> dict[str, str]:
@@ -70,9 +93,28 @@ class Sources:
         folder = self.dataset or self.sharp
         assert folder is not None
         name = self.dataset_name or folder.resolve().name
-        if self.dataset is None:
+        place = self.place
+        if place is None:
             return {"dataset": name, "split": "", "blur_kind": self.blur_kind or UNSTATED}
-        return {"dataset": name, "split": self.split, "blur_kind": self.blur_kind or "gamma"}
+        stated = self.blur_kind or ("gamma" if place.has_both_kinds else UNSTATED)
+        return {"dataset": name, "split": place.split, "blur_kind": stated}
+
+    @property
+    def place(self) -> Place | None:
+        """The dataset; None where two folders are compared.
+
+        One folder given twice, which holds both kinds as RealBlur's do, is a dataset too.
+
+        Raises:
+            InputError: `dataset` is of no known layout.
+        """
+        if self.dataset is not None:
+            return open_dataset(self.dataset, self.split)
+        assert self.sharp is not None
+        assert self.blurred is not None
+        if self.sharp.resolve() != self.blurred.resolve():
+            return None
+        return find_dataset(self.sharp, self.split)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,11 +127,18 @@ class ImageSet:
     """File name, such as ``000001.png``."""
     paths: Mapping[str, Path]
     """Method to file: ``sharp`` first, then ``blurred``, then the restored ones as asked for."""
+    more_sharp: tuple[Path, ...] = ()
+    """Further sharp images, along the camera's path (Köhler): the best score of all counts."""
 
     @property
     def key(self) -> str:
         """The relative path that all share: ``<sequence>/<name>``."""
         return str(PurePosixPath(self.sequence) / self.name)
+
+    @property
+    def group(self) -> str:
+        """The sequence, also where it is only in the name: ``GOPR0384_11_00-000001.png``."""
+        return group_of(PurePosixPath(self.key))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +148,10 @@ class Pairing:
     image_sets: tuple[ImageSet, ...]
     left_out: tuple[str, ...] = ()
     """A line a method, such as ``mynet: 1 missing (a/000002.png)``; empty when all are there."""
+    n_missing: int = 0
+    """Sharp images that were left out."""
+    notes: tuple[str, ...] = ()
+    """How names were matched where they differ, and what was taken of a dataset."""
 
 
 def restored_folders(restored: Iterable[str]) -> dict[str, Path]:
@@ -128,7 +181,7 @@ def restored_folders(restored: Iterable[str]) -> dict[str, Path]:
 
 
 def pair_images(sources: Sources) -> Pairing:
-    """Find the files of every method and pair them by relative path.
+    """Find the files of every method and pair them by their names, see `naming.match_files`.
 
     Only names are looked at; `read_images` reads.
 
@@ -137,15 +190,38 @@ def pair_images(sources: Sources) -> Pairing:
             folder or has one more (all are listed) and `Sources.allow_missing` is off; or nothing
             is common to all.
     """
-    files = _files_of_dataset(sources) if sources.dataset else _files_of_folders(sources)
+    place = sources.place
+    pairs = list_pairs(place, sources.blur_kind) if place else _pairs_of_folders(sources)
+    if not pairs.sharp:
+        raise InputError(
+            f"{sources.dataset or sources.sharp}: no sharp images there that belong to its blurred "
+            "ones; some datasets have them in an archive of their own, to be unpacked beside."
+        )
+    sharp = {key: paths[0] for key, paths in pairs.sharp.items()}
+    extra = pairs.blurred.keys() - sharp.keys()
+    matches = {
+        SHARP: Match(paths=sharp, extra=()),
+        BLURRED: Match(paths=pairs.blurred, extra=tuple(extra)),
+    }
+    for method, folder in restored_folders(sources.restored).items():
+        inside = folder / sources.split
+        files = _images_in(inside if place and inside.is_dir() else folder)
+        try:
+            matches[method] = match_files(tuple(sharp), files, suffix=sources.suffix_of(method))
+        except InputError as error:
+            raise InputError(f"{folder}: {error}") from error
     left_out: list[str] = []
-    keys = set(files[SHARP])
-    for method, paths in files.items():
-        missing, extra = files[SHARP].keys() - paths.keys(), paths.keys() - files[SHARP].keys()
-        found = [_listed(missing, "missing"), _listed(extra, "extra")]
-        if missing or extra:
-            left_out.append(f"{method}: " + ", ".join(part for part in found if part))
-        keys &= paths.keys()
+    keys = set(sharp)
+    for method, match in matches.items():
+        broken = {key for key, path in match.paths.items() if _leads_nowhere(path)}
+        found = [
+            _listed(sharp.keys() - match.paths.keys(), "missing"),
+            _listed(broken, "missing, a link leads nowhere"),
+            _listed(match.extra, "extra"),
+        ]
+        if any(found):
+            left_out.append(f"{method}: " + ", ".join(filter(None, found)))
+        keys &= match.paths.keys() - broken
     if left_out and not sources.allow_missing:
         raise InputError(
             "Not every method has the images of the sharp folder, and no others: "
@@ -154,16 +230,21 @@ def pair_images(sources: Sources) -> Pairing:
         )
     if not keys:
         raise InputError("No image is common to all folders: " + "; ".join(left_out) + ".")
+    notes = [place.note] if place and place.note else []
+    notes += [f"{method}: {match.note}" for method, match in matches.items() if match.note]
     return Pairing(
         image_sets=tuple(
             ImageSet(
                 sequence="" if key.parent == PurePosixPath() else str(key.parent),
                 name=key.name,
-                paths={method: paths[key] for method, paths in files.items()},
+                paths={method: match.paths[key] for method, match in matches.items()},
+                more_sharp=pairs.sharp[key][1:],
             )
             for key in sorted(keys, key=lambda key: natural_key(str(key)))
         ),
         left_out=tuple(left_out),
+        n_missing=len(sharp) - len(keys),
+        notes=tuple(notes),
     )
 
 
@@ -204,50 +285,26 @@ def raise_all(problems: Sequence[str]) -> None:
         )
 
 
-def _files_of_folders(sources: Sources) -> dict[str, dict[PurePosixPath, Path]]:
+def _pairs_of_folders(sources: Sources) -> Pairs:
     assert sources.sharp is not None
     assert sources.blurred is not None
-    folders = {SHARP: sources.sharp, BLURRED: sources.blurred}
-    return {
-        method: _image_files(folder)
-        for method, folder in (folders | restored_folders(sources.restored)).items()
-    }
+    sharp = _images_in(sources.sharp)
+    match = match_files(tuple(sharp), _images_in(sources.blurred), may_name_kinds=True)
+    extra = {path: sources.blurred / path for path in match.extra}
+    return Pairs(
+        sharp={key: (path,) for key, path in sharp.items()}, blurred={**match.paths, **extra}
+    )
 
 
-def _files_of_dataset(sources: Sources) -> dict[str, dict[PurePosixPath, Path]]:
-    assert sources.dataset is not None
-    sequences = sequences_of(sources.dataset, sources.split)
-    if not sequences:
-        raise InputError(
-            f"{sources.dataset / sources.split}: no sequences there; a dataset in the GOPRO layout "
-            f"was expected ({sources.split}/<sequence>/{SHARP_FOLDER}/000001.png)."
-        )
-    kinds = {SHARP: SHARP_FOLDER, BLURRED: BLUR_FOLDERS[sources.blur_kind or "gamma"]}
-    files: dict[str, dict[PurePosixPath, Path]] = {SHARP: {}, BLURRED: {}}
-    for sequence in sequences:
-        for method, kind in kinds.items():
-            folder = sources.dataset / sources.split / sequence / kind
-            if folder.is_dir():
-                names = _image_files(folder, may_be_empty=True)
-                files[method] |= {sequence / name: path for name, path in names.items()}
-    for method, folder in restored_folders(sources.restored).items():
-        inside = folder / sources.split
-        files[method] = _image_files(inside if inside.is_dir() else folder)
-    return files
-
-
-def _image_files(folder: Path, *, may_be_empty: bool = False) -> dict[PurePosixPath, Path]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: a folder of images was expected, and there is none.")
-    files: dict[PurePosixPath, Path] = {}
-    for path in folder.rglob("*"):
-        inside = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in inside.parts)
-        if path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file():
-            files[PurePosixPath(inside.as_posix())] = path
-    if not files and not may_be_empty:
+def _images_in(folder: Path) -> dict[PurePosixPath, Path]:
+    files = find_images(folder)
+    if not files:
         raise InputError(f"{folder}: no images there ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     return files
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def _listed(keys: Iterable[PurePosixPath], what: str) -> str:

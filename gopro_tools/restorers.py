@@ -12,10 +12,12 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from gopro_tools.dataset import BLUR_FOLDERS, BlurKind, Split, iterate_pairs, sequences_of
+from gopro_tools.dataset import BLUR_FOLDERS, SPLITS, BlurKind, Split, iterate_pairs
 from gopro_tools.errors import InputError
 from gopro_tools.files import LOCK_FILE, natural_key, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_png, read_rgb
+from gopro_tools.images import find_images as images_in
+from gopro_tools.layouts import GOPRO, find_dataset, list_pairs
 from gopro_tools.plugins import PluginKind, described
 from gopro_tools.threads import Progress, no_progress, prefetched
 
@@ -79,8 +81,8 @@ def find_images(
     """What to restore, and the path of each result inside the output folder.
 
     Args:
-        source: An image; a folder of images, searched to any depth; or a dataset in the GOPRO
-            layout, whose results are ``<sequence>/<name>``.
+        source: An image; a folder of images, searched to any depth, links followed; or a dataset
+            of a layout in `gopro_tools.layouts`, whose results are ``<sequence>/<name>``.
         split: Of a dataset.
         blur_kind: Of a dataset.
 
@@ -94,19 +96,22 @@ def find_images(
             (pair.path(BLUR_FOLDERS[blur_kind]), Path(pair.sequence, pair.name))
             for pair in iterate_pairs(source, split, blur_kind)
         ]
-    found = [p for p in source.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    place = find_dataset(source, split)
+    kind = blur_kind if place and place.has_both_kinds else None
+    found = list_pairs(place, kind).blurred if place else images_in(source)
     if not found:
         raise InputError(
             f"{source}: no images there; an image, a folder of images "
-            f"({', '.join(sorted(IMAGE_SUFFIXES))}) or a dataset in the GOPRO layout was expected."
+            f"({', '.join(sorted(IMAGE_SUFFIXES))}) or a dataset of a known layout was expected."
         )
-    found.sort(key=lambda path: natural_key(path.as_posix()))
-    return [(path, path.relative_to(source)) for path in found]
+    ordered = sorted(found, key=lambda inside: natural_key(str(inside)))
+    return [(found[inside], Path(inside)) for inside in ordered]
 
 
 def is_dataset(source: Path) -> bool:
     """Whether a folder has a split of the GOPRO layout."""
-    return bool(sequences_of(source, "test") or sequences_of(source, "train"))
+    places = [find_dataset(source, split) for split in SPLITS] if source.is_dir() else []
+    return any(place is not None and place.layout == GOPRO and place.split for place in places)
 
 
 def restore_images(

@@ -33,6 +33,7 @@ def remember_sources(out: Path, sources: Sources, labels: Path | None = None) ->
         "sharp": sources.sharp and _relative(sources.sharp, out),
         "blurred": sources.blurred and _relative(sources.blurred, out),
         "restored": {name: _relative(path, out) for name, path in restored.items()},
+        "suffix": sources.suffix,
         "allow_missing": sources.allow_missing,
         "labels": labels and _relative(labels, out),
     }
@@ -58,6 +59,7 @@ def recall_sources(out: Path) -> tuple[Sources, Path | None] | None:
             sharp=_found(out, stored["sharp"]),
             blurred=_found(out, stored["blurred"]),
             restored=tuple(f"{name}={folder}" for name, folder in folders.items()),
+            suffix=tuple(stored.get("suffix", ())),
             allow_missing=stored["allow_missing"],
         )
         return sources, _found(out, stored["labels"])

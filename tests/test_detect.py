@@ -365,9 +365,9 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ("--sharp S --detector net.pt -o O", "Give either --sharp DIR and --blurred DIR"),
+            ("--sharp S --detector net.pt -o O", "--blurred DIR is missing"),
             ("--sharp S --blurred B --dataset D --detector net.pt -o O", "or --dataset DIR"),
-            ("--dataset D --detector net.pt -o O", "no sequences there"),
+            ("--dataset D --detector net.pt -o O", "no dataset of a known layout"),
             ("--sharp missing --blurred B --detector net.pt -o O", "there is none"),
             ("--sharp S --blurred E --detector net.pt -o O", "no images there"),
             ("--sharp S --blurred B --detector net.pt -o O", "no such file"),

@@ -180,7 +180,9 @@ def test_files_are_written_again_whole(root: Path) -> None:
     assert before.pop("run.json")
     assert after.pop("run.json")
     assert before == after
-    assert set(before) == {"per_image.csv", "summary.csv", "summary.md", "images.json"}
+    assert set(before) == {
+        "per_image.csv", "sequences.csv", "summary.csv", "summary.md", "images.json",
+    }  # fmt: skip
 
 
 def test_threads_change_nothing_and_progress_counts_images(root: Path) -> None:
@@ -280,10 +282,10 @@ def test_what_cannot_be_scored_is_listed(root: Path) -> None:
     [
         (["--sharp", "a"], "--blurred"),
         (["--sharp", "a", "--blurred", "b"], "folder of images was expected"),
-        (["--dataset", "nowhere"], "no sequences"),
+        (["--dataset", "nowhere"], "no dataset of a known layout"),
         (["--dataset", "dataset", "--restored", "sharpened"], "NAME=DIR"),
         (["--dataset", "dataset", "--restored", "blurred=identity"], "names another row"),
-        (["--dataset", "dataset", "--blur-kind", "linear_crf"], "6 missing"),
+        (["--dataset", "dataset", "--blur-kind", "linear_crf"], "--blur-kind gamma"),
         (["--dataset", "dataset", "--split", "train"], "train"),
         (["--dataset", "dataset", "--protocol", "ssim"], "'ssim' is no protocol"),
         (["--dataset", "dataset", "--protocol", "lpips"], "hub/checkpoints"),

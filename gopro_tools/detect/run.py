@@ -162,6 +162,11 @@ def score_detections(
     """
     began = time.perf_counter()
     pairing = pair_images(sources)
+    if any(images.more_sharp for images in pairing.image_sets):
+        raise InputError(
+            f"{sources.dataset}: has many sharp images for each blurred one, so there is no one "
+            "set of boxes to find again; name folders with --sharp and --blurred."
+        )
     detector = detector or load_detector(
         config.detector,
         runtime=config.runtime,
@@ -207,7 +212,7 @@ def score_detections(
     judged = _judged(config, boxes, references, n_classes)
     dataset = scored_dataset(sources, pairing, found.hashes, found.sizes_hw.values())
     methods = scored_methods(sources, dataset, found.hashes, pairing)
-    units = units_of([images.sequence for images in pairing.image_sets], config.bootstrap_over)
+    units = units_of([images.group for images in pairing.image_sets], config.bootstrap_over)
     settings: dict[str, str | float | None] = _settings(config, detector, pairing, dataset)
     settings["interval"] = drawn_text(units, config.bootstrap_over, config.n_resamples, config.seed)
     summary = summary_rows(
@@ -230,7 +235,11 @@ def score_detections(
             suite="detect",
             methods={method: methods.get(method, {}) for method in judged},
             config={**jsonable(config), "allow_missing": sources.allow_missing},
-            results={"settings": jsonable(settings), "left_out": pairing.left_out},
+            results={
+                "settings": jsonable(settings),
+                "left_out": pairing.left_out,
+                "notes": pairing.notes,
+            },
             timings_s={"detection": round(time.perf_counter() - began, 3)},
             dataset=dataset,
             detector={"name": detector.name, **asdict(detector.identity)},

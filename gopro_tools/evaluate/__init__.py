@@ -8,6 +8,9 @@ The blurred input is always a row: a method that does not beat it has done harm.
 ``per_image.csv``
     ``method, sequence, name`` and one column per metric, at full precision: the truth, from which
     all else follows.
+``sequences.csv``
+    ``method, sequence, n_images`` and the mean of each metric over the sequence's images; where
+    all lie in one folder, the sequence is what precedes the number in the name.
 ``summary.csv``
     One row per method and metric: mean and median over images, the mean difference to the blurred
     input with its 95 % bootstrap interval, and what a table needs to know before it sets the row
@@ -121,6 +124,8 @@ def _report(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> None:
     stderr.print(table)
     for name, why in evaluation.absent.items():
         stderr.print(f"absent: {name}: {why}", markup=False, style="yellow")
+    for line in evaluation.pairing.notes:
+        stderr.print(f"taken as: {line}", markup=False)
     for line in evaluation.pairing.left_out:
         stderr.print(f"left out of every row: {line}", markup=False, style="yellow")
 

@@ -16,11 +16,12 @@ from gopro_tools.sources import remember_sources
 from gopro_tools.text import csv_text, markdown_cell, markdown_table
 
 PER_IMAGE_FILE = "per_image.csv"
+SEQUENCES_FILE = "sequences.csv"
 SUMMARY_FILE = "summary.csv"
 
 
 def write_evaluation(evaluation: Evaluation, out: Path) -> list[SummaryRow]:
-    """Write the two CSV files, ``summary.md``, ``images.json`` and, last, ``run.json``.
+    """Write the CSV files, ``summary.md``, ``images.json`` and, last, ``run.json``.
 
     Returns:
         The rows of the summary.
@@ -28,10 +29,11 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> list[SummaryRow]:
     rows = summarize(evaluation)
     unseal(out)
     write_atomic(out / PER_IMAGE_FILE, per_image_csv(evaluation))
+    write_atomic(out / SEQUENCES_FILE, sequences_csv(evaluation))
     write_atomic(out / SUMMARY_FILE, summary_csv(rows))
     write_atomic(out / "summary.md", summary_markdown(evaluation, rows))
     remember_sources(out, evaluation.sources)
-    seal(out, _record(evaluation), (PER_IMAGE_FILE, SUMMARY_FILE))
+    seal(out, _record(evaluation), (PER_IMAGE_FILE, SEQUENCES_FILE, SUMMARY_FILE))
     return rows
 
 
@@ -43,6 +45,21 @@ def per_image_csv(evaluation: Evaluation) -> str:
             [method, images.sequence, images.name, *map(float, row)]
             for method, scores in zip(evaluation.methods, evaluation.scores, strict=True)
             for images, row in zip(evaluation.pairing.image_sets, scores, strict=True)
+        ),
+    )
+
+
+def sequences_csv(evaluation: Evaluation) -> str:
+    """A row per method and sequence: how many images, and the mean of each metric."""
+    groups: dict[str, list[int]] = {}
+    for index, images in enumerate(evaluation.pairing.image_sets):
+        groups.setdefault(images.group, []).append(index)
+    return csv_text(
+        ["method", "sequence", "n_images", *evaluation.metrics],
+        (
+            [method, group, len(indices), *map(float, scores[indices].mean(axis=0))]
+            for method, scores in zip(evaluation.methods, evaluation.scores, strict=True)
+            for group, indices in groups.items()
         ),
     )
 
@@ -115,6 +132,7 @@ def _means_table(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> str:
 def _notes(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> list[str]:
     lines = [f"- Absent: `{name}`. {why}" for name, why in evaluation.absent.items()]
     lines += [f"- Left out of every row: {line}" for line in evaluation.pairing.left_out]
+    lines += [f"- Taken as: {line}." for line in evaluation.pairing.notes]
     infinite: dict[tuple[str, int], list[str]] = {}
     for row in rows:
         if row.n_infinite:
@@ -159,6 +177,7 @@ def _record(evaluation: Evaluation) -> RunRecord:
             "absent": dict(evaluation.absent),
             "n_missing": evaluation.n_missing,
             "left_out": evaluation.pairing.left_out,
+            "notes": evaluation.pairing.notes,
             "intervals": _intervals(evaluation),
         },
         timings_s={"scoring": round(evaluation.seconds, 3)},

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gopro_tools.bootstrap import DrawnUnit, units_of
-from gopro_tools.dataset import SHARP_FOLDER, sequences_of
 from gopro_tools.errors import InputError
-from gopro_tools.images import pixel_hash
+from gopro_tools.images import pixel_hash, read_rgb
 from gopro_tools.metrics import METRICS, metrics_of, score
 from gopro_tools.pairing import (
     SHARP,
@@ -98,7 +97,7 @@ class Evaluation(ShownResult):
     @property
     def units(self) -> NDArray[np.int64]:
         """(images,) what each image is drawn with in the bootstrap."""
-        sequences = [images.sequence for images in self.pairing.image_sets]
+        sequences = [images.group for images in self.pairing.image_sets]
         return units_of(sequences, self.config.bootstrap_over)
 
     def to_dataframe(self) -> "pd.DataFrame":
@@ -165,7 +164,7 @@ def score_images(
         sizes_hw=sizes_hw,
         dataset=dataset,
         provenance=scored_methods(sources, dataset, hashes, pairing),
-        n_missing=_n_sharp(sources) - len(pairing.image_sets) if pairing.left_out else 0,
+        n_missing=pairing.n_missing,
         seconds=time.perf_counter() - started,
     )
 
@@ -203,21 +202,22 @@ def _score_one(images: ImageSet, metrics: Sequence[str]) -> _Scored | InputError
     problems: list[str] = []
     for method, image in pixels.items():
         try:
-            scores.append(list(score(sharp, image, metrics).values()))
+            found = [list(score(sharp, image, metrics).values())]
+            found += [
+                list(score(read_rgb(path), image, metrics).values()) for path in images.more_sharp
+            ]
         except InputError as error:
             problems.append(f"{images.paths[method]}: {error}")
+        else:
+            scores.append(_best(found, metrics))
     if problems:
         return InputError("\n".join(problems))
     return _Scored((sharp.shape[0], sharp.shape[1]), hashes, scores)
 
 
-def _n_sharp(sources: Sources) -> int:
-    """How many sharp images there are, scored or not."""
-    if sources.dataset is None:
-        folders = [sources.sharp]
-    else:
-        split = sources.dataset / sources.split
-        names = sequences_of(sources.dataset, sources.split)
-        folders = [split / name / SHARP_FOLDER for name in names]
-    alone = (Sources(sharp=folder, blurred=folder) for folder in folders if folder)
-    return sum(len(pair_images(sources).image_sets) for sources in alone)
+def _best(scores: Sequence[Sequence[float]], metrics: Sequence[str]) -> list[float]:
+    """The best score under each metric over several sharp images, as Köhler et al. have it."""
+    return [
+        (max if METRICS[name].higher_is_better else min)(column)
+        for name, column in zip(metrics, zip(*scores, strict=True), strict=True)
+    ]

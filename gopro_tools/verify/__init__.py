@@ -4,7 +4,8 @@ Errors are what makes training or scores wrong: missing partners, unreadable ima
 not the ones the manifest promises. Warnings are what a person should look at.
 """
 
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import tyro
@@ -12,10 +13,13 @@ import tyro
 from gopro_tools.console import progress_bar, run_command
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, sequences_of
 from gopro_tools.errors import InputError
+from gopro_tools.files import natural_key
 from gopro_tools.findings import Finding, report_findings
+from gopro_tools.layouts import GOPRO, Place, find_dataset, list_pairs
 from gopro_tools.threads import Progress, thread_pool
 from gopro_tools.verify.folders import (
     ImageSet,
+    Manifest,
     check_manifest_rows,
     check_names,
     check_partners,
@@ -47,6 +51,8 @@ def verify(
 ) -> list[Finding]:
     """Check a dataset in the GOPRO_Large layout, and its manifest if it has one.
 
+    Of a dataset of another layout (see `gopro_tools.layouts`), partners and pixels are checked.
+
     Args:
         root: The folder with ``train`` and ``test``.
         config: Limits and number of jobs.
@@ -56,9 +62,12 @@ def verify(
         Findings in the order of the folders, the same on every run.
 
     Raises:
-        InputError: ``root`` is no dataset: neither split has a sequence.
+        InputError: ``root`` is no dataset of a known layout.
     """
     config = config or VerifyConfig()
+    places = [place for split in SPLITS if (place := find_dataset(root, split))]
+    if places and not any(place.layout == GOPRO for place in places):
+        return _verify_other(root, places, config, progress)
     sequences = [(split, name) for split in SPLITS for name in sequences_of(root, split)]
     if not sequences:
         raise InputError(
@@ -83,7 +92,55 @@ def verify(
             for name, found in listing.sets.items()
         ]
     findings += check_manifest_rows(manifest, images)
+    findings += _check_pixels(images, config, manifest, progress)
+    return sorted(findings, key=lambda finding: finding.sort_key)
 
+
+def _verify_other(
+    root: Path, places: Sequence[Place], config: VerifyConfig, progress: Progress | None
+) -> list[Finding]:
+    """Partners and pixels of a dataset that is laid out as other programs have it."""
+    findings: list[Finding] = []
+    images: list[ImageSet] = []
+    for place in {(place.folder, place.split): place for place in places}.values():
+        pairs = list_pairs(place, None)
+        n_pairs = len(pairs.sharp.keys() & pairs.blurred.keys())
+        where = f", split {place.split}" if place.split else ""
+        message = f"{place.layout} layout{where}: {n_pairs} pairs"
+        findings.append(Finding("info", "layout", message))
+        for key in sorted({*pairs.sharp, *pairs.blurred}, key=lambda key: natural_key(str(key))):
+            kinds = {SHARP_FOLDER: pairs.sharp.get(key, ())[:1], "blurred": ()}
+            if key in pairs.blurred:
+                kinds["blurred"] = (pairs.blurred[key],)
+            sequence = "" if key.parent == PurePosixPath() else str(key.parent)
+            for kind, paths in kinds.items():
+                if not paths:
+                    message = f"the {kind} image is missing"
+                    findings.append(
+                        Finding("error", "missing", message, place.split, sequence, key.name)
+                    )
+            there = {kind: paths[0] for kind, paths in kinds.items() if paths}
+            images.append(
+                ImageSet(
+                    root=root,
+                    split=place.split,
+                    sequence=sequence,
+                    name=key.name,
+                    kinds=tuple(there),
+                    places=there,
+                )
+            )
+    findings += _check_pixels(images, config, None, progress)
+    return sorted(findings, key=lambda finding: finding.sort_key)
+
+
+def _check_pixels(
+    images: Sequence[ImageSet],
+    config: VerifyConfig,
+    manifest: Manifest | None,
+    progress: Progress | None,
+) -> list[Finding]:
+    findings: list[Finding] = []
     seen = Seen()
     with thread_pool(config.jobs) as pool:
         results = pool.map(lambda image: check_images(image, config, manifest), images)
@@ -92,8 +149,7 @@ def verify(
             findings += seen.add(image, result)
             if progress:
                 progress(done, len(images))
-    findings += seen.odd_sizes()
-    return sorted(findings, key=lambda finding: finding.sort_key)
+    return [*findings, *seen.odd_sizes()]
 
 
 def command(

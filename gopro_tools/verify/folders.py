@@ -23,10 +23,12 @@ class ImageSet:
     """The images of one moment: all kinds share a name."""
 
     root: Path
-    split: Split
+    split: str
     sequence: str
     name: str
     kinds: tuple[str, ...]
+    places: Mapping[str, Path] | None = None
+    """Where the image of each kind lies, in another layout than GOPRO's."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -35,6 +37,8 @@ class ImageSet:
 
     def path(self, kind: str) -> Path:
         """Where the image of a kind lies."""
+        if self.places is not None:
+            return self.places[kind]
         return self.root / self.split / self.sequence / kind / self.name
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from gopro_tools.dataset import SHARP_FOLDER, Split
+from gopro_tools.dataset import SHARP_FOLDER
 from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, Severity
 from gopro_tools.images import Rgb, pixel_hash, read_rgb, sharpness
@@ -132,7 +132,7 @@ class Seen:
 
     def __init__(self) -> None:
         self._first: dict[tuple[str, str], ImageSet] = {}
-        self._sizes: defaultdict[tuple[Split, str], Counter[tuple[int, int]]]
+        self._sizes: defaultdict[tuple[str, str], Counter[tuple[int, int]]]
         self._sizes = defaultdict(Counter)
 
     def add(self, image: ImageSet, result: Result) -> Iterator[Finding]:
