@@ -20,7 +20,8 @@ demo: .venv/base
 	rm -rf $(DEMO)
 	$(BIN)/python -m gopro_tools.scenes --out $(DEMO)/videos --clips 2
 	$(BIN)/python -m gopro_tools.synthesize $(DEMO)/videos --out $(DEMO)/dataset --test-fraction 0.5
-	@echo "Look at $(DEMO)/dataset/preview.png and $(DEMO)/dataset/README.md"
+	$(BIN)/python -m gopro_tools.report $(DEMO)/dataset --out $(DEMO)/page --title Demo
+	@echo "Open $(DEMO)/page/index.html; $(DEMO)/dataset/README.md is the dataset's card."
 
 test: .venv/all
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -13,13 +13,14 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_dataset import smooth_image
+from tiny_dataset import smooth_image, write_dataset
 from tiny_network import sharpened, write_sharpener
 
 from gopro_tools.deblur import DeblurConfig, OnnxRestorer, deblur, read_card, side_by_side
 from gopro_tools.deblur import network as network_module
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, read_rgb
+from gopro_tools.pairing import Sources, pair_images
 from gopro_tools.video import open_source
 from gopro_tools.video_output import VideoWriter
 
@@ -178,6 +179,18 @@ class TestPhotos:
         assert len(summary.failures) == 1
         assert "broken.png" in summary.failures[0]
         assert ".cr2" in summary.notes[0]
+
+    def test_a_dataset_gives_what_evaluate_expects(
+        self, tmp_path: Path, config: DeblurConfig
+    ) -> None:
+        root = write_dataset(tmp_path / "data", train=(1,), test=(2,))
+        summary = deblur([root], tmp_path / "out", config)
+        names = [path.relative_to(tmp_path / "out").as_posix() for path in summary.written]
+        assert names == ["GOPR0002_11_00/000001.png", "GOPR0002_11_00/000002.png"]
+        blurred = read_rgb(root / "test/GOPR0002_11_00/blur_gamma/000001.png")
+        assert np.abs(read_rgb(summary.written[0]) - expected_codes(blurred)).max() <= 0.51
+        sources = Sources(dataset=root, restored=(f"mine={tmp_path / 'out'}",))
+        assert len(pair_images(sources).image_sets) == 2
 
     def test_comparison_shows_both(self, tmp_path: Path, config: DeblurConfig) -> None:
         image = picture((101, 150))

@@ -193,6 +193,18 @@ def test_sources_are_kept_relative_and_move_with_their_images(
         recall_sources(tmp_path)
 
 
+def test_scores_without_a_record_are_shown_but_not_compared(results: Path, tmp_path: Path) -> None:
+    scores = tmp_path / "scores"
+    scores.mkdir()
+    for path in (results / "scores").iterdir():
+        if path.name != "run.json":
+            (scores / path.name).write_bytes(path.read_bytes())
+    data = data_of(report([scores], tmp_path / "page"))
+    assert data["tables"] == []
+    assert "no run.json" in data["notes"][0]
+    assert len(data["collections"][0]["keys"]) == 10
+
+
 def test_folders_that_disagree_are_refused(results: Path, tmp_path: Path) -> None:
     other = tmp_path / "scores"
     other.mkdir()

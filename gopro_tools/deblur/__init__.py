@@ -17,6 +17,7 @@ import numpy as np
 import tyro
 
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
+from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.deblur.movie import deblur_video
 from gopro_tools.deblur.network import (
     Card,
@@ -29,6 +30,7 @@ from gopro_tools.deblur.photo import read_photo, write_photo
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_jpeg
+from gopro_tools.restorers import find_images, is_dataset
 from gopro_tools.video import VIDEO_SUFFIXES
 from gopro_tools.video_output import LOSSLESS_SUFFIX
 
@@ -70,6 +72,10 @@ class DeblurConfig:
     """Write videos as FFV1 in Matroska instead of H.264."""
     hdr: bool = False
     """Convert PQ and HLG video to SDR; without this it is refused."""
+    split: Split = "test"
+    """Which part of a dataset in the GOPRO layout."""
+    blur_kind: BlurKind = "gamma"
+    """Which blurred images of a dataset."""
 
     def __post_init__(self) -> None:
         """Refuse tiles that could not be blended."""
@@ -107,7 +113,8 @@ def deblur(
     """Deblur photos and videos; a file that fails is named and the others are done.
 
     Args:
-        sources: Photos, videos, or folders that are searched for such.
+        sources: Photos, videos, folders that are searched for such, or datasets in the GOPRO layout
+            (results are OUT/<sequence>/<name>, as gopro_tools.evaluate expects).
         out: Folder for the results, which keep the names of their sources; or a file name with the
             suffix of an image or video, for one source.
         config: How.
@@ -230,6 +237,9 @@ def _jobs(
         elif source.is_dir():
             if _lies_in(out, source):
                 raise InputError(f"--out {out}: lies in the input {source}; choose one outside.")
+            if is_dataset(source):
+                found += find_images(source, config.split, config.blur_kind)
+                continue
             files = list(_files(source))
             others = sorted({f.suffix.lower() for f in files} - known - {""})
             if others:
@@ -279,7 +289,7 @@ def command(
     """Deblur photos and videos with a small network; no torch needed.
 
     Args:
-        sources: Photos, videos, or folders that are searched for such.
+        sources: Photos, videos, folders that are searched for such, or datasets (GOPRO layout).
         out: Folder for the results; or a file name, for one source.
         config: How.
     """

@@ -25,8 +25,9 @@ from gopro_tools.pairing import Sources
 from gopro_tools.report.content import Content, DatasetView
 from gopro_tools.report.page import PAGE_MARK, page_html
 from gopro_tools.report.pictures import IMAGE_FOLDER, OUR_NAMES, Quality, write_pictures
-from gopro_tools.report.reading import is_dataset, joined, read_comparisons, read_dataset
+from gopro_tools.report.reading import joined, read_comparisons, read_dataset
 from gopro_tools.report.tabular import read_tables
+from gopro_tools.restorers import is_dataset
 from gopro_tools.threads import Progress, no_progress
 
 __all__ = ["ReportConfig", "command", "main", "report"]
@@ -145,9 +146,11 @@ def _content(folders: Sequence[Path], config: ReportConfig, on_progress: Progres
     results = [folder for folder in folders if not is_dataset(folder)]
     collections = read_comparisons(results, config.sources)
     pairs = [collection for dataset in datasets for collection in dataset.collections]
+    tables, problems = read_tables(results)
     return Content(
         title=config.title,
-        tables=read_tables(results),
+        notes=problems,
+        tables=tables,
         collections=joined([*collections, *pairs]),
         datasets=datasets,
     )

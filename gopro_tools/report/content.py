@@ -116,6 +116,8 @@ class Content:
     """Everything on a page."""
 
     title: str
+    notes: Sequence[str]
+    """What could not be used, for the top of the page."""
     tables: Sequence[Table]
     collections: Sequence[Collection]
     datasets: Sequence[DatasetView]

@@ -157,7 +157,7 @@ function start() {
   document.getElementById("footer").textContent = DATA.footer;
   const main = document.getElementById("main");
   const nav = document.getElementById("nav");
-  main.replaceChildren();
+  main.replaceChildren(...DATA.notes.map((note) => make("p", { class: "note" }, shown(note))));
   const add = (id, text, section) => {
     section.id = id;
     nav.append(make("a", { href: `#${id}` }, shown(text)));

@@ -75,6 +75,7 @@ def _payload(content: Content, pictures: Sequence[Pictures]) -> dict[str, Any]:
         "title": content.title,
         "footer": f"Made by gopro_tools {__version__}. Nothing on this page is loaded from "
         "elsewhere.",
+        "notes": list(content.notes),
         "tables": [_table(table) for table in content.tables],
         "collections": [
             _collection(collection, of_it)

@@ -27,11 +27,6 @@ _FACTS = ("n_frames", "sharpness")
 _FACT_UNITS = ("_px", "_share", "_sigma")
 
 
-def is_dataset(folder: Path) -> bool:
-    """Whether a folder holds a dataset in the GOPRO layout."""
-    return any(sequences_of(folder, split) for split in SPLITS)
-
-
 def read_comparisons(folders: Sequence[Path], sources: Sources | None) -> list[Collection]:
     """Per-image scores below some folders; those of the same images are joined.
 

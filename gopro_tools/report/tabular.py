@@ -3,36 +3,37 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from gopro_tools.errors import InputError
 from gopro_tools.report.content import Cell, Heading, Table
-from gopro_tools.tables import QUANTITIES, Column, Row, rows_of, table_of
+from gopro_tools.tables import QUANTITIES, Column, Row, runs_below, table_of
+from gopro_tools.tables import Table as Compared
+from gopro_tools.tables.reading import Run
 
 
-def read_tables(folders: Sequence[Path]) -> list[Table]:
-    """One table per kind of comparison: what differs in dataset, split or blur gets its own.
+def read_tables(folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
+    """One table for each set of images that was measured, and why some scores have none.
 
     Raises:
         InputError: A method has two values for one number.
     """
-    rows: list[Row] = []
+    runs: list[Run] = []
+    problems: list[str] = []
     for folder in folders:
-        try:
-            rows += rows_of(folder)
-        except InputError:
-            continue  # per-image scores alone, which the gallery shows
+        found = runs_below(folder)
+        runs += found.runs
+        problems += found.problems
     groups: dict[tuple[str, str, str], list[Row]] = {}
-    for row in rows:
+    for row in (row for run in runs for row in run.rows):
         column = row.column
-        groups.setdefault((column.dataset, column.split, column.blur_kind), []).append(row)
-    return [
-        _laid_out(" ".join(filter(None, key[:2])), key[2], of_it) for key, of_it in groups.items()
-    ]
+        images = (column.dataset_sha256 or column.dataset, column.split, column.blur_kind)
+        groups.setdefault(images, []).append(row)
+    return [_laid_out(table_of(rows, separate=True)) for rows in groups.values()], problems
 
 
-def _laid_out(where: str, blur_kind: str, rows: Sequence[Row]) -> Table:
-    table = table_of(rows, separate=True)
+def _laid_out(table: Compared) -> Table:
+    column = table.columns[0]
+    where = f"{column.dataset} {column.split}".strip()
     return Table(
-        title=f"{where}, blur_kind {blur_kind}. Best restored value bold.",
+        title=f"{where}, blur_kind {column.blur_kind}. Best restored value bold.",
         headings=[_heading(column) for column in table.columns],
         rows=[
             (
