@@ -124,12 +124,26 @@ class DeepDeblur(nn.Module):
             if restored:
                 enlarged = self.up_convolutions[k](restored[-1])
                 seen = torch.cat([seen, enlarged.to(seen.dtype)], dim=1)
-            restored.append(self.scale_networks[k](seen))
-        # Under autocast the networks end in bfloat16, too coarse for values around 1.
+            restored.append(self._restored_scale(k, seen))
         return [
             _cropped(centred.to(blurred.dtype) + 0.5, size_hw, k)
             for k, centred in enumerate(reversed(restored))
         ]
+
+    def _restored_scale(self, k: int, seen: Tensor) -> Tensor:
+        """The network of one scale; its input and result are centred on 0.
+
+        Autocast lowers the blocks alone. The image passes through the sum that they add to, and the
+        8 bits of bfloat16 are too few for it: dozens of roundings come to a code value and more.
+        """
+        first, *blocks, last = self.scale_networks[k].children()
+        with torch.autocast(seen.device.type, enabled=False):
+            features = first(seen)
+        for block in blocks:
+            features = block(features)
+        with torch.autocast(seen.device.type, enabled=False):
+            restored: Tensor = last(features)
+        return restored
 
 
 @torch.no_grad()

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from baselines.deblurgan import ResBlock as DeblurGanBlock
+from baselines.deepdeblur import ResBlock as DeepDeblurBlock
 from gopro_tools.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,18 @@ def chosen_device(name: str) -> torch.device:
 def to_layout(value: Any, *, channels_last: bool) -> Any:
     """A network or an image batch in the memory format asked for."""
     return value.to(memory_format=torch.channels_last) if channels_last else value
+
+
+def compile_blocks(network: nn.Module) -> None:
+    """Compile each residual block in place with `torch.compile`.
+
+    All blocks of a network share one compiled form for each size of features, so this takes
+    seconds; the whole network as one graph takes minutes and gains little more. Where a stance of
+    "force_eager" is set (`torch.compiler.set_stance`), the blocks run uncompiled.
+    """
+    for module in network.modules():
+        if isinstance(module, DeepDeblurBlock | DeblurGanBlock):
+            module.compile(dynamic=False)
 
 
 def computes_bf16(device: torch.device) -> bool:

@@ -1,10 +1,9 @@
 """Restorers by name: the networks of this project with their weights, and anyone's."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from baselines.deepdeblur import DeepDeblur
 from baselines.sun2015.deconvolution import DeconvolutionOptions, Prior
 from baselines.sun2015.network import Sun2015
 from baselines.sun2015.restorer import ESTIMATED_NOISE_SIGMA, Sun2015Options, Sun2015Restorer
-from benchmarks.devices import chosen_device, to_layout
+from benchmarks.devices import chosen_device, compile_blocks, to_layout
 from benchmarks.restore.tiles import (
     GIVEN_UP,
     TILE_ALIGNMENT_PX,
@@ -46,7 +45,7 @@ class RestoreOptions:
     channels_last: bool = True
     """Keep the channels of a pixel side by side in memory, which fast convolutions like."""
     compile: bool = False
-    """Compile the network with `torch.compile`, which pays for many images of one size."""
+    """Compile the residual blocks with `torch.compile`, which pays for many images of one size."""
     rounding: Literal["nearest", "truncate"] | None = None
     """How values become 8 bits. By default as the recipe of the weights says (DeblurGAN's code
     truncates), and to the nearest where it says nothing."""
@@ -84,7 +83,8 @@ class NetworkRestorer:
         self._options = options
         self._device = chosen_device(options.device)
         to_layout(network.to(self._device), channels_last=options.channels_last)
-        self._run: Callable[..., Any] = torch.compile(network) if options.compile else network
+        if options.compile:
+            compile_blocks(network)
         self._dtype = torch.float16 if options.half == "fp16" else torch.bfloat16
 
     @torch.inference_mode()
@@ -104,7 +104,7 @@ class NetworkRestorer:
             with torch.autocast(
                 self._device.type, self._dtype, enabled=self._options.half is not None
             ):
-                restored = self._run(images)
+                restored = self.network(images)
         except torch.OutOfMemoryError as error:
             height, width = blurred.shape[:2]
             raise InputError(

@@ -20,6 +20,7 @@ from benchmarks.speed.timing import Timing, ratio_table
 from benchmarks.speed.train import (
     benchmark_recipe,
     best_of,
+    gpu_peak_mib,
     in_own_process,
     process_peak_mib,
     ready,
@@ -44,7 +45,15 @@ CONTENDERS: Mapping[str, RestoreOptions] = {
 def measure(n_rounds: int = 5) -> list[Timing]:
     """Time one image of every contender that runs here."""
     device = chosen_device("auto")
-    seconds = take_turns(ready(CONTENDERS, _warmed_up), device, n_rounds)
+    peaks: dict[str, float] = {}
+
+    def prepare(name: str) -> Callable[[], object]:
+        with gpu_peak_mib(device, name, peaks):
+            return _warmed_up(name)
+
+    seconds = take_turns(ready(CONTENDERS, prepare), device, n_rounds)
+    if device.type == "cpu":
+        peaks = {name: in_own_process(_peak_mib, name) for name in seconds}
     recipe = benchmark_recipe(device)
     timings = [
         Timing(
@@ -52,7 +61,7 @@ def measure(n_rounds: int = 5) -> list[Timing]:
             seconds=statistics.median(values),
             n_units=SIZE_HW[0] * SIZE_HW[1] / 1e6,
             unit="megapixels",
-            peak_mib=in_own_process(_peak_mib, name),
+            peak_mib=peaks.get(name),
             n_repeats=len(values),
         )
         for name, values in seconds.items()

@@ -14,8 +14,9 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -66,10 +67,13 @@ def measure(n_rounds: int = 15) -> list[Timing]:
     """Time a training step of every contender that runs here."""
     device = chosen_device("auto")
     recipe = benchmark_recipe(device)
-    steps = ready(CONTENDERS, lambda name: _warmed_up(name, device))
+    peaks: dict[str, float] = {}
+    steps = ready(CONTENDERS, lambda name: _warmed_up(name, device, peaks))
     if device.type == "cuda":
         steps = {STRICT: _without_tf32(steps[PLAIN]), **steps}
     seconds = take_turns(steps, device, n_rounds)
+    if device.type == "cpu":
+        peaks = {name: in_own_process(_peak_mib, name) for name in steps}
     n_flop, peak = _n_flop(device), matmul_flop_per_s(device)
     timings = []
     for name, values in seconds.items():
@@ -86,7 +90,7 @@ def measure(n_rounds: int = 15) -> list[Timing]:
                 seconds=median,
                 n_units=recipe.patches.batch,
                 unit="patches",
-                peak_mib=in_own_process(_peak_mib, name) if name in CONTENDERS else None,
+                peak_mib=peaks.get(name),
                 n_repeats=len(values),
                 note=note,
             )
@@ -187,7 +191,24 @@ def _without_tf32(step: Callable[[], object]) -> Callable[[], object]:
     return strict
 
 
-def _warmed_up(name: str, device: torch.device) -> Callable[[], object]:
+def _warmed_up(name: str, device: torch.device, peaks: dict[str, float]) -> Callable[[], object]:
+    with gpu_peak_mib(device, name, peaks):
+        return _prepared(name, device)
+
+
+@contextmanager
+def gpu_peak_mib(device: torch.device, name: str, peaks: dict[str, float]) -> Iterator[None]:
+    """Note what a contender adds to the memory of a GPU at most, beside the others' networks."""
+    if device.type != "cuda":
+        yield
+        return
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    yield
+    peaks[name] = (torch.cuda.max_memory_allocated(device) - before) / 2**20
+
+
+def _prepared(name: str, device: torch.device) -> Callable[[], object]:
     options, recipe = CONTENDERS[name], benchmark_recipe(device)
     torch.backends.cudnn.benchmark = True  # as training does
     learner = make_learner(recipe, options, device, Processes())
@@ -257,5 +278,5 @@ def _n_flop(device: torch.device) -> float:
 
 def _peak_mib(name: str) -> float:
     device = chosen_device("auto")
-    _warmed_up(name, device)
+    _prepared(name, device)
     return process_peak_mib(device)

@@ -60,7 +60,10 @@ class DeviceLoop:
         if self._stream is not None and self._n_taken == _N_EAGER_STEPS:
             torch.cuda.synchronize()
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=self._stream):  # records, computes nothing
+            # Records, computes nothing. Other threads pin memory for plans meanwhile: let them.
+            with torch.cuda.graph(
+                self._graph, stream=self._stream, capture_error_mode="thread_local"
+            ):
                 self._compute()
 
     def _compute(self) -> None:

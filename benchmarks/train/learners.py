@@ -12,9 +12,7 @@ from torch.nn import functional as F
 
 from baselines.data import Batch
 from baselines.deblurgan import Critic, Generator, start_without_correction
-from baselines.deblurgan import ResBlock as DeblurGanBlock
 from baselines.deepdeblur import DeepDeblur, Discriminator, pyramid, start_as_identity
-from baselines.deepdeblur import ResBlock as DeepDeblurBlock
 from baselines.losses import (
     adversarial_loss,
     content_features,
@@ -24,7 +22,7 @@ from baselines.losses import (
     multi_scale_loss,
     perceptual_loss,
 )
-from benchmarks.devices import to_layout
+from benchmarks.devices import compile_blocks, to_layout
 from benchmarks.train.machine import Processes, RunOptions, scalars, seed_torch
 from benchmarks.train.recipes import DeblurGanRecipe, DeepDeblurRecipe, Optimisation, Recipe
 
@@ -348,18 +346,6 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
                     entries[key] = value.to(weights.device if group["fused"] else "cpu")
                 else:
                     entries[key] = torch.empty_like(weights).copy_(value)
-
-
-def compile_blocks(network: nn.Module) -> None:
-    """Compile each residual block in place with `torch.compile`.
-
-    All blocks of a network share one compiled form for each size of features, so this takes
-    seconds; the whole network as one graph takes minutes and gains little more. Where a stance of
-    "force_eager" is set (`torch.compiler.set_stance`), the blocks run uncompiled.
-    """
-    for module in network.modules():
-        if isinstance(module, DeepDeblurBlock | DeblurGanBlock):
-            module.compile(dynamic=False)
 
 
 class _Frozen:
