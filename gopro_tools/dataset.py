@@ -23,6 +23,8 @@ BlurKind = Literal["gamma", "linear_crf"]
 GOPRO_LARGE = "GOPRO_Large"
 """The dataset of Nah et al. by the name it has in tables."""
 SPLITS: tuple[Split, ...] = ("train", "test")
+MANIFEST_FILE = "manifest.csv"
+"""In a dataset: one row per pair."""
 SHARP_FOLDER = "sharp"
 BLUR_FOLDERS: Mapping[BlurKind, str] = MappingProxyType(
     {"gamma": "blur_gamma", "linear_crf": "blur"}

@@ -22,6 +22,7 @@ from gopro_tools.detection.rows import COMPARED
 from gopro_tools.files import claimed
 from gopro_tools.pairing import Sources
 from gopro_tools.threads import Progress
+from gopro_tools.verbs import callable_package
 
 __all__ = ["DetectConfig", "Detection", "command", "detect", "main"]
 
@@ -101,3 +102,6 @@ def command(
 def main() -> None:
     """Run as a command."""
     run_command(command)
+
+
+callable_package(__name__, "gopro_tools.api:detect")

@@ -44,6 +44,7 @@ from gopro_tools.evaluate.summary import SummaryRow, summarize
 from gopro_tools.files import claimed
 from gopro_tools.pairing import Sources
 from gopro_tools.threads import Progress
+from gopro_tools.verbs import callable_package
 
 __all__ = [
     "EvaluateConfig",
@@ -133,3 +134,6 @@ def _report(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> None:
 def main() -> None:
     """Console script and ``python -m gopro_tools.evaluate``."""
     run_command(command)
+
+
+callable_package(__name__, "gopro_tools.api:evaluate")

@@ -9,5 +9,9 @@ and goes on after an interruption.
 from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.main import main
 from gopro_tools.synthesize.run import Summary, synthesize
+from gopro_tools.verbs import callable_package
 
 __all__ = ["Summary", "SynthesisConfig", "main", "synthesize"]
+
+
+callable_package(__name__, "gopro_tools.api:synthesize")

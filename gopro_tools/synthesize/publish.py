@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from gopro_tools import __version__
+from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.images import PNG_ENCODER, Rgb, encode_png, read_rgb
@@ -19,7 +20,6 @@ from gopro_tools.synthesize.plan import DATASET_FILE, Plan, Probe
 from gopro_tools.synthesize.segment import SegmentRecord, window_row
 from gopro_tools.text import csv_text, size_text
 
-MANIFEST_FILE = "manifest.csv"
 REJECTED_FILE = "rejected.csv"
 CARD_FILE = "README.md"
 PREVIEW_FILE = "preview.png"

@@ -19,6 +19,7 @@ from gopro_tools.tables.model import QUANTITIES, Column, Row, Table, plain_name,
 from gopro_tools.tables.published import published_rows
 from gopro_tools.tables.reading import rows_of, runs_below
 from gopro_tools.tables.rendering import to_csv, to_latex, to_markdown
+from gopro_tools.threads import Progress
 
 __all__ = [
     "QUANTITIES",
@@ -49,6 +50,7 @@ def compare(
     config: TablesConfig | None = None,
     *,
     out: Path | None = None,
+    on_progress: Progress | None = None,
 ) -> Comparison:
     """Put results of evaluate and detect, and published numbers, into tables, as `compared` does.
 
@@ -56,12 +58,13 @@ def compare(
         results: One or more OUT folders, or folders with such folders in them.
         config: Which numbers to show.
         out: File for the tables; ``.md``, ``.csv`` or ``.tex`` chooses the format.
+        on_progress: Called with the folders read and all.
 
     Raises:
         InputError: There is nothing to show, or unlike results were named for one table.
     """
     folders = [results] if isinstance(results, str | Path) else list(results)
-    comparison = compared([Path(folder) for folder in folders], config)
+    comparison = compared([Path(folder) for folder in folders], config, on_progress)
     if out is not None:
         write_atomic(out, _rendered(comparison, _FORMATS.get(out.suffix.lower(), "md"), "rows"))
     return comparison

@@ -11,6 +11,7 @@ from gopro_tools.tables.model import Row, Table, plain_name, table_of
 from gopro_tools.tables.published import published_rows
 from gopro_tools.tables.reading import Run, runs_below
 from gopro_tools.tables.rendering import to_csv, to_latex, to_markdown
+from gopro_tools.threads import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,11 @@ class Comparison(ShownResult):
         return "".join(_frame_of(table).to_html(na_rep="–") for table in self.tables)
 
 
-def compared(results: Sequence[Path], config: TablesConfig | None = None) -> Comparison:
+def compared(
+    results: Sequence[Path],
+    config: TablesConfig | None = None,
+    on_progress: Progress | None = None,
+) -> Comparison:
     """Put results of evaluate and detect, and published numbers, into tables.
 
     Several OUT folders that are named themselves make one table, and what cannot be compared is
@@ -100,6 +105,7 @@ def compared(results: Sequence[Path], config: TablesConfig | None = None) -> Com
     Args:
         results: OUT folders of evaluate and detect, or folders with such folders in them.
         config: Which numbers to show.
+        on_progress: Called with the folders read and all.
 
     Raises:
         InputError: There is nothing to show, or unlike results were named for one table.
@@ -107,7 +113,11 @@ def compared(results: Sequence[Path], config: TablesConfig | None = None) -> Com
     config = config or TablesConfig()
     if not results and not (config.published or config.all):
         raise InputError("Name at least one folder with results, or --published, or both.")
-    found = [runs_below(path) for path in results]
+    found = []
+    for n_done, path in enumerate(results, start=1):
+        found.append(runs_below(path))
+        if on_progress:
+            on_progress(n_done, len(results))
     runs = [run for one in found for run in one.runs]
     problems = [problem for one in found for problem in one.problems]
     named = {path if path.is_dir() else path.parent for path in results}

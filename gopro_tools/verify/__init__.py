@@ -17,6 +17,7 @@ from gopro_tools.files import natural_key
 from gopro_tools.findings import Finding, report_findings
 from gopro_tools.layouts import GOPRO, Place, find_dataset, list_pairs
 from gopro_tools.threads import Progress, thread_pool
+from gopro_tools.verbs import callable_package
 from gopro_tools.verify.folders import (
     ImageSet,
     Manifest,
@@ -177,3 +178,6 @@ def command(
 def main() -> None:
     """The command line."""
     run_command(command)
+
+
+callable_package(__name__, "gopro_tools.api:verify")

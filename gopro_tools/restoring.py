@@ -1,0 +1,175 @@
+"""Restoring the images of a dataset or a folder with any method, recorded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gopro_tools.dataset import BlurKind, Split
+from gopro_tools.errors import InputError
+from gopro_tools.files import claimed, sha256_of_path, write_atomic
+from gopro_tools.plugins import source_sha256
+from gopro_tools.records import (
+    RESTORE_SUITE,
+    RunRecord,
+    Scale,
+    dataset_facts,
+    image_facts,
+    jsonable,
+    seal,
+    to_json,
+    unseal,
+)
+from gopro_tools.restorers import (
+    RECORD_FILE,
+    RESTORERS,
+    Restorer,
+    RestoreSummary,
+    check_record,
+    find_images,
+    is_dataset,
+    restore_images,
+)
+from gopro_tools.shown import ShownResult
+from gopro_tools.threads import Progress, no_progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreConfig:
+    """With what, and which images."""
+
+    method: str
+    """Name of the method in records; or ``package.module:factory[:name=value...]``, which is loaded
+    where no ``restorer`` is given."""
+    restorer: Restorer | None = None
+    """What restores: any object with ``restore(blurred)``."""
+    weights: Path | None = None
+    """Weight file or folder; its hash goes into the record, and a factory gets its path."""
+    device: str = "auto"
+    """What a factory gets: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What else decides the results, for the record."""
+    code_sha256: str | None = None
+    """Hash of the code that restores; that of the factory's package by default."""
+    scale: Scale | None = None
+    """Effort of the training compared with the paper's, where it is known."""
+    published_name: str = ""
+    """What published tables call the method."""
+    split: Split = "test"
+    """Which part of a dataset."""
+    blur_kind: BlurKind = "gamma"
+    """Which blurred images of a dataset."""
+    resume: bool = False
+    """Keep whole results that are there; refused where method, weights, options, code or images are
+    others."""
+    seed: int | None = None
+    """Of what is random in the method, for the record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restoration(ShownResult):
+    """Result of `restore`; shows itself as one row per image."""
+
+    out: Path
+    """Folder of the results."""
+    images: tuple[tuple[Path, Path], ...]
+    """Each input, and its result inside ``out``."""
+    summary: RestoreSummary
+    """Counts, failures and time."""
+    record: RunRecord | None
+    """None where images failed: the folder is not complete then."""
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """``image``, ``result`` (relative to ``out``) and ``failure`` (empty for most)."""
+        import pandas as pd
+
+        failures = {
+            path: next((f for f in self.summary.failures if str(path) in f), "")
+            for path, _ in self.images
+        }
+        return pd.DataFrame(
+            {
+                "image": [path.as_posix() for path, _ in self.images],
+                "result": [result.as_posix() for _, result in self.images],
+                "failure": [failures[path] for path, _ in self.images],
+            }
+        )
+
+
+def restore(
+    source: Path,
+    config: RestoreConfig,
+    *,
+    out: Path,
+    on_progress: Progress = no_progress,
+) -> Restoration:
+    """Restore an image, a folder of images or a dataset; results keep the names of the inputs.
+
+    An image that fails is named in the result, and the others are restored all the same. When all
+    are there, ``run.json`` says what made them; `gopro_tools.evaluate` carries it on to tables.
+
+    Args:
+        source: An image, a folder, or a dataset in the GOPRO layout, whose results are
+            ``<sequence>/<name>``, as evaluate expects.
+        config: With what, and which images.
+        out: Output folder, outside of ``source``.
+        on_progress: Called with the images done and all.
+
+    Raises:
+        InputError: There is nothing to restore, the method cannot be loaded, ``out`` lies in
+            ``source`` or holds the results of something else, or cannot be written to.
+    """
+    images = find_images(source, config.split, config.blur_kind)
+    folder = (source.parent if source.is_file() else source).resolve()
+    if out.resolve() == folder or (source.is_dir() and folder in out.resolve().parents):
+        raise InputError(f"--out {out}: lies in the input {source}; choose a folder outside.")
+    restorer = config.restorer
+    code_sha256 = config.code_sha256
+    if restorer is None:
+        restorer = RESTORERS.load(config.method, config.weights, config.device)
+        code_sha256 = code_sha256 or source_sha256(config.method.partition(":")[0])
+    dataset = (
+        dataset_facts(source, config.split, config.blur_kind)
+        if is_dataset(source)
+        else image_facts([path for path, _ in images])
+    )
+    facts = jsonable(
+        {
+            "method": config.method,
+            "weights_sha256": sha256_of_path(config.weights) if config.weights else None,
+            "options": config.options,
+            "code_sha256": code_sha256,
+            "dataset": dataset,
+        }
+    )
+    record: RunRecord | None = None
+    with claimed(out, *{relative.parent for _, relative in images}):
+        check_record(out, facts, resume=config.resume)
+        unseal(out)
+        write_atomic(out / RECORD_FILE, to_json(facts))
+        summary = restore_images(
+            restorer,
+            images,
+            out,
+            method=config.method,
+            keep_done=config.resume,
+            on_progress=on_progress,
+        )
+        if not summary.failures:
+            record = RunRecord(
+                suite=RESTORE_SUITE,
+                method=config.method,
+                published_name=config.published_name,
+                scale=config.scale,
+                config=facts,
+                results={"n_images": len(images)},
+                timings_s={"restoring": round(summary.seconds, 3)},
+                dataset=dataset,
+                weights_sha256=facts["weights_sha256"],
+                seed=config.seed,
+            )
+            record = seal(out, record, names=())
+    return Restoration(out=out, images=tuple(images), summary=summary, record=record)

@@ -1,0 +1,172 @@
+"""What `import gopro_tools` offers: verbs whose results show themselves, and pairs as arrays."""
+
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_dataset import write_dataset
+
+import gopro_tools
+from gopro_tools.dataset import iterate_pairs
+from gopro_tools.errors import InputError
+from gopro_tools.evaluate import EvaluateConfig, Sources
+from gopro_tools.images import Rgb, read_rgb
+from gopro_tools.records import read_record
+from gopro_tools.restoring import RestoreConfig
+from gopro_tools.scenes import Scene, SceneConfig, render_frames, write_video
+from gopro_tools.synthesize import SynthesisConfig
+
+
+class Brighter:
+    def restore(self, blurred: Rgb) -> Rgb:
+        return np.clip(blurred.astype(int) + 1, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_dataset(tmp_path / "data")
+
+
+def test_importing_costs_nothing() -> None:
+    code = (
+        "import time, sys; t = time.perf_counter(); import gopro_tools; "
+        "print(time.perf_counter() - t, 'numpy' in sys.modules, 'typing' in sys.modules)"
+    )
+    command = [sys.executable, "-S", "-c", code]
+    environment = {"PYTHONPATH": str(Path(gopro_tools.__file__).parent.parent)}
+    seconds = []
+    for _ in range(3):
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=True, env=environment
+        )
+        first, numpy, typing = result.stdout.split()
+        assert (numpy, typing) == ("False", "False")
+        seconds.append(float(first))
+        time.sleep(0.1)
+    assert min(seconds) < 0.1
+
+
+@pytest.mark.parametrize("name", ["synthesize", "verify", "evaluate", "detect"])
+@pytest.mark.parametrize(
+    "before", ["", "import gopro_tools.{0}", "from gopro_tools.{0} import main"]
+)
+def test_packages_are_verbs_whatever_is_imported_first(name: str, before: str) -> None:
+    code = f"{before.format(name)}\nimport gopro_tools\nassert callable(gopro_tools.{name})"
+    code += f"\nassert gopro_tools.{name} is __import__('gopro_tools.{name}').{name}"
+    code += f"\nfrom gopro_tools import {name}\nassert callable({name})"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_from_pairs_to_tables(data: Path, tmp_path: Path) -> None:
+    done: list[tuple[int, int]] = []
+
+    def note(n_done: int, n_total: int) -> None:
+        done.append((n_done, n_total))
+
+    found = gopro_tools.verify(data, out=tmp_path / "findings.csv", on_progress=note)
+    assert found.ok
+    assert len(found.to_dataframe()) == len(found) == len(list(found))
+    assert done[-1] == (7, 7)
+
+    config = RestoreConfig(method="brighter", restorer=Brighter(), scale="reduced")
+    restored = gopro_tools.restore(data, config, out=tmp_path / "restored", on_progress=note)
+    assert done[-1] == (2, 2)
+    assert restored.record is not None
+    assert read_record(tmp_path / "restored").method == "brighter"
+    assert list(restored.to_dataframe()["failure"]) == ["", ""]
+
+    sources = Sources(dataset=data, restored=(f"mine={tmp_path / 'restored'}",))
+    few = EvaluateConfig(protocol=("psnr_rgb",), n_resamples=20)
+    evaluation = gopro_tools.evaluate(sources, few, out=tmp_path / "scores", on_progress=note)
+    frame = evaluation.to_dataframe()
+    assert list(frame["method"]) == ["blurred", "mine"]
+    assert list(frame["scale"]) == ["", "reduced"]
+    assert "| mine |" in evaluation.to_markdown()
+    assert "<td>mine</td>" in evaluation._repr_html_()
+    assert gopro_tools.evaluate(sources, few).to_dataframe()["mean"].equals(frame["mean"])
+
+    comparison = gopro_tools.compare(tmp_path / "scores", out=tmp_path / "table.md")
+    assert "mine (reduced)" in (tmp_path / "table.md").read_text()
+    assert comparison.tables[0].methods == ("blurred", "mine (reduced)")
+
+
+def test_synthesis_shows_its_manifest(tmp_path: Path) -> None:
+    scene = Scene(SceneConfig(seed=1, size_hw=(64, 96)))
+    write_video(tmp_path / "clip.mp4", render_frames(scene, 240.0, 24), 240.0)
+    config = SynthesisConfig(frames="7")
+    result = gopro_tools.synthesize(tmp_path / "clip.mp4", config, out=tmp_path / "out", jobs=1)
+    frame = result.to_dataframe()
+    assert len(frame) == result.summary.n_pairs == 3
+    assert "| train | clip_07_00 | 3 |" in result.to_markdown()
+    assert gopro_tools.verify(tmp_path / "out").ok
+
+
+def test_restoring_says_what_it_refuses(data: Path, tmp_path: Path) -> None:
+    config = RestoreConfig(method="brighter", restorer=Brighter())
+    with pytest.raises(InputError, match="lies in the input"):
+        gopro_tools.restore(data, config, out=data / "restored")
+    gopro_tools.restore(data, config, out=tmp_path / "out")
+    other = RestoreConfig(method="brighter", restorer=Brighter(), blur_kind="linear_crf")
+    with pytest.raises(InputError, match="dataset"):
+        gopro_tools.restore(data, other, out=tmp_path / "out")
+    with pytest.raises(InputError, match="no module nowhere"):
+        gopro_tools.restore(data, RestoreConfig(method="nowhere:make"), out=tmp_path / "new")
+
+
+def test_an_image_that_fails_leaves_no_record(data: Path, tmp_path: Path) -> None:
+    class Fussy(Brighter):
+        def restore(self, blurred: Rgb) -> Rgb:
+            if blurred.sum() % 2 == first.sum() % 2 and np.array_equal(blurred, first):
+                raise RuntimeError("too blurred")
+            return super().restore(blurred)
+
+    first = gopro_tools.Pairs(data, "test")[0][0]
+    config = RestoreConfig(method="fussy", restorer=Fussy())
+    result = gopro_tools.restore(data, config, out=tmp_path / "out")
+    assert result.record is None
+    assert not (tmp_path / "out" / "run.json").exists()
+    assert sorted(bool(failure) for failure in result.to_dataframe()["failure"]) == [False, True]
+
+
+class TestPairs:
+    def test_are_a_sequence_of_arrays(self, data: Path) -> None:
+        pairs = gopro_tools.Pairs(data, "train", "gamma")
+        expected = list(iterate_pairs(data, "train", "gamma"))
+        assert len(pairs) == len(expected) == 5
+        assert pairs.names[0] == "GOPR0001_11_00/000001.png"
+        for (blurred, sharp), pair in zip(pairs, expected, strict=True):
+            assert blurred.dtype == sharp.dtype == np.uint8
+            assert blurred.shape == sharp.shape == (48, 64, 3)
+            assert np.array_equal(blurred, read_rgb(pair.path("blur_gamma")))
+            assert np.array_equal(sharp, read_rgb(pair.path("sharp")))
+        assert np.array_equal(pairs[-1][0], pairs[4][0])
+        part = pairs[1:3]
+        assert part.names == pairs.names[1:3]
+        assert len(part) == 2
+        with pytest.raises(IndexError):
+            pairs[5]
+        other = gopro_tools.Pairs(str(data), "train", "linear_crf")
+        assert not np.array_equal(other[0][0], pairs[0][0])
+        assert pickle.loads(pickle.dumps(pairs)).names == pairs.names
+
+    def test_bad_pairs_are_named(self, data: Path) -> None:
+        with pytest.raises(InputError, match="no sequences there"):
+            gopro_tools.Pairs(data / "train")
+        path = data / "train" / "GOPR0001_11_00" / "sharp" / "000002.png"
+        path.write_bytes(b"")
+        pairs = gopro_tools.Pairs(data)
+        with pytest.raises(InputError, match=r"000002\.png"):
+            pairs[1]
+
+    def test_a_data_loader_takes_them_as_they_are(self, data: Path) -> None:
+        torch = pytest.importorskip("torch")
+        pairs = gopro_tools.Pairs(data, "train")
+        loader = torch.utils.data.DataLoader(pairs, batch_size=2)
+        blurred, sharp = next(iter(loader))
+        assert blurred.shape == sharp.shape == (2, 48, 64, 3)
+        assert blurred.dtype == torch.uint8
+        assert len(loader) == 3
