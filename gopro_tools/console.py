@@ -30,6 +30,7 @@ from rich.text import Text
 from gopro_tools.ending import EndingSignals
 from gopro_tools.errors import InputError
 from gopro_tools.faults import fault_message, system_message
+from gopro_tools.options import LISTS
 
 EXIT_FINDINGS = 1
 EXIT_USAGE = 2
@@ -106,7 +107,9 @@ def run_command(function: Callable[..., int], arguments: Sequence[str] | None = 
     spec = sys.modules["__main__"].__spec__
     program = f"python -m {spec.name.removesuffix('.__main__')}" if spec else None
     with EndingSignals() as signals:
-        code = exit_code_of(lambda: tyro.cli(function, args=arguments, prog=program))
+        code = exit_code_of(
+            lambda: tyro.cli(function, args=arguments, prog=program, registry=LISTS)
+        )
         if code == EXIT_INTERRUPTED and signals.first is not None:
             code = 128 + signals.first
     sys.exit(code)

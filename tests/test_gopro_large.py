@@ -478,13 +478,13 @@ def test_command_line(
     assert run("check", copy, small) == 1
     capsys.readouterr()
     out, findings = tmp_path / "new", tmp_path / "findings.csv"
-    arguments = ["--kinds", "sharp", "blur", "--sequences", SMALL, "-o", findings]
-    assert run("regenerate", small, out, *arguments) == 0
+    arguments = ["--kinds", "sharp", "blur", "--sequences", SMALL, "--findings", findings]
+    assert run("regenerate", small, "-o", out, *arguments) == 0
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "94 image(s) written" in captured.err
     assert {path.name for path in (out / "train" / SMALL).iterdir()} == {"sharp", "blur"}
     assert "unreleased" in findings.read_text()
-    assert run("regenerate", small, out) == 1
-    assert run("regenerate", tmp_path / "nowhere", tmp_path / "new2") == 2
+    assert run("regenerate", small, "-o", out) == 1
+    assert run("regenerate", tmp_path / "nowhere", "-o", tmp_path / "new2") == 2
     assert "none of the 33 sequences" in capsys.readouterr().err

@@ -81,7 +81,7 @@ class Table1Config:
         if self.data is None and self.scale == "full":
             raise InputError(
                 "--scale full trains on GOPRO_Large: name it with --data. `python -m "
-                "gopro_tools.gopro_large download FOLDER` gets it."
+                "gopro_tools.gopro_large download -o FOLDER` gets it."
             )
 
     @property

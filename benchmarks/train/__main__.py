@@ -27,6 +27,7 @@ from benchmarks.train.run import STRIP_FOLDER, Progress, TrainResult, train
 from gopro_tools.console import EXIT_INTERRUPTED, progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
+from gopro_tools.options import LISTS
 from gopro_tools.records import read_record, recorded_run, run_folder
 from gopro_tools.stopping import stop_signals
 
@@ -196,7 +197,7 @@ def _parse_and_run(arguments: Sequence[str]) -> int:
         """
         return run_task(task, _honest(recipe, preset), options)
 
-    return int(tyro.cli(command, args=arguments, prog="python -m benchmarks.train"))
+    return int(tyro.cli(command, args=arguments, prog="python -m benchmarks.train", registry=LISTS))
 
 
 def _honest(recipe: Recipe, preset: Recipe) -> Recipe:

@@ -66,7 +66,7 @@ def command(
             result = regenerate(action, progress)
     if isinstance(action, CheckConfig) and isinstance(result, CheckResult):
         print_agreement(result, action.tolerance_levels)
-        return report_findings(result.findings, str(action.dataset), action.findings)
+        return report_findings(result.findings, str(action.dataset), action.out)
     assert isinstance(action, RegenerateConfig)
     assert isinstance(result, RegenerateResult)
     stderr.print(f"{result.n_written:,} image(s) written, {result.n_kept:,} were there already.")

@@ -47,7 +47,7 @@ class CheckConfig:
     """Only these, for a part of the dataset; all 33 by default."""
     jobs: int = 0
     """Images checked at once; 0 takes all cores."""
-    findings: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """CSV file for the findings; stdout by default."""
 
     def __post_init__(self) -> None:

@@ -48,7 +48,7 @@ _MARGIN = 1.05  # of the space needed: file systems round up
 class DownloadConfig:
     """Get the original dataset, and check it."""
 
-    out: tyro.conf.Positional[Path]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder that GOPRO_Large goes into. A ZIP that lies there already is taken as it is."""
     what: tuple[Archive, ...] = ("GOPRO_Large",)
     """GOPRO_Large (the pairs) and GOPRO_Large_all (the 240 fps frames they were made from)."""
@@ -58,7 +58,7 @@ class DownloadConfig:
     """Keep the ZIP after it is unpacked."""
     n_tries: int = 8
     """How often to try again in a row without getting a byte."""
-    findings: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    findings: Path | None = None
     """CSV file for what the check finds; stdout by default."""
 
     def __post_init__(self) -> None:

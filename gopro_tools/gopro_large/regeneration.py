@@ -40,15 +40,15 @@ class RegenerateConfig:
 
     frames: tyro.conf.Positional[Path]
     """GOPRO_Large_all: train and test with <sequence>/<frame>.png."""
-    out: tyro.conf.Positional[Path]
-    """Where GOPRO_Large goes. The same command goes on where it was interrupted."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Where GOPRO_Large goes. The same command resumes where it was interrupted."""
     kinds: tuple[Kind, ...] = KINDS
     """Which images to write."""
     sequences: tuple[str, ...] = ()
     """Only these, such as GOPR0384_11_00, for a part of the frames; all 33 by default."""
     jobs: int = 0
     """Images made at once; 0 takes all cores."""
-    findings: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    findings: Path | None = None
     """CSV file for the findings; stdout by default."""
 
     def __post_init__(self) -> None:

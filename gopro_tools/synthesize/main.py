@@ -29,7 +29,7 @@ def command(
     /,
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("dataset"),
     config: Annotated[SynthesisConfig, tyro.conf.arg(name="")] = SynthesisConfig(),  # noqa: B008
-    jobs: int | None = None,
+    jobs: int = 0,
     shard: str = "1/1",
     overwrite: bool = False,
     dry_run: bool = False,
@@ -40,17 +40,17 @@ def command(
         sources: Video files, folders of numbered frames, or folders to search for such.
         out: Folder of the dataset. The same command on it goes on after an interruption.
         config: The recipe.
-        jobs: Worker processes; one a core by default. The result does not depend on it.
+        jobs: Worker processes; 0 takes one per core. The result does not depend on it.
         shard: I/N: make only the I-th of N shares, for job arrays on one file system.
         overwrite: Replace a dataset at OUT that was made otherwise.
         dry_run: Print what would be made, and write nothing.
     """
-    if jobs is not None and jobs < 1:
-        raise InputError(f"--jobs {jobs}: at least 1 expected.")
+    if jobs < 0:
+        raise InputError(f"--jobs {jobs}: 0 (one per core) or more expected.")
     if not sources:
         raise InputError("no source: name a video, a folder of videos or a folder of frames.")
     if dry_run:
-        return _show_plan(plan_synthesis(sources, out, config, jobs=jobs))
+        return _show_plan(plan_synthesis(sources, out, config, jobs=jobs or None))
     try:
         with progress_bar("windows") as bar:
             task = bar.add_task("synthesize", total=None, rate="")
@@ -64,7 +64,7 @@ def command(
                 sources,
                 out,
                 config,
-                jobs=jobs,
+                jobs=jobs or None,
                 shard=_shard(shard),
                 overwrite=overwrite,
                 progress=show,
