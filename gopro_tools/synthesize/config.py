@@ -4,12 +4,11 @@ import re
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from gopro_tools.dataset import KINDS, Kind
 from gopro_tools.errors import InputError
 from gopro_tools.response import Response
-
-Kind = Literal["sharp", "blur_gamma", "blur"]
 
 LOWEST_RATE_HZ = 60.0
 """Below this, neighbouring frames are too far apart for their mean to look like one exposure."""
@@ -30,7 +29,7 @@ class SynthesisConfig:
     response: str = "gamma2.2"
     """Camera response to undo before averaging: gamma2.2, srgb, linear, or a .npy file with a
     measured 256x3 table."""
-    kinds: tuple[Kind, ...] = ("sharp", "blur_gamma", "blur")
+    kinds: tuple[Kind, ...] = KINDS
     """Which images to write: sharp (middle frame), blur_gamma (mean in linear light), blur (plain
     mean of the code values)."""
     size: str | None = None

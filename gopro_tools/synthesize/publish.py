@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from gopro_tools import __version__
-from gopro_tools.dataset import MANIFEST_FILE
+from gopro_tools.dataset import MANIFEST_FILE, hash_column
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.images import PNG_ENCODER, Rgb, encode_png, read_rgb
@@ -45,9 +45,9 @@ MANIFEST_COLUMNS = (
     "height",
     "width",
     "sharpness",
-    "hash_sharp",
-    "hash_blur",
-    "hash_blur_gamma",
+    hash_column("sharp"),
+    hash_column("blur"),
+    hash_column("blur_gamma"),
 )
 REJECTED_COLUMNS = (*_WINDOW_COLUMNS, "reason")
 

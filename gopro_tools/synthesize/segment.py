@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gopro_tools.dataset import hash_column
 from gopro_tools.exposure import Window
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png, pixel_hash, sharpness
@@ -134,7 +135,7 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
                 "sharpness": f"{sharpness(sharp):.4f}",
             }
             for kind in images:
-                row[f"hash_{kind}"] = pixel_hash(images[kind]) if kind in config.kinds else ""
+                row[hash_column(kind)] = pixel_hash(images[kind]) if kind in config.kinds else ""
             for kind in config.kinds:
                 path = task.out / task.split / task.sequence / kind / window.file_name
                 write_atomic(path, encode_png(images[kind]), task.temporary)
