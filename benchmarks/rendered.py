@@ -33,7 +33,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
-from gopro_tools.dataset import Split, read_manifest
+from gopro_tools.dataset import Split
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key, sha256_of_file, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_png
@@ -43,7 +43,6 @@ from gopro_tools.scenes import PHOTOGRAPHS, Scene, SceneConfig, render_frames, w
 from gopro_tools.scenes.recording import H264
 from gopro_tools.scenes.textures import photograph_path, read_photograph
 from gopro_tools.synthesize import SynthesisConfig, synthesize
-from gopro_tools.text import csv_text
 from gopro_tools.threads import n_cores
 
 log = logging.getLogger(__name__)
@@ -488,14 +487,18 @@ def _view(photograph: Rgb, clip: _Clip) -> Rgb:
 def _collect_motion(out: Path) -> None:
     """One table for the pairs that were made, as their windows are numbered."""
     rows = []
-    for row in read_manifest(out):
-        clip = Path(row["source"]).stem
-        with (_clip_folder(out) / f"{clip}.csv").open(newline="") as figures_file:
-            figures = {int(number): rest for number, *rest in csv.reader(figures_file)}
-        figure = figures[int(row["frame_start"]) // N_FRAMES + 1]
-        rows.append([row["split"], row["sequence"], row["name"], *figure])
-    columns = ["split", "sequence", "name", "blur_px", "background_px", "fastest_px"]
-    write_atomic(out / MOTION_FILE, csv_text(columns, rows))
+    with (out / "manifest.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            clip = Path(row["source"]).stem
+            with (_clip_folder(out) / f"{clip}.csv").open(newline="") as figures_file:
+                figures = {int(number): rest for number, *rest in csv.reader(figures_file)}
+            figure = figures[int(row["frame_start"]) // N_FRAMES + 1]
+            rows.append([row["split"], row["sequence"], row["name"], *figure])
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["split", "sequence", "name", "blur_px", "background_px", "fastest_px"])
+    table.writerows(rows)
+    write_atomic(out / MOTION_FILE, text.getvalue())
 
 
 def _differences(made: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

@@ -16,7 +16,6 @@ from typing import Literal
 
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key
-from gopro_tools.text import read_csv
 
 Split = Literal["train", "test"]
 BlurKind = Literal["gamma", "linear_crf"]
@@ -33,10 +32,6 @@ BLUR_FOLDERS: Mapping[BlurKind, str] = MappingProxyType(
 """``gamma``: averaged in linear light, the paper's input. ``linear_crf``: the plain mean of code
 values, which the folder name hides; most work since 2018 uses it. Their PSNR differ by 0.6-0.8 dB,
 so no table mixes them."""
-
-Kind = Literal["sharp", "blur_gamma", "blur"]
-KINDS: tuple[Kind, ...] = ("sharp", "blur_gamma", "blur")
-"""The folders of a sequence. Images of one moment share their name in all of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,25 +81,6 @@ def middle_frame_number(blur_number: int, *, n_frames: int, stride: int, clip: i
     return (blur_number - 1) * stride + (n_frames + 1) // 2 - clip
 
 
-def image_path(root: Path, split: str, sequence: str, kind: str, name: str) -> Path:
-    """Where an image lies in a dataset of this layout; ``kind`` is one of `KINDS`."""
-    return root / split / sequence / kind / name
-
-
-def hash_column(kind: str) -> str:
-    """The manifest's column with the pixel hash of a kind of image."""
-    return f"hash_{kind}"
-
-
-def read_manifest(root: Path) -> list[dict[str, str]]:
-    """Rows of a dataset's manifest, which all have ``split``, ``sequence`` and ``name``.
-
-    Raises:
-        InputError: There is none, or it is damaged.
-    """
-    return read_csv(root / MANIFEST_FILE, ("split", "sequence", "name"))
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
     """One sharp image and its blurred partner."""
@@ -117,7 +93,7 @@ class Pair:
 
     def path(self, folder: str) -> Path:
         """Where the image of a kind lies: ``folder`` is sharp, blur or blur_gamma."""
-        return image_path(self.root, self.split, self.sequence, folder, self.name)
+        return self.root / self.split / self.sequence / folder / self.name
 
 
 def sequences_of(root: Path, split: Split) -> list[str]:

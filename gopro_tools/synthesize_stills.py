@@ -19,14 +19,7 @@ import tyro
 
 from gopro_tools import __version__, kernels
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
-from gopro_tools.dataset import (
-    BLUR_FOLDERS,
-    MANIFEST_FILE,
-    SHARP_FOLDER,
-    SequenceName,
-    Split,
-    hash_column,
-)
+from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SequenceName, Split
 from gopro_tools.errors import InputError
 from gopro_tools.files import claimed, natural_key, sha256_of_file, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_png, pixel_hash, read_rgb
@@ -40,7 +33,7 @@ _COLUMNS = (
     "split", "sequence", "name", "source", "source_sha256", "n_frames", "response", "height",
     "width", "path_px", "extent_px", "kernel_side", "hash_sharp", "hash_blur", "hash_blur_gamma",
 )  # fmt: skip
-_DATASET_FILE = "dataset.json"
+_DATASET_FILE, _MANIFEST_FILE = "dataset.json", "manifest.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +119,7 @@ def synthesize_stills(config: StillsConfig, progress: Progress = no_progress) ->
         if not rows_of:
             raise InputError(f"{config.photographs}: no photograph can be used. {messages[0]}")
         rows_of.sort(key=lambda row: (row["split"], row["sequence"], row["name"]))
-        write_atomic(config.out / MANIFEST_FILE, csv_text(_COLUMNS, rows_of))
+        write_atomic(config.out / _MANIFEST_FILE, csv_text(_COLUMNS, rows_of))
         write_atomic(config.out / "README.md", _card(config, len(rows_of)))
         description = {
             "made_by": f"gopro_tools {__version__}",
@@ -242,7 +235,7 @@ def _blur_photograph(
                 "extent_px": f"{kernels.extent_px(walk):.3f}",
                 "kernel_side": kernel.shape[0],
             }
-            | {hash_column(folder): pixel_hash(image) for folder, image in images.items()}
+            | {f"hash_{folder}": pixel_hash(image) for folder, image in images.items()}
         )
     return rows
 
@@ -283,7 +276,7 @@ def _card(config: StillsConfig, n_pairs: int) -> str:
 {n_pairs} pairs. Each photograph was blurred with a kernel of random hand-held motion (Kupyn et al.,
 "DeblurGAN", CVPR 2018: their Synth), {config.length_px:g} px of path. {how}
 
-`{KERNEL_FOLDER}/` holds the kernel of each pair, `{MANIFEST_FILE}` a row per pair: its photograph,
+`{KERNEL_FOLDER}/` holds the kernel of each pair, `{_MANIFEST_FILE}` a row per pair: its photograph,
 the length of the path (`path_px`) and how long the blur looks (`extent_px`: the largest distance
 between two of its points). The whole image moves alike. DeblurGAN's Comb mixes such pairs with
 pairs from video, two to one: copy the folders of `train/` beside those of a video dataset.

@@ -251,7 +251,7 @@ class TestRegenerate:
         whole = RegenerateConfig(frames=small, out=tmp_path / "whole", sequences=(SMALL,))
         regenerate(whole)
         out = tmp_path / "killed"
-        command = [sys.executable, "-m", "gopro_tools.gopro_large", "regenerate", small, "-o", out]
+        command = [sys.executable, "-m", "gopro_tools.gopro_large", "regenerate", small, out]
         options = ["--sequences", SMALL, "--jobs", "1"]
         for n_images in (10, 60):
             with subprocess.Popen(
@@ -296,11 +296,8 @@ class TestRegenerate:
             rows = list(csv.DictReader(file))
         assert len(rows) == 47 + 77
         assert rows[0]["name"] == "002482.png"
-        window = [
-            rows[0][column]
-            for column in ("first_frame_number", "last_frame_number", "middle_frame_number")
-        ]
-        assert window == ["27289", "27299", "27294"]
+        window = [rows[0][column] for column in ("frame_start", "frame_stop", "middle_frame")]
+        assert window == ["27289", "27300", "27294"]
 
     def test_missing_and_broken_frames_are_named_and_the_rest_goes_on(
         self, small: Path, tmp_path: Path

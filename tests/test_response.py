@@ -99,8 +99,8 @@ def test_unusable_tables_are_refused(tmp_path: Path, content: np.ndarray, compla
 
 
 def test_unknown_and_missing_responses_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gamma2.2, srgb, linear"):
-        Response.named("gamma1.8")
+    with pytest.raises(InputError, match=r"gamma2.2 .or another number., srgb, linear"):
+        Response.named("gamma9")
     with pytest.raises(InputError, match="cannot be read"):
         Response.named(str(tmp_path / "none.npy"))
     (tmp_path / "text.npy").write_text("no table")

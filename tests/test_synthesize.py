@@ -21,8 +21,9 @@ from gopro_tools.images import Rgb, encode_png, pixel_hash, read_rgb
 from gopro_tools.scenes import H264, LOSSLESS, Encoding, write_frames, write_video
 from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.synthesize.main import command
-from gopro_tools.synthesize.plan import Source, discover, make_plan, probe_source
+from gopro_tools.synthesize.plan import make_plan, probe_source
 from gopro_tools.synthesize.run import STATE_FOLDER, Workers
+from gopro_tools.synthesize.sources import Source, discover
 from gopro_tools.video import Problem, VideoFile
 
 Frame = tuple[int, Rgb]
@@ -268,7 +269,7 @@ def test_splits_share_no_recording(tmp_path: Path) -> None:
     probes = [
         type(probe)(
             source=Source(path=probe.source.path, name=name),
-            sha256=probe.sha256,
+            sha256=hashlib.sha256(name.encode()).hexdigest(),
             info=probe.info,
             png_bytes=1,
         )

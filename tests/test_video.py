@@ -10,13 +10,13 @@ from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.response import Response
 from gopro_tools.scenes import H264, LOSSLESS, Encoding, write_frames, write_video
-from gopro_tools.video import FrameSource, open_source
+from gopro_tools.video import FrameProblem, FrameSource, open_source
 
 PURE = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "grey": (120, 120, 120)}
 
 
-def no_problem(message: str) -> None:
-    raise AssertionError(message)
+def no_problem(problem: FrameProblem) -> None:
+    raise AssertionError(problem)
 
 
 def moving(n_frames: int, size_hw: tuple[int, int] = (48, 64)) -> list[Rgb]:
@@ -126,7 +126,7 @@ def test_untagged_video_is_bt709_from_720_lines_up(
     path = tmp_path / "untagged.mp4"
     write_video(path, [np.full((*size_hw, 3), (255, 0, 0), np.uint8)] * 3, 240, encoding)
     source = open_source(path)
-    assert "assumed" in source.info.color
+    assert "assumed" in source.info.look.color.text
     assert np.abs(frames_of(source)[1][50, 50].astype(int) - (255, 0, 0)).max() <= 3
 
 
@@ -247,7 +247,7 @@ def test_a_video_cut_short_gives_its_good_frames_and_a_problem(tmp_path: Path) -
     cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.6)])
     truth = frames_of(open_source(whole))
     source = open_source(cut)
-    problems: list[str] = []
+    problems: list[FrameProblem] = []
     got = dict(source.read(0, source.info.n_frames, problems.append))
     assert 10 < len(got) < 60
     assert "0.25 s promised" in source.info.cut_short
@@ -265,10 +265,10 @@ def test_frames_after_damage_are_not_trusted_until_a_keyframe(tmp_path: Path) ->
     damaged = tmp_path / "damaged.mp4"
     damaged.write_bytes(data)
     source = open_source(damaged)
-    problems: list[str] = []
+    problems: list[FrameProblem] = []
     got = dict(source.read(0, source.info.n_frames, problems.append))
     assert problems
-    assert str(damaged) in problems[0]
+    assert str(damaged) in str(problems[0])
     assert 20 < len(got) < 60
     for index, frame in got.items():
         np.testing.assert_array_equal(frame, truth[index], err_msg=str(index))
@@ -300,12 +300,12 @@ def test_a_bad_frame_in_a_folder_is_left_out_and_named(tmp_path: Path) -> None:
     (tmp_path / "frames" / "000003.png").write_bytes(b"broken")
     write_frames(tmp_path / "small", moving(1, (10, 10)))
     (tmp_path / "small" / "000001.png").replace(tmp_path / "frames" / "000005.png")
-    problems: list[str] = []
+    problems: list[FrameProblem] = []
     source = open_source(tmp_path / "frames", fps=240)
     got = [index for index, _ in source.read(0, 6, problems.append)]
     assert got == [0, 1, 3, 5]
-    assert "000003.png" in problems[0]
-    assert "000005.png" in problems[1]
+    assert "000003.png" in str(problems[0])
+    assert "000005.png" in str(problems[1])
 
 
 REAL = {

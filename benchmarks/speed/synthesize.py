@@ -26,10 +26,10 @@ import psutil
 from rich.table import Table
 
 from benchmarks.speed.timing import Timing, ratio_table
-from gopro_tools.dataset import Kind
 from gopro_tools.images import Rgb
 from gopro_tools.scenes import Encoding, Scene, SceneConfig, render_frames, write_video
 from gopro_tools.synthesize import SynthesisConfig, synthesize
+from gopro_tools.synthesize.config import Kind
 from gopro_tools.video import open_source
 
 logger = logging.getLogger(__name__)

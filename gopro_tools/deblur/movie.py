@@ -11,7 +11,7 @@ from gopro_tools.images import Rgb
 from gopro_tools.response import Response
 from gopro_tools.restorers import Restorer, restored_by
 from gopro_tools.threads import Progress, no_progress
-from gopro_tools.video import open_source
+from gopro_tools.video import FrameProblem, open_source
 from gopro_tools.video_output import VideoWriter
 
 Compare: TypeAlias = Callable[[Rgb, Rgb], Rgb]
@@ -69,9 +69,13 @@ def deblur_video(
                 )
             )
 
+        def note(problem: FrameProblem) -> None:
+            if problem.text:
+                result.problems.append(problem.text)
+
         main = writer(out, info.size_hw)
         beside: VideoWriter | None = None
-        for index, frame in video.read(0, info.n_frames, result.problems.append):
+        for index, frame in video.read(0, info.n_frames, note):
             restored = restored_by(restorer, frame)
             main.write(restored, int(info.ticks[index]))
             if compare is not None:

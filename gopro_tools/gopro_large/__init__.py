@@ -14,12 +14,11 @@ import tyro
 from rich.table import Table
 
 from gopro_tools.console import EXIT_INTERRUPTED, progress_bar, run_command, stderr
-from gopro_tools.dataset import KINDS, Kind
 from gopro_tools.findings import report_findings
 from gopro_tools.gopro_large.checking import Agreement, CheckConfig, CheckResult, check
 from gopro_tools.gopro_large.downloading import LICENCE, DownloadConfig, DownloadResult, download
 from gopro_tools.gopro_large.regeneration import RegenerateConfig, RegenerateResult, regenerate
-from gopro_tools.gopro_large.table import LargeImage, LargeSequence, recipe
+from gopro_tools.gopro_large.table import KINDS, Kind, LargeImage, LargeSequence, recipe
 
 __all__ = [
     "KINDS",

@@ -10,10 +10,12 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from gopro_tools.dataset import KINDS, SPLITS, Kind, sequences_of
+from gopro_tools.dataset import SPLITS, sequences_of
 from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, Severity
 from gopro_tools.gopro_large.table import (
+    KINDS,
+    Kind,
     LargeImage,
     LargeSequence,
     check_kinds_and_jobs,

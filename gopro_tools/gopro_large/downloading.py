@@ -21,12 +21,12 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from gopro_tools.dataset import KINDS, SPLITS
+from gopro_tools.dataset import SPLITS
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file, write_atomic
 from gopro_tools.findings import Finding
 from gopro_tools.gopro_large.checking import CheckConfig, check
-from gopro_tools.gopro_large.table import recipe
+from gopro_tools.gopro_large.table import KINDS, recipe
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """Rebuild GOPRO_Large from GOPRO_Large_all."""
 
+import csv
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +13,13 @@ import tyro
 from filelock import FileLock, Timeout
 
 from gopro_tools import __version__
-from gopro_tools.dataset import KINDS, MANIFEST_FILE, Kind, hash_column, read_manifest
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.findings import Finding
 from gopro_tools.gopro_large.table import (
+    KINDS,
     RESPONSE,
+    Kind,
     LargeImage,
     check_kinds_and_jobs,
     images_of,
@@ -95,7 +97,7 @@ def regenerate(config: RegenerateConfig, progress: Progress | None = None) -> Re
                 rows.setdefault(image.key, {}).update(_manifest_row(image, one.hashes))
             if progress:
                 progress(done, len(images))
-        write(config.out / MANIFEST_FILE, _manifest_csv(rows).encode())
+        write(config.out / "manifest.csv", _manifest_csv(rows).encode())
     result.findings.sort(key=lambda finding: finding.sort_key)
     return result
 
@@ -193,9 +195,8 @@ def _claim(out: Path, write: _Write) -> None:
 
 _Rows = dict[tuple[str, str, str], dict[str, str]]
 _COLUMNS = (
-    "split", "sequence", "name", "first_frame_number", "last_frame_number",
-    "middle_frame_number", "n_frames",
-    "response", *map(hash_column, ("sharp", "blur", "blur_gamma")),
+    "split", "sequence", "name", "frame_start", "frame_stop", "middle_frame", "n_frames",
+    "response", *(f"hash_{kind}" for kind in KINDS),
 )  # fmt: skip
 
 
@@ -204,29 +205,31 @@ def _manifest_row(image: LargeImage, hashes: Mapping[Kind, str]) -> dict[str, st
         "split": image.split,
         "sequence": image.sequence,
         "name": image.name,
-        # As in the frames' file names. Manifests of `gopro_tools.synthesize` count from 0 instead,
-        # and call their columns frame_start, frame_stop and middle_frame.
-        "first_frame_number": str(image.frames[0]),
-        "last_frame_number": str(image.frames[-1]),
-        "middle_frame_number": str(image.middle_frame),
+        # Numbers as in the frames' file names; the range ends before its last number.
+        "frame_start": str(image.frames.start),
+        "frame_stop": str(image.frames.stop),
+        "middle_frame": str(image.middle_frame),
         "n_frames": str(len(image.frames)),
         "response": RESPONSE.name,
     }
-    return facts | {hash_column(kind): value for kind, value in hashes.items()}
+    return facts | {f"hash_{kind}": value for kind, value in hashes.items()}
 
 
 def _read_manifest(out: Path) -> _Rows:
     """Rows of an earlier run: it may have been about other sequences or other kinds."""
-    if not (out / MANIFEST_FILE).is_file():
+    path = out / "manifest.csv"
+    if not path.is_file():
         return {}
     try:
-        rows = read_manifest(out)
-    except InputError as error:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {
+                (row["split"], row["sequence"], row["name"]): row for row in csv.DictReader(file)
+            }
+    except (OSError, ValueError, KeyError, csv.Error) as error:
         raise InputError(
-            f"{error} Remove the file and give the same command again for each part: what is there "
-            "is kept."
+            f"{path}: not the manifest this command wrote ({error!r}). Remove it and give the same "
+            "command again for each part: what is there is kept."
         ) from error
-    return {(row["split"], row["sequence"], row["name"]): row for row in rows}
 
 
 def _manifest_csv(rows: _Rows) -> str:

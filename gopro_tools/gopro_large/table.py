@@ -4,17 +4,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 
 from gopro_tools.averaging import average_exposure
-from gopro_tools.dataset import KINDS, Kind, SequenceName, Split, gopro_large_rows, image_path
+from gopro_tools.dataset import SequenceName, Split, gopro_large_rows
 from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, Severity
 from gopro_tools.images import Rgb, read_rgb
 from gopro_tools.response import Response
 from gopro_tools.text import size_text
+
+Kind = Literal["sharp", "blur", "blur_gamma"]
+KINDS: tuple[Kind, ...] = ("sharp", "blur", "blur_gamma")
 
 RESPONSE = Response.named("gamma2.2")
 
@@ -85,7 +88,7 @@ class LargeImage:
 
     def path(self, root: Path, kind: str) -> Path:
         """Where the image of a kind lies in a copy of GOPRO_Large."""
-        return image_path(root, self.split, self.sequence, kind, self.name)
+        return root / self.split / self.sequence / kind / self.name
 
     def frame_path(self, frames_root: Path, number: int) -> Path:
         """Where a frame lies in GOPRO_Large_all."""

@@ -7,15 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from gopro_tools.dataset import (
-    BLUR_FOLDERS,
-    MANIFEST_FILE,
-    SHARP_FOLDER,
-    SPLITS,
-    BlurKind,
-    Split,
-    sequences_of,
-)
+from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, BlurKind, Split, sequences_of
 from gopro_tools.errors import InputError
 from gopro_tools.metrics import METRICS
 from gopro_tools.pairing import BLURRED, SHARP, Sources, pair_images
@@ -135,7 +127,7 @@ def _find_images(collection: Collection, sources: Sources) -> None:
 def _add_facts(collection: Collection, dataset: Path, split: str) -> None:
     """Length of blur and the like, from the manifest or from a rendered dataset's motion."""
     index = {key: i for i, key in enumerate(collection.keys)}
-    for name in (MANIFEST_FILE, "motion.csv"):
+    for name in ("manifest.csv", "motion.csv"):
         if not (dataset / name).is_file():
             continue
         for row in read_csv(dataset / name, ("split", "sequence", "name")):

@@ -5,6 +5,7 @@ linear light to the nearest code. Every code survives the round trip (a measured
 code, as its own regularisation flattens it).
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,22 +41,23 @@ class Response:
         """The response called ``name``.
 
         Args:
-            name: ``gamma2.2`` (Nah et al. 2017: g(x) = x ** (1 / 2.2)), ``srgb`` (IEC 61966-2-1),
-                ``linear`` (code values are taken as light: GOPRO's ``blur`` folder), or the path of
-                a ``.npy`` file with a measured inverse response.
+            name: ``gamma2.2`` (Nah et al. 2017: g(x) = x ** (1 / 2.2)) or another exponent from 1
+                to 4, ``srgb`` (IEC 61966-2-1), ``linear`` (code values are taken as light: GOPRO's
+                ``blur`` folder), ``log100`` and ``log316`` (ITU-T H.273, transfers 9 and 10), or
+                the path of a ``.npy`` file with a measured inverse response.
 
         Raises:
             InputError: No such response, or the file holds no usable table.
         """
-        if name in _CURVES:
-            decode, encode = _CURVES[name]
+        if (pair := _curve(name)) is not None:
+            decode, encode = pair
             curve = decode(np.arange(256) / 255)
             return cls(name, np.repeat(curve[:, None], 3, axis=1), lambda x, _: encode(x) * 255)
         if name.endswith(".npy"):
             return cls.from_file(Path(name))
         raise InputError(
-            f"response {name!r}: expected one of {', '.join(_CURVES)} or a .npy file with a "
-            "measured table (256x3)."
+            f"response {name!r}: expected gamma2.2 (or another number), {', '.join(_CURVES)} or a "
+            ".npy file with a measured table (256x3)."
         )
 
     @classmethod
@@ -160,8 +162,32 @@ def _linear_to_srgb(linear: Float) -> Float:
     return np.where(linear <= 0.04045 / 12.92, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-_CURVES: dict[str, tuple[Callable[[Float], Float], Callable[[Float], Float]]] = {
-    "gamma2.2": (lambda code: code**GAMMA, lambda linear: linear ** (1 / GAMMA)),
+_Curves = tuple[Callable[[Float], Float], Callable[[Float], Float]]
+
+
+def _logarithmic(decades: float) -> _Curves:
+    """Of ITU-T H.273: V = 1 + log10(L) / decades, 0 below 10 ** -decades."""
+    darkest = 10.0**-decades
+    return (
+        lambda code: 10 ** ((code - 1) * decades),
+        lambda linear: 1 + np.log10(np.maximum(linear, darkest)) / decades,
+    )
+
+
+_CURVES: dict[str, _Curves] = {
     "srgb": (_srgb_to_linear, _linear_to_srgb),
     "linear": (lambda code: code, lambda linear: linear),
+    "log100": _logarithmic(2),
+    "log316": _logarithmic(2.5),
 }
+
+
+def _curve(name: str) -> _Curves | None:
+    """Decoding and encoding of a response that is a formula."""
+    match = re.fullmatch(r"gamma(\d(?:\.\d{1,3})?)", name)
+    if match is None:
+        return _CURVES.get(name)
+    exponent = float(match[1])
+    if not 1 <= exponent <= 4:
+        return None
+    return (lambda code: code**exponent, lambda linear: linear ** (1 / exponent))

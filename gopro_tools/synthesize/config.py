@@ -4,11 +4,12 @@ import re
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from gopro_tools.dataset import KINDS, Kind
 from gopro_tools.errors import InputError
 from gopro_tools.response import Response
+
+Kind = Literal["sharp", "blur_gamma", "blur"]
 
 LOWEST_RATE_HZ = 60.0
 """Below this, neighbouring frames are too far apart for their mean to look like one exposure."""
@@ -27,9 +28,9 @@ class SynthesisConfig:
     """Frames from one exposure to the next; as many as are averaged by default, so that exposures
     touch (no dead time)."""
     response: str = "gamma2.2"
-    """Camera response to undo before averaging: gamma2.2, srgb, linear, or a .npy file with a
-    measured 256x3 table."""
-    kinds: tuple[Kind, ...] = KINDS
+    """Camera response to undo before averaging: gamma2.2 (or another number), srgb, linear, log100,
+    log316, or a .npy file with a measured 256x3 table."""
+    kinds: tuple[Kind, ...] = ("sharp", "blur_gamma", "blur")
     """Which images to write: sharp (middle frame), blur_gamma (mean in linear light), blur (plain
     mean of the code values)."""
     size: str | None = None
@@ -47,6 +48,12 @@ class SynthesisConfig:
     """Rate at which the frames were filmed, overruling what the files say."""
     allow_low_rate: bool = False
     """Accept sources below 60 frames a second."""
+    stream: int | None = None
+    """Number of the video stream to read, as FFmpeg counts a file's streams from 0; by default the
+    one that is no still, marked as default, and largest."""
+    deinterlace: bool = False
+    """Read interlaced video: the first field of each frame, its lines interpolated; without this
+    it is refused."""
     hdr: bool = False
     """Convert PQ and HLG video to SDR, BT.709; without this it is refused."""
     check: bool = True
@@ -72,6 +79,8 @@ class SynthesisConfig:
             raise InputError(f"--scale {self.scale}: 0 < scale <= 1 expected; frames only shrink.")
         if self.fps is not None and not self.fps > 0:
             raise InputError(f"--fps {self.fps}: a positive rate expected.")
+        if self.stream is not None and self.stream < 0:
+            raise InputError(f"--stream {self.stream}: a stream's number, from 0, expected.")
         if not self.kinds or len(set(self.kinds)) < len(self.kinds):
             raise InputError("--kinds: one or more of sharp, blur_gamma, blur, each once.")
 
@@ -121,6 +130,10 @@ class SynthesisConfig:
         settings["response_hash"] = self.camera.fingerprint
         settings["kinds"] = sorted(self.kinds)
         settings["test_recordings"] = sorted(self.test_recordings)
+        # Left at their default, settings that came later do not make another dataset.
+        for name in ("stream", "deinterlace"):
+            if settings[name] is None or settings[name] is False:
+                del settings[name]
         return settings
 
 

@@ -1,44 +1,39 @@
 """From what the user named to segments of work: sources, clips, windows, splits."""
 
-import fnmatch
-import hashlib
 import logging
-import os
 import random
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gopro_tools.dataset import SequenceName, Split, recording_of
+from gopro_tools.dataset import SequenceName, Split
 from gopro_tools.errors import InputError
 from gopro_tools.exposure import Window, windows
-from gopro_tools.files import natural_key, sha256_of_file
-from gopro_tools.images import IMAGE_SUFFIXES, encode_png
+from gopro_tools.images import encode_png
 from gopro_tools.synthesize.config import LOW_RATE_HZ, LOWEST_RATE_HZ, SynthesisConfig
-from gopro_tools.video import VIDEO_SUFFIXES, SourceInfo, open_source
+from gopro_tools.synthesize.recordings import Member, choose_for_test, recordings_of
+from gopro_tools.synthesize.sources import (
+    Source,
+    check_unchanged,
+    hash_of,
+    stamp_of,
+    unique_stems,
+)
+from gopro_tools.video import FrameProblem, FrameSource, SourceInfo, check_response, open_source
 
 logger = logging.getLogger(__name__)
 
-DATASET_FILE = "dataset.json"
-"""The record of a finished dataset."""
 _CLIP_GAP_S = 0.5
 """A gap in time this long starts a new clip; shorter ones only cost the windows that cross them."""
+_UNEVEN = 0.15
+"""A window whose frames take this much more or less time than usual is of another rate."""
 _SEGMENT_FRAMES = (150, 1200)
 """Segments are cut from the source alone, never from the number of workers. Each boundary costs
 about a window of frames that are decoded twice; an interruption, up to a segment a worker."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
-    """A file or folder to read, and what to call it."""
-
-    path: Path
-    name: str
-    """Path from the folder the user named, with forward slashes: the same on every machine."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +42,8 @@ class Probe:
 
     source: Source
     sha256: str = ""
+    stamp: str = ""
+    """Size and time of change when it was hashed, to notice that it is another file."""
     info: SourceInfo | None = None
     png_bytes: int = 0
     """Size of its first frame, resized as asked, as PNG: the measure for the space needed."""
@@ -67,6 +64,8 @@ class SequencePlan:
 
     name: str
     split: Split
+    recording: str
+    """What it is a part of; no recording is in both splits."""
     n_frames: int
     probe: Probe
     windows: tuple[Window, ...]
@@ -126,62 +125,14 @@ class Plan:
         }
 
 
-def discover(paths: Sequence[Path], exclude: Path | None = None) -> list[Source]:
-    """Video files and folders of frames among ``paths``, searched recursively, in natural order.
-
-    Args:
-        paths: Video files, folders of numbered frames, or folders that hold such.
-        exclude: A folder to pass over: the output, where it lies inside an input. Datasets made
-            earlier are passed over too.
-
-    Raises:
-        InputError: A path does not exist, or nothing usable was found.
-    """
-    found: dict[Path, str] = {}
-    for path in paths:
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder; a video or a folder expected.")
-        if path.is_file():
-            found.setdefault(path.resolve(), path.name)
-            continue
-        for entry in _search(path, exclude.resolve() if exclude else None):
-            name = entry.relative_to(path).as_posix()
-            found.setdefault(entry.resolve(), path.resolve().name if name == "." else name)
-    if not found:
-        raise InputError(
-            f"{', '.join(map(str, paths))}: neither videos ({' '.join(sorted(VIDEO_SUFFIXES))}) "
-            "nor folders of numbered frames there."
-        )
-    sources = [Source(path=path, name=name) for path, name in found.items()]
-    return sorted(sources, key=lambda source: (natural_key(source.name), str(source.path)))
-
-
-def _search(folder: Path, exclude: Path | None) -> Iterator[Path]:
-    for directory, subfolders, files in os.walk(folder):
-        here = Path(directory)
-        subfolders[:] = sorted(
-            name
-            for name in subfolders
-            if not name.startswith(".")
-            and (here / name).resolve() != exclude
-            and not (here / name / DATASET_FILE).exists()
-        )
-        suffixes = {Path(name).suffix.lower() for name in files if not name.startswith(".")}
-        if suffixes & IMAGE_SUFFIXES and not suffixes & VIDEO_SUFFIXES:
-            yield here
-        yield from (
-            here / name
-            for name in sorted(files)
-            if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".")
-        )
-
-
 def probe_source(source: Source, config: SynthesisConfig) -> Probe:
     """First look at a source: its hash, its frames' times, its first frame. Raises nothing."""
     try:
-        sha256 = _hash(source.path)
-        reader = open_source(source.path, fps=config.fps, hdr=config.camera if config.hdr else None)
+        stamp = stamp_of(source.path)
+        sha256 = hash_of(source.path)
+        reader = open_as_asked(source.path, config)
         info = reader.info
+        check_response(source.path, info.look.color, config.camera)
         rate_hz = info.rate_hz(config.fps)
         if rate_hz < 0.99 * LOWEST_RATE_HZ and not config.allow_low_rate:
             raise InputError(
@@ -189,10 +140,12 @@ def probe_source(source: Source, config: SynthesisConfig) -> Probe:
                 "expected, as the mean of frames so far apart shows ghosts, not blur. If it was "
                 "filmed faster, say so with --fps; --allow-low-rate takes it as it is."
             )
-        problems: list[str] = []
+        problems: list[FrameProblem] = []
         first = next(iter(reader.read(0, info.n_frames, problems.append)), None)
         if first is None:
-            raise InputError(f"{source.path}: no frame can be read. {' '.join(problems[:1])}")
+            raise InputError(
+                f"{source.path}: no frame can be read. {' '.join(map(str, problems[:1]))}"
+            )
         height, width = info.size_hw
         out_height, out_width = config.output_size_hw(info.size_hw)
         if out_height > height or out_width > width:
@@ -201,9 +154,11 @@ def probe_source(source: Source, config: SynthesisConfig) -> Probe:
                 f"{out_height}x{out_width}; frames only shrink."
             )
         area = out_height * out_width / (height * width)
+        check_unchanged(source, sha256, stamp)
         return Probe(
             source=source,
             sha256=sha256,
+            stamp=stamp,
             info=info,
             png_bytes=round(len(encode_png(first[1])) * area),
         )
@@ -214,18 +169,9 @@ def probe_source(source: Source, config: SynthesisConfig) -> Probe:
         return Probe(source=source, error=f"{source.path}: cannot be read ({reason}).")
 
 
-def _hash(path: Path) -> str:
-    """SHA-256 of a file; of a folder, of its images' names and hashes."""
-    if path.is_file():
-        return sha256_of_file(path)
-    files = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
-    listing = "".join(f"{sha256_of_file(file)}  {file.name}\n" for file in files)
-    return hashlib.sha256(listing.encode()).hexdigest()
-
-
 def _hash_or_empty(path: Path) -> str:
     try:
-        return _hash(path)
+        return hash_of(path)
     except OSError:
         return ""
 
@@ -233,13 +179,21 @@ def _hash_or_empty(path: Path) -> str:
 def make_plan(probes: Sequence[Probe], config: SynthesisConfig) -> Plan:
     """Decide on clips, windows, splits and segments, from the probes and the config alone."""
     usable = [probe for probe in probes if probe.info is not None]
-    stems = _unique_stems([probe.source.name for probe in usable])
-    test_recordings = _test_recordings([recording_of(stem) for stem in stems], config)
+    stems = unique_stems([probe.source.name for probe in usable])
+    recordings = recordings_of(
+        [_member(probe, stem) for probe, stem in zip(usable, stems, strict=True)]
+    )
+    in_test = choose_for_test(
+        recordings,
+        fraction=config.test_fraction,
+        patterns=config.test_recordings,
+        seed=config.seed,
+    )
     sequences = [
         sequence
-        for probe, stem in zip(usable, stems, strict=True)
+        for probe, stem, recording in zip(usable, stems, recordings, strict=True)
         for sequence in _sequences(
-            probe, stem, "test" if recording_of(stem) in test_recordings else "train", config
+            probe, stem, recording, "test" if recording in in_test else "train", config
         )
     ]
     sequences = [sequence for sequence in sequences if sequence.windows or sequence.rejected]
@@ -255,6 +209,18 @@ def make_plan(probes: Sequence[Probe], config: SynthesisConfig) -> Plan:
     )
 
 
+def _member(probe: Probe, stem: str) -> Member:
+    info = probe.info
+    assert info is not None
+    return Member(
+        name=probe.source.name,
+        stem=stem,
+        sha256=probe.sha256,
+        n_frames=info.n_frames,
+        duration_s=info.n_frames / info.frame_rate_measured,
+    )
+
+
 def _too_short(probe: Probe, config: SynthesisConfig) -> Probe:
     n_frames = probe.info.n_frames if probe.info else 0
     return Probe(
@@ -265,54 +231,8 @@ def _too_short(probe: Probe, config: SynthesisConfig) -> Probe:
     )
 
 
-def _unique_stems(names: Sequence[str]) -> list[str]:
-    """File name without folder and suffix; as much of the path as tells equal ones apart."""
-    stems = [_safe(Path(name).stem) for name in names]
-    paths = [_safe(str(Path(name).with_suffix(""))) for name in names]
-    full = [_safe(name) for name in names]
-    for longer in (paths, full, [f"{name}-{i}" for i, name in enumerate(full)]):
-        # Names are compared as a file system that ignores case would.
-        folded = [stem.casefold() for stem in stems]
-        stems = [
-            long if folded.count(fold) > 1 else stem
-            for stem, fold, long in zip(stems, folded, longer, strict=True)
-        ]
-    return stems
-
-
-def _safe(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name.replace("/", "-")).strip("-.") or "video"
-
-
-def _test_recordings(recordings: Sequence[str], config: SynthesisConfig) -> set[str]:
-    distinct = sorted(set(recordings))
-    if config.test_recordings:
-        return _named_recordings(distinct, config.test_recordings)
-    if config.test_fraction == 0 or not distinct:
-        return set()
-    if len(distinct) == 1:
-        logger.warning("Only one recording: it all goes to train/, as splits share no recording.")
-        return set()
-    ranked = sorted(
-        distinct, key=lambda name: hashlib.sha256(f"{config.seed}:{name}".encode()).digest()
-    )
-    n_test = min(max(round(config.test_fraction * len(distinct)), 1), len(distinct) - 1)
-    return set(ranked[:n_test])
-
-
-def _named_recordings(recordings: Sequence[str], patterns: Sequence[str]) -> set[str]:
-    named = {pattern: fnmatch.filter(recordings, pattern) for pattern in patterns}
-    if unmatched := [pattern for pattern, found in named.items() if not found]:
-        # A slip of the pen would train on what was meant for testing.
-        raise InputError(
-            f"--test-recordings {' '.join(unmatched)}: no usable recording of that name; there are "
-            f"{', '.join(recordings)}."
-        )
-    return {name for found in named.values() for name in found}
-
-
 def _sequences(
-    probe: Probe, stem: str, split: Split, config: SynthesisConfig
+    probe: Probe, stem: str, recording: str, split: Split, config: SynthesisConfig
 ) -> Iterator[SequencePlan]:
     info = probe.info
     assert info is not None
@@ -325,9 +245,11 @@ def _sequences(
             LOW_RATE_HZ,
         )
     times_s = info.times_s(config.fps)
+    tick_s = float(info.seconds_per_tick) * info.frame_rate_measured / rate_hz
     gaps = info.gaps()
     missing_s = np.diff(times_s)[gaps - 1] - 1 / rate_hz
-    breaks = [0, *gaps[missing_s >= _CLIP_GAP_S].tolist(), info.n_frames]
+    long_gaps = gaps[missing_s >= _CLIP_GAP_S].tolist()
+    breaks = [0, *sorted({*long_gaps, *info.parts}), info.n_frames]
     for clip, (start, stop) in enumerate(pairwise(breaks)):
         draw = random.Random(f"{config.seed}:{stem}:{clip}")
         n_frames = draw.choice(config.frame_counts)
@@ -337,19 +259,48 @@ def _sequences(
             if config.max_pairs is not None and len(planned) + len(rejected) >= config.max_pairs:
                 break
             gap = gaps[(gaps > window.start) & (gaps < window.stop)]
-            if len(gap):
-                reason = f"gap in time before frame {gap[0]}"
+            reason = f"gap in time before frame {gap[0]}" if len(gap) else ""
+            reason = reason or _uneven(window, times_s, 1 / rate_hz, tick_s)
+            if reason:
                 rejected.append(Rejected(window=window, reason=reason))
             else:
                 planned.append(window)
         yield SequencePlan(
             name=str(SequenceName(stem=stem, n_frames=n_frames, clip=clip)),
             split=split,
+            recording=recording,
             n_frames=n_frames,
             probe=probe,
             windows=tuple(planned),
             rejected=tuple(rejected),
         )
+
+
+def _uneven(window: Window, times_s: NDArray[np.float64], interval_s: float, tick_s: float) -> str:
+    """Why the frames of a window are not as far apart as those of its clip; "" if they are."""
+    expected = (window.stop - window.start - 1) * interval_s
+    found = float(times_s[window.stop - 1] - times_s[window.start])
+    if abs(found - expected) <= max(_UNEVEN * expected, 2 * tick_s):
+        return ""
+    return (
+        f"its frames take {1000 * found:.1f} ms instead of {1000 * expected:.1f} ms: the rate is "
+        "another one here"
+    )
+
+
+def open_as_asked(
+    path: Path, config: SynthesisConfig, info: SourceInfo | None = None, decode_threads: int = 1
+) -> FrameSource:
+    """Open a source with what the config says of reading it; see `open_source`."""
+    return open_source(
+        path,
+        fps=config.fps,
+        hdr=config.camera if config.hdr else None,
+        stream=config.stream,
+        deinterlace=config.deinterlace,
+        decode_threads=decode_threads,
+        info=info,
+    )
 
 
 def _segments(sequence: SequencePlan) -> Iterator[Segment]:

@@ -12,12 +12,13 @@ import cv2
 import numpy as np
 
 from gopro_tools import __version__
-from gopro_tools.dataset import MANIFEST_FILE, hash_column
+from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.images import PNG_ENCODER, Rgb, encode_png, read_rgb
-from gopro_tools.synthesize.plan import DATASET_FILE, Plan, Probe
+from gopro_tools.synthesize.plan import Plan, Probe
 from gopro_tools.synthesize.segment import SegmentRecord, window_row
+from gopro_tools.synthesize.sources import DATASET_FILE
 from gopro_tools.text import csv_text, size_text
 
 REJECTED_FILE = "rejected.csv"
@@ -45,9 +46,9 @@ MANIFEST_COLUMNS = (
     "height",
     "width",
     "sharpness",
-    hash_column("sharp"),
-    hash_column("blur"),
-    hash_column("blur_gamma"),
+    "hash_sharp",
+    "hash_blur",
+    "hash_blur_gamma",
 )
 REJECTED_COLUMNS = (*_WINDOW_COLUMNS, "reason")
 
@@ -100,6 +101,10 @@ def _describe(
         if probe.info is not None and probe.info.cut_short:
             complaint = f"{probe.source.name}: cut short, {probe.info.cut_short}"
             problems.setdefault(probe.source.name, []).append(complaint)
+        if probe.info is not None:
+            problems.setdefault(probe.source.name, []).extend(
+                f"{probe.source.name}: damaged container ({text})" for text in probe.info.complaints
+            )
     n_pairs = Counter(row["source"] for row in pairs)
     n_rejected = Counter(row["source"] for row in rejected)
     return {
@@ -122,6 +127,7 @@ def _describe(
                 "n_pairs": n_pairs[probe.source.name],
                 "n_rejected": n_rejected[probe.source.name],
                 "sequences": [s.name for s in plan.sequences if s.probe is probe],
+                "recording": next((s.recording for s in plan.sequences if s.probe is probe), ""),
                 "problems": sorted(
                     {
                         problem.replace(str(probe.source.path), probe.source.name)
@@ -140,23 +146,7 @@ def _facts(probe: Probe, fps: float | None) -> dict[str, Any]:
     info = probe.info
     if info is None:
         return {}
-    return {
-        "kind": info.kind,
-        "codec": info.codec,
-        "pixel_format": info.pixel_format,
-        "height": info.size_hw[0],
-        "width": info.size_hw[1],
-        "rotation_deg": info.rotation_deg,
-        "color": info.color,
-        "hdr": info.hdr,
-        "n_frames": info.n_frames,
-        "frame_rate_from_header": info.frame_rate_from_header,
-        "capture_rate_hz": info.capture_rate_hz,
-        "frame_rate_measured": round(info.frame_rate_measured, 6),
-        "constant_rate": info.constant_rate,
-        "n_gaps": len(info.gaps()),
-        "rate_hz": round(info.rate_hz(fps), 6),
-    }
+    return {"left_out": list(probe.source.left_out), **info.record(fps)}
 
 
 def preview(root: Path, pairs: Sequence[dict[str, Any]], kinds: Sequence[str]) -> Rgb:

@@ -25,11 +25,8 @@ from gopro_tools.files import write_atomic
 from gopro_tools.images import PNG_ENCODER
 from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.plan import (
-    DATASET_FILE,
     Plan,
     Probe,
-    Source,
-    discover,
     make_plan,
     probe_source,
 )
@@ -43,6 +40,7 @@ from gopro_tools.synthesize.segment import (
     task_of,
     window_row,
 )
+from gopro_tools.synthesize.sources import DATASET_FILE, Source, discover
 from gopro_tools.threads import Progress, n_cores
 
 logger = logging.getLogger(__name__)

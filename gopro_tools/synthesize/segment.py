@@ -2,7 +2,7 @@
 
 import json
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -12,26 +12,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gopro_tools.dataset import hash_column
 from gopro_tools.exposure import Window
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png, pixel_hash, sharpness
 from gopro_tools.synthesize.config import SynthesisConfig
-from gopro_tools.synthesize.plan import Probe, Segment
-from gopro_tools.video import open_source
+from gopro_tools.synthesize.faults import Thumbnail, fault, thumbnail_of
+from gopro_tools.synthesize.plan import Probe, Segment, open_as_asked
+from gopro_tools.synthesize.sources import check_unchanged
+from gopro_tools.video import FrameProblem
 
 if TYPE_CHECKING:
     from gopro_tools.averaging import ExposureAverager
-
-# Changes are mean absolute differences of neighbouring frames in code values (0..255).
-_CUT_CHANGE = 12.0
-_CUT_RATIO = 4.0
-"""A cut changes at least so many times as much as the other steps in its window."""
-_MOVING_CHANGE = 1.0
-_REPEAT_RATIO = 0.05
-"""A repeated frame changes at most so much of what the fast steps in its window do."""
-_THUMBNAIL_LINES = 90
-
 
 _Exposed = tuple[Window, NDArray[np.uint8], NDArray[np.int64], str]
 
@@ -102,6 +93,7 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
 
     Raises:
         OutputError: The disk is full or the output cannot be written.
+        InputError: The source is another one than when it was looked at first.
     """
     probe = _load_probe(task.probe_file, task.source_sha256)
     record = SegmentRecord(name=task.name)
@@ -111,7 +103,7 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
     interval_s = 1 / probe.info.rate_hz(config.fps)
     averager = _averager(config, task.n_frames)
     try:
-        exposures = _exposures(task, probe, record.problems.append)
+        exposures = _exposures(task, probe, record.problems)
         for window, frames, order, reason in _until_unreadable(exposures, task, record):
             row = _row(task, window)
             if reason:
@@ -135,11 +127,12 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
                 "sharpness": f"{sharpness(sharp):.4f}",
             }
             for kind in images:
-                row[hash_column(kind)] = pixel_hash(images[kind]) if kind in config.kinds else ""
+                row[f"hash_{kind}"] = pixel_hash(images[kind]) if kind in config.kinds else ""
             for kind in config.kinds:
                 path = task.out / task.split / task.sequence / kind / window.file_name
                 write_atomic(path, encode_png(images[kind]), task.temporary)
             record.pairs.append(row)
+        check_unchanged(probe.source, probe.sha256, probe.stamp)
         n_seen = len(record.pairs) + len(record.rejected)
         record.rejected += [
             _row(task, window) | {"reason": "the source cannot be read up to here"}
@@ -165,37 +158,40 @@ def _row(task: SegmentTask, window: Window) -> dict[str, Any]:
     return window_row(split=task.split, sequence=task.sequence, source=task.source, window=window)
 
 
-def _exposures(
-    task: SegmentTask, probe: Probe, on_problem: Callable[[str], None]
-) -> Iterator[_Exposed]:
+def _exposures(task: SegmentTask, probe: Probe, problems: list[str]) -> Iterator[_Exposed]:
     """Each window with a ring of frames, the order of its frames in it, and why it is rejected."""
     config = task.config
     info = probe.info
     assert info is not None
-    source = open_source(
-        probe.source.path,
-        fps=config.fps,
-        hdr=config.camera if config.hdr else None,
-        decode_threads=task.decode_threads,
-        info=info,
-    )
+    source = open_as_asked(probe.source.path, config, info, task.decode_threads)
     height, width = config.output_size_hw(info.size_hw)
     ring = np.empty((task.n_frames, height, width, 3), np.uint8)
     index_in_ring = np.full(task.n_frames, -1)
     change_before = np.full(task.n_frames, np.nan)
-    thumbnail: NDArray[np.int16] | None = None
+    thumbnails: list[Thumbnail | None] = [None] * task.n_frames
+    previous: Thumbnail | None = None
+    reasons: dict[int, str] = {}
     waiting = list(reversed(task.windows))
+
+    def note(problem: FrameProblem) -> None:
+        if problem.text:
+            problems.append(problem.text)
+        if problem.frame is not None and problem.reason:
+            reasons[problem.frame] = problem.reason
 
     def finish(window: Window) -> _Exposed:
         wanted = np.arange(window.start, window.stop)
         order = wanted % task.n_frames
         missing = wanted[index_in_ring[order] != wanted]
         if len(missing):
-            return window, ring, order, f"frame {missing[0]} cannot be decoded"
-        changes = change_before[order[1:]]
-        return window, ring, order, _fault(changes, window) if config.check else ""
+            index = int(missing[0])
+            return window, ring, order, f"frame {index} {reasons.get(index, 'cannot be decoded')}"
+        if not config.check:
+            return window, ring, order, ""
+        seen = [thumbnail for i in order if (thumbnail := thumbnails[i]) is not None]
+        return window, ring, order, fault(change_before[order[1:]], window, seen)
 
-    for index, frame in source.read(waiting[-1].start, waiting[0].stop, on_problem):
+    for index, frame in source.read(waiting[-1].start, waiting[0].stop, note):
         while waiting and index >= waiting[-1].stop:
             yield finish(waiting.pop())
         if not waiting:
@@ -207,35 +203,14 @@ def _exposures(
             ring[slot] = frame
         else:
             cv2.resize(frame, (width, height), dst=ring[slot], interpolation=cv2.INTER_AREA)
-        previous, thumbnail = thumbnail, _thumbnail(frame)
+        thumbnail = thumbnail_of(frame)
         change_before[slot] = np.nan if previous is None else np.abs(thumbnail - previous).mean()
+        previous = thumbnails[slot] = thumbnail
         index_in_ring[slot] = index
         if index == waiting[-1].stop - 1:
             yield finish(waiting.pop())
     while waiting:
         yield finish(waiting.pop())
-
-
-def _thumbnail(frame: Rgb) -> NDArray[np.int16]:
-    """Every n-th green value, not smoothed, so that small motion still shows."""
-    step = max(1, min(frame.shape[:2]) // _THUMBNAIL_LINES)
-    return frame[step // 2 :: step, step // 2 :: step, 1].astype(np.int16)
-
-
-def _fault(changes: NDArray[np.float64], window: Window) -> str:
-    """Why a window is no exposure of one scene, from the changes between its frames."""
-    if len(changes) < 2:
-        return ""
-    least, largest = int(np.argmin(changes)), int(np.argmax(changes))
-    others = np.delete(changes, largest)
-    cut = f"scene cut before frame {window.start + largest + 1}"
-    if changes[largest] >= max(_CUT_CHANGE, _CUT_RATIO * others.max()):
-        return cut
-    if others.max() >= _MOVING_CHANGE and changes[least] < _REPEAT_RATIO * others.max():
-        return f"frame {window.start + least + 1} repeats the one before"
-    if changes[largest] >= max(_CUT_CHANGE, _CUT_RATIO * float(np.median(others))):
-        return cut  # two in one window, or a flash
-    return ""
 
 
 def window_row(*, split: str, sequence: str, source: str, window: Window) -> dict[str, Any]:

@@ -1,26 +1,19 @@
 """What shows without opening an image: names, partners, recordings, the manifest's rows."""
 
+import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gopro_tools.dataset import (
-    KINDS,
-    MANIFEST_FILE,
-    SHARP_FOLDER,
-    SPLITS,
-    SequenceName,
-    Split,
-    hash_column,
-    image_path,
-)
-from gopro_tools.dataset import read_manifest as rows_of_manifest
-from gopro_tools.errors import InputError
+from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, SequenceName, Split
 from gopro_tools.files import natural_key
 from gopro_tools.findings import Finding, Severity
 from gopro_tools.images import IMAGE_SUFFIXES
+
+KINDS = (SHARP_FOLDER, *BLUR_FOLDERS.values())
+MANIFEST = "manifest.csv"
 
 _FILE_NAME = re.compile(r"\d{6,}\.png")
 
@@ -46,7 +39,7 @@ class ImageSet:
         """Where the image of a kind lies."""
         if self.places is not None:
             return self.places[kind]
-        return image_path(self.root, self.split, self.sequence, kind, self.name)
+        return self.root / self.split / self.sequence / kind / self.name
 
 
 @dataclass(slots=True)
@@ -110,24 +103,33 @@ def check_recordings(sequences: Iterable[tuple[Split, str]]) -> Iterator[Finding
 
 def read_manifest(root: Path) -> tuple[Manifest | None, list[Finding]]:
     """The manifest, None if there is none or it is unreadable, and what is wrong with it."""
-    if not (root / MANIFEST_FILE).is_file():
+    path = root / MANIFEST
+    if not path.is_file():
         return None, []
+    problem = ""
     try:
-        rows = rows_of_manifest(root)
-    except InputError as error:
-        problem = str(error).removeprefix(f"{root / MANIFEST_FILE}: ").rstrip(".")
-        message = f"{MANIFEST_FILE} is unreadable ({problem}), so hashes were not checked"
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns = set(reader.fieldnames or ())
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        problem = str(error)
+    else:
+        if absent := {"split", "sequence", "name"} - columns:
+            problem = f"no column {', '.join(sorted(absent))}"
+        elif any(None in row or None in row.values() for row in rows):
+            problem = "a row has more or fewer cells than the header"
+    if problem:
+        message = f"{MANIFEST} is unreadable ({problem}), so hashes were not checked"
         return None, [Finding("error", "manifest", message)]
-    hashed = [kind for kind in KINDS if rows and hash_column(kind) in rows[0]]
+    hashed = [kind for kind in KINDS if f"hash_{kind}" in columns]
     manifest: dict[tuple[str, str, str], dict[str, str]] = {}
     findings: list[Finding] = []
     for row in rows:
         key = (row["split"], row["sequence"], row["name"])
         if key in manifest:
-            findings.append(
-                Finding("error", "manifest", f"{MANIFEST_FILE} has it more than once", *key)
-            )
-        manifest[key] = {kind: row[hash_column(kind)] for kind in hashed}
+            findings.append(Finding("error", "manifest", f"{MANIFEST} has it more than once", *key))
+        manifest[key] = {kind: row[f"hash_{kind}"] for kind in hashed}
     return manifest, findings
 
 
@@ -191,6 +193,6 @@ def check_manifest_rows(manifest: Manifest | None, images: Iterable[ImageSet]) -
         return
     there = {image.key for image in images}
     for key in manifest.keys() - there:
-        yield Finding("error", "manifest", f"{MANIFEST_FILE} has it, but there is no image", *key)
+        yield Finding("error", "manifest", f"{MANIFEST} has it, but there is no image", *key)
     for key in there - manifest.keys():
-        yield Finding("error", "manifest", f"the image is not in {MANIFEST_FILE}", *key)
+        yield Finding("error", "manifest", f"the image is not in {MANIFEST}", *key)

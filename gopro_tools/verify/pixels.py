@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from gopro_tools.dataset import MANIFEST_FILE, SHARP_FOLDER
+from gopro_tools.dataset import SHARP_FOLDER
 from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, Severity
 from gopro_tools.images import Rgb, pixel_hash, read_rgb, sharpness
 from gopro_tools.text import size_text
-from gopro_tools.verify.folders import ImageSet, Manifest
+from gopro_tools.verify.folders import MANIFEST, ImageSet, Manifest
 
 _BLUR_SCALE_PX = 16.0
 _LEAST_CONTRAST = 2.0
@@ -81,8 +81,7 @@ def check_images(image: ImageSet, config: VerifyConfig, manifest: Manifest | Non
             report(
                 "error",
                 "hash",
-                f"{kind}/{image.name}: {MANIFEST_FILE} promises {expected}, found "
-                f"{result.hashes[kind]}",
+                f"{kind}/{image.name}: {MANIFEST} promises {expected}, found {result.hashes[kind]}",
             )
     sharp = pixels.pop(SHARP_FOLDER, None)
     if sharp is None:

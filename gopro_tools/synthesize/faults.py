@@ -1,0 +1,89 @@
+"""Windows that are no exposure of one scene, told from the changes between their frames."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gopro_tools.exposure import Window
+from gopro_tools.images import Rgb
+
+Thumbnail = NDArray[np.int16]
+
+# Changes are mean absolute differences of neighbouring frames in code values (0..255).
+_CUT_CHANGE = 12.0
+_CUT_RATIO = 4.0
+"""A cut changes at least so many times as much as the other steps in its window."""
+_MOVING_CHANGE = 1.0
+_REPEAT_RATIO = 0.05
+"""A repeated frame changes at most so much of what the fast steps in its window do."""
+_THUMBNAIL_LINES = 90
+_BACK_RATIO = 0.5
+"""After a flash the picture is back: it differs from the one before by less than so much of it."""
+_ALIKE = 0.8
+"""Correlation from which on two pictures show the same things."""
+_LIGHT_RATIO = 0.5
+"""Another light explains most of the change: less than so much is left when it is accounted for."""
+
+
+def thumbnail_of(frame: Rgb) -> Thumbnail:
+    """Every n-th green value, not smoothed, so that small motion still shows."""
+    step = max(1, min(frame.shape[:2]) // _THUMBNAIL_LINES)
+    return frame[step // 2 :: step, step // 2 :: step, 1].astype(np.int16)
+
+
+def fault(changes: NDArray[np.float64], window: Window, thumbnails: list[Thumbnail]) -> str:
+    """Why a window is no exposure of one scene; "" if it is.
+
+    Args:
+        changes: (n_frames - 1,) how much each frame but the first differs from the one before.
+        window: Where its frames are.
+        thumbnails: Of its n_frames frames.
+    """
+    if len(changes) < 2:
+        return ""
+    least, largest = int(np.argmin(changes)), int(np.argmax(changes))
+    others = np.delete(changes, largest)
+    if changes[largest] >= max(_CUT_CHANGE, _CUT_RATIO * others.max()):
+        return _sudden_change(largest, window, thumbnails)
+    sudden = changes[largest] >= max(_CUT_CHANGE, _CUT_RATIO * float(np.median(others)))
+    if others.max() >= _MOVING_CHANGE and changes[least] < _REPEAT_RATIO * others.max():
+        # Beside the two steps of a flash, any other looks like a standstill.
+        calm = np.sort(changes)[:-2]
+        if not sudden or changes[least] < _REPEAT_RATIO * calm.max(initial=0):
+            return f"frame {window.start + least + 1} repeats the one before"
+    if sudden:
+        return _sudden_change(largest, window, thumbnails)
+    return ""
+
+
+def _sudden_change(step: int, window: Window, thumbnails: list[Thumbnail]) -> str:
+    """A flash, a change of light or a cut: what the frames around it show."""
+    before, after = thumbnails[step], thumbnails[step + 1]
+    limit = _BACK_RATIO * _difference(before, after)
+    for later in range(step + 2, len(thumbnails)):
+        if _difference(before, thumbnails[later]) <= limit:
+            return _flash(window.start + step + 1, window.start + later - 1)
+    for earlier in range(step - 1, -1, -1):
+        if _difference(after, thumbnails[earlier]) <= limit:
+            return _flash(window.start + earlier + 1, window.start + step)
+    at = window.start + step + 1
+    if _same_in_other_light(before, after):
+        return f"sudden change of light before frame {at}"
+    return f"scene cut before frame {at}"
+
+
+def _flash(first: int, last: int) -> str:
+    return f"flash in frame {first}" if first == last else f"flash in frames {first}-{last}"
+
+
+def _difference(one: Thumbnail, other: Thumbnail) -> float:
+    return float(np.abs(one - other).mean())
+
+
+def _same_in_other_light(before: Thumbnail, after: Thumbnail) -> bool:
+    """Whether contrast and brightness alone make most of the one picture into the other."""
+    x, y = before.astype(np.float64), after.astype(np.float64)
+    x, y = x - x.mean(), y - y.mean()
+    slope = float((x * y).sum()) / max(float((x * x).sum()), 1.0)
+    correlated = slope * float(np.sqrt((x * x).sum())) >= _ALIKE * float(np.sqrt((y * y).sum()))
+    left = float(np.abs(y - slope * x).mean())
+    return correlated and left <= _LIGHT_RATIO * _difference(before, after)

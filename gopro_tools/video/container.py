@@ -1,0 +1,274 @@
+"""What a video's container says before anything is decoded: its streams, its index, its header."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from gopro_tools.errors import InputError
+from gopro_tools.video.libav import listening
+
+VIDEO_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in (
+        *("mp4", "mov", "m4v", "mkv", "avi", "webm", "mts", "m2ts", "ts", "mpg", "mpeg"),
+        *("3gp", "wmv", "lrv", "360", "cine"),
+    )
+)
+_STILLS = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+
+
+@dataclass(kw_only=True, slots=True)
+class Packets:
+    """The packets of one stream, in the file's order."""
+
+    pts: list[int | None] = field(default_factory=list)
+    dts: list[int | None] = field(default_factory=list)
+    is_keyframe: list[bool] = field(default_factory=list)
+    is_hidden: list[bool] = field(default_factory=list)
+    n_empty: int = 0
+    """Chunks without data, by which AVI repeats a picture."""
+
+    @property
+    def n_pictures(self) -> int:
+        """Packets with data."""
+        return len(self.pts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    """Where the frames of a stream are, by what their packets say."""
+
+    ticks: NDArray[np.int64]
+    hidden: NDArray[np.int64]
+    """Ticks of decoded frames that are not shown."""
+    keyframes: NDArray[np.int64]
+    """(n, 2) index of the first frame, and tick to seek to."""
+    by_order: bool
+    """Frames are counted from the start of the file; ticks do not tell them apart."""
+
+    def index(self, tick: int | None) -> int | None:
+        """Index of the frame shown at ``tick``; -1 for a hidden one, None for an unknown one."""
+        if tick is None:
+            return None
+        index = int(np.searchsorted(self.ticks, tick))
+        if index < len(self.ticks) and self.ticks[index] == tick:
+            return index
+        known = int(np.searchsorted(self.hidden, tick))
+        return -1 if known < len(self.hidden) and self.hidden[known] == tick else None
+
+    def without(self, indices: list[int]) -> "Places":
+        """The same with some frames, the first ones, hidden."""
+        n = len(indices)
+        keys = self.keyframes.copy()
+        keys[:, 0] = np.maximum(keys[:, 0] - n, 0)
+        return replace(
+            self,
+            ticks=np.delete(self.ticks, indices),
+            hidden=np.union1d(self.hidden, self.ticks[indices]),
+            keyframes=keys,
+        )
+
+
+def open_video(path: Path) -> InputContainer:
+    """Open a file that FFmpeg may know, whatever bytes its name is made of.
+
+    A relative name could be taken for a protocol ("file:x", "concat:a").
+    """
+    try:
+        name, options = str(path.absolute()), {}
+        name.encode()
+        descriptor = None
+    except UnicodeEncodeError:
+        descriptor = os.open(path, os.O_RDONLY)  # FFmpeg keeps a copy of it
+        name, options = "fd:", {"fd": str(descriptor)}
+    try:
+        with listening():  # what it says of headers is not of damage
+            return av.open(name, mode="r", container_options=options, metadata_errors="replace")
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def read_packets(container: InputContainer) -> tuple[dict[int, Packets], list[str]]:
+    """The packets of every video stream, by stream number, and the damage met on the way."""
+    streams = list(container.streams.video)
+    packets = {stream.index: Packets() for stream in streams}
+    with listening() as complaints:
+        for packet in container.demux(streams):
+            of_stream = packets[packet.stream.index]
+            if not packet.size:
+                # Each stream ends with an empty packet without times, which PyAV makes up.
+                of_stream.n_empty += packet.dts is not None or packet.pts is not None
+                continue
+            of_stream.pts.append(packet.pts)
+            of_stream.dts.append(packet.dts)
+            of_stream.is_keyframe.append(packet.is_keyframe)
+            of_stream.is_hidden.append(packet.is_discard)
+    return packets, complaints
+
+
+def choose_stream(
+    path: Path, container: InputContainer, packets: dict[int, Packets], wanted: int | None
+) -> tuple[VideoStream, tuple[str, ...]]:
+    """The stream to read, and the others in words.
+
+    Stills and thumbnails are passed over; of the rest, the stream marked as default is taken, then
+    the largest picture, then the one with the most frames, then the first.
+
+    Raises:
+        InputError: There is no video stream, or none of number ``wanted``, or FFmpeg has no
+            decoder for it.
+    """
+    streams = list(container.streams.video)
+    described = {s.index: _describe(s, packets[s.index]) for s in streams}
+    if not streams:
+        raise InputError(f"{path}: no video stream in it.")
+    if wanted is not None:
+        if wanted not in described:
+            raise InputError(
+                f"{path}: --stream {wanted} is no video stream of it; there are "
+                f"{'; '.join(described.values())}."
+            )
+        chosen = next(s for s in streams if s.index == wanted)
+    else:
+        moving = [s for s in streams if not _is_still(s, packets[s.index], packets)]
+        readable = [s for s in moving if _decodes(s)] or moving or streams
+        chosen = max(readable, key=lambda s: _rank(s, packets[s.index]))
+    if not _decodes(chosen):
+        raise InputError(f"{path}: FFmpeg has no decoder for its video stream.")
+    return chosen, tuple(text for index, text in described.items() if index != chosen.index)
+
+
+def _rank(stream: VideoStream, packets: Packets) -> tuple[bool, int, int, int]:
+    is_default = bool(stream.disposition & Disposition.default)
+    area = stream.codec_context.width * stream.codec_context.height if _decodes(stream) else 0
+    return is_default, area, packets.n_pictures, -stream.index
+
+
+def _is_still(stream: VideoStream, own: Packets, packets: dict[int, Packets]) -> bool:
+    longest = max(of_stream.n_pictures for of_stream in packets.values())
+    return bool(stream.disposition & _STILLS) or (own.n_pictures <= 1 < longest)
+
+
+def _decodes(stream: VideoStream) -> bool:
+    return stream.codec_context is not None  # whatever its type says
+
+
+def _describe(stream: VideoStream, packets: Packets) -> str:
+    what = "unknown codec"
+    if _decodes(stream):
+        context = stream.codec_context
+        what = f"{context.name} {context.width}x{context.height}"
+    n = packets.n_pictures
+    return f"stream {stream.index}: {what}, {n} frame{'' if n == 1 else 's'}"
+
+
+def index_of(packets: Packets) -> tuple[Places, int | None]:
+    """Where the frames of a stream are, and the tick of the first keyframe in the file's order."""
+    known = [
+        (tick, is_key, is_hidden)
+        for tick, is_key, is_hidden in zip(
+            packets.pts, packets.is_keyframe, packets.is_hidden, strict=True
+        )
+        if tick is not None
+    ]
+    shown = sorted(tick for tick, _, is_hidden in known if not is_hidden)
+    hidden = sorted(tick for tick, _, is_hidden in known if is_hidden)
+    keys = [tick for tick, is_key, _ in known if is_key]
+    ticks = np.array(shown, dtype=np.int64)
+    places = Places(
+        ticks=ticks,
+        hidden=np.array(hidden, dtype=np.int64),
+        keyframes=np.stack([np.searchsorted(ticks, keys), np.array(keys, np.int64)], axis=1),
+        by_order=len(known) < packets.n_pictures
+        or len({tick for tick, _, _ in known}) < len(known)
+        or _goes_back(packets.dts)
+        or _goes_back(keys),
+    )
+    return places, keys[0] if keys else None
+
+
+def _goes_back(times: Sequence[int | None]) -> bool:
+    known = [time for time in times if time is not None]
+    return any(later < earlier for earlier, later in pairwise(known))
+
+
+def cut_short(
+    container: InputContainer,
+    stream: VideoStream,
+    packets: Packets,
+    found_s: float,
+    interval_s: float,
+    complaints: Sequence[str],
+) -> str:
+    """What the header promises beyond what there is; empty where it keeps its promise."""
+    n_found = packets.n_pictures + packets.n_empty
+    promised_s = _promised_s(container, stream)
+    is_short = promised_s - found_s > max(2 * interval_s, 0.02)
+    # AVI counts frames that were dropped, too: a missing one is no loss if the time is all there.
+    if stream.frames > n_found and (is_short or container.format.name != "avi"):
+        return f"{stream.frames} frames promised, {n_found} found"
+    if not stream.frames and is_short:
+        return f"{promised_s:.2f} s promised, {found_s:.2f} s found"
+    ended = [text for text in complaints if "prematurely" in text.lower()]
+    return f"the file ends in the middle ({ended[0]})" if ended else ""
+
+
+def _promised_s(container: InputContainer, stream: VideoStream) -> float:
+    """Duration of the picture by the header; 0 where it only tells that of picture and sound."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    stored = next((v for k, v in stream.metadata.items() if k.upper().startswith("DURATION")), "")
+    parts = stored.split(":")
+    if len(parts) == 3:
+        try:
+            return float(parts[0]) * 3600 + float(parts[1]) * 60 + float(parts[2])
+        except ValueError:
+            return 0.0
+    alone = len(container.streams) == 1
+    return (container.duration or 0) / av.time_base if alone else 0.0
+
+
+def capture_rate(metadata: dict[str, str]) -> float | None:
+    """Rate a slow-motion recording was captured at (Android's tag, which Samsung writes too)."""
+    for name, value in metadata.items():
+        if name.lower() == "com.android.capture.fps":
+            try:
+                rate = float(value)
+            except ValueError:
+                continue
+            if rate > 0:
+                return rate
+    return None
+
+
+def stream_header(container: InputContainer, stream_index: int) -> list[str]:
+    """Lines of FFmpeg's own description of a stream, for what PyAV has no attribute for."""
+    with listening(chatty=True):
+        text: str = container.dumps_format()  # type: ignore[attr-defined]
+    lines: list[str] = []
+    inside = False
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("Stream #"):
+            number = re.match(r"Stream #\d+:(\d+)", line)
+            inside = number is not None and int(number[1]) == stream_index
+        if inside:
+            lines.append(line)
+    return lines
+
+
+def pixel_aspect_of(stream: VideoStream) -> Fraction | None:
+    """Width of a pixel divided by its height, where container or bitstream say it."""
+    aspect = stream.sample_aspect_ratio
+    return aspect if aspect and aspect > 0 else None

@@ -1,0 +1,272 @@
+"""A video file, read with FFmpeg's libraries (PyAV)."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.codec.context import CodecContext
+from av.video.stream import VideoStream
+
+from gopro_tools.errors import InputError
+from gopro_tools.images import Rgb
+from gopro_tools.response import Response
+from gopro_tools.video.clock import one_timeline, read_clock, restarts
+from gopro_tools.video.container import (
+    Places,
+    capture_rate,
+    choose_stream,
+    cut_short,
+    index_of,
+    open_video,
+    read_packets,
+)
+from gopro_tools.video.decoding import Decoder, Opened
+from gopro_tools.video.pictures import ContainerFacts, Look, Pictures, container_facts
+from gopro_tools.video.source import FrameProblem, Problem, SourceInfo
+
+logger = logging.getLogger(__name__)
+
+_CHECKED_FRAMES = 8
+"""How many frames are decoded on opening, to see that the index tells the truth."""
+
+
+class VideoFile:
+    """A video file; see `gopro_tools.video.open_source` for the arguments."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        hdr: Response | None = None,
+        stream: int | None = None,
+        deinterlace: bool = False,
+        decode_threads: int = 1,
+        info: SourceInfo | None = None,
+    ) -> None:
+        self._path = path
+        self._decode_threads = decode_threads
+        self._hdr = hdr
+        self._deinterlace = deinterlace
+        self._stream = info.stream if info else stream
+        self._facts: ContainerFacts | None = None
+        try:
+            self.info = info or self._read_info()
+        except (av.FFmpegError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            reason = error.strerror if isinstance(error, av.FFmpegError) else str(error)
+            raise InputError(
+                f"{path}: cannot be read as a video ({reason}). The file is truncated, damaged or "
+                "not a video; copy it again from the camera."
+            ) from error
+
+    def read(self, start: int, stop: int, on_problem: Problem) -> Iterator[tuple[int, Rgb]]:
+        """See `FrameSource.read`."""
+        pictures: Pictures | None = None
+        odd = ""
+        expected = start
+        n_problems = 0
+
+        def noted(problem: FrameProblem) -> None:
+            nonlocal n_problems
+            n_problems += 1
+            on_problem(problem)
+
+        places = Places(
+            ticks=self.info.ticks,
+            hidden=self.info.hidden,
+            keyframes=self.info.keyframes,
+            by_order=self.info.by_order,
+        )
+        decoder = self._decoder(places, self._decode_threads)
+        with closing(decoder.frames(start, noted)) as frames:
+            for index, frame, stream in frames:
+                if expected < min(index, stop) and not n_problems:
+                    text = f"{self._path}: no frame {expected} came out of the decoder."
+                    noted(FrameProblem(text, expected, "did not come out of the decoder"))
+                if index >= stop:
+                    return
+                expected = index + 1
+                if pictures is None:
+                    assert self._facts is not None
+                    pictures = Pictures(self._facts, self.info.look, self._hdr)
+                fault = pictures.fault(frame, stream.codec_context.sample_aspect_ratio)
+                if fault:
+                    text = f"{self._path}: frame {index} {fault}."
+                    # One sentence for a stretch of them, a reason for each.
+                    on_problem(FrameProblem("" if fault == odd else text, index, fault))
+                    odd = fault
+                    continue
+                odd = ""
+                yield index, pictures.rgb(frame)
+
+    def _open(self, threads: int) -> Opened:
+        container = open_video(self._path)
+        stream = next(s for s in container.streams.video if s.index == self._stream)
+        decoder: CodecContext | None = stream.codec_context  # None, whatever its type says
+        if decoder is None:
+            container.close()
+            raise InputError(f"{self._path}: FFmpeg has no decoder for its video stream.")
+        self._facts = self._facts or container_facts(container, stream)
+        decoder.thread_count = threads
+        decoder.thread_type = "SLICE" if threads == 1 else "AUTO"
+        # A frame that would have to be guessed is not a frame.
+        decoder.options = {"err_detect": "explode"}
+        return container, stream
+
+    def _decoder(self, places: Places, threads: int = 1) -> Decoder:
+        return Decoder(self._path, self._open, places, threads)
+
+    def _read_info(self) -> SourceInfo:
+        with open_video(self._path) as container:
+            packets, complaints = read_packets(container)
+            stream, others = choose_stream(self._path, container, packets, self._stream)
+            self._stream = number = stream.index
+            chosen = packets[stream.index]
+            if not chosen.n_pictures:
+                raise InputError(f"{self._path}: the video holds no frames.")
+            codec = stream.codec_context.name
+            seconds_per_tick = stream.time_base or Fraction(1, 1000)
+            rate_hz = float(stream.average_rate) if stream.average_rate else None
+            capture_hz = capture_rate(dict(container.metadata) | dict(stream.metadata))
+            places, first_key = index_of(chosen)
+            clock = read_clock(places.ticks, seconds_per_tick, rate_hz)
+            span = places.ticks[-1] - places.ticks[0] if len(places.ticks) > 1 else 0
+            interval_s = clock.interval_ticks * float(seconds_per_tick)
+            promise = cut_short(
+                container, stream, chosen, float(span * seconds_per_tick), interval_s, complaints
+            )
+        start = None if places.by_order else self._check_start(places, first_key)
+        notes: list[str] = []
+        parts: tuple[int, ...] = ()
+        if start is None:
+            counted = self._count(places, seconds_per_tick, rate_hz)
+            places, seconds_per_tick, parts, start = counted
+        elif start.missing:
+            places = places.without(start.missing)
+            notes.append(f"its first {len(start.missing)} frame(s) need earlier ones that it lacks")
+        if parts:
+            where = ", ".join(map(str, parts))
+            notes.append(f"its clock goes back before frame {where}: recordings put together")
+        if not places.by_order:
+            places = self._check_keyframes(places)
+        look = start.look
+        return SourceInfo(
+            path=self._path,
+            kind="video",
+            look=look,
+            ticks=places.ticks,
+            seconds_per_tick=seconds_per_tick,
+            keyframes=places.keyframes,
+            frame_rate_from_header=rate_hz,
+            parts=parts,
+            capture_rate_hz=capture_hz,
+            stream=number,
+            other_streams=others,
+            codec=codec,
+            hidden=places.hidden,
+            cut_short=promise,
+            complaints=tuple(dict.fromkeys(complaints)),
+            notes=(*notes, *look.notes, *(f"not used: {other}" for other in others)),
+            by_order=places.by_order,
+        )
+
+    def _check_start(self, places: Places, first_key: int | None) -> "_Start | None":
+        """The first few frames, if they come out as the index says; else None."""
+        if not len(places.ticks) or not len(places.keyframes):
+            return None
+        n_carried = int(np.searchsorted(places.ticks, first_key)) if first_key is not None else 0
+        until = min(n_carried + _CHECKED_FRAMES, len(places.ticks))
+        start = _Start()
+        problems: list[FrameProblem] = []
+        seen: list[int] = []
+        with closing(self._decoder(places).frames(0, problems.append)) as frames:
+            for index, frame, stream in frames:
+                start.look_at(self._path, self._pictures(), frame, stream)
+                seen.append(index)
+                if index + 1 >= until:
+                    break
+        if any(problem.misplaced for problem in problems):
+            return None
+        if not seen:
+            reason = f": {problems[0]}" if problems else ""
+            raise ValueError(f"no frame of it can be decoded{reason}")
+        missing = sorted(set(range(until)) - set(seen))
+        start.missing = [index for index in missing if index < n_carried]
+        return None if len(missing) > len(start.missing) and not problems else start
+
+    def _check_keyframes(self, places: Places) -> Places:
+        """Leave only the first, where decoding cannot start at each of them (recovery points)."""
+        n = len(places.keyframes)
+        decoder = self._decoder(places)
+        if all(decoder.gives_first(key) for key in sorted({n // 2, n - 1} - {0, -1})):
+            return places
+        return replace(places, keyframes=places.keyframes[:1])
+
+    def _count(
+        self, places: Places, seconds_per_tick: Fraction, rate_hz: float | None
+    ) -> tuple[Places, Fraction, tuple[int, ...], "_Start"]:
+        """Index of a file whose packets do not tell its frames: decode it once, and count."""
+        logger.info("%s: its times do not tell its frames; decoding it once.", self._path)
+        places = replace(places, by_order=True, keyframes=np.zeros((1, 2), np.int64))
+        start = _Start()
+        times: dict[int, int | None] = {}
+        with closing(self._decoder(places).frames(0, lambda problem: None)) as frames:
+            for index, frame, stream in frames:
+                if len(times) < _CHECKED_FRAMES:
+                    start.look_at(self._path, self._pictures(), frame, stream)
+                times[index] = frame.pts
+        if not times:
+            raise ValueError("no frame of it can be decoded")
+        n_frames = max(times) + 1
+        known = {index: tick for index, tick in times.items() if tick is not None}
+        stored = np.interp(np.arange(n_frames), list(known), list(known.values()))
+        ticks = stored.round().astype(np.int64)
+        starts = restarts(ticks)
+        if len(known) < len(times) or len(starts) > max(4, n_frames // 20):
+            # No times, or ones that go back and forth, as of AVI files with B pictures.
+            if not rate_hz:
+                raise ValueError("neither its frames nor its header have times")
+            tick_s = 1 / Fraction(rate_hz).limit_denominator(100_000)
+            return replace(places, ticks=np.arange(n_frames)), tick_s, (), start
+        return (
+            replace(places, ticks=one_timeline(ticks, starts)),
+            seconds_per_tick,
+            tuple(starts.tolist()),
+            start,
+        )
+
+    def _pictures(self) -> Pictures:
+        assert self._facts is not None
+        return Pictures(self._facts)
+
+
+@dataclass(slots=True)
+class _Start:
+    """What the first frames of a file are like."""
+
+    found: Look | None = None
+    missing: list[int] = field(default_factory=list)
+    """Indices of frames that need earlier ones, which the file does not have."""
+
+    @property
+    def look(self) -> Look:
+        """Look of the clip."""
+        assert self.found is not None
+        return self.found
+
+    def look_at(
+        self, path: Path, pictures: Pictures, frame: av.VideoFrame, stream: VideoStream
+    ) -> None:
+        """Take in one of the first frames."""
+        try:
+            look = pictures.look_of(frame, stream.codec_context.sample_aspect_ratio)
+        except ValueError as error:
+            raise InputError(f"{path}: {error}.") from error
+        first = self.found or look
+        self.found = replace(first, interlaced=first.interlaced or look.interlaced)

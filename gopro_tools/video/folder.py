@@ -1,0 +1,152 @@
+"""A folder of numbered images, one sequence of frames."""
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gopro_tools.errors import InputError
+from gopro_tools.images import IMAGE_SUFFIXES, Rgb, read_upright
+from gopro_tools.video.color import Color
+from gopro_tools.video.geometry import Geometry
+from gopro_tools.video.pictures import Look
+from gopro_tools.video.source import FrameProblem, Problem, SourceInfo
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """Images of a folder; hidden ones, such as the ``._`` files of a Mac, are none."""
+    return [
+        file
+        for file in sorted(folder.iterdir())
+        if file.suffix.lower() in IMAGE_SUFFIXES
+        and not file.name.startswith(".")
+        and file.is_file()
+    ]
+
+
+class FrameFolder:
+    """A folder of images whose names end in the frame's number; a missing number is a gap.
+
+    Numbers may be signed: high-speed cameras count from the trigger.
+    """
+
+    def __init__(self, path: Path, fps: float | None, info: SourceInfo | None = None) -> None:
+        self._path = path
+        numbered = _one_sequence(path)
+        self._files = list(numbered.values())
+        if fps is None:
+            raise InputError(f"{path}: a folder of frames has no frame rate; say it with --fps.")
+        if info is not None:
+            self.info = info
+            return
+        numbers = list(numbered)
+        first, kind = _read(self._files[0])
+        self.info = SourceInfo(
+            path=path,
+            kind="frames",
+            look=Look(
+                geometry=Geometry(stored_hw=(first.shape[0], first.shape[1])),
+                color=Color(text="as stored"),
+                pixel_format=kind,
+            ),
+            ticks=np.array(numbers, dtype=np.int64),
+            seconds_per_tick=1 / Fraction(fps).limit_denominator(100_000),
+            keyframes=np.stack([np.arange(len(numbers)), np.array(numbers)], axis=1),
+            frame_rate_from_header=fps,
+            codec=self._files[0].suffix[1:].lower(),
+            notes=_NOTES.get(kind, ()),
+        )
+
+    def read(self, start: int, stop: int, on_problem: Problem) -> Iterator[tuple[int, Rgb]]:
+        """See `FrameSource.read`."""
+        look = self.info.look
+        for index in range(start, stop):
+            file = self._files[index]
+            try:
+                frame, kind = _read(file)
+            except InputError as error:
+                on_problem(FrameProblem(str(error), index, "cannot be read"))
+                continue
+            found = Look(
+                geometry=Geometry(stored_hw=(frame.shape[0], frame.shape[1])),
+                color=look.color,
+                # Some writers store the frames without colour of a colour sequence as grey.
+                pixel_format=look.pixel_format if {kind, look.pixel_format} <= _ALIKE else kind,
+            )
+            if fault := look.difference(found):
+                on_problem(FrameProblem(f"{file}: frame {index} {fault}.", index, fault))
+                continue
+            yield index, frame
+
+
+def _one_sequence(folder: Path) -> dict[int, Path]:
+    """Files by frame number, in order.
+
+    Raises:
+        InputError: No images, a name without a number, several sequences, a number that is there
+            twice.
+    """
+    files = frame_files(folder)
+    if not files:
+        raise InputError(f"{folder}: no images there; numbered frames (PNG, JPG) expected.")
+    by_number: dict[int, Path] = {}
+    prefixes: dict[str, Path] = {}
+    for file in files:
+        prefix, number = _prefix_and_number(file)
+        prefixes.setdefault(prefix.casefold(), file)
+        if number in by_number and len(prefixes) == 1:
+            raise InputError(
+                f"{folder}: {by_number[number].name} and {file.name} have the same number; one "
+                "sequence a folder expected."
+            )
+        by_number[number] = file
+    if len(prefixes) > 1:
+        names = ", ".join(file.name for file in list(prefixes.values())[:4])
+        raise InputError(
+            f"{folder}: {len(prefixes)} sequences, by what comes before the number ({names}); one "
+            "sequence a folder expected. Move each into a folder of its own."
+        )
+    return dict(sorted(by_number.items()))
+
+
+def _prefix_and_number(path: Path) -> tuple[str, int]:
+    # A minus belongs to the number where a separator, or nothing, stands before it.
+    match = re.fullmatch(r"(|.*?[^0-9A-Za-z])([-+]\d+)|(.*?)(\d+)", path.stem, flags=re.DOTALL)
+    if match is None:
+        raise InputError(
+            f"{path}: the name of a frame should end in its number, such as 000001.png; rename it "
+            "or move it out of the folder."
+        )
+    prefix, number = (match[1], match[2]) if match[2] else (match[3], match[4])
+    return prefix, int(number)
+
+
+_ALIKE = {"rgb24", "grey, 8 bit"}
+_NOTES = {
+    "grey, 8 bit": ("grey frames: three equal channels",),
+    "grey, 16 bit": ("grey frames of 16 bit: to 8 bit by value / 257, three equal channels",),
+    "RGB, 16 bit": ("frames of 16 bit: to 8 bit by value / 257",),
+}
+
+
+def _read(path: Path) -> tuple[Rgb, str]:
+    """A frame as (H, W, 3) uint8 RGB, and how it is stored."""
+    stored = read_upright(path)
+    n_channels = 1 if stored.ndim == 2 else stored.shape[2]
+    if stored.dtype not in (np.uint8, np.uint16) or n_channels not in (1, 3):
+        raise InputError(
+            f"{path}: RGB or grey of 8 or 16 bit expected, found {n_channels} channel(s) of "
+            f"{stored.dtype}. `magick mogrify -alpha off -depth 8 -format png FILES` converts."
+        )
+    bits = 8 * stored.dtype.itemsize
+    kind = f"{'grey' if n_channels == 1 else 'RGB'}, {bits} bit"
+    image: NDArray[Any] = stored
+    if bits == 16:
+        image = np.rint(stored / 257).astype(np.uint8)
+    if n_channels == 1:
+        image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
+    return image, "rgb24" if kind == "RGB, 8 bit" else kind

@@ -1,0 +1,84 @@
+"""What FFmpeg's libraries say while they read: some damage is only in their messages."""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+import av.logging
+
+_lock = Lock()
+_n_listening = 0
+_before: tuple[int | None, bool] = (None, True)
+
+_HARMLESS = re.compile(
+    r"ignoring invalid SAR|unable to decode APP fields|unref short failure|SEI type|"
+    r"co located POCs|"
+    r"Packet corrupt|"  # the packet is marked
+    r"VPS \d+ does not exist|at [\d.]+ seconds|hardware|hwaccel|deprecated pixel format",
+    re.IGNORECASE,
+)
+"""Errors by name only: notes of a camera's maker, references that nobody needs any more."""
+_DAMAGE = re.compile(
+    r"EOI missing|overread|conceal|corrupt|mismatch|truncat|invalid|missing|prematurely|"
+    r"incomplete|partial file|damaged|checksum|broken",
+    re.IGNORECASE,
+)
+"""Warnings that mean that some of a picture was guessed."""
+
+
+@contextmanager
+def listening(*, everywhere: bool = False, chatty: bool = False) -> Iterator[list[str]]:
+    """Collect what FFmpeg complains of while the block runs.
+
+    Args:
+        everywhere: Hear the decoder's own threads too, and with them whatever other Python
+            threads decode at the moment.
+        chatty: Hear what is information only, as well; the list then holds every line.
+
+    Yields:
+        A list that is filled when the block ends, with messages that mean damage.
+    """
+    messages: list[str] = []
+    _start()
+    try:
+        with av.logging.Capture(local=not everywhere) as lines:
+            yield messages
+    finally:
+        _stop()
+        messages += [
+            text.strip() for level, _, text in lines if chatty or means_damage(level, text)
+        ]
+
+
+def means_damage(level: int, text: str) -> bool:
+    """Whether a message of FFmpeg says that data is missing or was made up."""
+    if text.lstrip().startswith("concealing"):
+        return True  # said in passing
+    if level > av.logging.WARNING or _HARMLESS.search(text):
+        return False
+    return level <= av.logging.ERROR or bool(_DAMAGE.search(text))
+
+
+def _start() -> None:
+    global _n_listening, _before
+    with _lock:
+        if _n_listening == 0:
+            _before = (av.logging.get_level(), av.logging.get_skip_repeated())
+            # INFO is what av_dump_format() writes at; a message that comes again counts again.
+            av.logging.set_level(av.logging.INFO)
+            av.logging.set_skip_repeated(False)
+            # What other threads' decoders say meanwhile is for nobody.
+            logging.getLogger("libav").disabled = True
+        _n_listening += 1
+
+
+def _stop() -> None:
+    global _n_listening
+    with _lock:
+        _n_listening -= 1
+        if _n_listening == 0:
+            av.logging.set_level(_before[0])
+            av.logging.set_skip_repeated(_before[1])
+            logging.getLogger("libav").disabled = False

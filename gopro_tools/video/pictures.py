@@ -1,0 +1,189 @@
+"""Decoded frames -> the pictures a viewer sees, and frames that are not like the others."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from gopro_tools.images import Rgb
+from gopro_tools.response import Response
+from gopro_tools.video.color import Color, ContainerColor, color_of, container_color, converter
+from gopro_tools.video.container import pixel_aspect_of, stream_header
+from gopro_tools.video.geometry import Geometry, crop_of, display_matrix, geometry_of
+
+_FIELD_ORDERS = (2, 3, 4, 5)
+"""Interlaced values of AVFieldOrder."""
+_BLIND_CODECS = ("rawvideo", "huffyuv", "ffvhuff", "utvideo", "v210", "mjpeg", "png")
+"""Codecs that cannot mark a frame as interlaced: there the container's word counts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """How the frames of a clip are stored and shown: the same for all of them."""
+
+    geometry: Geometry
+    color: Color = field(default_factory=lambda: Color(text=""))
+    pixel_format: str = ""
+    interlaced: bool = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how the frames are shown."""
+        said = list(self.geometry.notes)
+        if self.pixel_format.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")):
+            said.append("its alpha channel is left out")
+        if self.interlaced:
+            said.append("interlaced: the first field of each frame, its lines interpolated")
+        return tuple(said)
+
+    def difference(self, other: "Look") -> str:
+        """How ``other`` is unlike this one, for a sentence that begins with "frame 33"; or ""."""
+        if other.geometry != self.geometry:
+            if other.geometry.stored_hw != self.geometry.stored_hw:
+                here, there = self.geometry.stored_hw, other.geometry.stored_hw
+                return f"is {there[0]}x{there[1]} instead of {here[0]}x{here[1]} (HxW)"
+            if other.geometry.pixel_aspect != self.geometry.pixel_aspect:
+                return "has another pixel aspect ratio than the first frame"
+            return "is turned or mirrored otherwise than the first frame"
+        if other.pixel_format != self.pixel_format:
+            return f"is {other.pixel_format} instead of {self.pixel_format}"
+        if other.interlaced and not self.interlaced:
+            return "is interlaced, the first frame is not"
+        if other.color != self.color:
+            return "has other colour tags than the first frame: " + _colors(other, self)
+        return ""
+
+
+def _colors(look: Look, first: Look) -> str:
+    here, there = (
+        ", ".join(filter(None, (c.text, c.hdr, c.curve))) for c in (first.color, look.color)
+    )
+    return f"{there} instead of {here}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContainerFacts:
+    """What a container says of the look of its frames."""
+
+    codec: str
+    crop_trbl: tuple[int, int, int, int]
+    pixel_aspect: Fraction | None
+    coded_aspect: Fraction | None
+    """The pixel aspect ratio the decoder begins with."""
+    color: ContainerColor
+    interlaced: bool
+    """By the container alone, for codecs that cannot say it of a frame."""
+
+
+def container_facts(container: InputContainer, stream: VideoStream) -> ContainerFacts:
+    """Read what the container says; before anything is decoded, as decoders forget it."""
+    context = stream.codec_context
+    lines = stream_header(container, stream.index)
+    field_order = int(context.field_order)
+    return ContainerFacts(
+        codec=context.name,
+        crop_trbl=crop_of(lines),
+        pixel_aspect=pixel_aspect_of(stream),
+        coded_aspect=context.sample_aspect_ratio,
+        color=container_color(
+            int(context.color_trc), int(context.colorspace), container.format.name, lines
+        ),
+        interlaced=field_order in _FIELD_ORDERS and context.name in _BLIND_CODECS,
+    )
+
+
+class Pictures:
+    """Turns the frames of one clip into pictures, and says which are not like the first.
+
+    Args:
+        facts: What the container says.
+        look: How the clip's frames look; without it, that of the first frame seen.
+        hdr: Response to convert PQ and HLG to.
+    """
+
+    def __init__(
+        self, facts: ContainerFacts, look: Look | None = None, hdr: Response | None = None
+    ) -> None:
+        self._facts = facts
+        self._look = look
+        self._hdr = hdr
+        self._convert: Callable[[av.VideoFrame], Rgb] | None = None
+        self._seen: dict[tuple[object, ...], str] = {}
+
+    def look_of(self, frame: av.VideoFrame, aspect: Fraction | None) -> Look:
+        """Look of a decoded frame; ``aspect`` is the decoder's pixel aspect ratio.
+
+        Raises:
+            ValueError: Something that is not converted here; the message says what.
+        """
+        facts = self._facts
+        # The container's word stands, unless the bitstream changes its own.
+        pixel_aspect = facts.pixel_aspect
+        if aspect and aspect > 0 and aspect != facts.coded_aspect:
+            pixel_aspect = pixel_aspect if facts.coded_aspect is None and pixel_aspect else aspect
+        return Look(
+            geometry=geometry_of(frame, facts.crop_trbl, pixel_aspect),
+            color=color_of(frame, facts.codec, facts.color),
+            pixel_format=frame.format.name,
+            interlaced=bool(frame.interlaced_frame) or facts.interlaced,
+        )
+
+    def fault(self, frame: av.VideoFrame, aspect: Fraction | None) -> str:
+        """Why a frame does not belong to the clip ("is 40x56 instead of ..."); "" if it does."""
+        signature = (
+            frame.width,
+            frame.height,
+            frame.format.name,
+            int(frame.color_range),
+            int(frame.colorspace),
+            int(frame.color_trc),
+            bool(frame.interlaced_frame),
+            display_matrix(frame),
+            aspect,
+        )
+        known = self._seen.get(signature)
+        if known is None:
+            try:
+                look = self.look_of(frame, aspect)
+                self._look = self._look or look
+                known = self._look.difference(look)
+            except ValueError as error:
+                known = f"cannot be shown: {error}"
+            self._seen[signature] = known
+        return known
+
+    def rgb(self, frame: av.VideoFrame) -> Rgb:
+        """(H, W, 3) uint8 picture of a frame without `fault`."""
+        assert self._look is not None
+        if self._convert is None:
+            self._convert = converter(self._look.color, self._hdr)
+        if not self._look.interlaced:
+            return self._look.geometry.apply(self._convert(frame))
+        half = self._convert(first_field(frame))
+        full = cv2.resize(half, (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
+        return self._look.geometry.apply(full.astype(np.uint8, copy=False))
+
+
+def first_field(frame: av.VideoFrame) -> av.VideoFrame:
+    """Every second line of a frame, from the top: one of its two moments, at half the height."""
+    half = av.VideoFrame(frame.width, (frame.height + 1) // 2, frame.format.name)
+    half.colorspace, half.color_range = frame.colorspace, frame.color_range
+    for whole, part in zip(frame.planes, half.planes, strict=True):
+        lines = _lines(whole)[::2][: part.height]
+        target = np.zeros((part.height, part.line_size), np.uint8)
+        n_bytes = min(lines.shape[1], target.shape[1])
+        target[: len(lines), :n_bytes] = lines[:, :n_bytes]
+        part.update(target.tobytes())
+    return half
+
+
+def _lines(plane: "av.video.plane.VideoPlane") -> NDArray[np.uint8]:
+    return np.frombuffer(memoryview(plane), np.uint8)[: plane.height * plane.line_size].reshape(
+        plane.height, plane.line_size
+    )
