@@ -9,7 +9,6 @@ import importlib.metadata
 import importlib.util
 import io
 import json
-import os
 import platform
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from gopro_tools import __version__
 from gopro_tools.console import EXIT_FINDINGS, run_command
 from gopro_tools.images import PNG_ENCODER
 from gopro_tools.metrics import METRICS
+from gopro_tools.threads import n_cores
 
 Status = Literal["works", "missing", "broken"]
 
@@ -215,7 +215,7 @@ def _device_parts() -> list[Part]:
             group="devices",
             name="processor",
             status="works",
-            detail=f"{_usable_cores()} core(s) for this process",
+            detail=f"{n_cores()} core(s) for this process",
             required=True,
         ),
         _tried(
@@ -225,12 +225,6 @@ def _device_parts() -> list[Part]:
             "training and restoring use the processor; a GPU needs a CUDA build of torch",
         ),
     ]
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _metric_parts() -> list[Part]:

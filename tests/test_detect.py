@@ -15,6 +15,7 @@ from benchmarks.detection import BlurConfig, half_exposure_s, measure
 from gopro_tools.console import EXIT_USAGE, run_command
 from gopro_tools.detect import DetectConfig, command, detect
 from gopro_tools.detection import Detections, Detector, DetectorIdentity, load_detector
+from gopro_tools.detection import stored as stored_module
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.pairing import Sources
@@ -217,6 +218,39 @@ def test_scoring_again_needs_no_detector(folders: Path) -> None:
     assert detector.n_seen == 19
     document = json.loads((stored / "worse.json").read_text())
     assert [image["file_name"] for image in document["images"]] == KEYS
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"images": []}'])
+def test_stored_boxes_that_a_crash_damaged_are_found_again(folders: Path, damage: str) -> None:
+    detector = ByColour()
+    first = summary_of(asked(folders, "worse"), detector=detector)
+    (stored,) = (folders / "out" / "detections").iterdir()
+    (stored / "worse.json").write_text(damage)
+    again = summary_of(asked(folders, "worse"), detector=detector)
+    assert detector.n_seen == 18 + 6
+    pd.testing.assert_frame_equal(again, first)
+
+
+def test_boxes_do_not_outlive_the_code_that_found_them(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = ByColour()
+    summary_of(asked(folders, "worse"), detector=detector)
+    monkeypatch.setattr(stored_module, "detecting_code", lambda: "another")
+    summary_of(asked(folders, "worse"), detector=detector)
+    assert detector.n_seen == 2 * 18
+    summary_of(asked(folders, "worse"), detector=detector)
+    assert detector.n_seen == 2 * 18
+
+
+def test_a_second_run_on_one_folder_is_refused(folders: Path) -> None:
+    class Meddling(ByColour):
+        def detect(self, images: Sequence[Rgb]) -> list[Detections]:
+            with pytest.raises(InputError, match="another run is at work there"):
+                summary_of(asked(folders, "worse"), detector=ByColour())
+            return super().detect(images)
+
+    summary_of(asked(folders, "worse"), detector=Meddling())
 
 
 def test_an_interrupted_run_goes_on(folders: Path) -> None:

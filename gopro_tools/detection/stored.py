@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,6 +25,8 @@ SizeHw: TypeAlias = tuple[int, int]
 
 _STEPS_A_PX = 64  # binary fractions of a pixel, so that x, y, width, height give the edges exactly
 _SCORE_DECIMALS = 6
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +48,17 @@ class StoredDetections:
     class_names: tuple[str, ...]
     images: Mapping[str, StoredImage]
     """By file name, as the file has it."""
+    code: str = ""
+    """`detecting_code` that found the boxes; empty for another program's."""
+
+
+@lru_cache(maxsize=1)
+def detecting_code() -> str:
+    """Hash of the code that decides which boxes a weight file gives."""
+    digest = hashlib.sha256()
+    for name in ("boxes", "onnx", "onnx_header", "ultralytics_yolo"):
+        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def storable(found: Detections) -> Detections:
@@ -89,7 +104,7 @@ def write_detections(path: Path, stored: StoredDetections) -> None:
                 }
             )
     document = {
-        "info": {"detector": stored.name, **asdict(stored.identity)},
+        "info": {"detector": stored.name, "code": stored.code, **asdict(stored.identity)},
         "images": images,
         "annotations": annotations,
         "categories": [{"id": i, "name": name} for i, name in enumerate(stored.class_names)],
@@ -151,22 +166,27 @@ def read_detections(path: Path) -> StoredDetections:
         identity = DetectorIdentity(
             weights_sha256=f"file:{sha256_of_file(path)}", input_size_px=0, runtime="stored boxes"
         )
-    return StoredDetections(name=name, identity=identity, class_names=class_names, images=images)
+    return StoredDetections(
+        name=name,
+        identity=identity,
+        class_names=class_names,
+        images=images,
+        code=str(info.get("code", "")),
+    )
 
 
 class DetectionStore:
-    """The detections of a run, a COCO JSON file a method, found again by the pixels of an image.
+    """The detections of a run, one COCO JSON file per method, found again by an image's pixels.
 
     The files lie in a folder named after the detector and a digest of its identity, so boxes of
-    other weights, another input size or another runtime are never taken for its own.
+    other weights, another input size or another runtime are never taken for its own. Boxes found by
+    other code of ours, and files that a crash left damaged, are not taken either: those images are
+    detected again.
 
     Args:
         folder: Where the folders of all detectors lie.
         name: `Detector.name`.
         identity: `Detector.identity`.
-
-    Raises:
-        InputError: A file there cannot be read.
     """
 
     def __init__(self, folder: Path, name: str, identity: DetectorIdentity):
@@ -178,8 +198,15 @@ class DetectionStore:
         self._name, self._identity = name, identity
         self._found: dict[str, Detections] = {}
         self._places: dict[str, dict[str, tuple[str, SizeHw]]] = {}
+        self._code = detecting_code()
         for path in sorted(self.folder.glob("*.json")):
-            stored = read_detections(path)
+            try:
+                stored = read_detections(path)
+            except InputError as error:
+                log.warning("detecting again: %s", error)
+                continue
+            if stored.code != self._code:
+                continue
             self.class_names = stored.class_names
             for key, image in stored.images.items():
                 self._found[image.pixels] = image.found
@@ -219,5 +246,6 @@ class DetectionStore:
                 identity=self._identity,
                 class_names=tuple(class_names),
                 images=images,
+                code=self._code,
             )
             write_detections(self.folder / f"{method}.json", stored)
