@@ -100,10 +100,10 @@ class Restoration(ShownResult):
 
 
 def restore(
-    source: Path,
+    source: Path | str,
     config: RestoreConfig,
     *,
-    out: Path,
+    out: Path | str,
     on_progress: Progress = no_progress,
 ) -> Restoration:
     """Restore an image, a folder of images or a dataset; results keep the names of the inputs.
@@ -122,6 +122,7 @@ def restore(
         InputError: There is nothing to restore, the method cannot be loaded, ``out`` lies in
             ``source`` or holds the results of something else, or cannot be written to.
     """
+    source, out = Path(source), Path(out)
     images = find_images(source, config.split, config.blur_kind)
     folder = (source.parent if source.is_file() else source).resolve()
     if out.resolve() == folder or (source.is_dir() and folder in out.resolve().parents):

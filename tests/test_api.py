@@ -1,5 +1,6 @@
 """What `import gopro_tools` offers: verbs whose results show themselves, and pairs as arrays."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -103,6 +104,29 @@ def test_synthesis_shows_its_manifest(tmp_path: Path) -> None:
     assert len(frame) == result.summary.n_pairs == 3
     assert "| train | clip_07_00 | 3 |" in result.to_markdown()
     assert gopro_tools.verify(tmp_path / "out").ok
+
+
+def test_the_readme_is_a_program_that_runs(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    _, _, rest = readme.partition("## From Python")
+    program = rest.partition("```python")[2].partition("```")[0]
+    network = "class MyNetwork:\n    def restore(self, blurred):\n        return blurred\n\n\n"
+    (tmp_path / "program.py").write_text(program.replace("if __name__", network + "if __name__"))
+    for name in ("a", "b"):
+        scene = Scene(SceneConfig(seed=ord(name), size_hw=(96, 96)))
+        write_video(tmp_path / "videos" / f"{name}.mp4", render_frames(scene, 240.0, 24), 240.0)
+    root = str(Path(gopro_tools.__file__).parent.parent)
+    result = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "| mine |" in result.stdout
+    assert (tmp_path / "scores" / "run.json").is_file()
 
 
 def test_restoring_says_what_it_refuses(data: Path, tmp_path: Path) -> None:
