@@ -48,7 +48,7 @@ FIRST_FORMAT = "gopro_tools run 1"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One run: what was asked for, on what, by what, and the result."""
+    """One run: its settings, its data, what ran, and the result."""
 
     format: str = RUN_FORMAT
     """Tells the file from other JSON, and versions of it apart."""

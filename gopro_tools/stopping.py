@@ -1,4 +1,4 @@
-"""Being told to stop: long work finishes its current step and saves instead of being cut off."""
+"""Stop requests: long work finishes its current step and saves instead of being cut off."""
 
 import signal
 import threading

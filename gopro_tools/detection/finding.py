@@ -135,7 +135,7 @@ def _detect_some(
     if len(found) != len(images) or any((boxes.class_id >= n_classes).any() for boxes in found):
         raise InputError(
             f"{detector.name}: {len(images)} answers with class ids below {n_classes} were "
-            f"expected, one an image; it gave {len(found)}, or other classes. {named}"
+            f"expected, one per image; it gave {len(found)}, or other classes. {named}"
         )
     for digest, boxes in zip(digests, found, strict=True):
         store.add(digest, boxes)

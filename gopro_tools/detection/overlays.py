@@ -1,6 +1,6 @@
-"""Pictures of the boxes of each method, side by side: matched, missed and false ones told apart.
+"""Pictures of the boxes of each method, side by side: matched, missed and false ones.
 
-Colours are of the Okabe-Ito set, and every kind has its own line style too.
+Each kind has its own colour, of the Okabe-Ito set, and its own line style.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One image of an overlay, with its boxes told apart."""
+    """One image of an overlay, with its boxes by kind."""
 
     title: str
     image: Rgb
@@ -66,7 +66,7 @@ def overlay(
     """Draw the same image of several methods side by side, three in a row, with a legend.
 
     Args:
-        panels: One a method; images of one size.
+        panels: One per method; images of one size.
         class_names: Of the detector.
         iou: Least overlap of a match.
         min_area_px: Area in px² below which a box is ignored, and not drawn.
@@ -102,7 +102,7 @@ def most_changed(
 
 
 def write_overlays(folder: Path, overlays: Mapping[str, Rgb]) -> list[Path]:
-    """Write the overlays, in place of those of an earlier run."""
+    """Write the overlays, replacing those of an earlier run."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("*.png"):
         path.unlink()

@@ -114,7 +114,7 @@ def markdown(
         _sweep_table(sweep),
         "## Images that changed most",
         *(f"![{Path(file).stem}]({file})" for file in overlays),
-        *([] if overlays else ["No image changed, or none was asked for."]),
+        *([] if overlays else ["No image changed, or no overlays were requested."]),
         "## Settings",
         markdown_table(
             ["setting", "value"],

@@ -86,8 +86,8 @@ def outcomes_of(
     """Judge the boxes of one method on all images.
 
     Args:
-        references: One an image.
-        candidates: One an image, in the same order, at every confidence; class ids below
+        references: One per image.
+        candidates: One per image, in the same order, at every confidence; class ids below
             `n_classes`.
         n_classes: C.
         iou: Least overlap for precision, recall and F1; average precision has COCO's.

@@ -20,8 +20,8 @@ The blurred input is always a row: a method that does not beat it has done harm.
 ``images.json``
     Where the images lie, relative to OUT, for the page of `gopro_tools.report`.
 ``run.json``
-    What was asked for, on which pixels, with what (see `gopro_tools.records`). Written last: where
-    it is, the others are complete. `gopro_tools.tables` reads it.
+    The settings, the pixels read and the versions used (see `gopro_tools.records`). Written last:
+    where it is, the others are complete. `gopro_tools.tables` reads it.
 
 A score of a folder is the mean of its images' scores; for PSNR that is the mean of dB, as every
 paper has it. An image equal to the sharp one has a PSNR of infinity, and so has every mean it is

@@ -82,8 +82,8 @@ def summary_markdown(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> str:
     lines = [
         f"# {where}: {config.bundle}",
         "",
-        f"Mean over {over}, {evaluation.resolution}, blur_kind {labels['blur_kind']}. "
-        "Best restored value bold.",
+        f"Mean over {over}, {evaluation.resolution}, blur_kind {labels['blur_kind']}."
+        + (" Best restored value bold." if len(evaluation.methods) > 2 else ""),
         "",
     ]
     lines.append(_means_table(evaluation, rows))
@@ -115,7 +115,7 @@ def _means_table(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> str:
     mean = {(row.method, row.metric): row.mean for row in rows}
     restored = [method for method in evaluation.methods if method != BLURRED]
     best: dict[str, float] = {}
-    for name in evaluation.metrics if restored else ():
+    for name in evaluation.metrics if len(restored) > 1 else ():
         pick = max if METRICS[name].higher_is_better else min
         best[name] = pick(mean[method, name] for method in restored)
     body: list[list[str]] = []
@@ -123,7 +123,7 @@ def _means_table(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> str:
         cells = [markdown_cell(method)]
         for name in evaluation.metrics:
             value = format_score(name, mean[method, name])
-            is_best = method != BLURRED and mean[method, name] == best[name]
+            is_best = method != BLURRED and mean[method, name] == best.get(name)
             cells.append(f"**{value}**" if is_best else value)
         body.append(cells)
     return markdown_table(["method", *map(heading, evaluation.metrics)], body)
@@ -163,7 +163,7 @@ def format_score(name: str, value: float, sign: str = "") -> str:
 
 
 def _record(evaluation: Evaluation) -> RunRecord:
-    """What was asked for, on what, and with what."""
+    """Settings, identity of the images, and what is known of the methods."""
     metrics = {}
     for name in evaluation.metrics:
         facts = asdict(METRICS[name])

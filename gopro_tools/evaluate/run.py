@@ -66,7 +66,7 @@ class Evaluation(ShownResult):
     sources: Sources
     """What was compared."""
     config: EvaluateConfig
-    """What was asked for."""
+    """Protocols and bootstrap."""
     pairing: Pairing
     """The images."""
     methods: tuple[str, ...]

@@ -52,7 +52,7 @@ def runs_below(path: Path) -> Found:
     """Every evaluation and detection in a folder and below it.
 
     Only what has a record counts: ``run.json`` is written last, and holds the hashes of the tables
-    beside it. Records of other kinds (trainings, timings) have no scores and are passed over, as
+    beside it. Records of other kinds (trainings, timings) have no scores and are skipped, as
     are unfinished runs (``….partial``).
 
     Args:
