@@ -223,22 +223,32 @@ def _unreadable(path: Path) -> InputError:
 
 
 def find_images(folder: Path) -> dict[PurePosixPath, Path]:
-    """Image files inside a folder at any depth, by their path inside it.
+    """`find_files` of `IMAGE_SUFFIXES`: the images in a folder, by their path inside it."""
+    return find_files(folder, IMAGE_SUFFIXES)
+
+
+def find_files(folder: Path, suffixes: frozenset[str]) -> dict[PurePosixPath, Path]:
+    """Files of some suffixes inside a folder at any depth, by their path inside it.
 
     Links are followed, and a folder that contains itself is entered once. What is hidden (a name
     that starts with a dot) is left out. A link that leads nowhere is listed: it stands for an
     image, and reading it says what is wrong.
 
+    Args:
+        folder: Where to look.
+        suffixes: In lower case, with the dot.
+
     Raises:
         InputError: There is no such folder, it cannot be looked into, or a name is not UTF-8.
     """
     found: dict[PurePosixPath, Path] = {}
-    _collect_images(folder, PurePosixPath(), frozenset(), found)
+    _collect(folder, suffixes, PurePosixPath(), frozenset(), found)
     return found
 
 
-def _collect_images(
+def _collect(
     folder: Path,
+    suffixes: frozenset[str],
     inside: PurePosixPath,
     above: frozenset[tuple[int, int]],
     found: dict[PurePosixPath, Path],
@@ -253,16 +263,14 @@ def _collect_images(
         entries = sorted(folder.iterdir())
     except OSError as error:
         if not folder.is_dir() and inside == PurePosixPath():
-            raise InputError(
-                f"{folder}: a folder of images was expected, and there is none."
-            ) from error
+            raise InputError(f"{folder}: a folder was expected, and there is none.") from error
         raise InputError(f"{folder}: cannot be looked into ({error.strerror}).") from error
     for entry in entries:
         if entry.name.startswith("."):
             continue
         if os.path.isdir(entry):  # noqa: PTH112 - Path's own raises where a link leads to itself
-            _collect_images(entry, inside / entry.name, above | {place}, found)
-        elif entry.suffix.lower() in IMAGE_SUFFIXES:
+            _collect(entry, suffixes, inside / entry.name, above | {place}, found)
+        elif entry.suffix.lower() in suffixes:
             if not entry.name.isprintable() or not _is_utf8(str(inside / entry.name)):
                 raise InputError(
                     f"{folder}: the name {entry.name!r} has control characters or is not UTF-8; "

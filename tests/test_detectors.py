@@ -155,7 +155,7 @@ class TestKnownHeads:
         path.write_bytes(onnx_model(yolox_head(2)))
         with pytest.raises(InputError, match=r"2 classes, and the file names none.*--class-names"):
             _ = load_detector(str(path), runtime="opencv").class_names
-        (tmp_path / "names.txt").write_text("cat\n\ndog\n")
+        (tmp_path / "names.txt").write_text("cat\ndog\n\n")
         named = load_detector(str(path), runtime="opencv", class_names=tmp_path / "names.txt")
         assert named.class_names == ("cat", "dog")
         (tmp_path / "names.txt").write_text("cat\n")

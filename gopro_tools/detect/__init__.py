@@ -85,7 +85,8 @@ def command(
             speed = n_done / max(1e-9, time.monotonic() - started)
             bar.update(task, completed=n_done, total=n_total, rate=f"{speed:.1f}/s")
 
-        summary = detect(sources, config, out=out, on_progress=show).summary
+        result = detect(sources, config, out=out, on_progress=show)
+    summary = result.summary
     table = Table(title=f"{PROTOCOL}, {summary['n_images'][0]} images")
     table.add_column("method")
     for title in ("precision", "recall", "F1", "AP50", "mAP50-95", "TP", "FP", "FN"):
@@ -94,6 +95,8 @@ def command(
         numbers = [f"{row[name]:.3f}" for name in COMPARED]
         table.add_row(row["method"], *numbers, *(str(row[name]) for name in ("tp", "fp", "fn")))
     stderr.print(table)
+    for line in result.record.results["notes"]:
+        stderr.print(f"taken as: {line}", markup=False)
     stderr.print(f"Report: {out / 'detection.md'}", markup=False)
     sys.stdout.write(f"{out / DETECTION_FILE}\n")
     return 0

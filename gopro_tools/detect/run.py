@@ -4,10 +4,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import tyro
 
 from gopro_tools.bootstrap import DrawnUnit, drawn_text, units_of
 from gopro_tools.detection import (
@@ -84,7 +85,7 @@ class DetectConfig:
     bootstrap_over: DrawnUnit = "sequence"
     """What is drawn again for the intervals: whole sequences, or images. Frames of one sequence are
     alike, so images give intervals that are too narrow for another dataset."""
-    n_resamples: int = 1000
+    n_resamples: Annotated[int, tyro.conf.arg(aliases=["--resamples"])] = 1000
     """Resamples of the bootstrap."""
     seed: int = 0
     """Of the bootstrap."""
@@ -187,20 +188,23 @@ def score_detections(
         on_progress=on_progress,
     )
     wanted = _class_ids(config.classes, found.class_names, detector.name)
+    labels = config.labels and read_labels(
+        config.labels,
+        found.sizes_hw,
+        found.class_names,
+        wanted=wanted,
+        min_area_px=config.min_area_px,
+    )
+    if labels:
+        wanted &= labels.judged
     boxes = {
         method: [_counted(image, wanted) for image in images]
         for method, images in found.boxes.items()
     }
     references = (
-        _references_from_sharp(boxes[SHARP], config.reference_confidence, config.min_area_px)
-        if config.labels is None
-        else read_labels(
-            config.labels,
-            found.sizes_hw,
-            found.class_names,
-            wanted=wanted,
-            min_area_px=config.min_area_px,
-        )
+        labels.references
+        if labels
+        else _references_from_sharp(boxes[SHARP], config.reference_confidence, config.min_area_px)
     )
     if not any(image.counts.any() for image in references):
         raise InputError(
@@ -209,6 +213,7 @@ def score_detections(
             "--reference-confidence or --min-area-px, or another detector."
         )
     n_classes = len(found.class_names)
+    notes = (*pairing.notes, *(labels.notes if labels else ()))
     judged = _judged(config, boxes, references, n_classes)
     dataset = scored_dataset(sources, pairing, found.hashes, found.sizes_hw.values())
     methods = scored_methods(sources, dataset, found.hashes, pairing)
@@ -238,7 +243,7 @@ def score_detections(
             results={
                 "settings": jsonable(settings),
                 "left_out": pairing.left_out,
-                "notes": pairing.notes,
+                "notes": notes,
             },
             timings_s={"detection": round(time.perf_counter() - began, 3)},
             dataset=dataset,

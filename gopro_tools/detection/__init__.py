@@ -26,7 +26,7 @@ from gopro_tools.detection.boxes import (
     references_from,
 )
 from gopro_tools.detection.detectors import Runtime, StoredBoxes, load_detector
-from gopro_tools.detection.labels import read_labels
+from gopro_tools.detection.labels import Labels, read_labels
 from gopro_tools.detection.onnx import OnnxDetector
 from gopro_tools.detection.scoring import (
     COCO_IOUS,
@@ -61,6 +61,7 @@ __all__ = [
     "Detections",
     "Detector",
     "DetectorIdentity",
+    "Labels",
     "OnnxDetector",
     "Outcomes",
     "References",

@@ -6,17 +6,20 @@ onnxruntime where it is installed.
 
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
 import cv2
 
 from gopro_tools.detection.boxes import Detections, Detector, DetectorIdentity
-from gopro_tools.detection.labels import read_class_names
+from gopro_tools.detection.coco_json import listed
 from gopro_tools.detection.onnx import OnnxDetector
-from gopro_tools.detection.stored import StoredDetections, read_detections
+from gopro_tools.detection.stored import STORED, StoredDetections, read_detections
 from gopro_tools.detection.ultralytics_yolo import UltralyticsDetector
 from gopro_tools.detection.weights import DEFAULT_INPUT_PX, WEIGHTS_FROM, version_of
+from gopro_tools.detection.yolo_text import read_class_names
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file
 from gopro_tools.images import Rgb, pixel_hash
@@ -134,11 +137,26 @@ class StoredBoxes:
             raise InputError(f"{path}: no stored boxes there; files NAME.json were expected.")
         stored = [read_detections(file) for file in files]
         first: StoredDetections = stored[0]
+        foreign = all(other.identity.runtime == STORED for other in stored)
         for file, other in zip(files, stored, strict=True):
-            if (other.identity, other.class_names) != (first.identity, first.class_names):
-                raise InputError(f"{file}: boxes of another detector or setting than {files[0]}.")
+            if other.class_names != first.class_names:
+                raise InputError(
+                    f"{file}: its classes are {listed(other.class_names)}, those of {files[0]} "
+                    f"{listed(first.class_names)}; boxes of one detector were expected."
+                )
+            if other.identity != first.identity and not foreign:
+                raise InputError(
+                    f"{file}: boxes of another detector or setting than {files[0]} (`info` in them "
+                    "says so); keep the files of one."
+                )
         self.name = first.name
         self.identity = first.identity
+        if foreign and len(files) > 1:  # a file per method: together they are the detector
+            digests = "".join(other.identity.weights_sha256 for other in stored)
+            self.name = path.name
+            self.identity = replace(
+                first.identity, weights_sha256=f"files:{sha256(digests.encode()).hexdigest()}"
+            )
         self.class_names = first.class_names
         self._path = path
         self._found = {

@@ -1,19 +1,45 @@
 """Boxes that people drew on the sharp images: COCO JSON or YOLO text files."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER
 from gopro_tools.detection.boxes import References, is_too_small
-from gopro_tools.detection.coco_json import categories, described, read_coco, read_text
+from gopro_tools.detection.coco_json import (
+    as_flag,
+    as_number,
+    box_xywh,
+    categories,
+    class_of_box,
+    described,
+    image_ids,
+    listed,
+    read_coco,
+)
 from gopro_tools.detection.stored import SizeHw
+from gopro_tools.detection.yolo_text import find_classes, label_files, read_objects
 from gopro_tools.errors import InputError
+from gopro_tools.naming import without_kinds
 
-_KIND_FOLDERS = {SHARP_FOLDER, *BLUR_FOLDERS.values()}
-_MOST_LISTED = 20
+_OUTSIDE_PX = 2.0
+"""Rounding may take a box this far over the edge of its image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The boxes that people drew, and what these can judge."""
+
+    references: Sequence[References]
+    """One per image, in the order that was asked for; of the wanted classes."""
+    judged: frozenset[int]
+    """Class ids of the detector that the labels have: boxes of others are neither right nor wrong,
+    for nobody looked for them."""
+    notes: tuple[str, ...]
+    """Classes of one side that the other does not have."""
 
 
 def read_labels(
@@ -23,35 +49,50 @@ def read_labels(
     *,
     wanted: Collection[int],
     min_area_px: float,
-) -> list[References]:
+) -> Labels:
     """Read the boxes that people drew on the sharp images.
 
     Images are found by their path without suffix, the folders sharp, blur and blur_gamma left out;
-    a shorter path will do where it fits one image only.
+    a shorter path will do where it fits one image only. Classes are found by their names, whatever
+    their case.
 
     Args:
         path: COCO JSON file, or a folder of YOLO text files (``class x y width height`` in parts of
-            the image, one object a line), with ``classes.txt`` where the class numbers are not
-            the detector's.
+            the image, one object a line). Their classes are named by ``classes.txt`` or a
+            ``data.yaml`` in or above the folder, else numbered as the detector's.
         sizes_hw: Size of each image by key ``<sequence>/<name>``; the order of the answer.
         class_names: Of the detector; labels name their classes the same.
         wanted: Class ids to keep.
         min_area_px: Boxes of less area, in px², are marked `References.too_small`.
 
     Raises:
-        InputError: The labels cannot be read, some images have none, or a class that is not
-            filtered out is unknown to the detector.
+        InputError: The labels cannot be read, some images have none, a box is of no image or class,
+            a class that is not filtered out is unknown to the detector, or none is wanted.
     """
-    if path.is_dir():
-        labels = _yolo_labels(path, sizes_hw, class_names)
-    else:
-        labels = _coco_labels(path, sizes_hw)
-    ids = {name: class_id for class_id, name in enumerate(class_names)}
-    unknown = sorted({name for rows in labels.values() for name, _, _ in rows if name not in ids})
-    if unknown and len(wanted) == len(class_names):
+    read = _yolo_labels if path.is_dir() else _coco_labels
+    labels, label_names = read(path, sizes_hw, class_names)
+    ids = _class_ids(label_names, class_names)
+    used = {name for rows in labels.values() for name, _, _ in rows}
+    unknown = [name for name in label_names if name not in ids]
+    everything = len(wanted) == len(class_names)
+    if everything and (lost := sorted(used & set(unknown))):
         raise InputError(
-            f"{path}: the detector has no class {', '.join(map(repr, unknown))}, so it can never "
-            "find these. Rename the classes to the detector's, or choose some with --classes."
+            f"{path}: the detector has no class {listed(map(repr, lost))}, so it can never find "
+            "these. Rename the classes to the detector's, or choose some with --classes."
+        )
+    judged = frozenset(ids.values())
+    if not judged & set(wanted):
+        raise InputError(
+            f"{path}: its classes ({listed(label_names) or 'none'}) are none of those the detector "
+            f"finds and that were asked for ({listed(class_names[i] for i in sorted(wanted))})."
+        )
+    notes = []
+    if unknown:
+        notes.append(f"classes of the labels that the detector does not have: {listed(unknown)}")
+    if unjudged := [class_names[i] for i in sorted(set(wanted) - judged)]:
+        notes.append(
+            "classes of the detector that the labels do not have, so that its boxes of these do "
+            f"not count: {listed(unjudged, 5)}"
         )
     references = []
     for key in sizes_hw:
@@ -60,10 +101,31 @@ def read_labels(
             references.append(_references(rows, ids, min_area_px))
         except ValueError as error:
             raise InputError(f"{path}: the labels of {key} are no boxes: {error}.") from error
-    return references
+    return Labels(references=references, judged=judged, notes=tuple(notes))
 
 
 _Label: TypeAlias = tuple[str, tuple[float, float, float, float], bool]  # class, xyxy px, crowd
+_Read: TypeAlias = tuple[dict[str, list[_Label]], tuple[str, ...]]  # by key; names of the classes
+
+
+def _class_ids(names: Iterable[str], class_names: Sequence[str]) -> dict[str, int]:
+    """Class id of each name that the detector has, which may differ in case and spaces."""
+    exact = {name: i for i, name in enumerate(class_names)}
+    alike: dict[str, list[int]] = {}
+    for i, name in enumerate(class_names):
+        alike.setdefault(_plain(name), []).append(i)
+    found = {}
+    for name in names:
+        same = alike.get(_plain(name), [])
+        if name in exact:
+            found[name] = exact[name]
+        elif len(same) == 1:
+            found[name] = same[0]
+    return found
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name.strip()).casefold()
 
 
 def _references(rows: list[_Label], ids: Mapping[str, int], min_area_px: float) -> References:
@@ -76,33 +138,27 @@ def _references(rows: list[_Label], ids: Mapping[str, int], min_area_px: float) 
     )
 
 
-def _coco_labels(path: Path, sizes_hw: Mapping[str, SizeHw]) -> dict[str, list[_Label]]:
+def _coco_labels(path: Path, sizes_hw: Mapping[str, SizeHw], _class_names: Sequence[str]) -> _Read:
     document = read_coco(path)
     names, class_of = categories(path, document)
-    labels: dict[str, list[_Label]] = {}
+    images = image_ids(path, document)
+    key_of = _keys_of_labels(path, [image["file_name"] for image in images.values()], sizes_hw)
+    # Without a key an image is of another split, say.
+    by_id = {i: key_of[im["file_name"]] for i, im in images.items() if im["file_name"] in key_of}
+    labels: dict[str, list[_Label]] = {key: [] for key in by_id.values()}
+    n_outside = n_boxes = 0
     try:
-        key_of = _keys_of_labels(
-            path, [image["file_name"] for image in document["images"]], sizes_hw
-        )
-        by_id = {}
-        for image in document["images"]:
-            if (key := key_of.get(image["file_name"])) is None:
-                continue  # an image of another split, say
-            size_hw = (image.get("height"), image.get("width"))
-            if None not in size_hw and size_hw != sizes_hw[key]:
-                raise InputError(
-                    f"{path}: {image['file_name']} is {size_hw[1]}x{size_hw[0]} there, but the "
-                    f"sharp image is {sizes_hw[key][1]}x{sizes_hw[key][0]}. Label the images "
-                    "that are compared."
-                )
-            by_id[image["id"]] = key
-            labels[key] = []
+        for number, key in by_id.items():
+            _check_size(path, images[number], sizes_hw[key])
         for box in document["annotations"]:
-            if (key := by_id.get(box["image_id"])) is not None:
-                x, y, width, height = map(float, box["bbox"])
-                edges = (x, y, x + width, y + height)
-                crowd = bool(box.get("iscrowd", 0))
-                labels[key].append((names[class_of[box["category_id"]]], edges, crowd))
+            class_name = names[class_of_box(path, box, class_of)]
+            x, y, width, height = box_xywh(path, box)
+            crowd = as_flag(box.get("iscrowd", 0), "iscrowd")
+            if (key := by_id.get(box["image_id"], "")) == "":
+                continue
+            labels[key].append((class_name, (x, y, x + width, y + height), crowd))
+            over = max(x + width - sizes_hw[key][1], y + height - sizes_hw[key][0])
+            n_boxes, n_outside = n_boxes + 1, n_outside + (over > _OUTSIDE_PX)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
@@ -110,72 +166,51 @@ def _coco_labels(path: Path, sizes_hw: Mapping[str, SizeHw]) -> dict[str, list[_
             f"{path}: labels need `id` and `file_name` for each image, and `image_id`, "
             f"`category_id` and `bbox` for each annotation; found {described(error)}."
         ) from error
+    if n_outside > n_boxes / 2:
+        raise InputError(
+            f"{path}: {n_outside} of {n_boxes} boxes reach out of their images; a bbox is left, "
+            "top, width and height in px, not right and bottom."
+        )
     _require_all(path, labels, sizes_hw, "list it under `images` where it shows no object")
-    return labels
+    return labels, names
 
 
-def _yolo_labels(
-    folder: Path, sizes_hw: Mapping[str, SizeHw], class_names: Sequence[str]
-) -> dict[str, list[_Label]]:
-    names_file = folder / "classes.txt"
-    names = read_class_names(names_file) if names_file.is_file() else tuple(class_names)
-    files = {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*.txt"))
-        if path != names_file
-    }
+def _check_size(path: Path, image: Mapping[str, Any], size_hw: SizeHw) -> None:
+    stated = (image.get("height"), image.get("width"))
+    if None in stated:
+        return
+    height, width = (as_number(value, "an image's height or width") for value in stated)
+    if (height, width) != size_hw:
+        raise InputError(
+            f"{path}: {image['file_name']} is {width:g}x{height:g} there, but the sharp image is "
+            f"{size_hw[1]}x{size_hw[0]}. Label the images that are compared."
+        )
+
+
+def _yolo_labels(folder: Path, sizes_hw: Mapping[str, SizeHw], class_names: Sequence[str]) -> _Read:
+    classes = find_classes(folder)
+    names = classes.names or tuple(class_names)
+    files = label_files(folder)
+    key_of = _keys_of_labels(folder, list(files), sizes_hw)
+    objects = read_objects([files[name] for name in key_of], len(names), classes.keypoint_shape)
     labels: dict[str, list[_Label]] = {}
-    for file_name, key in _keys_of_labels(folder, list(files), sizes_hw).items():
-        lines = read_text(files[file_name]).splitlines()
-        labels[key] = []
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                class_number, *values = line.split()
-                name, edges = names[_index(class_number)], _yolo_edges(list(map(float, values)))
-            except (ValueError, IndexError) as error:
-                raise InputError(
-                    f"{files[file_name]}, line {number}: expected `class x y width height`, a "
-                    f"class from 0 to {len(names) - 1} and numbers in [0, 1]; found "
-                    f"{line.strip()!r}."
-                ) from error
-            height, width = sizes_hw[key]
-            x1, y1, x2, y2 = edges
-            labels[key].append((name, (x1 * width, y1 * height, x2 * width, y2 * height), False))
+    for file_name, key in key_of.items():
+        height, width = sizes_hw[key]
+        labels[key] = [
+            (
+                names[one.class_number],
+                (
+                    one.edges[0] * width,
+                    one.edges[1] * height,
+                    one.edges[2] * width,
+                    one.edges[3] * height,
+                ),
+                False,
+            )
+            for one in objects[files[file_name]]
+        ]
     _require_all(folder, labels, sizes_hw, "add an empty text file where it shows no object")
-    return labels
-
-
-def _yolo_edges(values: list[float]) -> tuple[float, float, float, float]:
-    """Edges in parts of the image, from a box or from the outline that segmentation labels have."""
-    if not all(-1e-6 <= value <= 1 + 1e-6 for value in values):
-        raise ValueError("not in parts of the image")
-    if len(values) == 4:
-        x, y, width, height = values
-        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
-    if len(values) < 6 or len(values) % 2:
-        raise ValueError("neither a box nor an outline")
-    return min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
-
-
-def _index(text: str) -> int:
-    index = int(text)
-    if index < 0:
-        raise IndexError(text)
-    return index
-
-
-def read_class_names(path: Path) -> tuple[str, ...]:
-    """Read class names, one a line.
-
-    Raises:
-        InputError: The file is missing, empty or not text.
-    """
-    names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
-    if not names:
-        raise InputError(f"{path}: no class names there; one a line was expected.")
-    return names
+    return labels, names
 
 
 def _keys_of_labels(path: Path, file_names: Iterable[str], keys: Collection[str]) -> dict[str, str]:
@@ -208,15 +243,14 @@ def _keys_of_labels(path: Path, file_names: Iterable[str], keys: Collection[str]
 
 def _parts(name: str) -> tuple[str, ...]:
     path = PurePosixPath(name.replace("\\", "/"))
-    folders = (part for part in path.parent.parts if part not in _KIND_FOLDERS and part != "/")
+    folders = (part for part in without_kinds(path).parent.parts if part != "/")
     return (*folders, path.stem)
 
 
 def _require_all(path: Path, labels: Mapping[str, Any], keys: Collection[str], remedy: str) -> None:
     missing = [key for key in keys if key not in labels]
     if missing:
-        more = ", ..." if len(missing) > _MOST_LISTED else ""
         raise InputError(
-            f"{path}: {len(missing)} of {len(keys)} images have no labels: "
-            f"{', '.join(missing[:_MOST_LISTED])}{more}. Label every image; {remedy}."
+            f"{path}: {len(missing)} of {len(keys)} images have no labels: {listed(missing)}. "
+            f"Label every image; {remedy}."
         )

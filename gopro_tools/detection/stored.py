@@ -16,12 +16,26 @@ from gopro_tools.detection.boxes import (
     DetectorIdentity,
     box_area_px,
 )
-from gopro_tools.detection.coco_json import categories, described, read_coco
+from gopro_tools.detection.coco_json import (
+    as_number,
+    as_text,
+    box_xywh,
+    categories,
+    class_of_box,
+    described,
+    image_ids,
+    read_coco,
+)
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file, write_atomic
 from gopro_tools.images import pixel_hash, read_rgb
 
+log = logging.getLogger(__name__)
+
 SizeHw: TypeAlias = tuple[int, int]
+
+STORED = "stored boxes"
+"""`DetectorIdentity.runtime` of another program's file."""
 
 _STEPS_A_PX = 64  # binary fractions of a pixel, so that x, y, width, height give the edges exactly
 _SCORE_DECIMALS = 6
@@ -123,14 +137,16 @@ def read_detections(path: Path) -> StoredDetections:
     """
     document = read_coco(path)
     class_names, class_of = categories(path, document)
-    boxes: dict[Any, list[tuple[list[float], float, int]]] = {}
+    by_id = image_ids(path, document)
+    boxes: dict[Any, list[tuple[tuple[float, ...], float, int]]] = {}
     images: dict[str, StoredImage] = {}
     try:
         for box in document["annotations"]:
-            row = (box["bbox"], box["score"], class_of[box["category_id"]])
+            score = as_number(box["score"], "score")
+            row = (box_xywh(path, box), score, class_of_box(path, box, class_of))
             boxes.setdefault(box["image_id"], []).append(row)
-        for image in document["images"]:
-            rows = boxes.get(image["id"], [])
+        for number, image in by_id.items():
+            rows = boxes.get(number, [])
             xywh = np.array([row[0] for row in rows], np.float64).reshape(-1, 4)
             found = Detections(
                 box_xyxy=np.hstack([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]]),
@@ -138,10 +154,14 @@ def read_detections(path: Path) -> StoredDetections:
                 class_id=np.array([row[2] for row in rows]),
             )
             pixels = image.get("pixel_hash")
+            if not pixels:
+                pixels = pixel_hash(read_rgb(path.parent / image["file_name"]))
+            height, width = (
+                int(as_number(image.get(side, 0), f"an image's {side}"))
+                for side in ("height", "width")
+            )
             images[image["file_name"]] = StoredImage(
-                pixels=pixels or pixel_hash(read_rgb(path.parent / image["file_name"])),
-                size_hw=(int(image.get("height", 0)), int(image.get("width", 0))),
-                found=found,
+                pixels=as_text(pixels), size_hw=(height, width), found=found
             )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
@@ -150,21 +170,22 @@ def read_detections(path: Path) -> StoredDetections:
             f"{path}: detections need `file_name` for each image, and `image_id`, `category_id`, "
             f"`bbox` and `score` for each annotation; found {described(error)}."
         ) from error
-    info = document.get("info") or {}
+    info = document.get("info")
+    info = info if isinstance(info, dict) else {}
     try:
         identity = DetectorIdentity(
-            weights_sha256=info["weights_sha256"],
-            input_size_px=info["input_size_px"],
-            runtime=info["runtime"],
-            min_score=info["min_score"],
-            nms_iou=info["nms_iou"],
+            weights_sha256=as_text(info["weights_sha256"]),
+            input_size_px=int(as_number(info["input_size_px"], "input_size_px")),
+            runtime=as_text(info["runtime"]),
+            min_score=as_number(info["min_score"], "min_score"),
+            nms_iou=as_number(info["nms_iou"], "nms_iou"),
         )
-        name = str(info["detector"])
-    except (KeyError, TypeError):
+        name = as_text(info["detector"])
+    except (KeyError, TypeError, ValueError):
         # Another program's file: the boxes themselves are all that identifies the detector.
         name = path.name
         identity = DetectorIdentity(
-            weights_sha256=f"file:{sha256_of_file(path)}", input_size_px=0, runtime="stored boxes"
+            weights_sha256=f"file:{sha256_of_file(path)}", input_size_px=0, runtime=STORED
         )
     return StoredDetections(
         name=name,

@@ -119,7 +119,8 @@ def _references(
     if labels is None or not labels.exists():
         raise InputError("The human labels were not found, so no boxes are drawn.")
     sizes = {key: sharp.images[key].size_hw for key in keys}
-    return read_labels(labels, sizes, sharp.class_names, wanted=wanted, min_area_px=min_area_px)
+    read = read_labels(labels, sizes, sharp.class_names, wanted=wanted, min_area_px=min_area_px)
+    return list(read.references)
 
 
 def _listed(kinds: Mapping[Kind, KindBoxes]) -> list[Box]:
