@@ -25,6 +25,7 @@ from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.records import (
     RunRecord,
+    check_files,
     copy_run,
     dataset_facts,
     read_record,
@@ -847,6 +848,7 @@ class TestCommand:
         assert "29.08" in found["DeepDeblur K=3"]
         assert "NAFNet w64" not in found, "of another kind of blur"
         assert "Left out, as no comparable numbers are published" in captured.err
+        assert "Measured on 2 images, published over 1,111" in captured.err
         assert self.run(out, "--all") == 0
         assert "NAFNet w64" in capsys.readouterr().out
 
@@ -919,3 +921,16 @@ class TestCommand:
         assert list(frame["method"].unique()) == ["blurred", "mine"]
         assert "| mine |" in comparison.to_markdown()
         assert "<td>" in comparison._repr_html_()
+
+
+def test_the_results_of_this_repository_give_tables() -> None:
+    """Every score under results/ has a record, and every file is as its run wrote it."""
+    results = Path(__file__).parents[1] / "results"
+    comparison = compare(results)
+    assert comparison.problems == ()
+    assert comparison.to_csv() == compare(results / "runs").to_csv()
+    for path in results.rglob("run.json"):
+        check_files(path.parent, read_record(path.parent))
+    frame = comparison.to_dataframe()
+    methods = frame[~frame["method"].isin(["sharp", "blurred"])]
+    assert (methods["scale"] != "").all()

@@ -138,7 +138,7 @@ def compared(
             beside = [row for row in _comparable(group, measured) if config.wants(row)]
             if beside:
                 measured, left_out = _narrowed(measured, beside, config)
-                remarks += left_out
+                remarks += [*left_out, *_only_a_part(measured, beside)]
             else:
                 remarks.append(f"No published numbers are comparable with {_title(group)}.")
         try:
@@ -207,6 +207,18 @@ def _narrowed(
     return [row for row in measured if row.column.protocol in known], [
         f"Left out, as no comparable numbers are published: {', '.join(dropped)}. Name metrics "
         "with --metrics to see them."
+    ]
+
+
+def _only_a_part(measured: Sequence[Row], beside: Sequence[Row]) -> list[str]:
+    """A warning where the published numbers are means over more images."""
+    n_measured = max(row.n_images or 0 for row in measured)
+    n_published = max((row.n_images or 0 for row in beside), default=0)
+    if n_measured >= n_published:
+        return []
+    return [
+        f"Measured on {n_measured:,} images, published over {n_published:,}: compare with care, as "
+        "a part of a dataset may be easier or harder than the whole."
     ]
 
 
