@@ -183,6 +183,16 @@ def test_published_learning_rates() -> None:
     )
 
 
+def test_the_rate_rises_while_it_warms_up() -> None:
+    optimisation = Optimisation(
+        learning_rate=1e-3, n_epochs=4, n_epochs_decay=4, steps_per_epoch=10, n_warm_up_steps=5
+    )
+    rates = [optimisation.learning_rate_at(step, 10) for step in (0, 3, 4, 9, 10, 39)]
+    assert rates == pytest.approx([2e-4, 8e-4, 1e-3, 1e-3, 0.75e-3, 0.25e-3])
+    with pytest.raises(InputError, match="n_warm_up_steps"):
+        replace(optimisation, n_warm_up_steps=-1)
+
+
 @pytest.mark.parametrize("preset", ["reduced", "reduced-cpu", "smoke"])
 def test_every_k_has_the_same_depth_and_budget(preset: DeepDeblurPreset) -> None:
     counts, patches = set(), set()

@@ -57,6 +57,7 @@ WEIGHTS_FILE = "weights.safetensors"
 CONFIG_FILE = "config.json"
 STRIP_FOLDER = "validation"
 
+_SECONDS_BETWEEN_PLOTS = 30.0
 _N_AHEAD = 4  # batches; a plan is cut in a fraction of the time that a GPU takes for a step
 
 
@@ -184,6 +185,7 @@ class _Run:
         self.sums: dict[str, float] = {}  # of the figures since the last line of the log
         self.seconds = {"training": 0.0, "of_which_waiting_for_data": 0.0}
         self.metrics: dict[str, float] = {}
+        self.last_plot = -_SECONDS_BETWEEN_PLOTS
         self.validation: list[tuple[Rgb, Rgb]] = []
         self.facts = dataset_facts(data, "train", blur_kind)
         self.data_hash = hash_of({**self.facts, "name": None})  # a moved dataset is the same
@@ -437,7 +439,7 @@ class _Run:
         )
 
     def _learning_rate(self, step: int) -> float:
-        return self.recipe.optimisation.learning_rate_in(step // self.epoch_length)
+        return self.recipe.optimisation.learning_rate_at(step, self.epoch_length)
 
     def _log(self, figures: dict[str, float]) -> None:
         for name, value in figures.items():
@@ -484,6 +486,10 @@ class _Run:
         )
         self.journal.validated_steps.add(self.step)
         write_atomic(self.out / STRIP_FOLDER / f"{self.step:07d}.png", image_strip(rows))
+        now = time.monotonic()
+        if self.step < self.n_steps and now - self.last_plot < _SECONDS_BETWEEN_PLOTS:
+            return  # drawing takes a second, in which a GPU would have nothing to do
+        self.last_plot = now
         if not plot_curves(self.out, f"{self.recipe.method}, {self.recipe.preset}") and (
             self.step in (0, self.n_steps)
         ):
