@@ -1,5 +1,6 @@
 """Writing that survives a crash, holding a folder for one run, hashes, natural order of names."""
 
+import ctypes
 import hashlib
 import os
 import re
@@ -82,6 +83,21 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def sync_file_system(folder: Path) -> None:
+    """Wait until all that was written to the file system of a folder is on disk."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            if ctypes.CDLL(None).syncfs(descriptor) == 0:
+                return
+        finally:
+            os.close(descriptor)
+    except (OSError, AttributeError, TypeError):  # not on every system
+        pass
+    if hasattr(os, "sync"):
+        os.sync()
 
 
 @contextmanager

@@ -349,14 +349,14 @@ class TestRegenerate:
         with pytest.raises(InputError, match="not begun by this command"):
             regenerate(RegenerateConfig(frames=small, out=other))
         (other / "dataset.json").write_text("{")
-        with pytest.raises(InputError, match=r"dataset\.json: cannot be read"):
+        with pytest.raises(InputError, match="not begun by this command"):
             regenerate(RegenerateConfig(frames=small, out=other))
 
     def test_disk_full(self, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         config = RegenerateConfig(frames=small, out=tmp_path / "out", sequences=(SMALL,))
         left = 30
 
-        def full(path: Path, data: bytes, temporary: Path) -> None:
+        def full(path: Path, data: bytes, temporary: Path, *, durable: bool) -> None:
             nonlocal left
             left -= 1
             if left < 0:
@@ -364,7 +364,7 @@ class TestRegenerate:
             write_atomic(path, data, temporary)
 
         monkeypatch.setattr("gopro_tools.gopro_large.regeneration.write_atomic", full)
-        with pytest.raises(InputError, match=r"No space left on device.*goes on where it stopped"):
+        with pytest.raises(InputError, match=r"No space left on device.*resumes where it stopped"):
             regenerate(config)
         monkeypatch.undo()
         assert regenerate(config).n_kept > 0
@@ -488,3 +488,22 @@ def test_command_line(
     assert run("regenerate", small, "-o", out) == 1
     assert run("regenerate", tmp_path / "nowhere", "-o", tmp_path / "new2") == 2
     assert "none of the 33 sequences" in capsys.readouterr().err
+
+
+def test_folders_that_are_mixed_up_are_named(tmp_path: Path) -> None:
+    images, frames = tmp_path / "GOPRO_Large", tmp_path / "GOPRO_Large_all"
+    place = "train/GOPR0372_07_00"
+    for kind in KINDS:
+        (images / place / kind).mkdir(parents=True)
+    (frames / place).mkdir(parents=True)
+    (frames / place / "000047.png").write_bytes(b"")
+    for dataset, other, said in (
+        (frames, images, r"holds GOPRO_Large itself.*The order is"),
+        (images, images, r"holds GOPRO_Large itself.*The order is"),
+        (frames, frames, r"holds GOPRO_Large_all.*The order is"),
+        (tmp_path, frames, r"one below; name .*GOPRO_Large instead"),
+        (images, tmp_path, r"one below; name .*GOPRO_Large_all instead"),
+        (tmp_path / "none", frames, "none of the 33 sequences"),
+    ):
+        with pytest.raises(InputError, match=said):
+            check(CheckConfig(dataset=dataset, frames=other))

@@ -2,10 +2,13 @@
 
 import hashlib
 import io
+import os
 import shutil
 import threading
+import tracemalloc
+import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -162,7 +165,7 @@ def test_no_way_there_says_what_to_do(site: Site, tmp_path: Path, url: str, comp
 def test_a_file_got_by_hand_is_taken(packed: bytes, tmp_path: Path) -> None:
     (tmp_path / "GOPRO_Large.zip").write_bytes(packed)
     assert not download(DownloadConfig(out=tmp_path, url="http://127.0.0.1:9")).findings
-    assert not (tmp_path / "GOPRO_Large.zip").exists()
+    assert (tmp_path / "GOPRO_Large.zip").read_bytes() == packed  # it is not ours to remove
 
 
 def test_unpacking_goes_on_after_damage(packed: bytes, tmp_path: Path) -> None:
@@ -216,3 +219,132 @@ def test_space_is_checked_before_anything_is_asked_for(
 def test_unusable_settings(tmp_path: Path, options: dict[str, object]) -> None:
     with pytest.raises(InputError):
         DownloadConfig(out=tmp_path, **options)  # type: ignore[arg-type]
+
+
+# --- what an archive may hold ---------------------------------------------------------------------
+
+
+def _archive(path: Path, *members: tuple[str | zipfile.ZipInfo, bytes], **options: int) -> Path:
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", **options) as archive:  # type: ignore[call-overload]
+        warnings.simplefilter("ignore")  # of names given twice
+        for name, data in members:
+            archive.writestr(name, data)
+    return path
+
+
+def _member(name: str, mode: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.create_system = 3
+    info.external_attr = mode << 16
+    return info
+
+
+IMAGE = "train/GOPR0372_07_00/sharp/000047.png"
+
+
+def _encrypted(path: Path) -> Path:
+    _archive(path, (IMAGE, b"data"))
+    data = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        data[data.index(signature) + flags] |= 1
+    path.write_bytes(data)
+    return path
+
+
+def _overlapping(path: Path) -> Path:
+    """Many members of the directory that name one and the same data."""
+    names = [f"train/GOPR0372_07_00/sharp/{number:06d}.png" for number in range(100, 200)]
+    _archive(path, *((name, os.urandom(3000) if i == 0 else b"") for i, name in enumerate(names)))
+    data = bytearray(path.read_bytes())
+    first = data.index(b"PK\1\2")
+    sizes, place = data[first + 16 : first + 28], data[first + 42 : first + 46]
+    at = first
+    for _ in names:
+        data[at + 16 : at + 28], data[at + 42 : at + 46] = sizes, place
+        at = data.find(b"PK\1\2", at + 1)
+    path.write_bytes(data)
+    return path
+
+
+STRANGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "encrypted": (_encrypted, "encrypted"),
+    "overlong": (lambda p: _archive(p, (f"train/{'n' * 300}/sharp/1.png", b"")), "longer than"),
+    "overlong in bytes": (lambda p: _archive(p, (f"train/{'名' * 100}/a.png", b"")), "longer than"),
+    "twice": (lambda p: _archive(p, (IMAGE, b"a"), (IMAGE, b"b")), "are one file"),
+    "twice but for case": (lambda p: _archive(p, (IMAGE, b"a"), (IMAGE[:-3] + "PNG", b"b")), "one"),
+    "under two roots": (lambda p: _archive(p, (IMAGE, b"a"), ("x/" + IMAGE, b"b")), "are one file"),
+    "link": (lambda p: _archive(p, (_member(IMAGE, 0o120777), b"/etc/passwd")), "is a link"),
+    "fifo": (lambda p: _archive(p, (_member(IMAGE, 0o010666), b"")), "is a link or a device"),
+    "bomb": (
+        lambda p: _archive(p, (IMAGE, bytes(64 << 20)), compression=zipfile.ZIP_DEFLATED),
+        "grows from",
+    ),
+    "overlapping": (_overlapping, "lie over each other"),
+    "drive": (lambda p: _archive(p, (f"C:/{IMAGE}", b"")), "leads out"),
+    "backslashes": (lambda p: _archive(p, ("train\\..\\..\\x.png", b"")), "leads out"),
+}
+
+
+@pytest.mark.parametrize("how", STRANGE)
+def test_strange_members_are_named_and_nothing_is_unpacked(tmp_path: Path, how: str) -> None:
+    make, said = STRANGE[how]
+    make(tmp_path / "GOPRO_Large.zip")
+    tracemalloc.start()
+    with pytest.raises(InputError, match=said):
+        download(DownloadConfig(out=tmp_path, url="http://127.0.0.1:9"))
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    tracemalloc.stop()
+    assert [path.name for path in tmp_path.iterdir()] == ["GOPRO_Large.zip"]
+
+
+def test_notes_of_macos_are_passed_over(packed: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "GOPRO_Large.zip"
+    path.write_bytes(packed)
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in (f"__MACOSX/{IMAGE}", "train/.DS_Store", IMAGE.replace("000047", "._000047")):
+            archive.writestr(name, b"notes")
+    assert download(DownloadConfig(out=tmp_path)).n_unpacked == 9642
+
+
+def test_a_large_member_is_streamed(tmp_path: Path) -> None:
+    data = os.urandom(1 << 20) * 64
+    _archive(tmp_path / "GOPRO_Large.zip", (IMAGE, data))
+    tracemalloc.start()
+    download(DownloadConfig(out=tmp_path))
+    assert tracemalloc.get_traced_memory()[1] < 24 << 20
+    tracemalloc.stop()
+    assert (tmp_path / "GOPRO_Large" / IMAGE).read_bytes() == data
+
+
+def test_what_is_there_is_compared_and_what_is_said_is_true(packed: bytes, tmp_path: Path) -> None:
+    (tmp_path / "GOPRO_Large.zip").write_bytes(packed)
+    download(DownloadConfig(out=tmp_path))
+    altered = tmp_path / "GOPRO_Large" / IMAGE
+    data = altered.read_bytes()
+    altered.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    # All names are there: nothing was opened, and nothing else is claimed.
+    assert "not checked" in download(DownloadConfig(out=tmp_path)).checked
+    (tmp_path / "GOPRO_Large" / IMAGE.replace("000047", "000054")).unlink()
+    result = download(DownloadConfig(out=tmp_path))
+    assert (result.n_unpacked, result.n_kept) == (2, 9640)
+    assert altered.read_bytes() == data
+    assert "9,642 file(s) have the archive's checksum" in result.checked
+
+
+def test_links_in_the_output_are_refused(packed: bytes, tmp_path: Path) -> None:
+    out, outside = tmp_path / "out", tmp_path / "outside"
+    (out / "GOPRO_Large").mkdir(parents=True)
+    outside.mkdir()
+    (out / "GOPRO_Large" / "train").symlink_to(outside)
+    (out / "GOPRO_Large.zip").write_bytes(packed)
+    with pytest.raises(InputError, match="a link"):
+        download(DownloadConfig(out=out))
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("notes", ["", "{", "[" * 100_000, "\0\0"])
+def test_damaged_notes_start_the_download_again(site: Site, tmp_path: Path, notes: str) -> None:
+    (tmp_path / "GOPRO_Large.zip.partial").write_bytes(b"begun")
+    (tmp_path / "GOPRO_Large.zip.partial.json").write_text(notes)
+    download(DownloadConfig(out=tmp_path, url=site.url))
+    assert site.asked_from == [0]

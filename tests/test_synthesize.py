@@ -19,10 +19,11 @@ import pytest
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, pixel_hash, read_rgb
 from gopro_tools.scenes import H264, LOSSLESS, Encoding, write_frames, write_video
+from gopro_tools.seal import FORMAT, sealed
 from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.synthesize.main import command
+from gopro_tools.synthesize.output import STATE_FOLDER
 from gopro_tools.synthesize.plan import make_plan, probe_source
-from gopro_tools.synthesize.run import STATE_FOLDER, Workers
 from gopro_tools.synthesize.sources import Source, discover
 from gopro_tools.video import Problem, VideoFile
 
@@ -293,14 +294,16 @@ def test_sources_are_found_named_and_told_apart(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     write_frames(tmp_path / "frames", moving(1))
-    for made in ("out", "earlier"):
+    for made in ("out", "earlier", "strange"):
         (tmp_path / made).mkdir()
         (tmp_path / made / "made.mp4").write_bytes(b"")
-    (tmp_path / "earlier" / "dataset.json").write_text("{}")
+    (tmp_path / "earlier" / "dataset.json").write_text(sealed({"format": FORMAT}, {}))
+    (tmp_path / "strange" / "dataset.json").write_text("{}")  # another program's
     found = discover([tmp_path], exclude=tmp_path / "out")
     assert [source.name for source in found] == [
         "frames",
         "other.MKV",
+        "strange/made.mp4",
         "x/clip.mp4",
         "y/clip.mov",
         "y/clip.mp4",
@@ -463,7 +466,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, long_clip: P
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to every process
     _, text = process.communicate(timeout=60)
     assert process.returncode == 130, text
-    assert "goes on from here" in text or text == "Stopped.\n"
+    assert "resumes from here" in text
     assert "Traceback" not in text
     assert not (out / "dataset.json").exists()
     synthesize([long_clip], out, jobs=1)
@@ -496,7 +499,7 @@ def test_two_runs_on_one_folder_at_once(tmp_path: Path, long_clip: Path) -> None
     out = tmp_path / "out"
     process = start_cli(long_clip, "-o", out, "--jobs", 1)
     deadline = time.monotonic() + 60
-    while not list(out.glob(f"{STATE_FOLDER}/*.pickle")) and time.monotonic() < deadline:
+    while not list(out.glob(f"{STATE_FOLDER}/identity.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGSTOP)
     try:
@@ -508,21 +511,6 @@ def test_two_runs_on_one_folder_at_once(tmp_path: Path, long_clip: Path) -> None
     assert process.returncode == 0, text
     assert (second.returncode, other_division.returncode) == (2, 2)
     assert "another run is at work" in second.stderr
-
-
-def test_a_worker_that_dies_takes_only_its_own_task_down() -> None:
-    done: dict[int, int] = {}
-    crashed: list[int] = []
-    with Workers(2, None) as workers:
-        workers.run(_die_on_three, range(8), done.__setitem__, crashed.append)
-    assert crashed == [3]
-    assert done == {i: i * i for i in range(8) if i != 3}
-
-
-def _die_on_three(number: int) -> int:
-    if number == 3:
-        os._exit(1)
-    return number * number
 
 
 def test_damaged_videos_are_named_and_good_ones_beside_them_done(tmp_path: Path) -> None:
@@ -603,14 +591,14 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(
         ballast.write_bytes(bytes(100 << 20))
         out = small / "out"
         process = start_cli(long_clip, "-o", out, "--jobs", 1)
-        while not list(out.glob(f"{STATE_FOLDER}/*.pickle")):
+        while not list(out.glob(f"{STATE_FOLDER}/identity.json")):
             time.sleep(0.01)
         free = shutil.disk_usage(small).free
         (small / "more").write_bytes(bytes(free - (4 << 20)))  # another program fills the disk
         _, text = process.communicate(timeout=120)
         assert process.returncode == 2, text
         assert "No space left" in text
-        assert "goes on from here" in text or text == "Stopped.\n"
+        assert "resumes from here" in text
         (small / "more").unlink()
         synthesize([long_clip], out, jobs=1)
         synthesize([long_clip], tmp_path / "whole", jobs=1)

@@ -2,9 +2,13 @@
 
 import csv
 import io
+import json
+import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +22,9 @@ from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.findings import Finding
 from gopro_tools.images import encode_png, pixel_hash, read_rgb, sharpness
+from gopro_tools.scenes import LOSSLESS, Scene, SceneConfig, render_frames, write_video
+from gopro_tools.synthesize import SynthesisConfig, synthesize
+from gopro_tools.synthesize.publish import MANIFEST_COLUMNS
 from gopro_tools.verify import VerifyConfig, command, measure_shift, verify
 
 SHARED_PAIRS = Path(__file__).resolve().parents[2] / "shared" / "data" / "pairs"
@@ -53,7 +60,7 @@ def sound(tmp_path: Path) -> Path:
             for kind, image in images.items():
                 write_atomic(root / split / sequence / kind / name, encode_png(image))
             hashes = [pixel_hash(images[kind]) for kind in KINDS]
-            rows.append([split, sequence, name, "0.5", *hashes])
+            rows.append([split, sequence, name, f"{sharpness(sharp):.4f}", *hashes])
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["split", "sequence", "name", "sharpness", *(f"hash_{k}" for k in KINDS)])
@@ -455,3 +462,116 @@ def test_real_pairs_are_centred_and_sharper(name: str) -> None:
     assert np.hypot(shift.x_px, shift.y_px) < 1
     assert shift.agreement > 0.99
     assert sharpness(sharp) > 2 * sharpness(blurred)
+
+
+# --- what the files beside the images promise ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset by the program that makes them."""
+    folder = tmp_path_factory.mktemp("made")
+    for seed, name in enumerate(("a.mp4", "b.mp4")):
+        scene = Scene(SceneConfig(seed=seed, size_hw=(96, 128), n_objects=1))
+        write_video(folder / "in" / name, render_frames(scene, 240, 40), 240, LOSSLESS)
+    config = SynthesisConfig(test_fraction=0.5)
+    with ThreadPoolExecutor(2) as executor:
+        synthesize([folder / "in"], folder / "out", config, executor=executor)
+    return folder / "out"
+
+
+@pytest.fixture
+def dataset(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "dataset"))
+
+
+def errors(root: Path) -> list[Finding]:
+    return [finding for finding in verify(root) if finding.severity == "error"]
+
+
+def test_a_dataset_of_ours_is_sound(dataset: Path) -> None:
+    assert errors(dataset) == []
+
+
+@pytest.mark.parametrize("column", MANIFEST_COLUMNS)
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_wrong_value_in_any_column_is_found(dataset: Path, column: str, sealed: bool) -> None:
+    """By the hash of the table, and, where there is none, from what the value must agree with."""
+    path = dataset / "manifest.csv"
+    rows = list(csv.DictReader(io.StringIO(path.read_text())))
+    value = rows[1][column]
+    try:
+        rows[1][column] = f"{float(value) * 3 + 7:g}"
+    except ValueError:
+        rows[1][column] = f"{value[::-1]}x"
+    text = io.StringIO()
+    writer = csv.DictWriter(text, MANIFEST_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path.write_text(text.getvalue())
+    if not sealed:  # as datasets of earlier versions are
+        record = json.loads((dataset / "dataset.json").read_text())
+        del record["seal_sha256"], record["files_sha256"], record["format"]
+        (dataset / "dataset.json").write_text(json.dumps(record))
+    found = errors(dataset)
+    assert any(f.check == ("seal" if sealed else "manifest") or f.check == "hash" for f in found)
+    assert all("Traceback" not in f.message for f in found)
+
+
+def spoil_json(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
+    def spoil(root: Path) -> None:
+        path = root / "dataset.json"
+        record = json.loads(path.read_text())
+        change(record)
+        path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+    return spoil
+
+
+def remove_a_set(root: Path) -> None:
+    (root / "manifest.csv").unlink()
+    for kind in KINDS:
+        next((root / "train").rglob(f"{kind}/000002.png")).unlink()
+
+
+def remove_a_kind(root: Path) -> None:
+    (root / "manifest.csv").unlink()
+    for folder in root.glob("*/*/blur"):
+        shutil.rmtree(folder)
+
+
+SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "state folder": (lambda root: (root / ".synthesis").mkdir(), "unfinished"),
+    "rebuild in hand": (lambda root: (root / ".unfinished").mkdir(), "unfinished"),
+    "no seal": (lambda root: (root / "dataset.json").unlink(), "unfinished"),
+    "emptied seal": (lambda root: (root / "dataset.json").write_text(""), "seal"),
+    "half a seal": (
+        lambda root: (root / "dataset.json").write_text((root / "dataset.json").read_text()[:500]),
+        "seal",
+    ),
+    "another rate": (spoil_json(lambda record: record["sources"][0].update(rate_hz=120)), "seal"),
+    "another count": (spoil_json(lambda record: record["n_pairs"].update(train=9)), "missing"),
+    "another response": (
+        spoil_json(lambda record: record["identity"]["config"].update(response="srgb")),
+        "manifest",
+    ),
+    "no manifest": (lambda root: (root / "manifest.csv").unlink(), "seal"),
+    "no manifest, a set gone": (remove_a_set, "missing"),
+    "no manifest, a kind gone": (remove_a_kind, "missing"),
+    "emptied manifest": (lambda root: (root / "manifest.csv").write_text(""), "seal"),
+    "rejected.csv gone": (lambda root: (root / "rejected.csv").unlink(), "seal"),
+}
+
+
+@pytest.mark.parametrize("how", SPOILED)
+def test_spoiled_files_beside_the_images_are_found(dataset: Path, how: str) -> None:
+    spoil, check = SPOILED[how]
+    spoil(dataset)
+    assert check in {finding.check for finding in errors(dataset)}
+    assert exit_code_of(lambda: command(dataset, VerifyConfig())) == 1
+
+
+def test_a_dataset_killed_before_its_first_image_is_unfinished(tmp_path: Path) -> None:
+    (tmp_path / ".synthesis").mkdir()
+    (found,) = verify(tmp_path)
+    assert (found.severity, found.check) == ("error", "unfinished")

@@ -85,7 +85,7 @@ def _download(config: DownloadConfig) -> int:
 
             result = download(config, progress)
     except KeyboardInterrupt:
-        stderr.print("Stopped. The same command goes on from here.")
+        stderr.print("Stopped. The same command resumes from here.")
         return EXIT_INTERRUPTED
     stderr.print(
         f"{result.n_unpacked:,} file(s) unpacked, {result.n_kept:,} were there already; "

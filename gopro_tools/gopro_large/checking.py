@@ -104,6 +104,7 @@ def check(config: CheckConfig, progress: Progress | None = None) -> CheckResult:
     Raises:
         InputError: There is no such copy, or there are no such frames.
     """
+    _refuse_mixed_up(config)
     with_frames, no_frames = present_sequences(config.frames, config.sequences, "frames")
     in_copy, not_in_copy = present_sequences(config.dataset, config.sequences, "images")
     result = CheckResult(
@@ -142,6 +143,26 @@ def check(config: CheckConfig, progress: Progress | None = None) -> CheckResult:
                 progress(done, len(images))
     result.findings.sort(key=lambda finding: finding.sort_key)
     return result
+
+
+def _refuse_mixed_up(config: CheckConfig) -> None:
+    """Name the mistake where the folders are others than those that were asked for."""
+    order = "The order is `check GOPRO_Large GOPRO_Large_all`: the images, then their frames."
+    for sequence in recipe(config.sequences):
+        images, frames = (
+            root / sequence.split / sequence.sequence for root in (config.dataset, config.frames)
+        )
+        if any((frames / kind).is_dir() for kind in KINDS):
+            raise InputError(
+                f"{config.frames}: holds GOPRO_Large itself ({frames / KINDS[0]} and so on); the "
+                f"frames of GOPRO_Large_all were expected there. {order}"
+            )
+        has_kinds = any((images / kind).is_dir() for kind in KINDS)
+        if images.is_dir() and not has_kinds and next(images.glob("*.png"), None) is not None:
+            raise InputError(
+                f"{config.dataset}: holds GOPRO_Large_all (frames lie in {images} itself); the "
+                f"images of GOPRO_Large were expected there. {order}"
+            )
 
 
 @dataclass(slots=True)

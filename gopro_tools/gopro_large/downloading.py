@@ -5,28 +5,25 @@ The standard library's HTTP is enough for one large file with ranges, and keeps 
 
 import json
 import logging
-import shutil
 import ssl
 import time
 import urllib.error
 import urllib.request
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from email.message import Message
 from http.client import HTTPException
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from gopro_tools.dataset import SPLITS
 from gopro_tools.errors import InputError
-from gopro_tools.files import sha256_of_file, write_atomic
+from gopro_tools.files import claimed, sha256_of_file, sync_file_system, write_atomic
 from gopro_tools.findings import Finding
 from gopro_tools.gopro_large.checking import CheckConfig, check
 from gopro_tools.gopro_large.table import KINDS, recipe
+from gopro_tools.gopro_large.unpacking import need_space, unpack
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +38,6 @@ OnProgress = Callable[[str, int, int], None]
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60
-_MARGIN = 1.05  # of the space needed: file systems round up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +45,13 @@ class DownloadConfig:
     """Get the original dataset, and check it."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Folder that GOPRO_Large goes into. A ZIP that lies there already is taken as it is."""
+    """Folder that GOPRO_Large goes into. A ZIP that lies there already is unpacked, and kept."""
     what: tuple[Archive, ...] = ("GOPRO_Large",)
     """GOPRO_Large (the pairs) and GOPRO_Large_all (the 240 fps frames they were made from)."""
     url: str = MIRROR
     """Where the ZIP files are."""
     keep_zip: bool = False
-    """Keep the ZIP after it is unpacked."""
+    """Keep the ZIP that was downloaded after it is unpacked."""
     n_tries: int = 8
     """How often to try again in a row without getting a byte."""
     findings: Path | None = None
@@ -76,7 +72,7 @@ class DownloadResult:
     n_unpacked: int = 0
     """Files written now."""
     n_kept: int = 0
-    """Files that were there already."""
+    """Files that were there already, with the archive's checksum."""
     checked: str = ""
     """What the check could say."""
     findings: list[Finding] = field(default_factory=list)
@@ -104,18 +100,29 @@ def download(
     Raises:
         InputError: No connection, too little space, or a file that is not what it should be.
     """
+    with claimed(config.out):
+        return _download(config, progress)
+
+
+def _download(config: DownloadConfig, progress: OnProgress) -> DownloadResult:
     result = DownloadResult()
-    config.out.mkdir(parents=True, exist_ok=True)
     for archive in config.what:
         folder = config.out / archive
         if not _incomplete(archive, folder):
             log.info("%s: complete already.", folder)
             continue
         packed = config.out / f"{archive}.zip"
-        if not packed.is_file():
+        is_yours = packed.is_file()
+        if not is_yours:
             _fetch(f"{config.url.rstrip('/')}/{archive}.zip", packed, config.n_tries, progress)
-        _unpack(packed, folder, result, progress)
-        if not config.keep_zip:
+        task = f"unpacking {packed.name}"
+        unpacked = unpack(packed, folder, lambda done, total: progress(task, done, total))  # noqa: B023
+        sync_file_system(folder)
+        result.n_unpacked += unpacked.n_written
+        result.n_kept += unpacked.n_kept
+        if is_yours:
+            log.info("%s was there before and is kept.", packed)
+        elif not config.keep_zip:
             packed.unlink()
     _check(config, result, progress)
     return result
@@ -129,7 +136,7 @@ def _fetch(url: str, path: Path, n_tries: int, progress: OnProgress) -> None:
     partial = path.with_name(path.name + ".partial")
     notes = path.with_name(path.name + ".partial.json")
     remote = _with_patience(lambda: _ask(url), n_tries, url, path)
-    before = json.loads(notes.read_text()) if notes.is_file() else None
+    before = _notes_of(notes)
     if partial.is_file() and before != asdict(remote):
         log.warning("%s changed on the server since it was begun; it starts again.", path.name)
         partial.unlink()
@@ -137,7 +144,7 @@ def _fetch(url: str, path: Path, n_tries: int, progress: OnProgress) -> None:
     have = partial.stat().st_size if partial.is_file() else 0
     if remote.size is not None:
         # The images are compressed already: unpacked, they are about as large as the ZIP.
-        _need_space(path.parent, remote.size - have + remote.size, f"{path.name} and its images")
+        need_space(path.parent, remote.size - have + remote.size, f"{path.name} and its images")
     n_failures = 0
     while remote.size is None or have < remote.size:
         try:
@@ -155,6 +162,14 @@ def _fetch(url: str, path: Path, n_tries: int, progress: OnProgress) -> None:
     _verify(partial, notes, remote, url)
     partial.replace(path)
     notes.unlink()
+
+
+def _notes_of(path: Path) -> Any:
+    """What the server said of the file when it was begun; None if nobody knows."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _ask(url: str) -> _Remote:
@@ -211,7 +226,7 @@ def _verify(partial: Path, notes: Path, remote: _Remote, url: str) -> None:
         wrong = f"its SHA-256 is {found}, {remote.sha256} was expected"
     if wrong:
         partial.unlink()
-        notes.unlink()
+        notes.unlink(missing_ok=True)
         raise InputError(
             f"{url}: what arrived is not the file ({wrong}); it was removed. Start the same "
             "command again."
@@ -272,63 +287,6 @@ class _KeepRedirect(urllib.request.HTTPRedirectHandler):
 _NO_REDIRECT = urllib.request.build_opener(_KeepRedirect)
 
 
-def _need_space(folder: Path, n_bytes: float, what: str) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < n_bytes * _MARGIN:
-        raise InputError(
-            f"{folder}: {what} need {n_bytes * _MARGIN / 1e9:.1f} GB, {free / 1e9:.1f} GB are "
-            "free. Make room or name another folder."
-        )
-
-
-# --- unpacking ---
-
-
-def _unpack(packed: Path, folder: Path, result: DownloadResult, progress: OnProgress) -> None:
-    """Write what is missing below ``folder``, each file whole and only with the right checksum."""
-    try:
-        with zipfile.ZipFile(packed) as archive:
-            members = list(_members(archive, packed))
-            missing = [
-                (info, folder / path)
-                for info, path in members
-                if not _is_there(folder / path, info.file_size)
-            ]
-            result.n_kept += len(members) - len(missing)
-            _need_space(packed.parent, sum(i.file_size for i, _ in missing), f"{folder.name}/")
-            for done, (info, path) in enumerate(missing, start=1):
-                write_atomic(path, archive.read(info))
-                result.n_unpacked += 1
-                progress(f"unpacking {packed.name}", done, len(missing))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise InputError(
-            f"{packed}: damaged or not a ZIP ({error}). Remove it and start the same command "
-            "again; what was unpacked stays."
-        ) from error
-
-
-def _is_there(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size
-
-
-def _members(
-    archive: zipfile.ZipFile, packed: Path
-) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
-    """Files of the dataset with their path from ``train`` or ``test`` on, wherever those lie."""
-    n_found = 0
-    for info in archive.infolist():
-        parts = PurePosixPath(info.filename.replace("\\", "/")).parts
-        split = next((index for index, part in enumerate(parts) if part in SPLITS), None)
-        if info.is_dir() or split is None:
-            continue
-        if ".." in parts or parts[0] == "/":
-            raise InputError(f"{packed}: holds {info.filename!r}, which leads out of its folder.")
-        n_found += 1
-        yield info, PurePosixPath(*parts[split:])
-    if not n_found:
-        raise InputError(f"{packed}: no train/ or test/ in it; this is not the dataset.")
-
-
 # --- checking ---
 
 
@@ -364,7 +322,14 @@ def _check(config: DownloadConfig, result: DownloadResult, progress: OnProgress)
         return
     for archive in config.what:
         result.findings += _incomplete(archive, folders[archive])
+    n_checked = result.n_unpacked + result.n_kept
+    what = (
+        f"{n_checked:,} file(s) have the archive's checksum; of the images that the recipe names, "
+        "each was looked for"
+        if n_checked
+        else "all images that the recipe names are there; what is in them was not checked"
+    )
     result.checked = (
-        "all images that the recipe names were looked for, and unpacked with the right checksum; "
-        "comparing them with their frames needs both archives (--what GOPRO_Large GOPRO_Large_all)"
+        f"{what}. Comparing them with their frames needs both archives (--what GOPRO_Large "
+        "GOPRO_Large_all)"
     )

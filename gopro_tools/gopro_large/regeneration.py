@@ -1,7 +1,6 @@
 """Rebuild GOPRO_Large from GOPRO_Large_all."""
 
 import csv
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,11 +9,10 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from filelock import FileLock, Timeout
 
 from gopro_tools import __version__
 from gopro_tools.errors import InputError
-from gopro_tools.files import write_atomic
+from gopro_tools.files import held, refuse_links, sync_file_system, write_atomic
 from gopro_tools.findings import Finding
 from gopro_tools.gopro_large.table import (
     KINDS,
@@ -28,10 +26,13 @@ from gopro_tools.gopro_large.table import (
     recipe,
 )
 from gopro_tools.images import encode_png, pixel_hash, read_rgb
+from gopro_tools.seal import DATASET_FILE, GOPRO_LARGE_FORMAT, read_seal, sealed
 from gopro_tools.text import csv_text
 from gopro_tools.threads import Progress, thread_pool
 
-_RECIPE = "GOPRO_Large from GOPRO_Large_all"
+UNFINISHED = ".unfinished"
+"""Lies in the output until all is made."""
+MANIFEST_FILE = "manifest.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +98,9 @@ def regenerate(config: RegenerateConfig, progress: Progress | None = None) -> Re
                 rows.setdefault(image.key, {}).update(_manifest_row(image, one.hashes))
             if progress:
                 progress(done, len(images))
-        write(config.out / "manifest.csv", _manifest_csv(rows).encode())
+        manifest = _manifest_csv(rows)
+        write(config.out / MANIFEST_FILE, manifest.encode())
+        _write_seal(config.out, write, {MANIFEST_FILE: manifest})
     result.findings.sort(key=lambda finding: finding.sort_key)
     return result
 
@@ -140,28 +143,27 @@ def _rebuild(image: LargeImage, config: RegenerateConfig, write: _Write) -> _Bui
 def _output(out: Path) -> Iterator[_Write]:
     """Hold ``out`` for one run, and give what writes a file there whole.
 
-    What a killed run left behind lies in one hidden folder, so that the end is the same tree.
+    What a killed run left behind lies in one hidden folder, which also says that it is unfinished.
     """
-    unfinished = out / ".unfinished"
+    unfinished = out / UNFINISHED
 
     def write(path: Path, data: bytes) -> None:
         name = "-".join(path.relative_to(out).parts)
         with _explained(path):
-            write_atomic(path, data, temporary=unfinished / f"{name}.tmp")
+            # Images are read again when a run resumes: they need not be on disk at once.
+            durable = path.suffix != ".png"
+            write_atomic(path, data, temporary=unfinished / f"{name}.tmp", durable=durable)
 
-    with _explained(out):
-        unfinished.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(unfinished / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(f"{out}: another run is at work there. Wait for it to end.") from error
-    try:
-        _claim(out, write)
+    in_use = f"{out}: another run is at work there."
+    if out.is_dir():
+        folders = [f"{s.split}/{s.sequence}/{kind}" for s in recipe() for kind in KINDS]
+        refuse_links(out, UNFINISHED, *folders)
+        _refuse_foreign(out)
+    with held(unfinished / "lock", in_use):
+        _write_seal(out, write, {})
         yield write
-    finally:
+        sync_file_system(out)
         shutil.rmtree(unfinished, ignore_errors=True)
-        lock.release()
 
 
 @contextmanager
@@ -171,26 +173,30 @@ def _explained(path: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror}). Mend that, for instance by making "
-            "space, and give the same command again: it goes on where it stopped."
+            "space, and give the same command again: it resumes where it stopped."
         ) from error
 
 
-def _claim(out: Path, write: _Write) -> None:
-    """Mark ``out`` as a place of ours, or refuse it: it may hold a dataset of another origin."""
-    record = out / "dataset.json"
-    facts = {"recipe": _RECIPE, "response": RESPONSE.name}
-    if record.is_file():
-        try:
-            stored = json.loads(record.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{record}: cannot be read ({error}).") from error
-        if isinstance(stored, dict) and facts.items() <= stored.items():
-            return
+_FACTS = {"recipe": "GOPRO_Large from GOPRO_Large_all", "response": RESPONSE.name}
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Refuse a folder that another command or program made."""
+    seal = read_seal(out)
+    if _FACTS.items() <= seal.record.items():
+        return
+    # Of a dataset in the making, a power cut may have emptied the record.
+    if seal.state in ("none", "damaged") and (out / UNFINISHED).is_dir():
+        return
     if any(not entry.name.startswith(".") for entry in out.iterdir()):
         raise InputError(
             f"{out}: not empty, and not begun by this command. Name a new or an empty folder."
         )
-    write(record, (json.dumps(facts | {"version": __version__}, indent=2) + "\n").encode())
+
+
+def _write_seal(out: Path, write: _Write, tables: Mapping[str, str]) -> None:
+    record = {"format": GOPRO_LARGE_FORMAT, **_FACTS, "version": __version__}
+    write(out / DATASET_FILE, sealed(record, tables).encode())
 
 
 _Rows = dict[tuple[str, str, str], dict[str, str]]
@@ -217,7 +223,7 @@ def _manifest_row(image: LargeImage, hashes: Mapping[Kind, str]) -> dict[str, st
 
 def _read_manifest(out: Path) -> _Rows:
     """Rows of an earlier run: it may have been about other sequences or other kinds."""
-    path = out / "manifest.csv"
+    path = out / MANIFEST_FILE
     if not path.is_file():
         return {}
     try:

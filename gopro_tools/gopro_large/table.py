@@ -173,6 +173,11 @@ def present_sequences(
     wanted = recipe(names)
     present = [row for row in wanted if (root / row.split / row.sequence).is_dir()]
     if not present:
+        for inner in sorted(root.glob("*/")):
+            places = [inner / row.split / row.sequence for row in wanted]
+            has_images = any((place / KINDS[0]).is_dir() for place in places)
+            if any(place.is_dir() for place in places) and has_images == (what == "images"):
+                raise InputError(f"{root}: the sequences are one below; name {inner} instead.")
         raise InputError(
             f"{root}: none of the {len(wanted)} sequences is there; {wanted[0].split}/"
             f"{wanted[0].sequence} and so on were expected ({what} of GOPRO_Large"

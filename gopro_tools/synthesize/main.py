@@ -38,7 +38,7 @@ def command(
 
     Args:
         sources: Video files, folders of numbered frames, or folders to search for such.
-        out: Folder of the dataset. The same command on it goes on after an interruption.
+        out: Folder of the dataset. The same command on it resumes after an interruption.
         config: The recipe.
         jobs: Worker processes; 0 takes one per core. The result does not depend on it.
         shard: I/N: make only the I-th of N shares, for job arrays on one file system.
@@ -49,6 +49,7 @@ def command(
         raise InputError(f"--jobs {jobs}: 0 (one per core) or more expected.")
     if not sources:
         raise InputError("no source: name a video, a folder of videos or a folder of frames.")
+    part = _shard(shard)
     if dry_run:
         return _show_plan(plan_synthesis(sources, out, config, jobs=jobs or None))
     try:
@@ -65,12 +66,12 @@ def command(
                 out,
                 config,
                 jobs=jobs or None,
-                shard=_shard(shard),
+                shard=part,
                 overwrite=overwrite,
                 progress=show,
             )
     except KeyboardInterrupt:
-        stderr.print(f"Stopped. The same command goes on from here ({out}).", markup=False)
+        stderr.print(f"Stopped. The same command resumes from here ({out}).", markup=False)
         return EXIT_INTERRUPTED
     return _report(summary)
 
@@ -79,6 +80,8 @@ def _shard(text: str) -> tuple[int, int]:
     index, _, n_shards = text.partition("/")
     if not (index.isdecimal() and n_shards.isdecimal()):
         raise InputError(f"--shard {text}: I/N expected, such as 1/8.")
+    if not 1 <= int(index) <= int(n_shards):
+        raise InputError(f"--shard {text}: 1/{n_shards} to {n_shards}/{n_shards} expected.")
     return int(index), int(n_shards)
 
 

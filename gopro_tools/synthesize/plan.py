@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gopro_tools.dataset import SequenceName, Split
-from gopro_tools.errors import InputError
+from gopro_tools.errors import InputError, PassingError
 from gopro_tools.exposure import Window, windows
 from gopro_tools.images import encode_png
 from gopro_tools.synthesize.config import LOW_RATE_HZ, LOWEST_RATE_HZ, SynthesisConfig
@@ -23,6 +23,7 @@ from gopro_tools.synthesize.sources import (
     stamp_of,
     unique_stems,
 )
+from gopro_tools.synthesize.trouble import raise_if_passing
 from gopro_tools.video import FrameProblem, FrameSource, SourceInfo, check_response, open_source
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,11 @@ class Plan:
 
 
 def probe_source(source: Source, config: SynthesisConfig) -> Probe:
-    """First look at a source: its hash, its frames' times, its first frame. Raises nothing."""
+    """First look at a source: its hash, its frames' times, its first frame.
+
+    Raises:
+        PassingError: It cannot be read for a reason that may pass; damage is noted in the result.
+    """
     try:
         stamp = stamp_of(source.path)
         sha256 = hash_of(source.path)
@@ -162,9 +167,12 @@ def probe_source(source: Source, config: SynthesisConfig) -> Probe:
             info=info,
             png_bytes=round(len(encode_png(first[1])) * area),
         )
+    except PassingError:
+        raise
     except InputError as error:
         return Probe(source=source, sha256=_hash_or_empty(source.path), error=str(error))
     except Exception as error:  # damaged files make libraries raise anything; the run goes on
+        raise_if_passing(error, source.path)
         reason = f"{type(error).__name__}: {error}"
         return Probe(source=source, error=f"{source.path}: cannot be read ({reason}).")
 

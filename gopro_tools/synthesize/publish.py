@@ -1,6 +1,5 @@
 """What makes a folder of images a dataset: manifest, rejected windows, record, card, preview."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -12,14 +11,15 @@ import cv2
 import numpy as np
 
 from gopro_tools import __version__
+from gopro_tools.console import printable
 from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
-from gopro_tools.files import write_atomic
+from gopro_tools.files import sync_file_system, write_atomic
 from gopro_tools.images import PNG_ENCODER, Rgb, encode_png, read_rgb
+from gopro_tools.seal import DATASET_FILE, FORMAT, sealed
 from gopro_tools.synthesize.plan import Plan, Probe
 from gopro_tools.synthesize.segment import SegmentRecord, window_row
-from gopro_tools.synthesize.sources import DATASET_FILE
-from gopro_tools.text import csv_text, size_text
+from gopro_tools.text import csv_text, markdown_cell, size_text
 
 REJECTED_FILE = "rejected.csv"
 CARD_FILE = "README.md"
@@ -57,8 +57,15 @@ _PREVIEW_WIDTH = 480
 _PREVIEW_GAIN = 4
 
 
-def publish(plan: Plan, records: Sequence[SegmentRecord], out: Path) -> None:
-    """Write everything beside the images, in an order that makes `DATASET_FILE` the seal."""
+def publish(plan: Plan, records: Sequence[SegmentRecord], out: Path, state: Path) -> None:
+    """Write everything beside the images, in an order that makes `DATASET_FILE` the seal.
+
+    Args:
+        plan: What was to be made.
+        records: What was made.
+        out: The dataset.
+        state: Folder for files that are being written.
+    """
     pairs = sorted((row for record in records for row in record.pairs), key=_order)
     rejected = [row for record in records for row in record.rejected]
     rejected += [
@@ -74,12 +81,22 @@ def publish(plan: Plan, records: Sequence[SegmentRecord], out: Path) -> None:
     ]
     rejected.sort(key=_order)
     description = _describe(plan, records, pairs, rejected)
-    write_atomic(out / MANIFEST_FILE, csv_text(MANIFEST_COLUMNS, pairs))
-    write_atomic(out / REJECTED_FILE, csv_text(REJECTED_COLUMNS, rejected))
+    tables = {
+        MANIFEST_FILE: csv_text(MANIFEST_COLUMNS, pairs),
+        REJECTED_FILE: csv_text(REJECTED_COLUMNS, rejected),
+    }
+
+    def write(name: str, data: bytes | str) -> None:
+        # A killed run leaves its temporary file in the state folder, not in the dataset.
+        write_atomic(out / name, data, state / f"{name}.tmp")
+
+    for name, text in tables.items():
+        write(name, text)
     if pairs:
-        write_atomic(out / PREVIEW_FILE, encode_png(preview(out, pairs, plan.config.kinds)))
-    write_atomic(out / CARD_FILE, _card(plan, pairs, rejected, description))
-    write_atomic(out / DATASET_FILE, json.dumps(description, indent=1, sort_keys=True) + "\n")
+        write(PREVIEW_FILE, encode_png(preview(out, pairs, plan.config.kinds)))
+    write(CARD_FILE, _card(plan, pairs, rejected, description))
+    sync_file_system(out)  # the images are on disk before the seal says so
+    write(DATASET_FILE, sealed(description, tables))
 
 
 def _order(row: dict[str, Any]) -> tuple[str, str, str]:
@@ -108,6 +125,7 @@ def _describe(
     n_pairs = Counter(row["source"] for row in pairs)
     n_rejected = Counter(row["source"] for row in rejected)
     return {
+        "format": FORMAT,
         "made_by": f"gopro_tools {__version__}",
         "identity": plan.identity(),
         "n_pairs": dict(sorted(Counter(row["split"] for row in pairs).items())),
@@ -208,13 +226,17 @@ def _card(
         lines.append(
             f"| {sequence.split} | {sequence.name} | {counts[sequence.split, sequence.name]} | "
             f"{sequence.n_frames} | {1000 * sequence.n_frames / rate_hz:.1f} | {rate_hz:.4g} | "
-            f"{size_text(config.output_size_hw(info.size_hw))} | {sequence.probe.source.name} |"
+            f"{size_text(config.output_size_hw(info.size_hw))} | "
+            f"{_text(sequence.probe.source.name)} |"
         )
     n_sources = sum(probe.info is not None for probe in plan.probes)
     splits = ", ".join(f"{n} {split}" for split, n in description["n_pairs"].items()) or "no"
-    bad = [f"- {s['name']}: {s['error']}" for s in description["sources"] if s["error"]]
+    bad = [
+        f"- {_text(s['name'])}: {_text(s['error'])}" for s in description["sources"] if s["error"]
+    ]
     bad += [
-        f"- {s['name']}: damaged; {len(s['problems'])} problem(s), first: {s['problems'][0]}"
+        f"- {_text(s['name'])}: damaged; {len(s['problems'])} problem(s), first: "
+        f"{_text(s['problems'][0])}"
         for s in description["sources"]
         if s["problems"]
     ]
@@ -253,6 +275,11 @@ what each source's container said. `python -m gopro_tools.verify .` checks it al
 The images are derived from the source videos: their licence and the rights of the people in them
 apply.
 {_section("Sources with problems", bad)}"""
+
+
+def _text(text: str) -> str:
+    """Names and messages in the card: no markup, no control characters."""
+    return markdown_cell(printable(text))
 
 
 def _section(title: str, lines: Sequence[str]) -> str:

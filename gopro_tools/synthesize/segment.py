@@ -1,7 +1,6 @@
 """One segment of work: decode, check, average, write. This is what runs in worker processes."""
 
 import json
-import pickle
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from gopro_tools.exposure import Window
@@ -19,6 +19,7 @@ from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.faults import Thumbnail, fault, thumbnail_of
 from gopro_tools.synthesize.plan import Probe, Segment, open_as_asked
 from gopro_tools.synthesize.sources import check_unchanged
+from gopro_tools.synthesize.trouble import raise_if_passing
 from gopro_tools.video import FrameProblem
 
 if TYPE_CHECKING:
@@ -33,21 +34,26 @@ class OutputError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentTask:
-    """A segment as a worker gets it: small, and complete with what the state folder holds."""
+    """A segment as a worker gets it, with all that it needs."""
 
     name: str
     split: str
     sequence: str
-    source: str
     n_frames: int
     windows: tuple[Window, ...]
-    probe_file: Path
-    source_sha256: str
+    probe: Probe
     out: Path
     temporary: Path
     record: Path
+    fingerprint: str
+    """Of everything that decides the bytes of the dataset."""
     config: SynthesisConfig
     decode_threads: int
+
+    @property
+    def source(self) -> str:
+        """What its source is called in the tables."""
+        return self.probe.source.name
 
 
 @dataclass(kw_only=True, slots=True)
@@ -55,29 +61,49 @@ class SegmentRecord:
     """What came of a segment; stored last, so that its existence means that its images exist."""
 
     name: str
+    fingerprint: str
+    """Of the dataset it is a part of: another recipe or version makes another one."""
     pairs: list[dict[str, Any]] = field(default_factory=list)
     """Rows of the manifest."""
     rejected: list[dict[str, Any]] = field(default_factory=list)
     """Rows of rejected.csv."""
     problems: list[str] = field(default_factory=list)
     """What the decoder complained of."""
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Size and XXH3-128 of each image, by its path below the output folder: images are not synced
+    to disk one by one, so that a power cut may leave them empty or cut short."""
 
     @classmethod
-    def load(cls, path: Path) -> "SegmentRecord":
-        """Read a stored record."""
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+    def load(cls, task: SegmentTask, *, with_hashes: bool) -> "SegmentRecord | None":
+        """Read the record of a task that is done.
 
+        Args:
+            task: Whose.
+            with_hashes: Whether to read the images too, and not only look at their sizes.
 
-def save_probe(probe: Probe, path: Path) -> None:
-    """Store a probe where workers find it; a long video's times are too large for every task."""
-    write_atomic(path, pickle.dumps(probe))
+        Returns:
+            None if there is none, if it is damaged or of another dataset, or if an image is not
+            what was written: then the segment is to be made (again).
+        """
+        try:
+            record = cls(**json.loads(task.record.read_bytes()))
+            if (record.name, record.fingerprint) != (task.name, task.fingerprint):
+                return None
+            if len(record.pairs) + len(record.rejected) != len(task.windows):
+                return None
+            for name, (size, digest) in record.files.items():
+                path = task.out / name
+                if path.stat().st_size != size:
+                    return None
+                if with_hashes and xxhash.xxh3_128_hexdigest(path.read_bytes()) != digest:
+                    return None
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            return None
+        return record
 
-
-@lru_cache(maxsize=4)
-def _load_probe(path: Path, sha256: str) -> Probe:
-    probe: Probe = pickle.loads(path.read_bytes())
-    assert probe.sha256 == sha256
-    return probe
+    def to_json(self) -> str:
+        """The text that `load` reads."""
+        return json.dumps(asdict(self))
 
 
 @lru_cache(maxsize=4)
@@ -93,10 +119,10 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
 
     Raises:
         OutputError: The disk is full or the output cannot be written.
-        InputError: The source is another one than when it was looked at first.
+        PassingError: Something failed that may work next time; nothing is recorded.
     """
-    probe = _load_probe(task.probe_file, task.source_sha256)
-    record = SegmentRecord(name=task.name)
+    probe = task.probe
+    record = SegmentRecord(name=task.name, fingerprint=task.fingerprint)
     config = task.config
     assert probe.info is not None
     times_s = probe.info.times_s(config.fps)
@@ -129,8 +155,10 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
             for kind in images:
                 row[f"hash_{kind}"] = pixel_hash(images[kind]) if kind in config.kinds else ""
             for kind in config.kinds:
-                path = task.out / task.split / task.sequence / kind / window.file_name
-                write_atomic(path, encode_png(images[kind]), task.temporary)
+                name = f"{task.split}/{task.sequence}/{kind}/{window.file_name}"
+                data = encode_png(images[kind])
+                write_atomic(task.out / name, data, task.temporary, durable=False)
+                record.files[name] = len(data), xxhash.xxh3_128_hexdigest(data)
             record.pairs.append(row)
         check_unchanged(probe.source, probe.sha256, probe.stamp)
         n_seen = len(record.pairs) + len(record.rejected)
@@ -138,9 +166,12 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
             _row(task, window) | {"reason": "the source cannot be read up to here"}
             for window in task.windows[n_seen:]
         ]
-        write_atomic(task.record, json.dumps(asdict(record)), task.temporary)
+        write_atomic(task.record, record.to_json(), task.temporary, durable=False)
     except OSError as error:
         raise OutputError(f"{error.strerror or error}: {error.filename or task.out}") from error
+    except MemoryError as error:
+        raise_if_passing(error, probe.source.path)
+        raise
     return record
 
 
@@ -151,6 +182,7 @@ def _until_unreadable(
     try:
         yield from exposures
     except Exception as error:  # damaged files make libraries raise anything
+        raise_if_passing(error, task.probe.source.path)
         record.problems.append(f"{task.source}: cannot be read ({type(error).__name__}: {error})")
 
 
@@ -232,7 +264,7 @@ def task_of(
     config: SynthesisConfig,
     out: Path,
     state: Path,
-    probe_file: Path,
+    fingerprint: str,
     decode_threads: int,
 ) -> SegmentTask:
     """Pack a segment for a worker."""
@@ -241,14 +273,13 @@ def task_of(
         name=segment.name,
         split=sequence.split,
         sequence=sequence.name,
-        source=sequence.probe.source.name,
         n_frames=sequence.n_frames,
         windows=segment.windows,
-        probe_file=probe_file,
-        source_sha256=sequence.probe.sha256,
+        probe=sequence.probe,
         out=out,
         temporary=state / f"{segment.name}.tmp",
         record=state / f"{segment.name}.json",
+        fingerprint=fingerprint,
         config=config,
         decode_threads=decode_threads,
     )

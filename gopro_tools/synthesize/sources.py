@@ -10,15 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gopro_tools.errors import InputError
+from gopro_tools.errors import InputError, PassingError
 from gopro_tools.files import natural_key, sha256_of_file
 from gopro_tools.images import IMAGE_SUFFIXES
+from gopro_tools.seal import read_seal
 from gopro_tools.video import VIDEO_SUFFIXES, frame_files
 
 logger = logging.getLogger(__name__)
 
-DATASET_FILE = "dataset.json"
-"""The record of a finished dataset."""
 _LONGEST_STEM_BYTES = 200
 """File systems take 255 bytes; what is added to a stem for folders and working files needs some."""
 _PROXY_FOLDERS = ("proxy", "proxies", "sub")
@@ -98,7 +97,7 @@ def _search(folder: Path, exclude: Path | None) -> Iterator[Path]:
             real = (here / name).resolve()
             if name.startswith(".") or real == exclude or real in seen:
                 continue  # a link may lead back to where it came from
-            if not (here / name / DATASET_FILE).exists():
+            if not read_seal(here / name).is_ours:
                 kept.append(name)
                 seen.add(real)
         subfolders[:] = kept
@@ -244,7 +243,7 @@ def check_unchanged(source: Source, sha256: str, stamp: str) -> None:
     """Stop where a source is another one than when it was looked at first.
 
     Raises:
-        InputError: It changed or went away while the run read it.
+        PassingError: It changed or went away while the run read it.
     """
     try:
         if stamp_of(source.path) == stamp or hash_of(source.path) == sha256:
@@ -252,7 +251,7 @@ def check_unchanged(source: Source, sha256: str, stamp: str) -> None:
         what = "it changed while it was read"
     except OSError as error:
         what = f"it went away while it was read ({error.strerror})"
-    raise InputError(
+    raise PassingError(
         f"{source.path}: {what}. Nothing of this part was kept; let the source be, and run the "
         "same command again."
     )

@@ -1,7 +1,8 @@
 """The dataset doctor: what is wrong with a dataset in the GOPRO_Large layout.
 
 Errors are what makes training or scores wrong: missing partners, unreadable images, values that are
-not the ones the manifest promises. Warnings are what a person should look at.
+not the ones the manifest promises, a dataset that was never finished. Warnings are what a person
+should look at.
 """
 
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ from gopro_tools.verify.pixels import (
     check_images,
     measure_shift,
 )
+from gopro_tools.verify.published import check_rows, check_seal, check_state
 
 __all__ = [
     "Shift",
@@ -69,13 +71,16 @@ def verify(
     places = [place for split in SPLITS if (place := find_dataset(root, split))]
     if places and not any(place.layout == GOPRO for place in places):
         return _verify_other(root, places, config, progress)
+    findings = list(check_state(root))
     sequences = [(split, name) for split in SPLITS for name in sequences_of(root, split)]
+    if not sequences and findings:
+        return findings
     if not sequences:
         raise InputError(
             f"{root}: no dataset in the GOPRO layout there; folders such as "
             f"train/GOPR0372_07_00/{SHARP_FOLDER} were expected."
         )
-    findings = [*check_names(root, sequences), *check_recordings(sequences)]
+    findings += [*check_names(root, sequences), *check_recordings(sequences)]
     manifest, manifest_findings = read_manifest(root)
     findings += manifest_findings
 
@@ -93,6 +98,8 @@ def verify(
             for name, found in listing.sets.items()
         ]
     findings += check_manifest_rows(manifest, images)
+    findings += check_rows(manifest)
+    findings += check_seal(root, manifest, images)
     findings += _check_pixels(images, config, manifest, progress)
     return sorted(findings, key=lambda finding: finding.sort_key)
 

@@ -59,8 +59,10 @@ class Listing:
         }
 
 
-Manifest = Mapping[tuple[str, str, str], Mapping[str, str]]
-"""By (split, sequence, name): pixel hash of each kind that the manifest has a column for."""
+Key = tuple[str, str, str]
+"""Split, sequence and file name."""
+Manifest = Mapping[Key, Mapping[str, str]]
+"""The rows of the manifest."""
 
 
 def check_names(root: Path, sequences: Iterable[tuple[Split, str]]) -> Iterator[Finding]:
@@ -122,14 +124,13 @@ def read_manifest(root: Path) -> tuple[Manifest | None, list[Finding]]:
     if problem:
         message = f"{MANIFEST} is unreadable ({problem}), so hashes were not checked"
         return None, [Finding("error", "manifest", message)]
-    hashed = [kind for kind in KINDS if f"hash_{kind}" in columns]
-    manifest: dict[tuple[str, str, str], dict[str, str]] = {}
+    manifest: dict[Key, dict[str, str]] = {}
     findings: list[Finding] = []
     for row in rows:
         key = (row["split"], row["sequence"], row["name"])
         if key in manifest:
             findings.append(Finding("error", "manifest", f"{MANIFEST} has it more than once", *key))
-        manifest[key] = {kind: row[f"hash_{kind}"] for kind in hashed}
+        manifest[key] = row
     return manifest, findings
 
 
@@ -167,8 +168,8 @@ def kinds_of_dataset(listings: Iterable[Listing], manifest: Manifest | None) -> 
     found = {SHARP_FOLDER}
     for listing in listings:
         found |= listing.names.keys()
-    for hashes in (manifest or {}).values():
-        found |= {kind for kind, value in hashes.items() if value}
+    for row in (manifest or {}).values():
+        found |= {kind for kind in KINDS if row.get(f"hash_{kind}")}
     return tuple(kind for kind in KINDS if kind in found)
 
 

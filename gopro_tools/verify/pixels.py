@@ -1,5 +1,6 @@
 """What shows in the pixels: readable, as promised, sharp where it should be, in place, once."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -76,8 +77,9 @@ def check_images(image: ImageSet, config: VerifyConfig, manifest: Manifest | Non
             report("error", "unreadable", f"{kind}/{image.name}: {what}")
             continue
         result.hashes[kind] = pixel_hash(pixels[kind])
-        if kind in promised and promised[kind] != result.hashes[kind]:
-            expected = promised[kind] or "no image of this kind"
+        column = f"hash_{kind}"
+        if column in promised and promised[column] != result.hashes[kind]:
+            expected = promised[column] or "no image of this kind"
             report(
                 "error",
                 "hash",
@@ -87,6 +89,14 @@ def check_images(image: ImageSet, config: VerifyConfig, manifest: Manifest | Non
     if sharp is None:
         return result
     result.size_hw = sharp.shape[0], sharp.shape[1]
+    for column, value in (
+        ("height", f"{sharp.shape[0]}"),
+        ("width", f"{sharp.shape[1]}"),
+        ("sharpness", f"{sharpness(sharp):.4f}"),
+    ):
+        if column in promised and not _is_same_number(promised[column], value):
+            message = f"{MANIFEST} promises {column} {promised[column]}, found {value}"
+            report("error", "manifest", message)
     sharp_luma = _luma(sharp)
     if sharp_luma.std() < _LEAST_CONTRAST:
         report("info", "contrast", "the sharp image is almost constant; its shift is not measured")
@@ -125,6 +135,13 @@ def check_images(image: ImageSet, config: VerifyConfig, manifest: Manifest | Non
                 f"{shift.y_px:+.1f} px below it",
             )
     return result
+
+
+def _is_same_number(promised: str, found: str) -> bool:
+    try:
+        return math.isclose(float(promised), float(found), rel_tol=1e-4, abs_tol=1e-4)
+    except ValueError:
+        return False
 
 
 class Seen:
