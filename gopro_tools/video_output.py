@@ -27,6 +27,7 @@ class VideoWriter:
             this name.
         size_hw: Height and width of every frame.
         seconds_per_tick: Unit of the times.
+        frame_ticks: How long the last frame is shown.
         lossless: FFV1 instead of H.264.
         sound_from: Copy the audio streams of this file, at their own times.
 
@@ -40,6 +41,7 @@ class VideoWriter:
         *,
         size_hw: tuple[int, int],
         seconds_per_tick: Fraction,
+        frame_ticks: int = 1,
         lossless: bool = False,
         sound_from: Path | None = None,
     ) -> None:
@@ -65,7 +67,7 @@ class VideoWriter:
             context = stream.codec_context
             context.color_range, context.colorspace = 1, _BT709
             context.color_primaries, context.color_trc = _BT709, _BT709
-        self._stream, self._time_base = stream, seconds_per_tick
+        self._stream, self._time_base, self._frame_ticks = stream, seconds_per_tick, frame_ticks
         self._sound = _Sound(sound_from, self._container) if sound_from else None
         self.silent_because = self._sound.problem if self._sound else ""
         """Why the sound of the source was left out; empty where it was not, or has none."""
@@ -78,9 +80,16 @@ class VideoWriter:
                 format=self._stream.pix_fmt, dst_colorspace=_BT709, dst_color_range=1
             )
         picture.pts, picture.time_base = tick, self._time_base
-        self._container.mux(self._stream.encode(picture))
+        self._encode(picture)
         if self._sound:
             self._sound.copy_until(tick * self._time_base)
+
+    def _encode(self, picture: Any) -> None:
+        """Encode a frame, or what is left of all frames."""
+        for packet in self._stream.encode(picture):
+            # Containers take the time to the next frame instead; only the last one has none.
+            packet.duration = self._frame_ticks
+            self._container.mux(packet)
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +103,7 @@ class VideoWriter:
         """Finish the file, or remove it where the block failed."""
         try:
             if kind is None:
-                self._container.mux(self._stream.encode(None))
+                self._encode(None)
                 if self._sound:
                     self._sound.copy_until(None)
         finally:

@@ -236,6 +236,11 @@ def times_ms(path: Path) -> list[float]:
     return [round(float(t * info.seconds_per_tick) * 1000, 2) for t in info.ticks - info.ticks[0]]
 
 
+def seconds_of(path: Path) -> float:
+    with av.open(str(path)) as container:
+        return float(container.duration or 0) / 1e6
+
+
 def audio_packets(path: Path) -> list[bytes]:
     with av.open(str(path)) as container:
         return [bytes(p) for p in container.demux(audio=0) if p.size]
@@ -253,6 +258,11 @@ class TestVideos:
         assert summary.written == [target]
         assert (summary.failures, summary.notes) == ([], [])
         assert times_ms(target) == times_ms(tmp_path / "in.mp4") == list(self.TICKS)
+        durations = [seconds_of(path) for path in (tmp_path / "in.mp4", target)]
+        assert durations[1] == pytest.approx(durations[0], abs=0.035)
+        assert bool(open_source(target).info.cut_short) == bool(
+            open_source(tmp_path / "in.mp4").info.cut_short
+        )
         assert audio_packets(target) == audio_packets(tmp_path / "in.mp4")
         assert len(audio_packets(target)) > 20
         before = [f for _, f in open_source(tmp_path / "in.mp4").read(0, 9, pytest.fail)]

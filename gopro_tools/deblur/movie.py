@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.response import Response
@@ -56,6 +58,7 @@ def deblur_video(
     """
     video = open_source(source, hdr=Response.named("gamma2.2") if hdr else None)
     info, result = video.info, MovieResult()
+    usual_ticks = int(np.median(np.diff(info.ticks))) if info.n_frames > 1 else 1
     with ExitStack() as writers:
 
         def writer(path: Path, size_hw: Sequence[int]) -> VideoWriter:
@@ -64,6 +67,7 @@ def deblur_video(
                     path,
                     size_hw=(size_hw[0], size_hw[1]),
                     seconds_per_tick=info.seconds_per_tick,
+                    frame_ticks=usual_ticks,
                     lossless=lossless,
                     sound_from=source,
                 )

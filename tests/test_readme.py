@@ -1,0 +1,182 @@
+"""Every command in README and CONTRIBUTING runs on small inputs, or has options that exist."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from test_detectors import onnx_model, yolox_head
+from tiny_dataset import smooth_image
+
+from gopro_tools.deblur import shipped_network
+from gopro_tools.errors import InputError
+from gopro_tools.files import write_atomic
+from gopro_tools.images import encode_jpeg, encode_png
+from gopro_tools.video_output import VideoWriter
+
+ROOT = Path(__file__).resolve().parent.parent
+
+NOT_RUN = {
+    "make": "sets up an environment",
+    "pip": "installs packages",
+}
+ONLY_PARSED = {
+    "gopro_tools.gopro_large": "needs the original dataset",
+    "gopro_tools.response calibrate": "needs a camera's bracket",
+    "benchmarks.table1": "trains for minutes or days",
+    "benchmarks.train": "trains",
+    "benchmarks.restore": "needs trained weights",
+    "baselines.sun2015": "trains",
+}
+"""Commands whose arguments are checked without running them, and why."""
+
+_PARSE = """
+import functools, json, runpy, sys, tyro
+parse = tyro.cli
+def only_parse(function, *args, **options):
+    if not isinstance(function, (type, functools.partial)):
+        function = functools.wraps(function)(lambda *a, **k: 0)
+    return parse(function, *args, **options)
+tyro.cli = only_parse
+failed = []
+for words in json.loads(sys.argv[1]):
+    sys.argv = words
+    try:
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    except SystemExit as error:
+        if error.code:
+            failed.append(" ".join(words))
+print(json.dumps(failed))
+"""
+"""Parses many commands in one process, and prints those that fail."""
+
+
+def blocks(language: str) -> Iterator[tuple[str, str]]:
+    for name in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for block in re.findall(rf"^```{language}\n(.*?)^```", text, re.S | re.M):
+            yield name, block
+
+
+def commands() -> list[str]:
+    lines = []
+    for _, block in blocks("sh"):
+        joined = block.replace("\\\n", " ")
+        lines += [line.split("  #")[0].strip() for line in joined.splitlines() if line.strip()]
+    return list(dict.fromkeys(lines))
+
+
+def module_of(command: str) -> str:
+    words = shlex.split(command)
+    return " ".join(words[2:4]) if words[:2] == ["python", "-m"] else words[0]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with everything the commands name."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    rng = np.random.default_rng(0)
+    (folder / "videos").mkdir()
+    for number in range(3):
+        scene = smooth_image(rng, (512, 640))
+        with VideoWriter(
+            folder / "videos" / f"walk{number}.mp4",
+            size_hw=(512, 512),
+            seconds_per_tick=Fraction(1, 240),
+        ) as writer:
+            for tick in range(24):
+                writer.write(scene[:, 4 * tick : 4 * tick + 512], tick)
+    shutil.copy(folder / "videos" / "walk0.mp4", folder / "clip.mp4")
+    write_atomic(folder / "photo.jpg", encode_jpeg(smooth_image(rng, (96, 128)), 95))
+    for number in range(2):
+        photograph = cv2.resize(smooth_image(rng, (120, 160)), (320, 240))
+        write_atomic(folder / "photographs" / f"{number}.png", encode_png(photograph.astype("u1")))
+    head = yolox_head(2)
+    head[0, 30] = [0.5, 0.5, 1.5, 1.5, 1.0, 1.0, 0.0]
+    write_atomic(folder / "yolox_nano.onnx", onnx_model(head, names=("person", "car")))
+    return folder
+
+
+def run(place: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=place, env=_environment(), capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+
+
+def prepare(place: Path) -> None:
+    """``restored/``: what a user's own method would have left there."""
+    if (place / "dataset/test").is_dir() and not (place / "restored").exists():
+        for path in (place / "dataset/test").glob("*/blur_gamma/*.png"):
+            target = place / "restored" / path.parent.parent.name / path.name
+            write_atomic(target, path.read_bytes())
+
+
+def test_there_are_commands_to_test() -> None:
+    assert len(commands()) > 15
+    for command in ("synthesize", "verify", "evaluate", "report", "deblur"):
+        assert any(f"gopro_tools.{command}" in line for line in commands()[:8])
+
+
+def split_commands() -> tuple[list[list[str]], list[list[str]]]:
+    """Words after ``python -m`` of what is run, and of what is only parsed."""
+    only_parsed = set(ONLY_PARSED)
+    try:
+        shipped_network()
+    except InputError:
+        only_parsed.add("gopro_tools.deblur")
+    run_all, parse_all = [], []
+    for command in commands():
+        words = shlex.split(command)
+        if words[0] in NOT_RUN:
+            continue
+        assert words[:2] == ["python", "-m"], f"what is this? {command}"
+        parsed = any(module_of(command).startswith(known) for known in only_parsed)
+        (parse_all if parsed else run_all).append(words[2:])
+    return run_all, parse_all
+
+
+def test_every_command_runs(place: Path) -> None:
+    """In the order of the pages, as a newcomer would type them."""
+    failed = []
+    for words in split_commands()[0]:
+        prepare(place)
+        result = run(place, ["-m", *words])
+        if result.returncode != 0:
+            failed.append(f"{' '.join(words)}\n{result.stderr[-1500:]}")
+    assert not failed, "\n\n".join(failed)
+
+
+def test_what_is_not_run_has_the_right_options(place: Path) -> None:
+    wrong = ["benchmarks.train", "--no-such-option", "3"]
+    result = run(place, ["-c", _PARSE, json.dumps([*split_commands()[1], wrong])])
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout.splitlines()[-1]) == [" ".join(wrong)], result.stderr
+
+
+def test_what_is_not_run_is_still_named_in_the_pages() -> None:
+    named = [module_of(command) for command in commands()]
+    for known in (*NOT_RUN, *ONLY_PARSED):
+        assert any(module.startswith(known) for module in named), f"{known} is not there any more"
+
+
+@pytest.mark.parametrize(("name", "code"), list(blocks("python")))
+def test_python_blocks_run(place: Path, name: str, code: str) -> None:
+    shutil.rmtree(place / "from_python", ignore_errors=True)
+    script = place / "block.py"
+    script.write_text(code.replace('"dataset"', '"from_python"'), encoding="utf-8")
+    result = run(place, [str(script)])
+    assert result.returncode == 0, f"{name}: {result.stderr[-1500:]}"
