@@ -94,6 +94,27 @@ def test_the_numbers_are_those_of_the_csv_files(results: Path, tmp_path: Path) -
                 assert cell["value"] == means[line["method"], heading["lines"][1]]
 
 
+def test_the_recorded_table_1_becomes_a_page(tmp_path: Path) -> None:
+    """Records that are published hold no images: their scores, lengths of blur and plots do."""
+    recorded = Path(__file__).resolve().parent.parent / "results/runs/table1"
+    data = data_of(report([recorded], tmp_path / "page"))
+    n_compared = 0
+    for path in recorded.glob("*/*/scores/per_image.csv"):
+        lengths = {
+            f"{row['sequence']}/{row['name']}": float(row["blur_px"])
+            for row in rows(path.parent.parent / "blur_lengths.csv")
+        }
+        found = [c for c in data["collections"] if set(c["keys"]) == set(lengths)]
+        assert len(found) == 1
+        at = {key: i for i, key in enumerate(found[0]["keys"])}
+        assert found[0]["facts"]["blur_px"] == [lengths[key] for key in found[0]["keys"]]
+        for row in rows(path):
+            value = found[0]["scores"]["psnr_rgb"][row["method"]]
+            assert value[at[f"{row['sequence']}/{row['name']}"]] == float(row["psnr_rgb"])
+            n_compared += 1
+    assert n_compared >= 100
+
+
 def test_a_folder_page_carries_exact_copies_under_names_of_its_own(
     results: Path, tmp_path: Path
 ) -> None:

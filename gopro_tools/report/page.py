@@ -102,8 +102,8 @@ def _collection(collection: Collection, pictures: Pictures) -> dict[str, Any]:
     notes = [*collection.notes, *pictures.problems]
     if 0 < n_shown < n_images:
         notes.append(f"{n_shown} of {n_images} images can be opened; scores are of all.")
-    of_scores = {method for methods in collection.scores.values() for method in methods}
-    methods = list(collection.paths) + sorted(of_scores - set(collection.paths))
+    of_scores = [method for methods in collection.scores.values() for method in methods]
+    methods = list(dict.fromkeys([*collection.paths, *of_scores]))
     return {
         "title": collection.title,
         "keys": collection.keys,

@@ -22,6 +22,7 @@ EVALUATION_FILE = "per_image.csv"
 DETECTION_FILE = "detection_per_image.csv"
 _SUMMARIES = {EVALUATION_FILE: "summary.csv", DETECTION_FILE: "detection.csv"}
 _DETECTION_SCORES = ("precision", "recall", "f1", "tp", "fp", "fn")
+_BLUR_LENGTHS = ("sequence", "name", "blur_px")
 _FACTS = ("n_frames", "sharpness")
 """Columns of the manifest shown for each pair; so are those that end in `_FACT_UNITS`."""
 _FACT_UNITS = ("_px", "_share", "_sigma")
@@ -72,13 +73,14 @@ def _read_results(folder: Path, given: Sources | None) -> Collection:
     _read_scores(collection, rows)
     if sources is None:
         collection.notes.append(
-            f"{folder.name} does not say where its images lie, so only scores are shown; name them "
+            "The results do not say where their images lie, so only scores are shown; name them "
             "with --dataset, or --sharp and --blurred, and --restored."
         )
     else:
         _find_images(collection, sources)
         if sources.dataset is not None:
             _add_facts(collection, sources.dataset, sources.split)
+    _add_blur_lengths(collection, folder.parent / "blur_lengths.csv")
     if (folder / DETECTION_FILE).is_file():
         _read_sweep(collection, folder)
         try:
@@ -138,6 +140,14 @@ def _add_facts(collection: Collection, dataset: Path, split: str) -> None:
                 wanted = column in _FACTS or column.endswith(_FACT_UNITS)
                 if wanted and (value := _number(text)) is not None:
                     collection.facts.setdefault(column, [None] * len(index))[at] = value
+
+
+def _add_blur_lengths(collection: Collection, path: Path) -> None:
+    """Lengths that a record of the benchmark holds beside its scores."""
+    if path.is_file() and "blur_px" not in collection.facts:
+        lengths = {_key(row): _number(row["blur_px"]) for row in read_csv(path, _BLUR_LENGTHS)}
+        if any(key in lengths for key in collection.keys):
+            collection.facts["blur_px"] = [lengths.get(key) for key in collection.keys]
 
 
 def _read_sweep(collection: Collection, folder: Path) -> None:
