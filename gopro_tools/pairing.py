@@ -26,6 +26,7 @@ BLURRED = "blurred"
 UNSTATED = "unstated"
 """The `blur_kind` of folders nobody named one for."""
 
+_RESERVED_ON_WINDOWS = r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?"
 _MOST_LISTED = 20
 
 
@@ -165,17 +166,25 @@ def restored_folders(restored: Iterable[str]) -> dict[str, Path]:
         name, equals, folder = argument.partition("=")
         if not (equals and name.strip() and folder):
             raise InputError(f"--restored {argument}: expected NAME=DIR, such as mynet=out/mynet.")
-        if not re.fullmatch(r"\w[\w .,+()-]*", name):
+        if not re.fullmatch(r"\w([\w .,+()-]*[\w,+()-])?", name):
             raise InputError(
-                f"--restored {argument}: a name has letters, digits and _ . , + ( ) -, for it "
-                "names files too."
+                f"--restored {argument}: a name has letters, digits and _ . , + ( ) -, and ends in "
+                "no point or space, because it names files too."
             )
-        if name in (SHARP, BLURRED):
+        if re.fullmatch(_RESERVED_ON_WINDOWS, name, re.IGNORECASE):
             raise InputError(
-                f"--restored {argument}: {name!r} names another row; take another name."
+                f"--restored {argument}: Windows keeps {name!r} for a device, and the name names "
+                "files too; choose another name."
             )
-        if name in folders:
-            raise InputError(f"--restored {argument}: {name!r} is given twice; names must differ.")
+        if name.casefold() in (SHARP, BLURRED):
+            raise InputError(
+                f"--restored {argument}: {name!r} names another row; choose another name."
+            )
+        if name.casefold() in map(str.casefold, folders):
+            raise InputError(
+                f"--restored {argument}: {name!r} is given twice; names must differ in more than "
+                "the case of letters, because some file systems do not tell cases apart."
+            )
         folders[name] = Path(folder)
     return folders
 

@@ -74,10 +74,10 @@ def read_scores(per_image: Path, blur_lengths: Path, metric: str) -> Scores:
         blur_lengths: ``sequence, name, blur_px``; it may lack images, or all.
         metric: The column.
     """
-    with blur_lengths.open(newline="") as file:
+    with blur_lengths.open(newline="", encoding="utf-8") as file:
         known = {(r["sequence"], r["name"]): float(r["blur_px"]) for r in csv.DictReader(file)}
     by_method: dict[str, dict[tuple[str, str], float]] = {}
-    with per_image.open(newline="") as file:
+    with per_image.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             image = (row["sequence"], row["name"])
             by_method.setdefault(row["method"], {})[image] = float(row[metric])

@@ -89,7 +89,7 @@ def plot_curves(validation: Path, path: Path) -> bool:
     """Validation PSNR against patches seen; False where there is nothing to plot."""
     by_method: dict[str, list[tuple[float, float]]] = {}
     blurred: list[float] = []
-    with validation.open(newline="") as file:
+    with validation.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             point = (float(row["n_patches"]), float(row["psnr_rgb_db"]))
             by_method.setdefault(row["method"], []).append(point)
