@@ -18,7 +18,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key
 
 Split = Literal["train", "test"]
-BlurKind = Literal["gamma", "linear_crf"]
+BlurKind = Literal["gamma", "linear_crf", "real"]
 
 GOPRO_LARGE = "GOPRO_Large"
 """The dataset of Nah et al. by the name it has in tables."""
@@ -27,11 +27,16 @@ MANIFEST_FILE = "manifest.csv"
 """In a dataset: one row per pair."""
 SHARP_FOLDER = "sharp"
 BLUR_FOLDERS: Mapping[BlurKind, str] = MappingProxyType(
-    {"gamma": "blur_gamma", "linear_crf": "blur"}
+    {"gamma": "blur_gamma", "linear_crf": "blur", "real": "blur_real"}
 )
 """``gamma``: averaged in linear light, the paper's input. ``linear_crf``: the plain mean of code
 values, which the folder name hides; most work since 2018 uses it. Their PSNR differ by 0.6-0.8 dB,
-so no table mixes them."""
+so no table mixes them. ``real``: with a sensor's saturation, noise, processing or rolling shutter;
+``dataset.json`` says which."""
+
+LATENT_FOLDER = "latent"
+"""``<sequence>/latent/000001/000.png`` ...: the frames that were averaged, in time order, where a
+dataset keeps them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

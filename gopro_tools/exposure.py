@@ -1,7 +1,7 @@
 """Which frames form one exposure: windows of a recording, numbered by GOPRO's rule."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gopro_tools.dataset import middle_frame_number
 
@@ -17,8 +17,22 @@ class Window:
 
     @property
     def middle(self) -> int:
-        """Index of the sharp frame."""
+        """Index of the sharp frame; of an even number, the later of the two middle ones."""
         return (self.start + self.stop) // 2
+
+    @property
+    def n_frames(self) -> int:
+        """How many frames there are."""
+        return self.stop - self.start
+
+    def around_middle(self, n_frames: int) -> "Window":
+        """The window of so many frames with the same sharp one."""
+        start = self.middle - n_frames // 2
+        return replace(self, start=start, stop=start + n_frames)
+
+    def widened(self, n_frames: int) -> "Window":
+        """The window with so many more frames before and after."""
+        return replace(self, start=self.start - n_frames, stop=self.stop + n_frames)
 
     @property
     def file_name(self) -> str:

@@ -189,7 +189,8 @@ def _shape(folder: Path, split: str) -> Place | None:
             f"{folder / packed[0]}: images in an LMDB file are not read; unpack them to files."
         )
     if _has_pair(here):
-        both = set(BLUR_FOLDERS.values()) <= {_kind(name) for name in here}
+        gopros = {BLUR_FOLDERS["gamma"], BLUR_FOLDERS["linear_crf"]}
+        both = gopros <= {_kind(name) for name in here}
         return Place(layout="flat", folder=folder, split=split, has_both_kinds=both)
     several = [name for name in here if re.sub(r"[-_ ]", "", name).lower() in _DATASET_NAMES]
     inside = {name: _folders(path) for name, path in here.items()}

@@ -21,7 +21,7 @@ SHARP_WORDS = frozenset(
 )
 """Names of folders with sharp images, in lower case."""
 BLURRED_WORDS = frozenset(
-    {"blur", "blur_gamma", "blurred", "blurry", "input", "lq", "real_blur", "degraded"}
+    {"blur", "blur_gamma", "blur_real", "blurred", "blurry", "input", "lq", "real_blur", "degraded"}
 )
 """Names of folders with blurred images, in lower case."""
 

@@ -1,15 +1,20 @@
 """What a user can ask of the synthesis."""
 
+import math
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gopro_tools.errors import InputError
 from gopro_tools.response import Response
+from gopro_tools.synthesize.recipes import recipe_named
 
-Kind = Literal["sharp", "blur_gamma", "blur"]
+if TYPE_CHECKING:
+    from gopro_tools.sensor import Sensor
+
+Kind = Literal["sharp", "blur_gamma", "blur", "blur_real"]
 
 LOWEST_RATE_HZ = 60.0
 """Below this, neighbouring frames are too far apart for their mean to look like one exposure."""
@@ -21,9 +26,16 @@ LOW_RATE_HZ = 120.0
 class SynthesisConfig:
     """How blurred and sharp images are made. The defaults are the recipe of GOPRO_Large."""
 
+    recipe: str | None = None
+    """Settings by name, for options left at their default: gopro_large, gopro_7, reds,
+    deblurgan_wild, rsblur, duty:11/16 (11 of every 16 frames), random:1-15 (frames drawn per
+    image)."""
     frames: str = "11"
     """Frames averaged into one blurred image, odd: a number, or a range such as 7-13 from which
     each clip draws its own."""
+    draw_per: Literal["clip", "image"] = "clip"
+    """With image, each image draws its number of frames from the range of --frames, even ones too;
+    of an even number, the later of the two middle frames is the sharp one."""
     stride: int | None = None
     """Frames from one exposure to the next; as many as are averaged by default, so that exposures
     touch (no dead time)."""
@@ -58,11 +70,43 @@ class SynthesisConfig:
     """Convert PQ and HLG video to SDR, BT.709; without this it is refused."""
     check: bool = True
     """Reject windows that cross a scene cut or hold a repeated frame."""
+    interpolate: int = 1
+    """Make gaps between frames this many times as fine before averaging: 8 puts 7 frames into each
+    gap. The exposure lasts from the first frame to the last."""
+    interpolator: str = "flow"
+    """What makes the frames between: flow (optical flow in both directions, occlusions handled), or
+    a part of your own, package.module:factory."""
+    saturation: bool = False
+    """Also write blur_real, with lights brighter than the frames could record (RSBlur)."""
+    noise: str | None = None
+    """Also write blur_real, with shot and read noise: rsblur, realblur, or SHOT,READ."""
+    isp: str | None = None
+    """Also write blur_real, through a camera's colours, Bayer mosaic, white balance and
+    demosaicing: sony_a7r3, or srgb to leave colours as they are."""
+    readout_ms: float = 0.0
+    """Also write blur_real, with a rolling shutter that takes so long from the first row to the
+    last; the sharp image is the middle frame of the middle row."""
+    latent: bool = False
+    """Keep all frames of each exposure, in the folder latent of its sequence."""
+    measure_motion: bool = False
+    """Add to the manifest how long the blur is (px), how much is saturated, and how noisy it is."""
+    least_motion_px: float | None = None
+    """Reject windows whose blur is shorter than this, mean over the image."""
+    most_motion_px: float | None = None
+    """Reject windows whose blur is longer than this."""
+    motion_px: str | None = None
+    """Choose each image's number of frames, up to --frames, so that its blur is as long as drawn
+    from this range, such as 4-16."""
     seed: int = 0
     """Seed of the drawn frame counts and of the split."""
 
     def __post_init__(self) -> None:
-        """Check what can be checked without reading a source."""
+        """Apply the recipe, and check what can be checked without reading a source."""
+        if self.recipe is not None:
+            defaults = {field.name: field.default for field in fields(self)}
+            for name, value in recipe_named(self.recipe).settings.items():
+                if getattr(self, name) == defaults[name]:
+                    object.__setattr__(self, name, value)
         _ = self.frame_counts
         _ = self.size_hw
         if self.stride is not None and self.stride < 1:
@@ -83,18 +127,120 @@ class SynthesisConfig:
             raise InputError(f"--stream {self.stream}: a stream's number, from 0, expected.")
         if not self.kinds or len(set(self.kinds)) < len(self.kinds):
             raise InputError("--kinds: one or more of sharp, blur_gamma, blur, each once.")
+        self._check_stages()
+
+    def _check_stages(self) -> None:
+        if not 1 <= self.interpolate <= 64:
+            raise InputError(f"--interpolate {self.interpolate}: 1 (off) to 64 expected.")
+        if self.interpolate > 1 and self.frame_counts[0] < 2:
+            raise InputError(
+                f"--interpolate {self.interpolate} --frames {self.frames}: between frames of one "
+                "exposure there must be a gap; at least 2 frames expected."
+            )
+        if not 0 <= self.readout_ms <= 1000:
+            raise InputError(f"--readout-ms {self.readout_ms:g}: 0 to 1000 expected.")
+        for name in ("least_motion_px", "most_motion_px"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                option = name.replace("_", "-")
+                raise InputError(f"--{option} {value:g}: pixels, at least 0, expected.")
+        _ = self.motion_range_px
+        if self.measures_motion and self.frame_counts[0] < 2:
+            raise InputError(
+                f"--frames {self.frames}: motion is measured between frames; at least 2 expected."
+            )
+        if self.noise or self.isp:
+            _ = self.sensor
+        # A kind of its own, beside the others: whoever asks for a stage wants to see it.
+        if self.makes_real and "blur_real" not in self.kinds:
+            object.__setattr__(self, "kinds", (*self.kinds, "blur_real"))
+        if "blur_real" in self.kinds and not self.makes_real:
+            raise InputError(
+                "--kinds blur_real: a stage that makes it was expected: one or more of "
+                "--saturation, --noise, --isp, --readout-ms, or --recipe rsblur."
+            )
 
     @cached_property
     def frame_counts(self) -> tuple[int, ...]:
         """The frame counts a clip draws from."""
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", str(self.frames).strip())
         low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if self.draw_per == "image" and 1 <= low <= high:
+            return tuple(range(low, high + 1))
         if low < 1 or high < low or low % 2 == 0 or high % 2 == 0:
             raise InputError(
                 f"--frames {self.frames}: an odd number (11) or a range with odd ends (7-13) was "
-                "expected; only an odd number of frames has a middle one."
+                "expected; only an odd number of frames has a middle one (--draw-per image takes "
+                "even ones too)."
             )
         return tuple(range(low, high + 1, 2))
+
+    @cached_property
+    def motion_range_px(self) -> tuple[float, float] | None:
+        """The range of ``--motion-px``."""
+        if self.motion_px is None:
+            return None
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)", self.motion_px.strip())
+        low, high = (float(match[1]), float(match[2])) if match else (0.0, 0.0)
+        if not 0 < low <= high:
+            raise InputError(f"--motion-px {self.motion_px}: a range such as 4-16 was expected.")
+        return low, high
+
+    @property
+    def measures_motion(self) -> bool:
+        """Whether the motion of each window is measured."""
+        asked = (self.least_motion_px, self.most_motion_px, self.motion_px)
+        return self.measure_motion or any(each is not None for each in asked)
+
+    @property
+    def has_stages(self) -> bool:
+        """Whether anything beyond averaging frames and writing images is asked for."""
+        return self.interpolate > 1 or self.makes_real or self.measures_motion or self.latent
+
+    @property
+    def makes_real(self) -> bool:
+        """Whether any stage makes ``blur_real``."""
+        return self.saturation or bool(self.noise) or bool(self.isp) or self.readout_ms > 0
+
+    @cached_property
+    def sensor(self) -> "Sensor":
+        """The stages of the sensor that are on.
+
+        Raises:
+            InputError: There is no such noise or camera.
+        """
+        # Imported where it is needed: numba takes a second to load.
+        from gopro_tools.sensor import Isp, Noise, Saturation, Sensor
+
+        return Sensor(
+            saturation=Saturation() if self.saturation else None,
+            noise=Noise.named(self.noise) if self.noise else None,
+            isp=Isp(camera=self.isp) if self.isp else None,
+        )
+
+    def margin_frames(self, interval_s: float) -> int:
+        """Source frames that a rolling shutter needs before and after a window."""
+        return math.ceil(self.readout_ms / 1000 / 2 / interval_s)
+
+    @property
+    def stage_columns(self) -> tuple[str, ...]:
+        """Columns of the manifest that the stages add, in order."""
+        columns: list[str] = []
+        if self.measures_motion:
+            columns += ["motion_mean_px", "motion_p95_px", "saturated_share", "noise_sigma"]
+        if self.motion_px is not None:
+            columns.append("motion_target_px")
+        if self.interpolate > 1:
+            columns.append("unmatched_share")
+        if self.saturation:
+            columns.append("saturation")
+        if self.noise:
+            columns += ["noise_shot", "noise_read"]
+        if self.isp:
+            columns += ["bayer", "red_gain", "blue_gain"]
+        if self.makes_real:
+            columns.append("hash_blur_real")
+        return tuple(columns)
 
     @cached_property
     def size_hw(self) -> tuple[int, int] | None:
@@ -131,10 +277,19 @@ class SynthesisConfig:
         settings["kinds"] = sorted(self.kinds)
         settings["test_recordings"] = sorted(self.test_recordings)
         # Left at their default, settings that came later do not make another dataset.
-        for name in ("stream", "deinterlace"):
-            if settings[name] is None or settings[name] is False:
-                del settings[name]
+        for field in fields(self):
+            if field.name in _LATER_SETTINGS and settings[field.name] == field.default:
+                del settings[field.name]
         return settings
+
+
+_LATER_SETTINGS = frozenset(
+    {
+        "stream", "deinterlace", "recipe", "draw_per", "interpolate", "interpolator",
+        "saturation", "noise", "isp", "readout_ms", "latent", "measure_motion",
+        "least_motion_px", "most_motion_px", "motion_px",
+    }
+)  # fmt: skip
 
 
 @lru_cache(maxsize=8)

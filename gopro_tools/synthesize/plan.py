@@ -139,11 +139,12 @@ def probe_source(source: Source, config: SynthesisConfig) -> Probe:
         info = reader.info
         check_response(source.path, info.look.color, config.camera)
         rate_hz = info.rate_hz(config.fps)
-        if rate_hz < 0.99 * LOWEST_RATE_HZ and not config.allow_low_rate:
+        if rate_hz * config.interpolate < 0.99 * LOWEST_RATE_HZ and not config.allow_low_rate:
             raise InputError(
                 f"{source.path}: {rate_hz:.4g} frames a second; at least {LOWEST_RATE_HZ:.0f} "
                 "expected, as the mean of frames so far apart shows ghosts, not blur. If it was "
-                "filmed faster, say so with --fps; --allow-low-rate takes it as it is."
+                "filmed faster, say so with --fps; --interpolate 8 fills the gaps; "
+                "--allow-low-rate takes it as it is."
             )
         problems: list[FrameProblem] = []
         first = next(iter(reader.read(0, info.n_frames, problems.append)), None)
@@ -245,7 +246,7 @@ def _sequences(
     info = probe.info
     assert info is not None
     rate_hz = info.rate_hz(config.fps)
-    if rate_hz < 0.99 * LOW_RATE_HZ:
+    if rate_hz * config.interpolate < 0.99 * LOW_RATE_HZ:
         logger.warning(
             "%s: %.4g frames a second; below %.0f fast motion leaves ghosts instead of blur.",
             probe.source.name,
@@ -260,15 +261,33 @@ def _sequences(
     breaks = [0, *sorted({*long_gaps, *info.parts}), info.n_frames]
     for clip, (start, stop) in enumerate(pairwise(breaks)):
         draw = random.Random(f"{config.seed}:{stem}:{clip}")
-        n_frames = draw.choice(config.frame_counts)
+        n_frames = config.frame_counts[-1]
+        if config.draw_per == "clip":
+            n_frames = draw.choice(config.frame_counts)
+        margin = config.margin_frames(1 / rate_hz)
+        # The grid is that of an odd number: of an even one, the windows start a frame later.
+        grid = windows(
+            start + margin,
+            stop - margin,
+            n_frames=n_frames | 1,
+            stride=config.stride or n_frames,
+            clip=clip,
+        )
         planned: list[Window] = []
         rejected: list[Rejected] = []
-        for window in windows(start, stop, n_frames=n_frames, stride=config.stride, clip=clip):
+        for cell in grid:
+            of_image = n_frames
+            if config.draw_per == "image":
+                of_image = random.Random(f"{config.seed}:{stem}:{clip}:{cell.blur_number}").choice(
+                    config.frame_counts
+                )
+            window = cell.around_middle(of_image)
             if config.max_pairs is not None and len(planned) + len(rejected) >= config.max_pairs:
                 break
-            gap = gaps[(gaps > window.start) & (gaps < window.stop)]
+            seen = window.widened(margin)
+            gap = gaps[(gaps > seen.start) & (gaps < seen.stop)]
             reason = f"gap in time before frame {gap[0]}" if len(gap) else ""
-            reason = reason or _uneven(window, times_s, 1 / rate_hz, tick_s)
+            reason = reason or _uneven(seen, times_s, 1 / rate_hz, tick_s)
             if reason:
                 rejected.append(Rejected(window=window, reason=reason))
             else:

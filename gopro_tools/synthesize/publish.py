@@ -17,7 +17,9 @@ from gopro_tools.errors import InputError
 from gopro_tools.files import sync_file_system, write_atomic
 from gopro_tools.images import PNG_ENCODER, Rgb, encode_png, read_rgb
 from gopro_tools.seal import DATASET_FILE, FORMAT, sealed
+from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.plan import Plan, Probe
+from gopro_tools.synthesize.recipes import recipe_named
 from gopro_tools.synthesize.segment import SegmentRecord, window_row
 from gopro_tools.text import csv_text, markdown_cell, size_text
 
@@ -82,7 +84,7 @@ def publish(plan: Plan, records: Sequence[SegmentRecord], out: Path, state: Path
     rejected.sort(key=_order)
     description = _describe(plan, records, pairs, rejected)
     tables = {
-        MANIFEST_FILE: csv_text(MANIFEST_COLUMNS, pairs),
+        MANIFEST_FILE: csv_text((*MANIFEST_COLUMNS, *plan.config.stage_columns), pairs),
         REJECTED_FILE: csv_text(REJECTED_COLUMNS, rejected),
     }
 
@@ -178,7 +180,8 @@ def preview(root: Path, pairs: Sequence[dict[str, Any]], kinds: Sequence[str]) -
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    shown = [kind for kind in ("sharp", "blur_gamma", "blur") if kind in kinds][:2]
+    order = ("sharp", "blur_real", "blur_gamma", "blur")
+    shown = [kind for kind in order if kind in kinds][:2]
     n_rows = min(_PREVIEW_ROWS, len(pairs))
     chosen = [pairs[i] for i in np.linspace(0, len(pairs) - 1, n_rows).round().astype(int)]
     return np.concatenate([_preview_row(root, row, shown) for row in chosen])
@@ -257,7 +260,7 @@ truth. Camera response: `{Path(config.response).name}`.
 | `sharp/` | the middle frame, untouched |
 | `blur_gamma/` | averaged in linear light, encoded again (`blur_kind` gamma; the paper's input) |
 | `blur/` | plain mean of the code values (`blur_kind` linear_crf; most work since 2018) |
-
+{_stages(config)}
 The two kinds of blur differ by tenths of a dB in every result: say which one you used.
 
 | split | sequence | pairs | frames averaged | exposure (ms) | frame rate (Hz) | size | source |
@@ -280,6 +283,40 @@ apply.
 def _text(text: str) -> str:
     """Names and messages in the card: no markup, no control characters."""
     return markdown_cell(printable(text))
+
+
+def _stages(config: SynthesisConfig) -> str:
+    """Rows and sentences of the card on what goes beyond averaging."""
+    rows, notes = [], []
+    if config.makes_real:
+        stages = [f"a rolling shutter of {config.readout_ms:g} ms"] if config.readout_ms else []
+        stages += ["saturated lights brightened (RSBlur)"] if config.saturation else []
+        stages += [f"shot and read noise ({config.noise})"] if config.noise else []
+        stages += [f"colours, mosaic and demosaicing of {config.isp}"] if config.isp else []
+        rows.append(f"| `blur_real/` | {'; '.join(stages)} (`blur_kind` real) |")
+    if config.latent:
+        rows.append("| `latent/` | all frames of each exposure, `000001/000.png` ... |")
+    if config.recipe:
+        notes.append(f"Recipe `{config.recipe}`: {recipe_named(config.recipe).stands_for}")
+    if config.interpolate > 1:
+        notes.append(
+            f"Gaps between frames were made {config.interpolate} times as fine by interpolation "
+            f"(`{config.interpolator}`) before averaging. An exposure lasts from its first frame "
+            "to its last; `unmatched_share` in the manifest says what share of the pixels had no "
+            "match in the next frame."
+        )
+    if config.readout_ms:
+        notes.append(
+            "The sharp image of `blur_real` is the middle frame of the middle row; rows above were "
+            "exposed earlier, rows below later."
+        )
+    if config.measures_motion:
+        notes.append(
+            "`motion_mean_px` and `motion_p95_px` in the manifest are the length of the blur by "
+            "optical flow over the exposure, mean and 95th percentile over the image; "
+            "`saturated_share` and `noise_sigma` (code values) are those of the sharp image."
+        )
+    return "".join(f"{row}\n" for row in rows) + "".join(f"\n{note}\n" for note in notes)
 
 
 def _section(title: str, lines: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """One segment of work: decode, check, average, write. This is what runs in worker processes."""
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -12,6 +13,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from gopro_tools.dataset import LATENT_FOLDER
 from gopro_tools.exposure import Window
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png, pixel_hash, sharpness
@@ -23,7 +25,7 @@ from gopro_tools.synthesize.trouble import raise_if_passing
 from gopro_tools.video import FrameProblem
 
 if TYPE_CHECKING:
-    from gopro_tools.averaging import ExposureAverager
+    from gopro_tools.synthesize.pairs import PairMaker
 
 _Exposed = tuple[Window, NDArray[np.uint8], NDArray[np.int64], str]
 
@@ -40,6 +42,7 @@ class SegmentTask:
     split: str
     sequence: str
     n_frames: int
+    """Of its longest window."""
     windows: tuple[Window, ...]
     probe: Probe
     out: Path
@@ -101,17 +104,30 @@ class SegmentRecord:
             return None
         return record
 
+    def write(self, task: SegmentTask, name: str, image: Rgb) -> None:
+        """Write an image of a task and note it.
+
+        Args:
+            task: Whose.
+            name: Path below the output folder, with forward slashes.
+            image: (H, W, 3) uint8 RGB.
+        """
+        data = encode_png(image)
+        write_atomic(task.out / name, data, task.temporary, durable=False)
+        self.files[name] = len(data), xxhash.xxh3_128_hexdigest(data)
+
     def to_json(self) -> str:
         """The text that `load` reads."""
         return json.dumps(asdict(self))
 
 
-@lru_cache(maxsize=4)
-def _averager(config: SynthesisConfig, n_frames: int) -> "ExposureAverager":
+@lru_cache(maxsize=16)
+def _maker(config: SynthesisConfig, _thread: int) -> "PairMaker":
+    """The maker of a recipe, one per thread: an executor of the caller's may use several."""
     # Imported in the workers alone: numba takes a second to load.
-    from gopro_tools.averaging import ExposureAverager
+    from gopro_tools.synthesize.pairs import PairMaker
 
-    return ExposureAverager(config.camera, n_frames)
+    return PairMaker(config)
 
 
 def process_segment(task: SegmentTask) -> SegmentRecord:
@@ -127,7 +143,7 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
     assert probe.info is not None
     times_s = probe.info.times_s(config.fps)
     interval_s = 1 / probe.info.rate_hz(config.fps)
-    averager = _averager(config, task.n_frames)
+    maker = _maker(config, threading.get_ident())
     try:
         exposures = _exposures(task, probe, record.problems)
         for window, frames, order, reason in _until_unreadable(exposures, task, record):
@@ -135,18 +151,21 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
             if reason:
                 record.rejected.append(row | {"reason": reason})
                 continue
-            exposure = averager.average(frames, order)
-            sharp = frames[order[task.n_frames // 2]]
-            images: dict[str, Rgb] = {
-                "sharp": sharp,
-                "blur": exposure.blur,
-                "blur_gamma": exposure.blur_gamma,
-            }
+            key = f"{task.split}/{task.sequence}/{window.file_name}"
+            made = maker.make(frames, order, window, key=key, interval_s=interval_s)
+            window, images = made.window, made.images
+            row = _row(task, window) | made.columns
+            if made.fault:
+                record.rejected.append(_row(task, window) | {"reason": made.fault})
+                continue
+            sharp = images["sharp"]
+            # Interpolated frames stand for shorter intervals.
+            last_s = interval_s / config.interpolate
             row |= {
                 "time_start_s": f"{times_s[window.start]:.6f}",
                 "time_middle_s": f"{times_s[window.middle]:.6f}",
-                "time_stop_s": f"{times_s[window.stop - 1] + interval_s:.6f}",
-                "n_frames": task.n_frames,
+                "time_stop_s": f"{times_s[window.stop - 1] + last_s:.6f}",
+                "n_frames": window.n_frames,
                 "response": Path(config.response).name,
                 "height": sharp.shape[0],
                 "width": sharp.shape[1],
@@ -154,11 +173,12 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
             }
             for kind in images:
                 row[f"hash_{kind}"] = pixel_hash(images[kind]) if kind in config.kinds else ""
+            folder = f"{task.split}/{task.sequence}"
             for kind in config.kinds:
-                name = f"{task.split}/{task.sequence}/{kind}/{window.file_name}"
-                data = encode_png(images[kind])
-                write_atomic(task.out / name, data, task.temporary, durable=False)
-                record.files[name] = len(data), xxhash.xxh3_128_hexdigest(data)
+                record.write(task, f"{folder}/{kind}/{window.file_name}", images[kind])
+            for number, frame in enumerate(made.latent):
+                place = f"{LATENT_FOLDER}/{Path(window.file_name).stem}/{number:03d}.png"
+                record.write(task, f"{folder}/{place}", frame)
             record.pairs.append(row)
         check_unchanged(probe.source, probe.sha256, probe.stamp)
         n_seen = len(record.pairs) + len(record.rejected)
@@ -197,13 +217,18 @@ def _exposures(task: SegmentTask, probe: Probe, problems: list[str]) -> Iterator
     assert info is not None
     source = open_as_asked(probe.source.path, config, info, task.decode_threads)
     height, width = config.output_size_hw(info.size_hw)
-    ring = np.empty((task.n_frames, height, width, 3), np.uint8)
-    index_in_ring = np.full(task.n_frames, -1)
-    change_before = np.full(task.n_frames, np.nan)
-    thumbnails: list[Thumbnail | None] = [None] * task.n_frames
+    margin = config.margin_frames(1 / info.rate_hz(config.fps))
+    n_ring = task.n_frames + 2 * margin
+    ring = np.empty((n_ring, height, width, 3), np.uint8)
+    index_in_ring = np.full(n_ring, -1)
+    change_before = np.full(n_ring, np.nan)
+    thumbnails: list[Thumbnail | None] = [None] * n_ring
     previous: Thumbnail | None = None
     reasons: dict[int, str] = {}
-    waiting = list(reversed(task.windows))
+    waiting = [window.widened(margin) for window in reversed(task.windows)]
+    # Windows differ in length where each draws its own: a later one may start earlier.
+    earliest = np.minimum.accumulate([window.start for window in waiting])
+    stop = max(window.stop for window in waiting)
 
     def note(problem: FrameProblem) -> None:
         if problem.text:
@@ -211,9 +236,10 @@ def _exposures(task: SegmentTask, probe: Probe, problems: list[str]) -> Iterator
         if problem.frame is not None and problem.reason:
             reasons[problem.frame] = problem.reason
 
-    def finish(window: Window) -> _Exposed:
-        wanted = np.arange(window.start, window.stop)
-        order = wanted % task.n_frames
+    def finish(widened: Window) -> _Exposed:
+        wanted = np.arange(widened.start, widened.stop)
+        order = wanted % n_ring
+        window = widened.widened(-margin)
         missing = wanted[index_in_ring[order] != wanted]
         if len(missing):
             index = int(missing[0])
@@ -221,16 +247,16 @@ def _exposures(task: SegmentTask, probe: Probe, problems: list[str]) -> Iterator
         if not config.check:
             return window, ring, order, ""
         seen = [thumbnail for i in order if (thumbnail := thumbnails[i]) is not None]
-        return window, ring, order, fault(change_before[order[1:]], window, seen)
+        return window, ring, order, fault(change_before[order[1:]], widened, seen)
 
-    for index, frame in source.read(waiting[-1].start, waiting[0].stop, note):
+    for index, frame in source.read(int(earliest[-1]), stop, note):
         while waiting and index >= waiting[-1].stop:
             yield finish(waiting.pop())
         if not waiting:
             return
-        if index < waiting[-1].start:
+        if index < earliest[len(waiting) - 1]:
             continue
-        slot = index % task.n_frames
+        slot = index % n_ring
         if frame.shape[:2] == (height, width):
             ring[slot] = frame
         else:
@@ -273,7 +299,7 @@ def task_of(
         name=segment.name,
         split=sequence.split,
         sequence=sequence.name,
-        n_frames=sequence.n_frames,
+        n_frames=max(window.n_frames for window in segment.windows),
         windows=segment.windows,
         probe=sequence.probe,
         out=out,

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, SequenceName, Split
+from gopro_tools.dataset import (
+    BLUR_FOLDERS,
+    LATENT_FOLDER,
+    SHARP_FOLDER,
+    SPLITS,
+    SequenceName,
+    Split,
+)
 from gopro_tools.files import natural_key
 from gopro_tools.findings import Finding, Severity
 from gopro_tools.images import IMAGE_SUFFIXES
@@ -142,7 +149,7 @@ def list_images(root: Path, split: Split, sequence: str) -> Listing:
         listing.findings.append(Finding(severity, check, message, split, sequence))
 
     for entry in sorted((root / split / sequence).iterdir()):
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or (entry.name == LATENT_FOLDER and entry.is_dir()):
             continue
         if entry.name not in KINDS or not entry.is_dir():
             report("warning", "layout", f"{entry.name} is none of the folders {', '.join(KINDS)}")

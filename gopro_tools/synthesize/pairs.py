@@ -1,0 +1,196 @@
+"""What is made of the frames of one exposure: the images of a pair, and what is known of them.
+
+Frames -> (interpolated frames) -> exact averages; and, where a stage of the sensor is on, light ->
+sensor -> ``blur_real``. Without any stage this is `ExposureAverager` and nothing else.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gopro_tools.averaging import ExposureAverager
+from gopro_tools.exposure import Window
+from gopro_tools.flow import FlowEstimator
+from gopro_tools.images import Rgb
+from gopro_tools.interpolation import FlowInterpolator, load_interpolator
+from gopro_tools.motion import MotionMeter, noise_sigma, saturated_share
+from gopro_tools.sensor import expose
+from gopro_tools.synthesize.config import SynthesisConfig
+
+MOST_UNMATCHED_SHARE = 0.25
+"""A window with a gap in which more pixels than this have no match in the other frame is rejected
+when frames are interpolated: flow has lost the motion, or the scene changed."""
+
+
+@dataclass(kw_only=True)
+class Made:
+    """One pair."""
+
+    window: Window
+    """Frames that were averaged: those planned, or fewer where motion chose their number."""
+    images: dict[str, Rgb] = field(default_factory=dict)
+    """By kind."""
+    latent: tuple[Rgb, ...] = ()
+    """The frames of the window, where they are to be kept."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Columns of the manifest that the stages add."""
+    fault: str = ""
+    """Why there is no pair; then there are no images."""
+
+
+class PairMaker:
+    """Makes the pairs of one recipe. One instance serves one thread."""
+
+    def __init__(self, config: SynthesisConfig) -> None:
+        self._config = config
+        self._interpolator = (
+            load_interpolator(config.interpolator) if config.interpolate > 1 else None
+        )
+        self._estimator = FlowEstimator()
+        self._meter = MotionMeter()
+
+    def make(
+        self,
+        frames: NDArray[np.uint8],
+        order: NDArray[np.int64],
+        window: Window,
+        *,
+        key: str,
+        interval_s: float,
+    ) -> Made:
+        """The pair of one window.
+
+        Args:
+            frames: (N, H, W, 3) uint8 RGB.
+            order: Which of the N frames, in time order: those of the window, with
+                ``config.margin_frames(interval_s)`` more on either side.
+            window: Which frames of the source they are, without that margin.
+            key: Unique in the dataset: the seed of all that is drawn.
+            interval_s: Time from one source frame to the next.
+        """
+        config = self._config
+        margin = config.margin_frames(interval_s)
+        made = Made(window=window)
+        rng = np.random.default_rng(
+            int.from_bytes(hashlib.sha256(f"{config.seed}:{key}".encode()).digest()[:16], "big")
+        )
+        if config.measures_motion:
+            made = self._select(frames, order[margin : len(order) - margin], window, rng)
+            if made.fault:
+                return made
+            cut = made.window.start - window.start
+            order = order[cut : cut + made.window.n_frames + 2 * margin]
+        n_frames = len(order) - 2 * margin
+        sharp = frames[order[margin + n_frames // 2]]
+        if config.latent:
+            made.latent = tuple(frames[i].copy() for i in order[margin : margin + n_frames])
+        per_gap = 1
+        if self._interpolator is not None:
+            per_gap = config.interpolate
+            filled, unmatched = self._filled(frames, order)
+            made.columns["unmatched_share"] = f"{unmatched:.4f}"
+            if unmatched > MOST_UNMATCHED_SHARE:
+                made.fault = (
+                    f"interpolation lost the motion: {100 * unmatched:.0f} % of the pixels have no "
+                    "match in the next frame"
+                )
+                return made
+            frames, order = filled, np.arange(len(filled))
+        skip = margin * per_gap
+        inner = order[skip : len(order) - skip]
+        exposure = averager(config, len(inner)).average(frames, inner)
+        made.images = {"sharp": sharp, "blur": exposure.blur, "blur_gamma": exposure.blur_gamma}
+        if config.makes_real:
+            light = expose(
+                frames,
+                config.camera,
+                order=order,
+                n_frames=len(inner),
+                readout_frames=config.readout_ms / 1000 / interval_s * per_gap,
+            )
+            made.images["blur_real"], drawn = config.sensor.capture(light, config.camera, rng)
+            made.columns |= {
+                name: value if isinstance(value, str) else f"{value:.6g}"
+                for name, value in drawn.items()
+            }
+        return made
+
+    def _select(
+        self,
+        frames: NDArray[np.uint8],
+        order: NDArray[np.int64],
+        window: Window,
+        rng: np.random.Generator,
+    ) -> Made:
+        """Measure the motion of a window, choose its number of frames by it, or refuse it."""
+        config = self._config
+        made = Made(window=window)
+        shown = [frames[i] for i in order]
+        length = self._meter.blur_length(shown, exposure_frames=self._exposure_frames(len(shown)))
+        wanted = config.motion_range_px
+        if wanted is not None:
+            per_interval_px = length.mean_px / self._exposure_frames(len(shown))
+            reach = (per_interval_px * self._exposure_frames(2), length.mean_px)
+            low, high = max(wanted[0], reach[0]), min(wanted[1], reach[1])
+            if low > high:
+                made.fault = (
+                    f"a blur of {config.motion_px} px is out of reach: 2 to {len(shown)} frames "
+                    f"give {reach[0]:.1f} to {reach[1]:.1f} px"
+                )
+                return made
+            target_px = float(rng.uniform(low, high))
+            # The exposure of n frames is one interval less where gaps are filled.
+            extra = len(shown) - self._exposure_frames(len(shown))
+            chosen = min(max(round(target_px / per_interval_px + extra), 2), len(shown))
+            made.window = window.around_middle(chosen)
+            cut = made.window.start - window.start
+            shown = shown[cut : cut + chosen]
+            length = self._meter.blur_length(shown, exposure_frames=self._exposure_frames(chosen))
+            made.columns["motion_target_px"] = f"{target_px:.3f}"
+        made.columns |= {
+            "motion_mean_px": f"{length.mean_px:.3f}",
+            "motion_p95_px": f"{length.p95_px:.3f}",
+            "saturated_share": f"{saturated_share(shown[len(shown) // 2]):.5f}",
+            "noise_sigma": f"{noise_sigma(shown[len(shown) // 2]):.3f}",
+        }
+        least, most = config.least_motion_px, config.most_motion_px
+        if least is not None and length.mean_px < least:
+            made.fault = f"motion of {length.mean_px:.2f} px, less than {least:g} px"
+        elif most is not None and length.mean_px > most:
+            made.fault = f"motion of {length.mean_px:.2f} px, more than {most:g} px"
+        return made
+
+    def _exposure_frames(self, n_frames: int) -> float:
+        """How many frame intervals the mean of a window stands for."""
+        per_gap = self._config.interpolate
+        return float(n_frames) if per_gap == 1 else n_frames - 1 + 1 / per_gap
+
+    def _filled(
+        self, frames: NDArray[np.uint8], order: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], float]:
+        """The frames in time order with those between them, and the worst gap's unmatched share."""
+        per_gap = self._config.interpolate
+        _, height, width, _ = frames.shape
+        filled = np.empty(((len(order) - 1) * per_gap + 1, height, width, 3), np.uint8)
+        filled[::per_gap] = frames[order]
+        worst = 0.0
+        for gap, (one, two) in enumerate(pairwise(order)):
+            first, second = frames[one], frames[two]
+            flow = self._estimator.estimate(first, second)
+            worst = max(worst, flow.unmatched_share)
+            between = filled[gap * per_gap + 1 : (gap + 1) * per_gap]
+            if isinstance(self._interpolator, FlowInterpolator):
+                between[:] = self._interpolator.along(flow, first, second, per_gap - 1)
+            elif self._interpolator is not None:
+                between[:] = self._interpolator.between(first, second, per_gap - 1)
+        return filled, worst
+
+
+@lru_cache(maxsize=64)
+def averager(config: SynthesisConfig, n_frames: int) -> ExposureAverager:
+    """An averager; windows of a recipe differ in length where each draws its own."""
+    return ExposureAverager(config.camera, n_frames)
