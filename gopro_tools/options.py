@@ -1,5 +1,6 @@
 """How lists are written on every command line: ``--kinds sharp blur`` or ``--kinds sharp,blur``."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -12,11 +13,15 @@ LISTS = ConstructorRegistry()
 
 
 def words_of(arguments: Sequence[str]) -> list[str]:
-    """Take arguments apart at their commas; one that names a file or folder stays whole."""
+    """Take arguments apart at their commas.
+
+    A comma before a space belongs to a name (``SRN, released model``), and an argument that names a
+    file or folder stays whole.
+    """
     return [
         word
         for argument in arguments
-        for word in ([argument] if Path(argument).exists() else argument.split(","))
+        for word in ([argument] if Path(argument).exists() else re.split(r",(?!\s)", argument))
         if word
     ]
 

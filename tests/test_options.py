@@ -38,6 +38,7 @@ def test_names_of_files_stay_whole(tmp_path: Path) -> None:
     odd = tmp_path / "a,b"
     odd.mkdir()
     assert words_of([str(odd), "c,d"]) == [str(odd), "c", "d"]
+    assert words_of(["SRN, released model,MPRNet"]) == ["SRN, released model", "MPRNet"]
     assert parsed("--folders", "x,y").folders == (Path("x,y"),)
     assert parsed("--restored", "a=x,y", "--restored", "b=z").restored == ("a=x,y", "b=z")
 
