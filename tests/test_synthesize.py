@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from media import INTRA_REFRESH, OPEN_GOP
 
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, pixel_hash, read_rgb
@@ -521,12 +522,14 @@ def test_damaged_videos_are_named_and_good_ones_beside_them_done(tmp_path: Path)
         ("good.mp4", H264),
         ("good_too.mkv", H264),
         ("hevc.mp4", Encoding(codec="libx265", options={"preset": "ultrafast"})),
+        ("open_gop.mp4", OPEN_GOP),
+        ("refresh.ts", INTRA_REFRESH),
     ):
         write_video(folder / name, moving(45, (64, 96)), 240, encoding)
     originals = sorted(folder.iterdir())
     draw = random.Random(1)
     for number in range(n_mutants):
-        original = originals[number % 3]
+        original = originals[number % len(originals)]
         data = bytearray(original.read_bytes())
         if number % 4 == 0:
             data = data[: draw.randrange(len(data))]
@@ -537,10 +540,10 @@ def test_damaged_videos_are_named_and_good_ones_beside_them_done(tmp_path: Path)
     out = tmp_path / "out"
     summary = synthesize([folder], out, jobs=2)
     manifest = rows(out / "manifest.csv")
-    for good in ("good.mp4", "good_too.mkv", "hevc.mp4"):
+    for good in (path.name for path in originals):
         assert sum(row["source"] == good for row in manifest) == 4
     described = {s["name"]: s for s in json.loads((out / "dataset.json").read_text())["sources"]}
-    assert len(described) == n_mutants + 3
+    assert len(described) == n_mutants + len(originals)
     hurt = set(summary.failed) | set(summary.damaged)
     assert len(hurt) > n_mutants // 3
     assert all(name.startswith("mutant") for name in hurt)
