@@ -25,6 +25,8 @@ VIDEO_SUFFIXES = frozenset(
         *("3gp", "wmv", "lrv", "360", "cine"),
     )
 )
+_PREVIEW_SHARE = 10
+"""A stream with less than this part of the frames of another is a still or a preview."""
 _STILLS = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
 
@@ -36,6 +38,8 @@ class Packets:
     dts: list[int | None] = field(default_factory=list)
     is_keyframe: list[bool] = field(default_factory=list)
     is_hidden: list[bool] = field(default_factory=list)
+    place: list[int | None] = field(default_factory=list)
+    """Byte in the file, where the container knows it."""
     n_empty: int = 0
     """Chunks without data, by which AVI repeats a picture."""
 
@@ -115,6 +119,7 @@ def read_packets(container: InputContainer) -> tuple[dict[int, Packets], list[st
             of_stream.dts.append(packet.dts)
             of_stream.is_keyframe.append(packet.is_keyframe)
             of_stream.is_hidden.append(packet.is_discard)
+            of_stream.place.append(packet.pos)
     return packets, complaints
 
 
@@ -158,7 +163,7 @@ def _rank(stream: VideoStream, packets: Packets) -> tuple[bool, int, int, int]:
 
 def _is_still(stream: VideoStream, own: Packets, packets: dict[int, Packets]) -> bool:
     longest = max(of_stream.n_pictures for of_stream in packets.values())
-    return bool(stream.disposition & _STILLS) or (own.n_pictures <= 1 < longest)
+    return bool(stream.disposition & _STILLS) or own.n_pictures * _PREVIEW_SHARE < longest
 
 
 def _decodes(stream: VideoStream) -> bool:

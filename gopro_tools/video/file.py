@@ -26,6 +26,7 @@ from gopro_tools.video.container import (
     read_packets,
 )
 from gopro_tools.video.decoding import Decoder, Opened
+from gopro_tools.video.joined import second_recording_at
 from gopro_tools.video.pictures import ContainerFacts, Look, Pictures, container_facts
 from gopro_tools.video.source import FrameProblem, Problem, SourceInfo
 
@@ -141,6 +142,7 @@ class VideoFile:
             promise = cut_short(
                 container, stream, chosen, float(span * seconds_per_tick), interval_s, complaints
             )
+        joint = second_recording_at(self._path)
         start = None if places.by_order else self._check_start(places, first_key)
         notes: list[str] = []
         parts: tuple[int, ...] = ()
@@ -150,9 +152,18 @@ class VideoFile:
         elif start.missing:
             places = places.without(start.missing)
             notes.append(f"its first {len(start.missing)} frame(s) need earlier ones that it lacks")
+        if joint is not None:
+            beyond = [i for i, place in enumerate(chosen.place) if place and place >= joint]
+            if beyond:
+                # Up to this one no picture was reordered over the joint: packets count frames.
+                parts = tuple(sorted({*parts, min(beyond[0], len(places.ticks) - 1)}))
+            else:
+                complaints.append(
+                    f"from byte {joint} on another recording follows, which is not read"
+                )
         if parts:
             where = ", ".join(map(str, parts))
-            notes.append(f"its clock goes back before frame {where}: recordings put together")
+            notes.append(f"recordings put together: another one begins at frame {where}")
         if not places.by_order:
             places = self._check_keyframes(places)
         look = start.look
@@ -225,7 +236,8 @@ class VideoFile:
             raise ValueError("no frame of it can be decoded")
         n_frames = max(times) + 1
         known = {index: tick for index, tick in times.items() if tick is not None}
-        stored = np.interp(np.arange(n_frames), list(known), list(known.values()))
+        # Frames that could not be decoded lie between their neighbours.
+        stored = np.interp(np.arange(n_frames), list(known) or [0], list(known.values()) or [0])
         ticks = stored.round().astype(np.int64)
         starts = restarts(ticks)
         if len(known) < len(times) or len(starts) > max(4, n_frames // 20):

@@ -1,7 +1,7 @@
 """From stored samples to the picture a viewer sees: crop, square pixels, upright."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -143,11 +143,8 @@ def geometry_of(
 
 def display_matrix(frame: av.VideoFrame) -> Matrix:
     """The frame's display matrix; the identity where it has none, or one of nothing but zeros."""
-    try:
-        found = [data for data in _side_data(frame) if data.type == SideDataType.DISPLAYMATRIX]
-    except ValueError:  # a kind of side data that PyAV has no name for
-        turn = math.radians(frame.rotation)
-        return math.cos(turn), -math.sin(turn), math.sin(turn), math.cos(turn)
+    container: Any = frame.side_data  # typed as a mapping, which iterates over its values
+    found = [data for data in container if data.type == SideDataType.DISPLAYMATRIX]
     if not found:
         return IDENTITY
     values = np.frombuffer(bytes(found[0]), np.int32) / 65536
@@ -155,9 +152,14 @@ def display_matrix(frame: av.VideoFrame) -> Matrix:
     return (a, b, c, d) if any((a, b, c, d)) else IDENTITY
 
 
-def _side_data(frame: av.VideoFrame) -> Iterator[Any]:
-    container: Any = frame.side_data  # typed as a mapping, which iterates over its values
-    return iter(container)
+def _unnamed(kind: type[SideDataType], value: object) -> SideDataType:
+    member = object.__new__(kind)
+    member._name_, member._value_ = f"UNNAMED_{value}", value
+    return member
+
+
+# PyAV raises on a frame with any side data that it has no name for, such as a JPEG's EXIF.
+SideDataType._missing_ = classmethod(_unnamed)  # type: ignore[assignment]
 
 
 def orientation(matrix: Matrix) -> tuple[bool, bool, bool]:

@@ -1,0 +1,55 @@
+"""Files put together byte by byte (``cat a.mp4 b.mp4``), of formats whose clock does not show it."""
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+
+def second_recording_at(path: Path) -> int | None:
+    """Where in an AVI, MP4 or MOV file another whole file begins; None where none does.
+
+    Transport streams, Matroska and MPEG program streams start their clock anew there, which is
+    seen in their frames' times; AVI counts on, and of MP4 only the first recording is read.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        start = file.read(12)
+        if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
+            return _second_riff(file, size)
+        if start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+            return _second_movie(file, size)
+    return None
+
+
+def _second_riff(file: BinaryIO, size: int) -> int | None:
+    position = 0
+    while position + 12 <= size:
+        file.seek(position)
+        name, length, kind = struct.unpack("<4sI4s", file.read(12))
+        if name != b"RIFF" or (position and kind == b"AVI "):  # AVIX goes on with the first
+            return position if name == b"RIFF" else None
+        position += 8 + length + length % 2
+    return None
+
+
+def _second_movie(file: BinaryIO, size: int) -> int | None:
+    position, brand_at, has_movie = 0, 0, False
+    while position + 8 <= size:
+        file.seek(position)
+        length, name = struct.unpack(">I4s", file.read(8))
+        if length == 1:
+            large = file.read(8)
+            length = struct.unpack(">Q", large)[0] if len(large) == 8 else 0
+        if name == b"ftyp":
+            brand_at = position
+        if name == b"moov":
+            if has_movie:
+                return brand_at or position
+            has_movie = True
+        if length < 8:
+            return None
+        position += length
+    return None
