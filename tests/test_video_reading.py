@@ -19,12 +19,14 @@ from media import (
     with_tags,
     written,
 )
+from PIL import Image
 
 from gopro_tools.errors import InputError
-from gopro_tools.images import Rgb
+from gopro_tools.images import Rgb, encode_png
 from gopro_tools.response import Response
 from gopro_tools.scenes import H264, LOSSLESS, Encoding, write_video
 from gopro_tools.video import FrameProblem, check_response, open_source
+from gopro_tools.video.joined import second_recording_at
 
 
 def read(path: Path, start: int = 0, stop: int | None = None, **options: object):
@@ -227,6 +229,22 @@ def test_the_default_stream_the_largest_or_the_one_asked_for(tmp_path: Path) -> 
         open_source(path, stream=7)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_a_cover_or_a_preview_is_no_video(tmp_path: Path, suffix: str) -> None:
+    video = written(tmp_path / "video.mp4", 60)
+    preview = tmp_path / "preview.mov"
+    encoding = Encoding(codec="mjpeg", pixel_format="yuvj420p", crf=None, bit_rate=9_000_000)
+    write_video(preview, moving(4, (96, 128)), 8, encoding)
+    path = tmp_path / f"both{suffix}"
+    both = ("-i", preview, "-i", video, "-map", 0, "-map", 1, "-c", "copy")
+    ffmpeg(*both, "-disposition:v:0", "default", path)
+    assert len(whole(path)) == 60
+    (tmp_path / "cover.png").write_bytes(encode_png(moving(1, (96, 128))[0]))
+    covered = ("-i", tmp_path / "cover.png", *both[2:], "-disposition:v:0", "attached_pic", path)
+    ffmpeg(*covered)
+    assert len(whole(path)) == 60
+
+
 # --- time --------------------------------------------------------------------------------------
 
 
@@ -291,6 +309,25 @@ def test_two_recordings_put_together_are_two_parts(tmp_path: Path) -> None:
     )
 
 
+def test_recordings_put_together_whose_clock_does_not_show_it(tmp_path: Path) -> None:
+    mpeg4 = Encoding(codec="mpeg4", crf=None, bit_rate=4_000_000, options={})
+    for suffix, encoding in ((".avi", mpeg4), (".mp4", H264), (".mov", H264)):
+        data = []
+        for i in (0, 1):
+            write_video(tmp_path / f"{i}{suffix}", moving(30, seed=i), 240, encoding)
+            data.append((tmp_path / f"{i}{suffix}").read_bytes())
+        assert second_recording_at(tmp_path / f"0{suffix}") is None
+        path = tmp_path / f"joined{suffix}"
+        path.write_bytes(b"".join(data))
+        assert second_recording_at(path) == len(data[0])
+        info = open_source(path).info
+        if suffix == ".avi":
+            assert (info.n_frames, info.parts) == (60, (30,))
+        else:
+            assert info.n_frames == 30
+            assert "is not read" in info.complaints[0]
+
+
 def test_sound_longer_than_the_picture_is_no_damage(tmp_path: Path) -> None:
     for suffix in (".mp4", ".mkv", ".ts", ".avi"):
         path = tmp_path / f"sound{suffix}"
@@ -345,6 +382,38 @@ def test_interlaced_video_is_refused_or_read_by_one_field(tmp_path: Path, codec:
     frames = whole(path, deinterlace=True)
     assert len(frames) == 12
     assert np.abs(frames[5][4:-4].astype(int) - still[4:-4]).mean() < 12
+
+
+def test_interlaced_pictures_in_mid_stream_are_left_out(tmp_path: Path) -> None:
+    parts = []
+    for name, extra in (("p", ()), ("i", ("-vf", "setfield=tff", "-flags", "+ildct+ilme"))):
+        parts.append(tmp_path / f"{name}.ts")
+        raw = ("-i", written(tmp_path / "v.mp4", 30, 60))
+        ffmpeg(*raw, *extra, "-c:v", "mpeg2video", "-q:v", 2, parts[-1])
+    frames, problems, _ = read(joined(parts, tmp_path / "both.ts"))
+    assert max(frames) < 30
+    assert any("is interlaced" in problem.reason for problem in problems)
+
+
+def test_fields_that_hevc_stores_as_pictures_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fields.mp4"
+    fields = ("-vf", "setfield=tff", "-x265-params", "interlace=tff:log-level=error")
+    ffmpeg("-i", written(tmp_path / "v.mp4", 30, 60), *fields, "-c:v", "libx265", path)
+    for deinterlace in (False, True):
+        with pytest.raises(InputError, match="each field as a picture"):
+            open_source(path, deinterlace=deinterlace)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_exif_of_jpeg_video_is_applied(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for i, frame in enumerate(moving(3)):
+        Image.fromarray(frame).save(tmp_path / f"{i:04d}.jpg", exif=exif, quality=95)
+    path = tmp_path / "clip.avi"
+    ffmpeg("-framerate", 240, "-i", tmp_path / "%04d.jpg", "-c", "copy", path)
+    ours = np.stack(whole(path)).astype(int)
+    assert np.abs(ours - shown_by_ffmpeg(path, ours.shape[1:3])).mean() < 1.5
 
 
 # --- colour ------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _report(summary: Summary) -> int:
     for name, problems in summary.damaged.items():
-        stderr.print(f"damaged: {name}: {problems[0]} ({len(problems)} in all)", markup=False)
+        stderr.print(f"problem: {name}: {problems[0]} ({len(problems)} in all)", markup=False)
     for reason in summary.failed.values():
         stderr.print(f"failed: {reason}", markup=False, style="red")
     if summary.segments_left:

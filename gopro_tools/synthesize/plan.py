@@ -118,6 +118,22 @@ class Plan:
         n_kinds = len(self.config.kinds)
         return sum(len(s.windows) * n_kinds * s.sequence.probe.png_bytes for s in segments)
 
+    def about_splits(self) -> str:
+        """What the splits share, as a sentence for the dataset's card: checked, not assumed."""
+        recordings: dict[Split, set[str]] = {}
+        contents: dict[Split, set[str]] = {}
+        for sequence in self.sequences:
+            recordings.setdefault(sequence.split, set()).add(sequence.recording)
+            contents.setdefault(sequence.split, set()).add(sequence.probe.sha256)
+        if len(recordings) < 2:
+            return f"All pairs are in `{next(iter(recordings), 'train')}/`."
+        if set.intersection(*recordings.values()) or set.intersection(*contents.values()):
+            return "**Splits share recordings**: results on `test/` would be too good."
+        return (
+            "Splits share no recording (chapters, copies and equal files are one, by name, length "
+            "and hash)."
+        )
+
     def identity(self) -> dict[str, object]:
         """What decides every pixel: equal identities give equal datasets."""
         return {
@@ -205,6 +221,9 @@ def make_plan(probes: Sequence[Probe], config: SynthesisConfig) -> Plan:
             probe, stem, recording, "test" if recording in in_test else "train", config
         )
     ]
+    for probe in usable:
+        for note in probe.info.notes if probe.info is not None else ():
+            logger.info("%s: %s", probe.source.name, note)
     sequences = [sequence for sequence in sequences if sequence.windows or sequence.rejected]
     used = {sequence.probe.source for sequence in sequences}
     return Plan(

@@ -120,10 +120,8 @@ def _describe(
         if probe.info is not None and probe.info.cut_short:
             complaint = f"{probe.source.name}: cut short, {probe.info.cut_short}"
             problems.setdefault(probe.source.name, []).append(complaint)
-        if probe.info is not None:
-            problems.setdefault(probe.source.name, []).extend(
-                f"{probe.source.name}: damaged container ({text})" for text in probe.info.complaints
-            )
+        for complaint in probe.info.complaints if probe.info is not None else ():
+            problems.setdefault(probe.source.name, []).append(f"{probe.source.name}: {complaint}")
     n_pairs = Counter(row["source"] for row in pairs)
     n_rejected = Counter(row["source"] for row in rejected)
     return {
@@ -238,10 +236,19 @@ def _card(
         f"- {_text(s['name'])}: {_text(s['error'])}" for s in description["sources"] if s["error"]
     ]
     bad += [
-        f"- {_text(s['name'])}: damaged; {len(s['problems'])} problem(s), first: "
-        f"{_text(s['problems'][0])}"
+        f"- {_text(s['name'])}: {len(s['problems'])} problem(s), first: {_text(s['problems'][0])}"
         for s in description["sources"]
         if s["problems"]
+    ]
+    notes = [
+        f"- {_text(s['name'])}: {_text(note)}"
+        for s in description["sources"]
+        for note in s.get("notes", ())
+    ]
+    notes += [
+        f"- {_text(s['name'])}: left out, as it is a low-resolution copy: {_text(name)}"
+        for s in description["sources"]
+        for name in s.get("left_out", ())
     ]
     return f"""# Motion-blur dataset in the GOPRO_Large layout
 
@@ -271,13 +278,13 @@ The two kinds of blur differ by tenths of a dB in every result: say which one yo
 
 Pairs share their name: `train/<sequence>/blur_gamma/000001.png` belongs to
 `train/<sequence>/sharp/000001.png`, so loaders written for GOPRO_Large read it unchanged.
-Splits share no recording. `{MANIFEST_FILE}` has a row a pair (frames are counted from 0, ranges
+{plan.about_splits()} `{MANIFEST_FILE}` has a row a pair (frames are counted from 0, ranges
 end before their last number; `hash_*` is XXH3-128 of the pixels), `{DATASET_FILE}` the settings and
 what each source's container said. `python -m gopro_tools.verify .` checks it all.
 
 The images are derived from the source videos: their licence and the rights of the people in them
 apply.
-{_section("Sources with problems", bad)}"""
+{_section("Decisions about sources", notes)}{_section("Sources with problems", bad)}"""
 
 
 def _text(text: str) -> str:

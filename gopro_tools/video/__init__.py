@@ -74,14 +74,14 @@ def open_source(
             f"{path}: {look.color.hdr} video, whose code values are not those of an "
             "ordinary camera response; --hdr converts it to SDR, BT.709."
         )
-    if look.interlaced and not deinterlace:
-        raise InputError(
-            f"{path}: interlaced video: each frame holds two moments, line by line. --deinterlace "
-            "takes one field of each frame and interpolates its lines."
-        )
     if look.interlaced and source.info.codec in ("hevc", "vvc"):
         raise InputError(
             f"{path}: HEVC stores each field as a picture of its own, which nothing here puts "
             "together; `ffmpeg -i IN -vf bwdif OUT` makes progressive video of it."
+        )
+    if look.interlaced and not deinterlace:
+        raise InputError(
+            f"{path}: interlaced video: each frame holds two moments, line by line. --deinterlace "
+            "takes one field of each frame and interpolates its lines."
         )
     return source

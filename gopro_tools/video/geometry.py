@@ -154,7 +154,8 @@ def display_matrix(frame: av.VideoFrame) -> Matrix:
 
 def _unnamed(kind: type[SideDataType], value: object) -> SideDataType:
     member = object.__new__(kind)
-    member._name_, member._value_ = f"UNNAMED_{value}", value
+    member._name_ = f"UNNAMED_{value}"
+    member._value_ = value  # type: ignore[assignment]
     return member
 
 

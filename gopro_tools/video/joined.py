@@ -1,4 +1,4 @@
-"""Files put together byte by byte (``cat a.mp4 b.mp4``), of formats whose clock does not show it."""
+"""Files put together byte by byte, as by ``cat``, in formats whose clock does not show it."""
 
 import struct
 from pathlib import Path
