@@ -200,7 +200,8 @@ def test_a_bad_file_of_an_awkward_name_is_named_in_print(
     (tmp_path / os.fsdecode(b"caf\xe9\n.mp4")).write_bytes(b"bad")
     summary = synthesize([tmp_path], tmp_path / "out", executor=threads)
     assert list(summary.failed) == [r"caf\xe9\n.mp4"]
-    assert r"caf\xe9\n.mp4" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8").replace("\\\\", "\\")
+    assert r"caf\xe9\n.mp4" in card
 
 
 def test_long_stems_stay_apart_and_within_the_file_system() -> None:
