@@ -1,13 +1,17 @@
 """The page from real folders of results: what is read, what is shown, what is refused."""
 
+import base64
 import csv
+import io
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from test_detect import ByColour, blurred, scene
 from tiny_dataset import write_dataset
 
@@ -266,6 +270,18 @@ def test_a_dataset_shows_pairs_facts_rejections_and_findings(tmp_path: Path) -> 
     ]  # fmt: skip
     assert len(dataset["findings"]) == len(view.findings)
     assert len(data_of(index)["collections"]) == 2
+    header, _, body = dataset["animation"].partition(",")
+    assert header == "data:image/webp;base64"
+    with Image.open(io.BytesIO(base64.b64decode(body))) as animation:
+        assert animation.n_frames == 8, "blurred and sharp of each of 4 pairs"
+        assert animation.info["loop"] == 0
+        assert animation.size == (480, 360 + 22)
+        frames = []
+        for i in range(2):
+            animation.seek(i)
+            frames.append(np.array(animation.convert("L"))[22:])
+    sharpness = [cv2.Laplacian(cv2.resize(f, (128, 96)), cv2.CV_16S).var() for f in frames]
+    assert sharpness[0] < sharpness[1]
 
 
 def test_only_a_page_is_overwritten(results: Path, tmp_path: Path) -> None:

@@ -76,6 +76,8 @@ class DatasetView:
     """Of `gopro_tools.verify`; None where it was not run."""
     collections: Sequence[Collection]
     """Its pairs, one collection per split."""
+    animation: bytes | None
+    """Animated WebP that shows blurred and sharp in turn; None where no pair can be read."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,6 +129,9 @@ function datasetSection(data) {
     data.splits.map(([split, sequences]) =>
       `${split}: ${sequences.reduce((sum, [, pairs]) => sum + pairs, 0)} pairs in ${sequences.length} sequences`).join("; ") +
     `. ${total} pairs in all, ${data.rejected.length} windows rejected.`));
+  if (data.animation) {
+    section.append(make("img", { class: "animation", src: data.animation, alt: "blurred and sharp images of a few pairs in turn" }));
+  }
   section.append(textTable(["split", "sequence", "pairs"], rows, `${rows.length} sequences`));
   section.append(make("h3", {}, "Findings of the check"));
   if (data.findings === null) {

@@ -152,7 +152,9 @@ def _boxes(boxes: Boxes) -> dict[str, Any]:
 
 
 def _dataset(dataset: DatasetView) -> dict[str, Any]:
+    animation = dataset.animation and base64.b64encode(dataset.animation).decode()
     return {
+        "animation": animation and f"data:image/webp;base64,{animation}",
         "name": dataset.name,
         "splits": [[split, list(counts.items())] for split, counts in dataset.splits.items()],
         "rejected": [dict(row) for row in dataset.rejected],

@@ -11,6 +11,7 @@ from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, BlurKind, Sp
 from gopro_tools.errors import InputError
 from gopro_tools.metrics import METRICS
 from gopro_tools.pairing import BLURRED, SHARP, Sources, pair_images
+from gopro_tools.report.animation import blink
 from gopro_tools.report.boxes import read_boxes
 from gopro_tools.report.content import Collection, DatasetView
 from gopro_tools.sources import recall_sources
@@ -227,7 +228,21 @@ def read_dataset(
         rejected=read_csv(rejected, columns) if rejected.is_file() else (),
         findings=verify(root, progress=on_progress) if check else None,
         collections=collections,
+        animation=_animation(collections),
     )
+
+
+def _animation(collections: Sequence[Collection]) -> bytes | None:
+    pairs = [
+        (blurred, sharp)
+        for collection in collections
+        for blurred, sharp in zip(collection.paths[BLURRED], collection.paths[SHARP], strict=True)
+        if blurred is not None and sharp is not None
+    ]
+    try:
+        return blink(pairs) if pairs else None
+    except InputError:
+        return None  # the gallery names the image
 
 
 def _pairs(root: Path, split: Split, blur_kind: BlurKind | None) -> Collection:
