@@ -443,6 +443,29 @@ def test_lpips_says_what_is_missing(
     assert "gopro-tools[train]" in (perceptual.lpips_absent() or "")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+def test_lpips_takes_its_weights_from_a_named_file(
+    alexnet_stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sharp = picture(11, (64, 80))
+    expected = metrics.METRICS["lpips"](sharp, smeared(sharp))
+    named = tmp_path / "somewhere" / "weights.pth"
+    named.parent.mkdir()
+    alexnet_stand_in.rename(named)
+    assert "--lpips-weights" in (perceptual.lpips_absent() or "")
+    with perceptual.alexnet_from(named):
+        assert perceptual.lpips_absent() is None
+        assert metrics.METRICS["lpips"](sharp, smeared(sharp)) == expected
+    assert perceptual.lpips_absent() is not None
+    with perceptual.alexnet_from(tmp_path / "absent.pth"):
+        assert "absent.pth" in (perceptual.lpips_absent() or "")
+    with perceptual.alexnet_from(None):
+        assert perceptual.lpips_absent() is not None
+    monkeypatch.setattr(perceptual, "ALEXNET_SHA256_PREFIX", "00000000")
+    with perceptual.alexnet_from(named):
+        assert "holds others" in (perceptual.lpips_absent() or "")
+
+
 # --- bad input -----------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from gopro_tools.bootstrap import DrawnUnit, units_of
 from gopro_tools.errors import InputError
 from gopro_tools.images import pixel_hash, read_rgb
 from gopro_tools.metrics import METRICS, metrics_of, score
+from gopro_tools.metrics.perceptual import alexnet_from
 from gopro_tools.pairing import (
     SHARP,
     ImageSet,
@@ -37,6 +39,9 @@ class EvaluateConfig:
     """Bundles (standard, all, nah2017, deepdeblur_pytorch, mprnet, nafnet, basicsr, basicsr_y,
     mimo, uformer, realblur) or single metrics. A bundle's LPIPS or VMAF is left out, and said to
     be, where its parts are absent; asked for by name it is an error."""
+    lpips_weights: Path | None = None
+    """File with torchvision's AlexNet weights, for LPIPS; by default it is looked for in torch's
+    cache folder."""
     bootstrap_over: DrawnUnit = "sequence"
     """What is drawn again: whole sequences, or images. Frames of one sequence are alike, so images
     give intervals that are too narrow for another dataset."""
@@ -134,13 +139,13 @@ def score_images(
     """
     config = config or EvaluateConfig()
     pairing = pair_images(sources)
-    metrics, absent = _available(config.protocol)
     methods = tuple(method for method in pairing.image_sets[0].paths if method != SHARP)
 
     started = time.perf_counter()
     scored: list[_Scored] = []
     problems: list[str] = []
-    with thread_pool(config.jobs) as pool:
+    with alexnet_from(config.lpips_weights), thread_pool(config.jobs) as pool:
+        metrics, absent = _available(config.protocol)
         results = pool.map(lambda images: _score_one(images, metrics), pairing.image_sets)
         for n_done, result in enumerate(results, start=1):
             if isinstance(result, InputError):

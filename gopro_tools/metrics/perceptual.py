@@ -4,14 +4,14 @@ Torch and lpips are imported only when LPIPS is asked for.
 """
 
 import functools
-import hashlib
 import importlib
 import importlib.util
 import os
 import re
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from gopro_tools.errors import InputError
+from gopro_tools.files import sha256_of_file
 from gopro_tools.images import Rgb
 
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
@@ -30,12 +31,30 @@ VMAF_LEAST_PX = 17
 
 _LPIPS_PACKAGES = ("torch", "torchvision", "lpips")
 _lpips_lock = threading.Lock()  # one forward pass at a time: torch has threads of its own
+_given_alexnet: list[Path] = []
+
+
+@contextmanager
+def alexnet_from(path: Path | None) -> Iterator[None]:
+    """Take AlexNet's weights for LPIPS from a file while the block runs; None changes nothing.
+
+    The file must hold torchvision's weights, which are known by their hash: with others the number
+    would not be LPIPS.
+    """
+    if path is None:
+        yield
+        return
+    _given_alexnet.append(path)
+    try:
+        yield
+    finally:
+        _given_alexnet.pop()
 
 
 def lpips_absent() -> str | None:
     """Why LPIPS cannot be computed here; None where it can."""
     try:
-        _lpips_weights()
+        _check_lpips(_alexnet_path())
     except InputError as error:
         return str(error)
     return None
@@ -55,30 +74,28 @@ def lpips_distance(sharp: Rgb, restored: Rgb) -> float:
     """
     torch = importlib.import_module("torch")
     with _lpips_lock, torch.inference_mode():
-        model, device = _lpips_model()
+        model, device = _lpips_model(_alexnet_path())
         pair = torch.from_numpy(np.stack([sharp, restored])).to(device)
         pair = pair.permute(0, 3, 1, 2).float() / 127.5 - 1  # (2, 3, H, W) in [-1, 1]
         return float(model(pair[:1], pair[1:]).item())
 
 
-def _lpips_weights() -> Path:
-    """Where torchvision would have put AlexNet's weights; they must be there already."""
+def _check_lpips(path: Path) -> None:
+    """Raise InputError unless the packages work and ``path`` holds AlexNet's weights."""
     # What costs nothing to find out comes first: importing torch takes seconds.
     lacking = [name for name in _LPIPS_PACKAGES if importlib.util.find_spec(name) is None]
     if lacking:
         raise InputError(f"needs {', '.join(lacking)}: pip install 'gopro-tools[train]'.")
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
-    folder = Path(os.environ.get("TORCH_HOME", cache)).expanduser()  # torch.hub.get_dir()'s rule
-    path = folder / "hub" / "checkpoints" / ALEXNET_FILE
     if not path.is_file():
         raise InputError(
-            f"needs AlexNet's weights, which are not there: put torchvision's {ALEXNET_FILE} into "
-            "hub/checkpoints of torch's cache folder (TORCH_HOME); nothing is downloaded here."
+            f"needs AlexNet's weights, and {path.name} is not there: name torchvision's {ALEXNET_FILE} "
+            "with --lpips-weights, or put it into hub/checkpoints of torch's cache folder "
+            "(TORCH_HOME); nothing is downloaded here."
         )
-    if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(ALEXNET_SHA256_PREFIX):
+    if not sha256_of_file(path).startswith(ALEXNET_SHA256_PREFIX):
         raise InputError(
-            f"needs AlexNet's weights, and {ALEXNET_FILE} in torch's cache folder is damaged: its "
-            f"SHA-256 does not start with {ALEXNET_SHA256_PREFIX}. Replace the file."
+            f"needs AlexNet's weights, and {path.name} is damaged or holds others: its SHA-256 does not "
+            f"start with {ALEXNET_SHA256_PREFIX}, as that of torchvision's {ALEXNET_FILE} does."
         )
     try:
         for name in _LPIPS_PACKAGES:
@@ -89,12 +106,20 @@ def _lpips_weights() -> Path:
             f"needs torch, torchvision and lpips that import ({error}): reinstall "
             "'gopro-tools[train]'."
         ) from error
-    return path
 
 
-@functools.cache
-def _lpips_model() -> tuple[Callable[[Any, Any], Any], Any]:
-    path = _lpips_weights()
+def _alexnet_path() -> Path:
+    """The file given, or where torchvision would have put it."""
+    if _given_alexnet:
+        return _given_alexnet[-1]
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
+    folder = Path(os.environ.get("TORCH_HOME", cache)).expanduser()  # torch.hub.get_dir()'s rule
+    return folder / "hub" / "checkpoints" / ALEXNET_FILE
+
+
+@functools.lru_cache(maxsize=1)
+def _lpips_model(path: Path) -> tuple[Callable[[Any, Any], Any], Any]:
+    _check_lpips(path)
     torch, lpips = importlib.import_module("torch"), importlib.import_module("lpips")
     # `pnet_rand` keeps the package from fetching the backbone; its weights are put in by hand.
     # The package's own small linear layers come with it.
