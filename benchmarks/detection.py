@@ -7,7 +7,7 @@ middle frame, so this is protocol ``yolo-consistency-v1`` on blur of known lengt
 
 import importlib.util
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +35,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.figures import new_figure
 from gopro_tools.files import sha256_of_file, write_atomic
 from gopro_tools.images import Rgb, encode_png
+from gopro_tools.records import RunRecord, jsonable, seal, unseal
 from gopro_tools.response import Response
 from gopro_tools.scenes import Scene, SceneConfig
 from gopro_tools.scenes.textures import read_photograph
@@ -311,11 +312,22 @@ def command(config: tyro.conf.OmitArgPrefixes[BlurConfig]) -> int:
         total = config.shakes * len(photographs_of(config))
         task = bar.add_task("Filming", total=total, rate="")
         rows, picture = measure(config, detector, lambda: bar.advance(task))
+    unseal(config.out)
     write_atomic(config.out / f"{_NAME}.csv", rows.to_csv(index=False, lineterminator="\n"))
     if config.pictures:
         write_atomic(config.out / f"{_NAME}_boxes.png", encode_png(picture))
     plot(rows, config.out / f"{_NAME}.png", f"{detector.name} on filmed street photographs")
     write_atomic(config.out / f"{_NAME}.md", markdown(rows, config, detector))
+    record = RunRecord(
+        suite="detection-over-blur",
+        method=detector.name,
+        config=jsonable(config),
+        results={"photographs": {p.name: sha256_of_file(p) for p in photographs_of(config)}},
+        detector={"name": detector.name, **asdict(detector.identity)},
+        protocols=(PROTOCOL,),
+        seed=config.seed,
+    )
+    seal(config.out, record, (f"{_NAME}.csv",))
     stderr.print(f"Look at {config.out / _NAME}.md.", markup=False)
     return 0
 
