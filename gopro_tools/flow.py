@@ -36,6 +36,8 @@ _CANDIDATES_YX = np.array(
     ],
     np.int64,
 )
+_LOST_CODES = 16.0
+"""Noise with a standard deviation of 6 code values made 0.2 % of the pixels differ by more."""
 _BETTER_SHARE, _BETTER_CODES = 0.8, 9.0
 """A candidate must match this much better: less noise than evidence would make the flow ragged.
 The second is a sum over 3x3 pixels of absolute differences in code values."""
@@ -63,6 +65,23 @@ class FlowPair:
     def unmatched_share(self) -> float:
         """Share of the pixels of both frames, in [0, 1], without a match in the other."""
         return 1 - float(self.forward_ok.mean() + self.backward_ok.mean()) / 2
+
+    @property
+    def lost_share(self) -> float:
+        """Share of the pixels of both frames, in [0, 1], without a match that look it, too.
+
+        Flat places match anywhere, which does no harm; here a pixel must also differ from where the
+        flow leads, by more than noise does. Rendered scenes of 640x360 lost 0.1 to 1 % up to 10 px
+        of motion per frame, 5 % at 48 px and 8 % at 95 px, where flow followed no more.
+        """
+        lost = [
+            ((ok == 0) & (cost > _LOST_CODES)).mean()
+            for ok, cost in (
+                (self.forward_ok, self.forward_cost),
+                (self.backward_ok, self.backward_cost),
+            )
+        ]
+        return float(sum(lost)) / 2
 
 
 class FlowEstimator:

@@ -141,7 +141,18 @@ def test_flow_against_rendered_truth():
 
 def test_frames_of_two_scenes_do_not_match():
     one, other = scene().frame(0.0), scene(photograph="coffee", seed=5).frame(0.0)
-    assert FlowEstimator().estimate(one, other).unmatched_share > 0.5
+    flow = FlowEstimator().estimate(one, other)
+    assert flow.unmatched_share > 0.5
+    assert flow.lost_share > 0.3
+
+
+@pytest.mark.parametrize("noise", [0, 6])
+def test_what_flow_follows_is_not_lost(noise):
+    moving = scene(shake_px_s=400, object_speed_px_s=400)
+    frames = np.stack([moving.frame(0.3), moving.frame(0.3 + 1 / 60)])
+    grain = np.random.default_rng(0).normal(0, noise, frames.shape)
+    first, second = np.clip(np.rint(frames + grain), 0, 255).astype(np.uint8)
+    assert FlowEstimator().estimate(first, second).lost_share < 0.04
 
 
 def test_sizes_that_differ_are_refused():

@@ -84,7 +84,7 @@ def test_interpolated_frames_are_averaged_with_the_others(frames):
     exact = average_exposure(np.concatenate(filled), SynthesisConfig().camera)
     assert (made.images["blur_gamma"] == exact.blur_gamma).all()
     assert (made.images["sharp"] == frames[1]).all()
-    assert 0 <= float(made.columns["unmatched_share"]) < 0.2
+    assert 0 <= float(made.columns["lost_share"]) < 0.05
 
 
 def test_windows_that_flow_cannot_follow_are_rejected(frames):

@@ -231,7 +231,7 @@ class SynthesisConfig:
         if self.motion_px is not None:
             columns.append("motion_target_px")
         if self.interpolate > 1:
-            columns.append("unmatched_share")
+            columns.append("lost_share")
         if self.saturation:
             columns.append("saturation")
         if self.noise:

@@ -21,9 +21,10 @@ from gopro_tools.motion import MotionMeter, noise_sigma, saturated_share
 from gopro_tools.sensor import expose
 from gopro_tools.synthesize.config import SynthesisConfig
 
-MOST_UNMATCHED_SHARE = 0.25
-"""A window with a gap in which more pixels than this have no match in the other frame is rejected
-when frames are interpolated: flow has lost the motion, or the scene changed."""
+MOST_LOST_SHARE = 0.06
+"""A window with a gap in which more pixels than this are lost (`FlowPair.lost_share`) is rejected
+when frames are interpolated: the scene changed, or moves faster than flow can follow, which is
+about a tenth of the width of the image per frame."""
 
 
 @dataclass(kw_only=True)
@@ -91,11 +92,11 @@ class PairMaker:
         per_gap = 1
         if self._interpolator is not None:
             per_gap = config.interpolate
-            filled, unmatched = self._filled(frames, order)
-            made.columns["unmatched_share"] = f"{unmatched:.4f}"
-            if unmatched > MOST_UNMATCHED_SHARE:
+            filled, lost = self._filled(frames, order)
+            made.columns["lost_share"] = f"{lost:.4f}"
+            if lost > MOST_LOST_SHARE:
                 made.fault = (
-                    f"interpolation lost the motion: {100 * unmatched:.0f} % of the pixels have no "
+                    f"interpolation lost the motion: {100 * lost:.0f} % of the pixels have no "
                     "match in the next frame"
                 )
                 return made
@@ -172,7 +173,7 @@ class PairMaker:
     def _filled(
         self, frames: NDArray[np.uint8], order: NDArray[np.int64]
     ) -> tuple[NDArray[np.uint8], float]:
-        """The frames in time order with those between them, and the worst gap's unmatched share."""
+        """The frames in time order with those between them, and the worst gap's lost share."""
         per_gap = self._config.interpolate
         _, height, width, _ = frames.shape
         filled = np.empty(((len(order) - 1) * per_gap + 1, height, width, 3), np.uint8)
@@ -181,7 +182,7 @@ class PairMaker:
         for gap, (one, two) in enumerate(pairwise(order)):
             first, second = frames[one], frames[two]
             flow = self._estimator.estimate(first, second)
-            worst = max(worst, flow.unmatched_share)
+            worst = max(worst, flow.lost_share)
             between = filled[gap * per_gap + 1 : (gap + 1) * per_gap]
             if isinstance(self._interpolator, FlowInterpolator):
                 between[:] = self._interpolator.along(flow, first, second, per_gap - 1)

@@ -309,7 +309,7 @@ def _stages(config: SynthesisConfig) -> str:
         notes.append(
             f"Gaps between frames were made {config.interpolate} times as fine by interpolation "
             f"(`{config.interpolator}`) before averaging. An exposure lasts from its first frame "
-            "to its last; `unmatched_share` in the manifest says what share of the pixels had no "
+            "to its last; `lost_share` in the manifest says what share of the pixels had no "
             "match in the next frame."
         )
     if config.readout_ms:
