@@ -1,9 +1,9 @@
-"""YOLOX and YOLOv8 networks in ONNX files, without torch."""
+"""YOLOX, YOLOv5 and YOLOv8 networks in ONNX files, without torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -18,17 +18,28 @@ from gopro_tools.detection.weights import (
 )
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
-from gopro_tools.onnx_runtime import Run, with_onnxruntime, with_opencv
+from gopro_tools.onnx_process import OnnxLibrary, OnnxProcess
 
 _GREY = 114  # what the networks were trained to see around an image
+_MAX_SIDE_PX = 8192
+_MAX_BATCH = 1024
+_SCORE_TOLERANCE = 1e-3
+_SURE = 0.1
+_CELLS_NEAR = 1.5
+_CELLS_FAR = 6.0
+
+_Head: TypeAlias = Literal["yolox", "yolov5", "yolov8"]
 
 
 class OnnxDetector:
-    """A YOLOX or YOLOv8 network in an ONNX file, run by onnxruntime or OpenCV.
+    """A YOLOX, YOLOv5 or YOLOv8 network in an ONNX file, run by onnxruntime or OpenCV.
 
     The head is told from the shape of the output, for a network of ``C`` classes and ``N`` cells
     (of 8, 16 and 32 px): YOLOX's is (N, 5 + C) with grid and stride still to apply (Ge et al. 2021,
-    arXiv 2107.08430), YOLOv8's (4 + C, N) with centre, width and height in px of the input.
+    arXiv 2107.08430), YOLOv5's and v7's (3 N, 5 + C) and YOLOv8's (4 + C, N), both with centre,
+    width and height in px of the input. Of YOLOv8's networks for poses and masks, the boxes are
+    taken. YOLOX's shape with boxes that are decoded already (``--decode_in_inference``, YOLOv6) is
+    refused. The file runs in a process of its own (see `gopro_tools.onnx_process`).
 
     Args:
         path: The file.
@@ -54,8 +65,9 @@ class OnnxDetector:
         self._size_hw = self._input_size_hw(self._header, input_size_px)
         self.identity = replace(identity, input_size_px=max(self._size_hw))
         self._given_names = class_names
-        self._run: Run | None = None
-        self._head: Literal["yolox", "yolov8"] = "yolox"
+        self._run: OnnxProcess | None = None
+        self._head: _Head = "yolox"
+        self._output_index = 0
         self._names: tuple[str, ...] = ()
 
     @property
@@ -77,7 +89,7 @@ class OnnxDetector:
                 missing = n_together - len(part)
                 batch = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)))
             for output, (_, placement), image in zip(
-                run(batch), part, images[start : start + n_together], strict=False
+                self._output(run(batch)), part, images[start : start + n_together], strict=False
             ):
                 results.append(self._decode(output, placement, image.shape[:2]))
         return results
@@ -89,6 +101,11 @@ class OnnxDetector:
                 f"{self._path}: an image input (N, 3, H, W) was expected, found {shape}."
             )
         height, width = (side or asked or DEFAULT_INPUT_PX for side in shape[2:])
+        if max(height, width) > _MAX_SIDE_PX or (shape[0] or 1) > _MAX_BATCH:
+            raise InputError(
+                f"{self._path}: an input {shape} was found; at most {_MAX_SIDE_PX} px and "
+                f"{_MAX_BATCH} images at once are run."
+            )
         if asked and asked != max(height, width):
             raise InputError(
                 f"{self._path}: its input is {width}x{height}; leave --input-size out."
@@ -97,34 +114,60 @@ class OnnxDetector:
             raise InputError(f"{self._path}: the input must be a multiple of 32 px, not {height}.")
         return height, width
 
-    def _loaded(self) -> Run:
+    def _loaded(self) -> OnnxProcess:
         if self._run is None:
-            by_onnxruntime = self.identity.runtime.startswith("onnxruntime")
-            try:
-                run = (with_onnxruntime if by_onnxruntime else with_opencv)(self._path)
-                blank = np.zeros((self._header.input_shape[0] or 1, 3, *self._size_hw), np.float32)
-                shape = run(blank).shape
-            except InputError:
-                raise
-            except Exception as error:  # onnxruntime's and OpenCV's own classes
+            if self._header.task not in (None, "detect", "segment", "pose"):
                 raise InputError(
-                    f"{self._path}: {self.identity.runtime} cannot run it ({error}). {WEIGHTS_FROM}"
-                ) from error
-            height, width = self._size_hw
-            n_cells = sum((height // s) * (width // s) for s in (8, 16, 32))
-            if len(shape) == 3 and shape[1] == n_cells and shape[2] > 5:
-                self._head, n_classes = "yolox", shape[2] - 5
-            elif len(shape) == 3 and shape[2] == n_cells and shape[1] > 4:
-                self._head, n_classes = "yolov8", shape[1] - 4
-            else:
-                raise InputError(
-                    f"{self._path}: output {tuple(shape)} is neither YOLOX's (N, {n_cells}, 5 + "
-                    f"classes) nor YOLOv8's (N, 4 + classes, {n_cells}). Export one of these "
-                    "without non-maximum suppression, or run it with --runtime ultralytics."
+                    f"{self._path}: a network for the task {self._header.task!r}; one that finds "
+                    f"upright boxes was expected. {WEIGHTS_FROM}"
                 )
+            library: OnnxLibrary = (
+                "onnxruntime" if self.identity.runtime.startswith("onnxruntime") else "opencv"
+            )
+            run = OnnxProcess(self._path, library)
+            grey = np.full((self._header.input_shape[0] or 1, 3, *self._size_hw), _GREY, np.float32)
+            outputs = run(grey)
+            self._head, n_classes, self._output_index = self._recognised(outputs)
+            if self._head == "yolox" and _is_decoded(outputs[self._output_index], self._size_hw):
+                raise self._decoded_already()
             self._names = self._named(n_classes)
             self._run = run
         return self._run
+
+    def _recognised(self, outputs: Sequence[NDArray[np.float32]]) -> tuple["_Head", int, int]:
+        """The head, how many values per box its classes take, and which output it is."""
+        height, width = self._size_hw
+        n_cells = sum((height // s) * (width // s) for s in (8, 16, 32))
+        for index, output in enumerate(outputs):
+            shape = output.shape
+            if len(shape) != 3:
+                continue
+            if shape[1] == n_cells and shape[2] > 5:
+                return "yolox", shape[2] - 5, index
+            if shape[1] == 3 * n_cells and shape[2] > 5:
+                return "yolov5", shape[2] - 5, index
+            if shape[2] == n_cells and shape[1] > 4:
+                own = self._header.class_names
+                if own and self._header.task in ("pose", "segment") and len(own) <= shape[1] - 4:
+                    return "yolov8", len(own), index  # key points or masks follow the classes
+                return "yolov8", shape[1] - 4, index
+        found = ", ".join(str(output.shape) for output in outputs) or "nothing"
+        raise InputError(
+            f"{self._path}: output {found} is neither YOLOX's (N, {n_cells}, 5 + classes), nor "
+            f"YOLOv5's (N, {3 * n_cells}, 5 + classes), nor YOLOv8's (N, 4 + classes, {n_cells}). "
+            "Export one of these without non-maximum suppression, or run it with --runtime "
+            "ultralytics."
+        )
+
+    def _output(self, outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        return outputs[self._output_index]
+
+    def _decoded_already(self) -> InputError:
+        return InputError(
+            f"{self._path}: the output has YOLOX's shape, but boxes that are decoded already (as "
+            "YOLOX's --decode_in_inference and YOLOv6 export them), and how these want their "
+            "images is not known. Export YOLOX without --decode_in_inference."
+        )
 
     def _named(self, n_classes: int) -> tuple[str, ...]:
         coco = COCO_CLASS_NAMES if n_classes == len(COCO_CLASS_NAMES) else None
@@ -163,15 +206,29 @@ class OnnxDetector:
         self, output: NDArray[np.float32], placement: "_Placement", size_hw: tuple[int, ...]
     ) -> Detections:
         """Boxes of one image from the network's output: best class, threshold, suppression."""
-        if self._head == "yolox":
-            centre, size = output[:, :2].copy(), output[:, 2:4]
-            grid, stride = _grid(self._size_hw)
-            centre, size = (centre + grid) * stride, np.exp(size) * stride
-            score = output[:, 5:] * output[:, 4:5]
+        if not np.isfinite(output).all():
+            raise InputError(f"{self._path}: the network gave values that are not numbers.")
+        if self._head == "yolov8":
+            centre, size = output[:2].T, output[2:4].T
+            score = output[4 : 4 + len(self._names)].T
         else:
-            centre, size, score = output[:2].T, output[2:4].T, output[4:].T
+            centre, size = output[:, :2], output[:, 2:4]
+            score = output[:, 5:] * output[:, 4:5]
         class_id, best = score.argmax(axis=1), score.max(axis=1)
+        if best.max(initial=0) > 1 + _SCORE_TOLERANCE or best.min(initial=0) < -_SCORE_TOLERANCE:
+            raise InputError(
+                f"{self._path}: class scores from {best.min():.3g} to {best.max():.3g} were found, "
+                "and [0, 1] was expected: is it a network for poses or masks, or one without a "
+                "sigmoid at its end?"
+            )
         sure = best >= self.identity.min_score
+        if self._head == "yolox":
+            if _is_absurd(centre[sure], size[sure], best[sure], self._size_hw):
+                raise self._decoded_already()
+            grid, stride = _grid(self._size_hw)
+            with np.errstate(over="ignore"):
+                centre, size = (centre + grid) * stride, np.exp(size) * stride
+            size = np.minimum(size, np.float32(1e6))
         centre, size, class_id, best = centre[sure], size[sure], class_id[sure], best[sure]
         offset = np.array([placement.left_px, placement.top_px], np.float32)
         corners = [(centre + side * size / 2 - offset) / placement.scale for side in (-1, 1)]
@@ -193,6 +250,29 @@ class OnnxDetector:
             score=np.clip(best[index], 0, 1),
             class_id=class_id[index],
         )
+
+
+def _is_decoded(output: NDArray[np.float32], size_hw: tuple[int, int]) -> bool:
+    """Whether centres lie in their cells: the grid is applied already."""
+    grid, stride = _grid(size_hw)
+    away = np.abs(output[..., :2] - (grid + np.float32(0.5)) * stride) / stride
+    return bool(np.median(away) < _CELLS_NEAR and (output[..., 2:4] >= 0).all())
+
+
+def _is_absurd(
+    centre: NDArray[np.float32],
+    size: NDArray[np.float32],
+    score: NDArray[np.float32],
+    size_hw: tuple[int, int],
+) -> bool:
+    """Whether most boxes that count would lie or reach far outside if they were decoded.
+
+    YOLOX learns centres up to three cells away, and logarithms of sizes in cells.
+    """
+    sure = score >= _SURE
+    far = (np.abs(centre) > _CELLS_FAR).any(axis=1)
+    far |= (size > np.log(4 * max(size_hw) / 8)).any(axis=1)
+    return bool(sure.any() and far[sure].mean() > 0.5)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

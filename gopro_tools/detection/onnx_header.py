@@ -11,6 +11,13 @@ from pathlib import Path
 
 from gopro_tools.errors import InputError
 
+_MAX_FILE_BYTES = 2**31
+_MAX_METADATA = 1_000_000
+_MAX_AXES = 8
+_DAMAGE = (
+    ValueError, IndexError, KeyError, TypeError, OSError, SyntaxError, MemoryError, RecursionError,
+)  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxHeader:
@@ -20,6 +27,8 @@ class OnnxHeader:
     """Of the first input that is no weight; None for a size left open."""
     class_names: tuple[str, ...] | None
     """From the metadata that ultralytics writes."""
+    task: str | None = None
+    """From the same: detect, segment, pose, obb or classify."""
 
 
 def read_onnx_header(path: Path) -> OnnxHeader:
@@ -29,24 +38,33 @@ def read_onnx_header(path: Path) -> OnnxHeader:
         InputError: The file cannot be read or is not an ONNX file.
     """
     try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise ValueError("larger than the 2 GB that the format allows")
         return _header(memoryview(path.read_bytes()))
-    except (ValueError, IndexError, OSError, UnicodeDecodeError, SyntaxError) as error:
+    except _DAMAGE as error:
         raise InputError(
-            f"{path}: not an ONNX file, or cut off ({error}); export or download it again."
+            f"{path}: not an ONNX file, or cut off ({str(error)[:200]}); export or download it "
+            "again."
         ) from error
 
 
 def _header(model: memoryview) -> OnnxHeader:
     names: tuple[str, ...] | None = None
+    task: str | None = None
     graph: memoryview | None = None
     for field, value in _fields(model):
         if field == 7 and isinstance(value, memoryview):  # graph
             graph = value
         elif field == 14 and isinstance(value, memoryview):  # metadata_props
-            entry = {f: bytes(v).decode() for f, v in _fields(value) if isinstance(v, memoryview)}
-            if entry.get(1) == "names":  # written as a Python dict, {0: 'person', ...}
-                listed = ast.literal_eval(entry.get(2, "{}"))
-                names = tuple(listed[i] for i in range(len(listed)))
+            entry = {
+                f: bytes(v[:_MAX_METADATA]).decode()
+                for f, v in _fields(value)
+                if isinstance(v, memoryview)
+            }
+            if entry.get(1) == "names":
+                names = _class_names(entry.get(2, "{}"))
+            elif entry.get(1) == "task":
+                task = entry.get(2, "")[:40]
     if graph is None:
         raise ValueError("no graph")
     weights = {
@@ -66,8 +84,22 @@ def _header(model: memoryview) -> OnnxHeader:
                     for f, d in _fields(_one(tensor_type, 2))
                     if f == 1 and isinstance(d, memoryview)
                 ]
-                return OnnxHeader(input_shape=tuple(map(_size, dimensions)), class_names=names)
+                if len(dimensions) > _MAX_AXES:
+                    raise ValueError(f"an input of {len(dimensions)} axes")
+                shape = tuple(map(_size, dimensions))
+                return OnnxHeader(input_shape=shape, class_names=names, task=task)
     raise ValueError("no input")
+
+
+def _class_names(text: str) -> tuple[str, ...]:
+    """Names written as a Python dict, {0: 'person', ...}."""
+    listed = ast.literal_eval(text)
+    if not isinstance(listed, dict):
+        raise ValueError("names that are no dict")
+    names = tuple(listed[i] for i in range(len(listed)))
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("names that are no text")
+    return names
 
 
 def _size(dimension: memoryview) -> int | None:
