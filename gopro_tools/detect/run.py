@@ -80,6 +80,8 @@ class DetectConfig:
     """Overlap from which the detector drops the lesser box of a class."""
     class_names: Path | None = None
     """File with one class name per line, for .onnx files that name none and are not of COCO."""
+    trust_weights: bool = False
+    """Read a .pt file even where that may run programs in it."""
     batch: int = 8
     """Images the detector is given at once."""
     bootstrap_over: DrawnUnit = "sequence"
@@ -174,6 +176,7 @@ def score_detections(
         input_size_px=config.input_size,
         nms_iou=config.nms_iou,
         class_names=config.class_names,
+        trust_weights=config.trust_weights,
     )
     least = detector.identity.min_score
     if min(config.confidence, config.reference_confidence) < least:

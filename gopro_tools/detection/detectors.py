@@ -56,6 +56,7 @@ def load_detector(
     nms_iou: float = 0.7,
     min_score: float = 0.001,
     class_names: Path | None = None,
+    trust_weights: bool = False,
 ) -> Detector:
     """Make a detector from what the command line says.
 
@@ -69,6 +70,7 @@ def load_detector(
         nms_iou: Overlap from which the lesser box of a class is dropped.
         min_score: Least confidence of a box.
         class_names: File with a name a line, for ONNX files whose classes are not COCO's.
+        trust_weights: Read a ``.pt`` file even where that may run programs in it.
 
     Raises:
         InputError: The file is missing or damaged, or a package is (the message says which).
@@ -101,7 +103,7 @@ def load_detector(
             min_score=min_score,
             nms_iou=nms_iou,
         )
-        return UltralyticsDetector(path, identity)
+        return UltralyticsDetector(path, identity, trust_weights=trust_weights)
     if path.suffix.lower() != ".onnx":
         raise InputError(f"{path}: {runtime} runs .onnx files; export it, or choose ultralytics.")
     chosen = runtime

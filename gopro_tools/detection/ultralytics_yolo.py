@@ -16,16 +16,27 @@ from gopro_tools.detection.weights import INSTALL, WEIGHTS_FROM
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 
+_EXPORT = (
+    "A PyTorch file is read without running programs in it; one that needs more is refused. Export "
+    "it where you trust it (yolo export model=FILE.pt format=onnx) and name the .onnx file, or say "
+    "--trust-weights."
+)
+
 
 class UltralyticsDetector:
     """Any network the ultralytics package loads, without network traffic, settings or installs.
 
+    A PyTorch file is a pickle, which can run any program as it is read. So it is read by the
+    package's restricted loader, which builds known parts of networks and nothing else.
+
     Args:
         path: Weight file.
         identity: Its hash, and how to run it.
+        trust_weights: Read a PyTorch file without that restriction: it may run programs.
     """
 
-    def __init__(self, path: Path, identity: DetectorIdentity):
+    def __init__(self, path: Path, identity: DetectorIdentity, *, trust_weights: bool = False):
+        self._trusted = trust_weights
         self.name = path.name
         self.identity = identity
         self._path = path
@@ -57,11 +68,17 @@ class UltralyticsDetector:
             for i, result in zip(members, found, strict=True):
                 if result.boxes is None:
                     raise InputError(f"{self._path}: no detector, its task is {model.task!r}.")
-                results[i] = Detections(
-                    box_xyxy=result.boxes.xyxy.cpu().numpy(),
-                    score=result.boxes.conf.cpu().numpy(),
-                    class_id=result.boxes.cls.cpu().numpy(),
-                )
+                try:
+                    results[i] = Detections(
+                        box_xyxy=result.boxes.xyxy.cpu().numpy(),
+                        score=result.boxes.conf.cpu().numpy(),
+                        class_id=result.boxes.cls.cpu().numpy(),
+                    )
+                except ValueError as error:
+                    raise InputError(
+                        f"{self._path}: ultralytics gave what are no boxes ({error}); does it know "
+                        "this kind of network? Files of YOLOv5 run with --runtime onnxruntime."
+                    ) from error
         used = max(model.predictor.imgsz) if model.predictor else self.identity.input_size_px
         if used != self.identity.input_size_px:
             raise InputError(
@@ -87,8 +104,23 @@ class UltralyticsDetector:
     def _loaded(self) -> Any:
         if self._model is None:
             yolo = _import_ultralytics().YOLO
+            if self._path.suffix.lower() == ".pt":
+                self._restrict_loading()
             self._model = self._run(yolo, str(self._path), task="detect")
         return self._model
+
+    def _restrict_loading(self) -> None:
+        """Turn the package's restricted loader on, or off for files that are trusted."""
+        from ultralytics.nn import tasks
+
+        loader = getattr(tasks, "_SafeLoad", None)
+        if not self._trusted and not getattr(loader, "SUPPORTED", False):
+            raise InputError(
+                f"{self._path}: a PyTorch file can run any program as it is read, and this version "
+                f"of ultralytics has no restricted loader (8.4 and later with torch 2.6 have). "
+                f"{_EXPORT}"
+            )
+        tasks.SAFE_LOAD = not self._trusted
 
     def _run(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         try:
@@ -101,9 +133,14 @@ class UltralyticsDetector:
             ) from error
         except Exception as error:  # it raises anything at all on a damaged file
             raise InputError(
-                f"{self._path}: ultralytics cannot run it ({type(error).__name__}: {error}). "
-                f"Is the file whole, and a detector? {WEIGHTS_FROM}"
+                f"{self._path}: ultralytics cannot run it ({type(error).__name__}: "
+                f"{' '.join(str(error).split())[:300]}). Is the file whole, and a detector? "
+                f"{_EXPORT if self._is_restricted else WEIGHTS_FROM}"
             ) from error
+
+    @property
+    def _is_restricted(self) -> bool:
+        return self._path.suffix.lower() == ".pt" and not self._trusted
 
 
 def _import_ultralytics() -> Any:

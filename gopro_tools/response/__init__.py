@@ -5,7 +5,10 @@ linear light to the nearest code. Every code survives the round trip (a measured
 code, as its own regularisation flattens it).
 """
 
+import io
 import re
+import stat
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +24,8 @@ from gopro_tools.images import pixel_hash
 Float = NDArray[np.float64]
 
 GAMMA = 2.2
+_MAX_FILE_BYTES = 1_000_000
+_MOST_LIGHT = 1e30
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,21 +78,20 @@ class Response:
             InputError: The file is missing, not an array of that shape, or not finite and positive.
         """
         try:
-            stored: NDArray[Any] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            stored = _read_table(path)
+        except Exception as error:  # NumPy's reader of headers raises anything at all
             raise InputError(
                 f"{path}: cannot be read as a response table; a NumPy file with 256x3 numbers was "
-                f"expected ({error})."
+                f"expected ({' '.join(str(error).split())[:200] or type(error).__name__})."
             ) from error
-        if stored.shape not in ((256, 3), (256, 1, 3)) or not np.issubdtype(
-            stored.dtype, np.number
-        ):
+        if stored.shape not in ((256, 3), (256, 1, 3)) or stored.dtype.kind not in "iuf":
             raise InputError(
                 f"{path}: a table of 256x3 (or 256x1x3) numbers was expected, found "
                 f"{'x'.join(map(str, stored.shape))} of {stored.dtype}."
             )
         table = stored.astype(np.float64).reshape(256, 3)[:, ::-1]
-        if not np.isfinite(table).all() or (table < 0).any() or (table[250] <= table[0]).any():
+        usable = np.isfinite(table).all() and (table >= 0).all() and (table <= _MOST_LIGHT).all()
+        if not usable or (table[250] <= table[0] + 1 / _MOST_LIGHT).any():
             raise InputError(
                 f"{path}: relative light must be finite, not negative and rise with the code."
             )
@@ -152,6 +156,21 @@ class Response:
     def fingerprint(self) -> str:
         """Hash of the decoding table: two responses of one name may differ."""
         return pixel_hash(self.linear_of_code.view(np.uint8).reshape(256, 8, 3))
+
+
+def _read_table(path: Path) -> NDArray[Any]:
+    """The array in a NumPy file that is no larger than a table can be."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        raise ValueError("no file")
+    if status.st_size > _MAX_FILE_BYTES:
+        raise ValueError(f"{status.st_size:,} bytes are too many for a table")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it thinks of a damaged header
+        found = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    if not isinstance(found, np.ndarray):
+        raise ValueError("an archive of arrays")
+    return found
 
 
 def _srgb_to_linear(code: Float) -> Float:
