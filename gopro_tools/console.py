@@ -1,7 +1,7 @@
 """What every command shares: a progress bar, errors a person can read, exit codes.
 
 Exit codes: 0 all done; 1 done, but something was found or some inputs failed; 2 the command could
-not run as asked; 3 a fault of the program, with a log file; 128 + n ended by signal n (130 Ctrl-C,
+not run as asked; 70 a fault of the program, with a log file; 128 + n ended by signal n (130 Ctrl-C,
 141 nobody reads the output any longer, 143 SIGTERM).
 """
 
@@ -34,7 +34,7 @@ from gopro_tools.options import LISTS
 
 EXIT_FINDINGS = 1
 EXIT_USAGE = 2
-EXIT_FAULT = 3
+EXIT_FAULT = 70
 EXIT_INTERRUPTED = 130
 EXIT_CLOSED_PIPE = 141
 

@@ -1,9 +1,9 @@
 """Our checkpoints come back whole, official ones come out right, wrong ones are refused."""
 
+import hashlib
 import json
 import pickle
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,16 +190,35 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(trained, monkeypatch):
     path, networks, *_ = trained
     before = path.read_bytes()
 
-    def full_disk(self, data):
-        with self.open("wb") as file:
-            file.write(data[: len(data) // 2])
+    def full_disk(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    monkeypatch.setattr("os.fsync", full_disk)
     with pytest.raises(OSError, match="No space"):
         save_checkpoint(path, networks, method="deblurgan", config={}, step=2)
     assert path.read_bytes() == before
     assert len(list(path.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize("with_digest", [True, False])
+def test_changed_tensors_are_noticed(trained, with_digest):
+    path = trained[0]
+    data = bytearray(path.read_bytes())
+    n_header = int.from_bytes(data[:8], "little")
+    if not with_digest:  # as earlier versions wrote them: the sidecar alone has a hash
+        header = json.loads(data[8 : 8 + n_header])
+        del header["__metadata__"]["tensors_sha256"]
+        text = json.dumps(header, separators=(",", ":")).encode().ljust(n_header)
+        data[8 : 8 + n_header] = text
+        path.write_bytes(data)
+        sidecar = json.loads(path.with_suffix(".json").read_text())
+        sidecar["weights_sha256"] = hashlib.sha256(data).hexdigest()
+        path.with_suffix(".json").write_text(json.dumps(sidecar))
+        load_checkpoint(path)
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="SHA-256 differs"):
+        load_checkpoint(path)
 
 
 def test_wrapped_and_channels_last_networks_are_stored_as_themselves(tmp_path):

@@ -263,6 +263,44 @@ def test_a_finished_run_is_left_alone(dataset: Path, tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes() == before[name]
 
 
+@pytest.mark.parametrize("damage", ["emptied", "cut short", "changed", "gone"])
+def test_a_damaged_checkpoint_costs_no_more_than_what_came_after_the_one_before(
+    dataset: Path, tmp_path: Path, damage: str
+) -> None:
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    _, arguments = stopping_at(5)
+    train(TINY, dataset, run, options=OPTIONS, **arguments)  # type: ignore[arg-type]
+    _, arguments = stopping_at(9)
+    train(TINY, dataset, run, options=OPTIONS, resume=True, **arguments)  # type: ignore[arg-type]
+    checkpoint = run / "checkpoint.safetensors"
+    data = bytearray(checkpoint.read_bytes())
+    data[-100] ^= 1
+    changes = {"emptied": b"", "cut short": data[: len(data) // 2], "changed": data}
+    if damage == "gone":
+        checkpoint.unlink()
+    else:
+        checkpoint.write_bytes(changes[damage])
+    assert load_checkpoint(run / "checkpoint.previous.safetensors").record.step == 5
+    assert train(TINY, dataset, run, options=OPTIONS, resume=True).finished
+    train(TINY, dataset, whole, options=OPTIONS)
+    assert weights_of(run).keys() == weights_of(whole).keys()
+    for name, tensor in weights_of(whole).items():
+        assert torch.equal(weights_of(run)[name], tensor)
+
+
+@pytest.mark.parametrize("name", ["run.json", "checkpoint.json"])
+def test_emptied_records_of_a_finished_run_are_written_again(
+    dataset: Path, tmp_path: Path, name: str
+) -> None:
+    run = tmp_path / "run"
+    train(TINY, dataset, run, options=OPTIONS)
+    before = json.loads((run / name).read_text())
+    (run / name).write_text("")
+    assert train(TINY, dataset, run, options=OPTIONS, resume=True).finished
+    after = json.loads((run / name).read_text())
+    assert after.keys() == before.keys()
+
+
 def test_resuming_where_nothing_is_begins(dataset: Path, tmp_path: Path) -> None:
     assert train(TINY, dataset, tmp_path / "new", options=OPTIONS, resume=True).finished
 

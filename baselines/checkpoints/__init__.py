@@ -34,6 +34,8 @@ from baselines.checkpoints.store import (
     Checkpoint,
     CheckpointRecord,
     load_checkpoint,
+    load_latest,
+    previous_of,
     save_checkpoint,
 )
 from baselines.checkpoints.tensors import load_into, read_tensors, unwrapped
@@ -48,7 +50,9 @@ __all__ = [
     "join",
     "load_checkpoint",
     "load_into",
+    "load_latest",
     "load_restorer_network",
+    "previous_of",
     "read_tensors",
     "restorer_from",
     "save_checkpoint",

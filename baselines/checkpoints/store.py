@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +19,9 @@ from baselines.deblurgan import Generator
 from baselines.deepdeblur import DeepDeblur
 from baselines.sun2015.network import Sun2015
 from gopro_tools.errors import InputError
-from gopro_tools.files import write_atomic
+from gopro_tools.files import sha256_of_file, temporary_beside, write_atomic
+
+log = logging.getLogger(__name__)
 
 METHODS: dict[str, type[DeepDeblur] | type[Generator] | type[Sun2015]] = {
     "deepdeblur": DeepDeblur,
@@ -28,6 +32,7 @@ METHODS: dict[str, type[DeepDeblur] | type[Generator] | type[Sun2015]] = {
 
 FORMAT = "gopro_tools.checkpoint.v1"
 _TRAINING = "training"
+_DIGEST = "tensors_sha256"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +77,7 @@ def save_checkpoint(
     data_hash: str | None = None,
     source: str | None = None,
     training_state: Any = None,
+    keep_previous: bool = False,
 ) -> CheckpointRecord:
     """Write a checkpoint and its JSON sidecar, each whole or not at all.
 
@@ -88,6 +94,7 @@ def save_checkpoint(
         training_state: Whatever continues the run: state dicts of optimisers, of random
             generators and so on, nested in dicts with string or integer keys, lists and tuples
             of tensors, numbers, strings and None. It comes back equal, bit for bit.
+        keep_previous: Keep the checkpoint that lies at `path` as `previous_of(path)`.
 
     Raises:
         InputError: `path` has another suffix.
@@ -127,10 +134,97 @@ def save_checkpoint(
             _TRAINING: json.dumps(packed),
         },
     )
-    write_atomic(path, data)
-    sidecar = asdict(record) | {"weights_sha256": hashlib.sha256(data).hexdigest()}
-    write_atomic(path.with_suffix(".json"), json.dumps(sidecar, indent=2) + "\n")
+    if keep_previous:
+        _keep_previous(path)
+    whole = _with_digest(data)
+    write_atomic(path, whole)
+    _write_sidecar(path, record, hashlib.sha256(whole).hexdigest())
     return record
+
+
+def _write_sidecar(path: Path, record: CheckpointRecord, weights_sha256: str) -> None:
+    sidecar = asdict(record) | {"weights_sha256": weights_sha256}
+    write_atomic(path.with_suffix(".json"), json.dumps(sidecar, indent=2) + "\n")
+
+
+def _with_digest(data: bytes) -> bytes:
+    """The same safetensors file, with the hash of its tensors in the header."""
+    n_header = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + n_header])
+    tensors = memoryview(data)[8 + n_header :]
+    header["__metadata__"][_DIGEST] = hashlib.sha256(tensors).hexdigest()
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join((len(text).to_bytes(8, "little"), text, tensors))
+
+
+def previous_of(path: Path) -> Path:
+    """Where the checkpoint before the one at ``path`` is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def _keep_previous(path: Path) -> None:
+    """Keep the checkpoint that is about to be replaced, if it is whole: the new one may be cut."""
+    try:
+        if not path.is_file() or safetensors_header(path).get("format") != FORMAT:
+            return
+    except InputError:  # damaged: the one kept before is worth more
+        return
+    previous = previous_of(path)
+    temporary = temporary_beside(previous)
+    temporary.unlink(missing_ok=True)
+    try:
+        temporary.hardlink_to(path)
+    except OSError:  # not on every file system
+        shutil.copyfile(path, temporary)
+    temporary.replace(previous)
+
+
+def load_latest(path: Path, *, with_training_state: bool = True) -> Checkpoint:
+    """Read the checkpoint at ``path`` or, where a power cut damaged it, the one before.
+
+    A JSON sidecar that is damaged or missing is written again.
+
+    Raises:
+        InputError: Neither can be read.
+    """
+    try:
+        checkpoint = load_checkpoint(path, with_training_state=with_training_state)
+    except InputError as error:
+        previous = previous_of(path)
+        if not previous.is_file():
+            raise
+        log.warning("%s The one before it is taken.", error)
+        return load_checkpoint(previous, with_training_state=with_training_state)
+    if _sidecar(path) is None:
+        _write_sidecar(path, checkpoint.record, sha256_of_file(path))
+    return checkpoint
+
+
+def _sidecar(path: Path) -> dict[str, Any] | None:
+    """The JSON copy of a checkpoint's record; None if there is none or it is damaged."""
+    try:
+        content = json.loads(path.with_suffix(".json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _check_tensors(path: Path, header: Mapping[str, str]) -> None:
+    """Raise InputError if the tensors of a checkpoint are not those that were saved."""
+    if _DIGEST in header:
+        with path.open("rb") as file:
+            file.seek(8 + int.from_bytes(file.read(8), "little"))
+            is_same = hashlib.file_digest(file, "sha256").hexdigest() == header[_DIGEST]
+    else:  # of an earlier version: its sidecar has the hash of the file, if it belongs to it
+        sidecar = _sidecar(path) or {}
+        expected, record = sidecar.pop("weights_sha256", None), json.loads(header["record"])
+        is_same = expected is None or sidecar != record or sha256_of_file(path) == expected
+    if not is_same:
+        raise InputError(
+            f"{path}: its tensors are not those that were saved (their SHA-256 differs); the file "
+            "is damaged or was changed. Take another copy, or train anew."
+        )
 
 
 def load_checkpoint(path: Path, *, with_training_state: bool = True) -> Checkpoint:
@@ -150,6 +244,7 @@ def load_checkpoint(path: Path, *, with_training_state: bool = True) -> Checkpoi
             "`python -m baselines.checkpoints show` tells what a file is; `convert` makes a "
             "checkpoint of the official ones."
         )
+    _check_tensors(path, header)
     names: list[str] = json.loads(header["networks"])
     networks: dict[str, dict[str, Tensor]] = {name: {} for name in names}
     training: dict[str, Tensor] = {}

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from filelock import FileLock, Timeout
 
-from baselines.checkpoints import load_checkpoint, load_into, save_checkpoint
+from baselines.checkpoints import load_into, load_latest, previous_of, save_checkpoint
 from baselines.data import Batch, FramePairs, Patches
 from baselines.device_patches import DevicePatches, Plan
 from benchmarks.devices import chosen_device, to_layout
@@ -46,6 +46,7 @@ from gopro_tools.records import (
     dataset_facts,
     hash_of,
     jsonable,
+    read_record,
     to_json,
 )
 from gopro_tools.threads import prefetched
@@ -250,22 +251,34 @@ class _Run:
         self.n_steps = recipe.optimisation.n_epochs * epoch_length
         if self.leads and options.n_validation_images:
             self.validation = self._validation_pairs()
-        if resume and (self.out / CHECKPOINT_FILE).is_file():
+        if resume and self._has_checkpoint():
             self._load()
         if self.leads:
             write_atomic(self.out / CONFIG_FILE, to_json(self.config))
             self.journal = Journal(self.out, step=self.step)
 
+    def _has_checkpoint(self) -> bool:
+        path = self.out / CHECKPOINT_FILE
+        return path.is_file() or previous_of(path).is_file()
+
+    def _is_recorded(self) -> bool:
+        """Whether the record of the finished run is there, and whole."""
+        try:
+            read_record(self.out)
+        except InputError:
+            return False
+        return True
+
     def _check_folder(self, resume: bool) -> None:
         checkpoint = self.out / CHECKPOINT_FILE
-        if not checkpoint.is_file():
+        if not self._has_checkpoint():
             return
         if not resume:
             raise InputError(
                 f"{self.out}: there is a run already; --resume goes on with it, or choose another "
                 "--out."
             )
-        before = load_checkpoint(checkpoint, with_training_state=False).record
+        before = load_latest(checkpoint, with_training_state=False).record
         wanted = jsonable(self.recipe)
         stored = before.config.get("recipe", {})
         differing = [key for key in {**wanted, **stored} if wanted.get(key) != stored.get(key)]
@@ -300,7 +313,7 @@ class _Run:
 
     def _load(self) -> None:
         path = self.out / CHECKPOINT_FILE
-        checkpoint = load_checkpoint(path)
+        checkpoint = load_latest(path)
         state = checkpoint.training_state
         for name, network in self.learner.networks.items():
             load_into(network, checkpoint.networks[name], str(path))
@@ -352,7 +365,7 @@ class _Run:
         finished = self.step == self.n_steps
         if self.step > first_step or not self.step:
             self._save()
-        if finished and self.leads and not (self.out / RUN_FILE).is_file():
+        if finished and self.leads and not self._is_recorded():
             self._save_weights()
             write_atomic(self.out / RUN_FILE, to_json(self.record()))
         return TrainResult(
@@ -512,6 +525,7 @@ class _Run:
             metrics=self.metrics,
             data_hash=self.data_hash,
             training_state={"optimizers": optimizers, "sums": self.sums, "seconds": self.seconds},
+            keep_previous=True,
         )
 
     def _save_weights(self) -> None:
