@@ -328,7 +328,7 @@ def test_sigterm_checkpoints_and_resume_is_exact(dataset: Path, tmp_path: Path) 
     process.send_signal(signal.SIGTERM)
     _, messages = process.communicate(timeout=120)
     assert process.returncode == 143, messages.decode()
-    assert b"--resume goes on" in messages
+    assert b"--resume continues" in messages
     stopped_at = load_checkpoint(parts / "checkpoint.safetensors").record.step
     assert stopped_at is not None
     assert 19 <= stopped_at < 180
