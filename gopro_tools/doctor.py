@@ -24,6 +24,8 @@ import tyro
 
 from gopro_tools import __version__
 from gopro_tools.console import EXIT_FINDINGS, run_command
+from gopro_tools.deblur.network import OnnxRestorer, read_card, shipped_network
+from gopro_tools.errors import InputError
 from gopro_tools.images import PNG_ENCODER
 from gopro_tools.metrics import METRICS
 from gopro_tools.threads import n_cores
@@ -195,10 +197,23 @@ def _detector_parts() -> list[Part]:
         runtime = importlib.import_module("onnxruntime")
         return f"{runtime.__version__}: {', '.join(runtime.get_available_providers())}"
 
+    def deblurring() -> str:
+        try:
+            path = shipped_network()
+        except InputError as error:
+            raise ModuleNotFoundError("none ships with this version") from error
+        restored = OnnxRestorer(path, runtime="opencv").restore(np.full((64, 64, 3), 90, np.uint8))
+        if abs(float(restored.mean()) - 90) > 5:
+            raise RuntimeError("a grey image does not stay grey")
+        return read_card(path).name
+
     extra = "pip install 'gopro-tools[detect]'"
     return [
         _tried("networks", "ONNX with OpenCV", opencv, "", required=True),
         _tried("networks", "ONNX with onnxruntime", onnxruntime, extra),
+        _tried(
+            "networks", "deblurring network", deblurring, "gopro_tools.deblur --weights FILE.onnx"
+        ),
     ]
 
 

@@ -88,14 +88,14 @@ def _check_lpips(path: Path) -> None:
         raise InputError(f"needs {', '.join(lacking)}: pip install 'gopro-tools[train]'.")
     if not path.is_file():
         raise InputError(
-            f"needs AlexNet's weights, and {path.name} is not there: name torchvision's {ALEXNET_FILE} "
-            "with --lpips-weights, or put it into hub/checkpoints of torch's cache folder "
+            f"needs AlexNet's weights, and {path.name} is not there: name torchvision's "
+            f"{ALEXNET_FILE} with --lpips-weights, or put it into hub/checkpoints of torch's cache folder "
             "(TORCH_HOME); nothing is downloaded here."
         )
     if not sha256_of_file(path).startswith(ALEXNET_SHA256_PREFIX):
         raise InputError(
-            f"needs AlexNet's weights, and {path.name} is damaged or holds others: its SHA-256 does not "
-            f"start with {ALEXNET_SHA256_PREFIX}, as that of torchvision's {ALEXNET_FILE} does."
+            f"needs AlexNet's weights, and {path.name} is damaged or holds others: its SHA-256 does "
+            f"not start with {ALEXNET_SHA256_PREFIX}, as that of torchvision's {ALEXNET_FILE} does."
         )
     try:
         for name in _LPIPS_PACKAGES:
