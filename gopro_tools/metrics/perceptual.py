@@ -89,13 +89,13 @@ def _check_lpips(path: Path) -> None:
     if not path.is_file():
         raise InputError(
             f"needs AlexNet's weights, and {path.name} is not there: name torchvision's "
-            f"{ALEXNET_FILE} with --lpips-weights, or put it into hub/checkpoints of torch's cache folder "
-            "(TORCH_HOME); nothing is downloaded here."
+            f"{ALEXNET_FILE} with --lpips-weights, or put it into hub/checkpoints of torch's cache "
+            "folder (TORCH_HOME); nothing is downloaded here."
         )
     if not sha256_of_file(path).startswith(ALEXNET_SHA256_PREFIX):
         raise InputError(
-            f"needs AlexNet's weights, and {path.name} is damaged or holds others: its SHA-256 does "
-            f"not start with {ALEXNET_SHA256_PREFIX}, as that of torchvision's {ALEXNET_FILE} does."
+            f"needs AlexNet's weights, and {path.name} is damaged or holds others: its SHA-256 "
+            f"does not start with {ALEXNET_SHA256_PREFIX}, as that of torchvision's {ALEXNET_FILE} does."
         )
     try:
         for name in _LPIPS_PACKAGES:
