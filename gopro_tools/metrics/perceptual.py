@@ -95,7 +95,8 @@ def _check_lpips(path: Path) -> None:
     if not sha256_of_file(path).startswith(ALEXNET_SHA256_PREFIX):
         raise InputError(
             f"needs AlexNet's weights, and {path.name} is damaged or holds others: its SHA-256 "
-            f"does not start with {ALEXNET_SHA256_PREFIX}, as that of torchvision's {ALEXNET_FILE} does."
+            f"does not start with {ALEXNET_SHA256_PREFIX}, as that of torchvision's "
+            f"{ALEXNET_FILE} does."
         )
     try:
         for name in _LPIPS_PACKAGES:
