@@ -69,12 +69,16 @@ class Row:
     """Mean share of pixels without a match in the next frame; 0 where the contender tells none."""
 
 
-def measure(photographs: Sequence[str] = PHOTOGRAPHS) -> list[Row]:
+def measure(
+    photographs: Sequence[str] = PHOTOGRAPHS,
+    motions: Sequence[str] = tuple(MOTIONS_PX_S),
+    rates_hz: Sequence[int] = RATES_HZ,
+) -> list[Row]:
     """All contenders on all scenes, rates and noises."""
     rows: list[Row] = []
     cv2.setNumThreads(1)
     _warm_up()
-    for (seed, photograph), motion in product(enumerate(photographs), MOTIONS_PX_S):
+    for (seed, photograph), motion in product(enumerate(photographs), motions):
         scene = Scene(
             SceneConfig(
                 seed=seed + 1,
@@ -88,7 +92,7 @@ def measure(photographs: Sequence[str] = PHOTOGRAPHS) -> list[Row]:
         n_dense = _EXPOSURE_FRAMES + 1 + 2 * _MARGIN_FRAMES
         instants = [0.3 + (i - _MARGIN_FRAMES) / _DENSE_HZ for i in range(n_dense)]
         dense = np.stack([scene.frame(instant) for instant in instants])
-        for rate_hz, noise in product(RATES_HZ, NOISES):
+        for rate_hz, noise in product(rates_hz, NOISES):
             rows += _contend(scene, dense, photograph, motion, rate_hz, noise)
         logger.info("%s, %s: done", photograph, motion)
     return rows

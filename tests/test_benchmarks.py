@@ -10,7 +10,8 @@ from rich.console import Console
 
 from baselines.sun2015.blur import VaryingBlur
 from baselines.sun2015.kernels import kernels, motion_vectors
-from benchmarks import detection, devices, exposure_convergence
+from benchmarks import detection, devices, exposure_convergence, interpolation
+from benchmarks.speed import blur as speed_blur
 from benchmarks.speed import deconvolve as speed_deconvolve
 from benchmarks.speed import synthesize as speed_synthesize
 from benchmarks.speed.__main__ import speed_page
@@ -197,3 +198,34 @@ def test_bf16_is_for_those_who_compute_it(monkeypatch: pytest.MonkeyPatch) -> No
     for has in (True, False):
         monkeypatch.setattr(devices.torch.cpu, "_is_avx512_bf16_supported", lambda has=has: has)
         assert devices.computes_bf16(cpu) is has
+
+
+def test_the_blur_suite_times_interpolation_and_stages() -> None:
+    timings = speed_blur.measure(n_repeats=1, size_hw=(96, 128))
+    filled, stages = speed_blur.tables(timings)
+    assert speed_blur.OURS_FILLED in text_of(filled).replace("\n", " ")
+    assert "plain numpy" in text_of(stages).replace("\n", " ")
+
+
+def test_the_plain_rival_computes_the_same_model() -> None:
+    """Without noise and lights, the numpy version demosaics to what ours does."""
+    from gopro_tools.sensor.isp import demosaic, mosaic
+
+    image = np.random.default_rng(0).uniform(0, 1, (24, 32, 3)).astype(np.float32)
+    raw = mosaic(image, "RGGB")
+    masks = np.zeros(image.shape)
+    masks[0::2, 0::2, 0] = masks[0::2, 1::2, 1] = masks[1::2, 0::2, 1] = masks[1::2, 1::2, 2] = 1
+    theirs = speed_blur._malvar(raw.astype(np.float64), masks)
+    assert np.abs(theirs - demosaic(raw, "RGGB")).max() < 1e-5
+
+
+def test_interpolation_is_measured_and_shown(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    rows = interpolation.measure(["coffee"], motions=["fast"], rates_hz=[60])
+    contenders = {row.contender for row in rows}
+    assert contenders == {"plain", interpolation.MINTERPOLATE, "ours x4", "ours x8", "ours x16"}
+    by_name = {row.contender: row.psnr_db for row in rows if not row.noise}
+    assert by_name["ours x8"] > by_name["plain"] + 4
+    interpolation.plot(rows, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 10_000
+    assert "| 60 | fast |" in interpolation.summary(rows)

@@ -22,8 +22,8 @@ from gopro_tools.records import RunRecord, iterate_runs, recorded_run
 
 logger = logging.getLogger(__name__)
 
-Suite = Literal["synthesize", "metrics", "train", "restore", "deconvolve"]
-SUITES: tuple[Suite, ...] = ("synthesize", "metrics", "train", "restore", "deconvolve")
+Suite = Literal["synthesize", "blur", "metrics", "train", "restore", "deconvolve"]
+SUITES: tuple[Suite, ...] = ("synthesize", "blur", "metrics", "train", "restore", "deconvolve")
 
 
 def command(
