@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.checkpoints import load_into, read_tensors
-from baselines.deblurgan import (
+from baselines.deblurgan.network import (
     ContentLayer,
     GradientNorm,
     PenaltyAlpha,

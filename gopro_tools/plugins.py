@@ -12,7 +12,7 @@ import pkgutil
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +50,9 @@ class PluginKind:
             InputError: The name, the module, the factory, its signature or what it makes is not
                 as expected; the message shows an example.
         """
-        factory, options = self.factory(name)
+        factory, options = self.imported(name)
+        if not callable(factory):
+            raise self._error(name, f"it names a {type(factory).__name__}, not a factory")
         try:
             inspect.signature(factory).bind(*arguments, **options)
         except TypeError as error:
@@ -70,7 +72,7 @@ class PluginKind:
             )
         return part
 
-    def factory(self, name: str) -> tuple[Callable[..., Any], dict[str, Any]]:
+    def imported(self, name: str) -> tuple[Any, dict[str, Any]]:
         """The factory of a name, and the options written after it; nothing is called.
 
         Raises:
@@ -96,10 +98,7 @@ class PluginKind:
             raise self._error(name, f"{match['module']} has no {match['factory']}") from error
         except Exception as error:
             raise self._error(name, f"importing it failed: {described(error)}") from error
-        if not callable(factory):
-            raise self._error(name, f"{match[0]} is a {type(factory).__name__}, not a factory")
-        result: Callable[..., Any] = factory
-        return result, options
+        return factory, options
 
     def _error(self, name: str, what: str) -> InputError:
         indented = self.example.replace("\n", "\n    ")

@@ -8,9 +8,10 @@ import pytest
 import torch
 from rich.console import Console
 
+from baselines import devices
 from baselines.sun2015.blur import VaryingBlur
 from baselines.sun2015.kernels import kernels, motion_vectors
-from benchmarks import detection, devices, exposure_convergence, interpolation
+from benchmarks import detection, exposure_convergence, interpolation
 from benchmarks.speed import blur as speed_blur
 from benchmarks.speed import deconvolve as speed_deconvolve
 from benchmarks.speed import synthesize as speed_synthesize

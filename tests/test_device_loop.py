@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from test_train import GAN, TINY, assert_same_run, stopping_at, weights_of
+from test_train import GAN, TINY, assert_same_run, stopping_at, train, weights_of
 from tiny_dataset import write_dataset
 
 from baselines.augmentation import NAH2017_AUGMENTATION, Augmentation
 from baselines.checkpoints import load_checkpoint
 from baselines.data import FramePairs, PatchConfig, Patches
+from baselines.deepdeblur.method import deepdeblur_recipe
 from baselines.device_patches import DevicePatches
-from benchmarks.restore import RestoreOptions, open_restorer
-from benchmarks.train import RunOptions, deepdeblur_recipe, train
+from baselines.machine import Processes, RunOptions
+from baselines.methods import open_restorer
+from baselines.restoring import RestoreOptions
 from benchmarks.train.journal import read_log
-from benchmarks.train.machine import Processes
 from gopro_tools.errors import InputError
 from gopro_tools.images import read_rgb
 

@@ -17,13 +17,9 @@ from tiny_dataset import smooth_image, write_dataset
 from baselines.checkpoints import save_checkpoint
 from baselines.deblurgan import Generator
 from baselines.deepdeblur import DeepDeblur
-from benchmarks.restore import (
-    NetworkRestorer,
-    RestoreOptions,
-    open_restorer,
-    receptive_radius_px,
-    restore_in_tiles,
-)
+from baselines.methods import open_restorer
+from baselines.restoring import NetworkRestorer, RestoreOptions
+from baselines.tiles import restore_in_tiles
 from benchmarks.restore.__main__ import restore_command
 from gopro_tools.console import exit_code_of
 from gopro_tools.errors import InputError
@@ -178,7 +174,7 @@ def test_the_receptive_radius_is_what_a_pixel_sees(pyramid: str) -> None:
     # Torch7's pyramid takes away the image's mean and adds it again: nothing within rounding.
     touched = images.grad.abs().amax(dim=(0, 1)) > 1e-5 * images.grad.abs().max()
     reach = (touched.nonzero() - 64).abs().max().item()
-    radius = receptive_radius_px(network)
+    radius = network.receptive_radius_px
     assert 0.5 * radius <= reach <= radius
 
 
@@ -190,9 +186,9 @@ def test_tiles_equal_the_whole_image_within_a_level(
     network = deepdeblur(n_scales, pyramid)
     restorer = NetworkRestorer(network, CPU)
     whole = restorer.restore(photo)
-    overlap = round(receptive_radius_px(network) * 8 / 3 + 0.5)
+    overlap = round(network.receptive_radius_px * 8 / 3 + 0.5)
     # Torch7's pyramid surrounds an image with its mean, which a tile at the border does not know.
-    margin = receptive_radius_px(network) if n_scales > 1 and pyramid == "torch7" else 0
+    margin = network.receptive_radius_px if n_scales > 1 and pyramid == "torch7" else 0
     inside = np.s_[margin : photo.shape[0] - margin, margin : photo.shape[1] - margin]
     tiled = restore_in_tiles(restorer, photo, 112, overlap)
     assert np.abs(whole.astype(int) - tiled)[inside].max() <= 1
@@ -398,7 +394,8 @@ def test_missing_or_unfitting_weights_and_factories_stop_it(
         ("deepdeblur", torn, "torn.safetensors"),
         ("deepdeblur", not_weights, "weights.pth"),
         ("deblurgan", weights, "these are weights of deepdeblur"),
-        ("wiener", weights, "expected one of deepdeblur, deblurgan"),
+        ("deepdeblur-k3", weights, "no weights of deepdeblur-k3; its network has n_scales=2"),
+        ("wiener", weights, "expected one of sun2015, sun2015-plus, deepdeblur-k1"),
         ("no.such.module:factory", None, "there is no module no"),
         ("nomod:factory:", None, "'' is not an option name=value"),
         ("test_restore:no_such_factory", None, "test_restore has no no_such_factory"),

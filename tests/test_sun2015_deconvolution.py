@@ -47,6 +47,13 @@ def options(name="epll", **settings):
     return DeconvolutionOptions(prior=name, device="cpu", **settings)
 
 
+def log_likelihood(prior, patches):
+    """Log density of patches, whatever their brightness, in nats per patch."""
+    rest = patches - patches.mean(1, keepdim=True)
+    scorer = prior_module._Scorer(prior, noise_variance=0.0, kept=0.0)
+    return scorer(rest).logsumexp(1) - 32 * math.log(2 * math.pi)
+
+
 def psnr_db(a, b):
     return -10 * math.log10(np.mean((np.asarray(a, float) - b) ** 2))
 
@@ -228,9 +235,9 @@ def test_log_likelihood_is_the_mixture_s_whatever_the_brightness():
         ),
     )
     expected = mixture.log_prob(patches.double()).numpy()
-    np.testing.assert_allclose(prior.log_likelihood(patches), expected, rtol=1e-4, atol=0.05)
-    np.testing.assert_allclose(prior.log_likelihood(patches + 0.4), expected, rtol=1e-4, atol=0.05)
-    np.testing.assert_allclose(prior.log_likelihood(-patches), expected, rtol=1e-4, atol=0.05)
+    np.testing.assert_allclose(log_likelihood(prior, patches), expected, rtol=1e-4, atol=0.05)
+    np.testing.assert_allclose(log_likelihood(prior, patches + 0.4), expected, rtol=1e-4, atol=0.05)
+    np.testing.assert_allclose(log_likelihood(prior, -patches), expected, rtol=1e-4, atol=0.05)
 
 
 def photograph_patches(name="cat", n=4000, seed=3):
@@ -331,14 +338,14 @@ def test_a_mixture_fits_unseen_patches_better_than_one_gaussian(prior):
     unseen = photograph_patches("coffee") + 0.5
     images = [read_photograph(name) for name in ("rocket", "motorcycle")]
     single = fit_prior(images, n_components=1, n_patches=6000, n_steps=1)
-    assert prior.log_likelihood(unseen).mean() > single.log_likelihood(unseen).mean() + 10
+    assert log_likelihood(prior, unseen).mean() > log_likelihood(single, unseen).mean() + 10
 
 
 def test_expectation_maximisation_raises_the_likelihood():
     images = [read_photograph("cat")]
     seen = torch.from_numpy(prior_module.sample_patches(images, 1500, 0))
     fits = [fit_prior(images, n_components=5, n_patches=1500, n_steps=steps) for steps in (0, 1, 4)]
-    likelihoods = [float(fit.log_likelihood(seen).mean()) for fit in fits]
+    likelihoods = [float(log_likelihood(fit, seen).mean()) for fit in fits]
     assert likelihoods == sorted(likelihoods)
     assert likelihoods[-1] > likelihoods[0] + 1
 
@@ -365,7 +372,7 @@ def test_a_fit_to_nothing_but_sky_is_still_a_prior():
     stripes = np.broadcast_to(np.uint8([[[0]], [[255]]] * 10), (20, 20, 3))
     fitted = fit_prior([flat, stripes], n_components=2, n_patches=400, n_steps=3)
     assert fitted.eigenvalues.min() > 0
-    assert torch.isfinite(fitted.log_likelihood(torch.full((1, 64), 0.5))).all()
+    assert torch.isfinite(log_likelihood(fitted, torch.full((1, 64), 0.5))).all()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Motion: candidates, training patches, the random field, dense estimation, and how it is told."""
+"""Motion: candidates, training patches, the random field, dense estimation, its accuracy."""
 
 import itertools
 import math
@@ -14,13 +14,13 @@ from scipy import ndimage
 from torch import nn
 
 from baselines.sun2015 import accuracy, field, patches, pictures, restorer, risk
-from baselines.sun2015.field import FieldOptions, dense_confidences, estimate_field
+from baselines.sun2015.accuracy import blurred_by
+from baselines.sun2015.field import PAPER_FIELD, PLUS_FIELD, FieldOptions, field_from
 from baselines.sun2015.kernels import (
     CANDIDATES,
     LENGTHS_PX,
     N_KERNELS,
     N_ORIENTATIONS,
-    ROTATIONS_DEGREES,
     TRAINED,
     LinearMotion,
     candidate_index,
@@ -31,6 +31,7 @@ from baselines.sun2015.kernels import (
 )
 from baselines.sun2015.mrf import MrfOptions, energy, pair_costs, smoothed_labels
 from baselines.sun2015.network import PATCH_PX, MotionClassifier
+from baselines.sun2015.patches import SOURCE_PX, TURNS_DEGREES, MotionPatches, PatchOptions
 from gopro_tools.errors import InputError
 from gopro_tools.images import encode_png
 from gopro_tools.response import Response
@@ -135,174 +136,12 @@ def grain(size_hw, seed=0, sigma=1.5):
     return np.clip(128 + 60 * noise / noise.std(), 0, 255).astype(np.uint8)
 
 
-def test_texture_is_what_changes_in_the_weakest_direction():
-    ramp = np.zeros((60, 80, 3), np.uint8)
-    ramp[:] = 2 * np.arange(80)[:, None]
-    assert patches.texture_per_px(ramp).shape == (31, 51)
-    assert patches.texture_per_px(ramp).max() == pytest.approx(0, abs=1e-4)
-    edge = np.where(np.arange(80) > 40, 250, 10).astype(np.uint8)
-    assert patches.texture_per_px(np.tile(edge[:, None], (60, 1, 3))).max() < 1e-3
-    plane = np.indices((60, 60))
-    waves = 0.5 + 0.2 * np.sin(plane[0] / 3) + 0.2 * np.sin(plane[1] / 2)
-    image = np.repeat(np.rint(255 * waves)[..., None], 3, axis=2).astype(np.uint8)
-    # derivative of the weaker wave, its root mean square; Sobel's sides see a little less
-    assert patches.texture_per_px(image).mean() == pytest.approx(0.2 / 3 / math.sqrt(2), rel=0.1)
-
-
-def test_texture_is_of_the_patch_with_its_corner_there():
-    image = np.full((90, 100, 3), 100, np.uint8)
-    image[40:50, 60:70] = grain((10, 10), sigma=0)
-    rows, columns = np.nonzero(patches.texture_per_px(image) > 1e-3)
-    assert (rows.min(), rows.max()) == (40 - PATCH_PX, 50)
-    assert (columns.min(), columns.max()) == (60 - PATCH_PX, 70)
-
-
-def test_sources_come_evenly_from_all_images(tmp_path):
-    images = [
-        write(tmp_path / f"{index}.png", grain(size, seed=index) // 2 + 60 * index)
-        for index, size in enumerate([(240, 250), (260, 240), (84, 84)])
-    ]
-    sources = patches.cut_sources(images, 60, seed=3)
-    assert sources.pieces.shape[1:] == (82, 82, 3)
-    assert 60 <= len(sources.pieces) < 63
-    of = np.clip(np.rint((sources.pieces.mean((1, 2, 3)) - 64) / 60), 0, 2).astype(int)
-    n_each = np.bincount(of, minlength=3)
-    assert n_each[2] == 5  # one place only, at each of five scales
-    assert abs(n_each[0] - n_each[1]) <= 1
-    assert list(sources.used) == images
-    assert not sources.skipped
-    again = patches.cut_sources(images, 60, seed=3)
-    np.testing.assert_array_equal(sources.pieces, again.pieces)
-    other = patches.cut_sources(images, 60, seed=4)
-    assert not np.array_equal(sources.pieces, other.pieces)
-
-
-@given(available=st.lists(st.integers(1, 50), min_size=1, max_size=8), wanted=st.integers(1, 200))
-def test_an_even_choice_takes_the_least_level_that_suffices(available, wanted):
-    chosen = patches._even_choice(available, wanted)
-    assert all(0 <= n <= most for n, most in zip(chosen, available, strict=True))
-    if sum(available) <= wanted:
-        assert chosen == available
-    else:
-        assert wanted <= sum(chosen) < wanted + len(available)
-        level = max(chosen)
-        assert chosen == [min(n, level) for n in available]
-
-
-def test_a_share_of_the_sources_comes_from_anywhere(tmp_path):
-    """As often as in the image, soft places are among them; there are as many as without."""
-    image = np.full((200, 300, 3), 90, np.uint8)
-    image[:, 150:] = grain((200, 150))
-    path = write(tmp_path / "half.png", image)
-    textured, mixed = (
-        patches.cut_sources([path], 120, seed=0, anywhere_share=share).pieces for share in (0, 0.5)
-    )
-    assert len(textured) == len(mixed)
-    flat = [np.array([piece.std() < 1 for piece in pieces]) for pieces in (textured, mixed)]
-    assert not flat[0].any()
-    assert 0.05 < flat[1].mean() < 0.45
-
-
-def test_detail_of_pieces_is_amplified_or_damped_octave_by_octave():
-    piece = grain((82, 82))
-    same = patches._equalised(piece, np.ones(3))
-    assert same.dtype == np.uint8
-    assert np.abs(same.astype(int) - piece).max() <= 1  # rounded down once more
-    crisp, soft = (patches._equalised(piece, np.array([gain, 1, 1])) for gain in (2, 0.5))
-    detail = [cv2.Laplacian(image, cv2.CV_32F).std() for image in (soft, piece, crisp)]
-    assert 1.15 * detail[0] < detail[1] < detail[2] / 1.15
-    sources = patches.Sources(piece[None], [], [])
-    response = Response.named("linear")
-    plain, varied = (
-        patches.BlurredPatches(sources, response, 0, 0, band_gain_max=gain).batch(0, 73)[0]
-        for gain in (1, 3.0)
-    )
-    assert plain.shape == varied.shape
-    assert not np.array_equal(plain, varied)
-
-
-def test_images_that_give_nothing_are_named(tmp_path):
-    good = write(tmp_path / "good.png", grain((90, 90)))
-    flat = write(tmp_path / "flat.png", np.full((90, 90, 3), 9, np.uint8))
-    tiny = write(tmp_path / "tiny.png", grain((55, 99)))
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no image")
-    told = []
-    sources = patches.cut_sources(
-        [good, flat, tiny, broken], 5, seed=0, on_progress=lambda *done: told.append(done)
-    )
-    assert list(sources.used) == [good]
-    assert [message.split(":")[0] for message in sources.skipped] == list(
-        map(str, (flat, tiny, broken))
-    )
-    assert "90x90" in sources.skipped[0]
-    assert told == [(done, 4) for done in (1, 2, 3, 4)]
-    with pytest.raises(InputError, match=r"flat\.png"):
-        patches.cut_sources([flat, tiny], 5, seed=0)
-
-
-def test_photographs_are_found_in_folders_files_and_datasets(tmp_path):
-    image = grain((8, 8))
-    for name in ("b/10.png", "b/9.png", "data/train/s/sharp/1.png", "data/train/s/blur/1.png",
-                 "data/test/s/sharp/1.png"):  # fmt: skip
-        write(tmp_path / name, image)
-    (tmp_path / "b" / "notes.txt").write_text("no image")
-    single = write(tmp_path / "one.png", image)
-    found = patches.find_photographs([single, tmp_path / "b", tmp_path / "data", single])
-    names = [path.relative_to(tmp_path).as_posix() for path in found]
-    assert names == ["one.png", "b/9.png", "b/10.png", "data/train/s/sharp/1.png"]
-    with pytest.raises(InputError, match="nowhere"):
-        patches.find_photographs([tmp_path / "nowhere"])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no images there"):
-        patches.find_photographs([tmp_path / "empty"])
-
-
-def test_photographs_are_shrunk_to_a_largest_side():
-    assert patches.shrunk(np.zeros((100, 3200, 3), np.uint8)).shape == (50, 1600, 3)
-    assert patches.shrunk(np.zeros((100, 200, 3), np.uint8), 0.5).shape == (50, 100, 3)
-    small = grain((20, 30))
-    assert patches.shrunk(small) is small
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory):
-    path = write(tmp_path_factory.mktemp("photographs") / "cat.png", read_photograph("cat"))
-    return patches.cut_sources([path], 40, seed=0)
-
-
-def test_batches_are_functions_of_seed_and_number(sources):
-    response = Response.named("gamma2.2")
-    made = patches.BlurredPatches(sources, response, 0.02, seed=5)
-    images, classes = made.batch(7, 12)
-    assert images.shape == (12, 3, 30, 30)
-    assert classes.shape == (12, 73)
-    np.testing.assert_allclose(classes.sum(axis=1), 1, rtol=1e-6)
-    assert images.dtype == np.float32
-    assert 0.5 < images.std() < 1.5
-    assert abs(images.mean()) < 0.1
-    made.batch(8, 12)
-    for again in (made, patches.BlurredPatches(sources, response, 0.02, seed=5)):
-        repeated = again.batch(7, 12)
-        np.testing.assert_array_equal(repeated[0], images)
-        np.testing.assert_array_equal(repeated[1], classes)
-    for other in (made.batch(6, 12), patches.BlurredPatches(sources, response, 0, 6).batch(7, 12)):
-        assert not np.array_equal(other[0], images)
-
-
-def test_classes_come_equally_often(sources):
-    made = patches.BlurredPatches(sources, Response.named("linear"), 0, seed=1)
-    drawn = np.concatenate([made.batch(number, 20)[1] for number in range(8)]).argmax(axis=1)
-    assert sorted(drawn[:73]) == sorted(drawn[73:146]) == list(range(73))
-    assert drawn[:73].tolist() != drawn[73:146].tolist()
-
-
 def test_a_motion_between_two_orientations_belongs_to_both():
     none, along, before = (
         TRAINED.index(candidate_index(*each)) for each in ((0, 0), (4, 0), (4, 25))
     )
-    assert patches._shares(none, 12)[none] == 1
-    exact, above, below = (patches._shares(along, degrees) for degrees in (0, 6, -12))
+    assert patches.shares_of(none, 12)[none] == 1
+    exact, above, below = (patches.shares_of(along, degrees) for degrees in (0, 6, -12))
     assert exact[along] == 1
     assert above[TRAINED.index(candidate_index(4, 5))] == pytest.approx(0.2)
     assert (below[along], below[before]) == pytest.approx((0.6, 0.4))  # 180 degrees are 0
@@ -310,119 +149,92 @@ def test_a_motion_between_two_orientations_belongs_to_both():
         assert shares.sum() == pytest.approx(1)
 
 
+def makes(response="gamma2.2", **options):
+    return MotionPatches(Response.named(response), PatchOptions(**options), torch.device("cpu"))
+
+
+def pieces_of(image):
+    return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
+
+
 @pytest.mark.parametrize("name", ["gamma2.2", "srgb", "linear"])
 def test_blur_happens_in_light(name):
-    """Against the same in float64, within a code."""
+    """Against convolution in float64, within a code."""
     response = Response.named(name)
-    sharp = read_photograph("coffee")[100:140, 200:250]
-    light = np.pad(response.decode(sharp), ((13, 13), (13, 13), (0, 0)), mode="reflect")
+    sharp = read_photograph("coffee")[100 : 100 + SOURCE_PX, 200 : 200 + SOURCE_PX]
+    light = response.decode(sharp)
     for candidate in (0, candidate_index(1, 7), candidate_index(5, 20), candidate_index(12, 3)):
         kernel = kernels()[candidate].astype(float)
         moved = np.lib.stride_tricks.sliding_window_view(light, (27, 27), axis=(0, 1))
         direct = response.encode(np.einsum("hwcij,ij->hwc", moved, kernel[::-1, ::-1]))
-        found = patches.Blurring(response).blurred(sharp, candidate)
-        assert found.dtype == np.uint8
-        assert np.abs(found.astype(int) - direct).max() <= 1
-        assert (found == direct).mean() > 0.97
-    np.testing.assert_array_equal(patches.Blurring(response).blurred(sharp, 0), sharp)
+        made = makes(name).blurred(pieces_of(sharp), torch.tensor([candidate]))[0]
+        found = (made.permute(1, 2, 0) * 255).numpy()
+        assert np.abs(found - direct).max() <= 1.01
+        assert (np.abs(found - direct) < 0.01).mean() > 0.97
+        alike = blurred_by(sharp, candidate, response, 0.0, np.random.default_rng(0))
+        assert np.abs(alike[13:-13, 13:-13].astype(int) - direct).max() <= 1
 
 
-def test_a_patch_is_the_middle_of_its_blurred_source(monkeypatch):
-    """Of the class without motion it is the source's own middle, flipped or turned by quarters."""
-    monkeypatch.setattr(patches, "ROTATIONS_DEGREES", (0,))
-    pieces = grain((82, 82))[None]
-    made = patches.BlurredPatches(patches.Sources(pieces, [], []), Response.named("srgb"), 0, 0)
-    images, classes = made.batch(0, 146)
-    classes = classes.argmax(axis=1)
-    middle = np.sort(patches.normalised(pieces[0])[26:56, 26:56].ravel())
-    for image in images[classes == 0]:
-        np.testing.assert_allclose(np.sort(image.ravel()), middle, atol=1e-5)
+def test_a_patch_without_motion_is_the_middle_of_its_piece():
+    piece = pieces_of(grain((SOURCE_PX, SOURCE_PX)))
+    torch.manual_seed(0)
+    seen, shares = makes(noise_sigma_max=0.0).make(piece.expand(200, -1, -1, -1))
+    assert seen.shape == (200, 3, PATCH_PX, PATCH_PX)
+    assert (shares.sum(1) == 1).all()
+    first = (SOURCE_PX - PATCH_PX) // 2
+    middle = piece[0, :, first : first + PATCH_PX, first : first + PATCH_PX] - 0.5
+    still = seen[shares[:, 0] == 1]
+    assert 0 < len(still) < 20
+    for patch in still:
+        torch.testing.assert_close(patch, middle, atol=1.1 / 255, rtol=0)
+    assert len(shares.argmax(1).unique()) > 50  # of 73 classes in 200 patches
 
 
 def test_normalising_takes_away_light_and_contrast():
-    image = grain((60, 80))
-    dim = (image * 0.5 + 20).astype(np.uint8)
-    seen, of_dim = (patches.normalised(each) for each in (image, dim))
-    assert seen.shape == image.shape
-    assert seen.dtype == np.float32
-    assert abs(seen.mean()) < 0.05
-    assert 0.7 < seen.std() < 1.2
-    assert np.abs(seen - of_dim).mean() < 0.1
-    np.testing.assert_allclose(patches.normalised(np.full_like(image, 90)), 0, atol=1e-3)
+    image = pieces_of(grain((60, 80)))
+    seen, of_dim = (patches.normalised(each) for each in (image, image * 0.5 + 0.08))
+    assert abs(float(seen.mean())) < 0.05
+    assert 0.7 < float(seen.std()) < 1.3
+    assert (seen - of_dim).abs().mean() < 0.1
+    flat = patches.normalised(torch.full((1, 3, 40, 40), 0.3))
+    assert flat.abs().max() < 1e-3
 
 
-@pytest.mark.parametrize("degrees", ROTATIONS_DEGREES)
-def test_a_turned_patch_has_the_motion_of_its_class(degrees):
-    """A dot, blurred by the candidate that is drawn and turned, is the kernel of the class."""
-    piece = np.zeros((82, 82, 3), np.uint8)
-    piece[40:42, 40:42] = 255
-    pieces = patches.Sources(piece[None], [], [])
-    made = patches.BlurredPatches(pieces, Response.named("linear"), 0, 0)
-    for one in (TRAINED.index(candidate_index(8, 5)), TRAINED.index(candidate_index(8, 20))):
-        blurred = made._blurred(piece, turned_candidate(TRAINED[one], -degrees))
-        turned = patches._turned_middle(blurred, degrees)[..., 0].astype(float)
-        assert turned.shape == (44, 44)
-        upright = made._blurred(piece, TRAINED[one])[6:-6, 6:-6, 0].astype(float)
-        assert np.corrcoef(turned.ravel(), upright.ravel())[0, 1] > 0.97
+@pytest.mark.parametrize("degrees", TURNS_DEGREES)
+def test_patches_are_turned_counter_clockwise(degrees):
+    image = grain((54, 54), sigma=3)
+    radians = torch.tensor([math.radians(degrees)])
+    found = patches._turned_middle(pieces_of(image), radians)[0].permute(1, 2, 0).numpy() * 255
+    matrix = cv2.getRotationMatrix2D((26.5, 26.5), degrees, 1.0)
+    turned = cv2.warpAffine(image, matrix, (54, 54), flags=cv2.INTER_CUBIC)[5:-5, 5:-5]
+    assert np.abs(found - turned)[2:-2, 2:-2].mean() < 1.5
 
 
-def test_grain_is_put_on_some_pieces():
-    rng = np.random.default_rng(0)
-    flat = np.full((82, 82, 3), 120, np.uint8)
-    contrasts = [patches._grained(flat, rng).std() / 255 for _ in range(40)]
-    assert min(contrasts) < 0.03 < 0.1 < max(contrasts)
-    sources = patches.Sources(np.stack([flat] * 40), [], [])
-    response = Response.named("linear")
-    images = patches.BlurredPatches(sources, response, 0, 0, grain_share=0.5).batch(0, 73)[0]
-    plain = (np.abs(images).max(axis=(1, 2, 3)) < 1e-3).mean()
-    assert 0.2 < plain < 0.8
+def test_soft_and_grained_patches_are_that():
+    piece = pieces_of(grain((SOURCE_PX, SOURCE_PX), sigma=0.8)).expand(64, -1, -1, -1)
+    none = torch.zeros(64, dtype=torch.int64)
+
+    def detail(**options):
+        torch.manual_seed(0)
+        made = makes(**options).blurred(piece, none)
+        return made, (made[..., 1:] - made[..., :-1]).square().mean(dim=(1, 2, 3)).sqrt()
+
+    plain, sharp = detail()
+    soft, less = detail(soft_share=0.5)
+    assert (soft.mean(dim=(1, 2, 3)) - plain.mean(dim=(1, 2, 3))).abs().max() < 0.1
+    assert 15 < int((less < 0.9 * sharp).sum()) < 49
+    assert (less <= 1.001 * sharp).all()
+    _, more = detail(grain_share=0.5)
+    assert 10 < int((more > 1.03 * sharp).sum()) < 49
+    _, gained = detail(band_gain_max=3.0)
+    assert (gained > 1.1 * sharp).any()
+    assert (gained < 0.9 * sharp).any()
 
 
-def test_half_of_the_grain_runs_in_one_direction():
-    rng = np.random.default_rng(0)
-    flat = np.full((82, 82, 3), 120, np.uint8)
-    ratios = []
-    for _ in range(60):
-        grey = patches._grained(flat, rng).astype(np.float32).mean(axis=2)
-        dy, dx = np.gradient(cv2.GaussianBlur(grey, (0, 0), 1.5))
-        difference, cross = (dx * dx - dy * dy).mean(), 2 * (dx * dy).mean()
-        ratios.append(np.hypot(difference, cross) / (dx * dx + dy * dy).mean())
-    directed = np.array(ratios) > 0.2
-    assert 0.25 < directed.mean() < 0.75
-    assert np.max(ratios) > 0.8
-
-
-def test_soft_pieces_lose_their_detail_and_keep_the_rest():
-    rng = np.random.default_rng(0)
-    piece = grain((82, 82), sigma=0.7)
-    soft = [patches._softened(piece, rng) for _ in range(40)]
-    kept = [each.astype(float).std() / piece.astype(float).std() for each in soft]
-    assert min(kept) < 0.3
-    assert max(kept) > 0.7
-    assert max(abs(each.mean() - piece.mean()) for each in soft) < 2
-
-    def contrasts(share):
-        sources = patches.Sources(np.stack([piece] * 40), [], [])
-        blurred = patches.BlurredPatches(sources, Response.named("linear"), 0, 0, soft_share=share)
-        # In local contrast soft places are as strong as others, but change more slowly.
-        images = blurred.batch(0, 73)[0]
-        return np.abs(np.diff(images, axis=3)).mean(axis=(1, 2, 3))
-
-    assert contrasts(1.0).mean() < 0.7 * contrasts(0.0).mean()
-    some = contrasts(0.5)
-    unchanged = (some == contrasts(0.0)).mean()
-    assert 0.2 < unchanged < 0.8
-
-
-def test_noise_has_its_sigma_and_is_rounded():
-    image = np.full((100, 100, 3), 128, np.uint8)
-    noisy = patches.with_noise(image, 0.02, np.random.default_rng(0))
-    assert noisy.dtype == np.uint8
-    assert noisy.std() == pytest.approx(math.hypot(5.1, math.sqrt(1 / 12)), rel=0.02)
-    assert noisy.mean() == pytest.approx(128, abs=0.1)
-    np.testing.assert_array_equal(patches.with_noise(image, 0, np.random.default_rng(0)), image)
-    bright = patches.with_noise(np.full((9, 9, 3), 255, np.uint8), 0.1, np.random.default_rng(0))
-    assert bright.min() > 100  # clipped, not wrapped
+def test_patches_that_cannot_be_are_refused():
+    for wrong in ({"soft_share": 1.5}, {"grain_share": -0.1}, {"band_gain_max": 0.5}):
+        with pytest.raises(InputError, match="between 0 and 1, band_gain_max"):
+            PatchOptions(**wrong)
 
 
 # ---- the random field
@@ -598,7 +410,19 @@ def painted(labels):
 
 @pytest.fixture
 def seen_as_painted(monkeypatch):
-    monkeypatch.setattr(field, "normalised", lambda image: image / np.float32(255))
+    monkeypatch.setattr(field, "normalised", lambda images: images)
+
+
+def plus(**changes):
+    return replace(PLUS_FIELD, **changes)
+
+
+def dense_confidences(classifier, image, options=PLUS_FIELD):
+    return field.dense_confidences(classifier, image, options)
+
+
+def estimate_field(classifier, image, options=PLUS_FIELD):
+    return field_from(dense_confidences(classifier, image, options), options)
 
 
 def test_turned_copies_reach_each_orientation_once():
@@ -607,7 +431,7 @@ def test_turned_copies_reach_each_orientation_once():
         assert set(trained) <= set(TRAINED)
         reached = [
             turned_candidate(candidate, -degrees)
-            for degrees in ROTATIONS_DEGREES
+            for degrees in TURNS_DEGREES
             for candidate in trained
         ]
         assert sorted(reached) == [candidate_index(length_index, n) for n in range(30)]
@@ -646,7 +470,7 @@ def test_turning_an_image_turns_its_motions_the_same_way(angle_degrees):
     y, x = np.mgrid[:100, :120]
     waves = np.sin((x * math.sin(angle) + y * math.cos(angle)) / 2)
     image = np.repeat(np.rint(128 + 90 * waves)[..., None], 3, axis=2).astype(np.uint8)
-    options = FieldOptions(sizes=(1.0,), fusion_sigma_px=0)
+    options = plus(sizes=(1.0,), fusion_sigma_px=0)
     found = dense_confidences(Striped(), image, options).values
     expected = candidate_index(6, angle_degrees // 6)
     assert np.all(found.argmax(0) == expected)
@@ -659,7 +483,7 @@ def test_each_turned_copy_finds_things_where_they_are(size_hw):
     labels = np.zeros(size_hw, int)
     labels[23:71, 101:160] = TRAINED.index(candidate_index(3, 10))
     labels[61:110, 14:66] = TRAINED.index(candidate_index(8, 25))
-    options = FieldOptions(stride_px=4, sizes=(1.0,), fusion_sigma_px=0)
+    options = plus(stride_px=4, sizes=(1.0,), fusion_sigma_px=0)
     found = dense_confidences(Fake(), painted(labels), options)
     height, width = found.values.shape[1:]
     assert (height, width) == tuple((side - PATCH_PX) // 4 + 1 for side in size_hw)
@@ -722,22 +546,22 @@ class ToldBySize(nn.Module):
         return logits
 
 
-def test_copies_of_all_sizes_have_a_say(monkeypatch):
-    monkeypatch.setattr(field, "ROTATIONS_DEGREES", (0,))
+def test_copies_of_all_sizes_have_a_say():
     image = grain((160, 180))
-    options = FieldOptions(sizes=(1.0, 0.5), fusion_sigma_px=0)
+    options = plus(sizes=(1.0, 0.5), fusion_sigma_px=0)
 
     def found(small_px, large_px, **changed):
         classifier = ToldBySize(small_px, large_px)
         told = dense_confidences(classifier, image, replace(options, **changed))
         assert told.values.shape == (361, 17, 19)
-        (only,) = set(told.values.argmax(axis=0).ravel().tolist())
-        return CANDIDATES[only].length_px, float(told.values.max())
+        best = set(told.values.argmax(axis=0).ravel().tolist())
+        (length_px,) = {CANDIDATES[index].length_px for index in best}
+        return length_px, float(told.values.max())
 
     agreed, alone = found(9, 17), found(9, 17, sizes=(1.0,))
     assert agreed[0] == alone[0] == 17
     disputed = found(3, 17)
-    assert disputed[1] < agreed[1] - 0.1
+    assert disputed[1] < agreed[1]
     assert found(9, 3, sizes=(0.5,))[0] == 17
     # Too small a copy, of 56 pixels, is left out.
     assert found(3, 17, sizes=(1.0, 0.35)) == alone
@@ -746,7 +570,7 @@ def test_copies_of_all_sizes_have_a_say(monkeypatch):
 @pytest.mark.parametrize("sizes", [(), (0.0,), (1.0, 1.5)])
 def test_sizes_that_cannot_be_are_refused(sizes):
     with pytest.raises(InputError, match="above 0 and at most 1"):
-        FieldOptions(sizes=sizes)
+        plus(sizes=sizes)
 
 
 # ---- what to undo
@@ -845,7 +669,7 @@ def test_two_halves_are_told_apart_to_the_cell():
     found = estimate_field(
         Fake(),
         painted(labels),
-        FieldOptions(sizes=(1.0,), fusion_sigma_px=0, mrf=MrfOptions(smoothness_per_px2=0)),
+        plus(sizes=(1.0,), fusion_sigma_px=0, mrf=MrfOptions(smoothness_per_px2=0)),
     )
     lengths = np.array([motion.length_px for motion in CANDIDATES])[found]
     np.testing.assert_array_equal(lengths[40:80, 32:83], 1)
@@ -857,16 +681,17 @@ def test_bands_of_rows_are_the_whole(monkeypatch):
     classifier = MotionClassifier((4, 6, 8)).eval()
     nn.init.normal_(classifier.classes.weight, std=1)
     image = grain((131, 75))
-    for stride_px in (4, 12):
+    for stride_px in (4, 6, 12):
+        options = plus(stride_px=stride_px)
         monkeypatch.setattr(field, "_BAND_PX2", 10**9)
-        whole = field._probabilities(classifier, image, stride_px)
+        whole = field._probabilities(classifier, image, options)
         assert whole.shape == (73, 101 // stride_px + 1, 45 // stride_px + 1)
         assert whole.std(dim=(1, 2)).max() > 1e-3
         monkeypatch.setattr(field, "_BAND_PX2", 2 * 75 * stride_px)
-        bands = field._probabilities(classifier, image, stride_px)
+        bands = field._probabilities(classifier, image, options)
         torch.testing.assert_close(bands, whole, rtol=1e-4, atol=1e-6)
-        seen = patches.normalised(image)[2 * stride_px :][:30, stride_px:][:, :30]
-        alone = classifier(torch.from_numpy(seen).permute(2, 0, 1)[None])
+        seen = patches.normalised(pieces_of(image))[..., 2 * stride_px :, stride_px:]
+        alone = classifier(seen[..., :30, :30])
         torch.testing.assert_close(whole[:, 2, 1], alone.softmax(1)[0, :, 0, 0].detach())
 
 
@@ -891,13 +716,13 @@ def test_fusing_is_a_weighted_mean():
     confidences = field.Confidences(
         values, np.ones(values.shape[1:], np.float32), 8, 14.5, (150, 150)
     )
-    options = FieldOptions(fusion_sigma_px=8.0, fusion="mean", neighbour_support=0)
+    options = plus(fusion_sigma_px=8.0, fusion="mean", neighbour_support=0)
     together = field.fused(confidences, options).values
     np.testing.assert_allclose(together.sum(0), 1, rtol=1e-5)
     taps = np.exp(-0.5 * np.arange(-2, 3) ** 2)
     assert together[5, 7, 7] == pytest.approx((1 / taps.sum()) ** 2, rel=0.05)
     assert together[5, 7, 8] / together[5, 7, 7] == pytest.approx(math.exp(-0.5), rel=1e-4)
-    assert field.fused(confidences, FieldOptions(fusion_sigma_px=0)) is confidences
+    assert field.fused(confidences, plus(fusion_sigma_px=0)) is confidences
 
 
 def test_fusing_by_product_lets_doubts_add_up():
@@ -908,16 +733,16 @@ def test_fusing_by_product_lets_doubts_add_up():
     confidences = field.Confidences(
         values, np.ones(values.shape[1:], np.float32), 8, 14.5, (150, 150)
     )
-    options = FieldOptions(fusion_sigma_px=16, neighbour_support=0)
+    options = plus(fusion_sigma_px=16, neighbour_support=0)
     by_product = field.fused(confidences, options).values
     np.testing.assert_allclose(by_product.sum(0), 1, rtol=1e-4)
     assert (by_product.argmax(0) == 2).all()
 
 
-@pytest.mark.parametrize("setting", [{"stride_px": 6}, {"stride_px": 0}, {"fusion_sigma_px": -1.0}])
+@pytest.mark.parametrize("setting", [{"stride_px": 5}, {"stride_px": 0}, {"fusion_sigma_px": -1.0}])
 def test_a_grid_that_cannot_be_is_refused(setting):
-    with pytest.raises(InputError, match="multiple of 4"):
-        FieldOptions(**setting)
+    with pytest.raises(InputError, match="even number"):
+        plus(**setting)
 
 
 # ---- pictures
@@ -1012,7 +837,7 @@ def test_endpoint_errors_know_no_forth_from_back():
 
 def test_two_motions_are_told_with_the_objects_mask():
     scene = accuracy.two_motions((90, 160), seed=11)
-    assert scene.blurred.shape == scene.sharp.shape == (90, 160, 3)
+    assert scene.blurred.shape == (90, 160, 3)
     assert scene.motion.shape == (90, 160, 2)
     assert scene.object_mask.shape == (90, 160)
     assert 0.01 < scene.object_mask.mean() < 0.7
@@ -1047,20 +872,17 @@ class Still(nn.Module):
         return logits
 
 
-def test_measuring_counts_textured_patches(tmp_path):
+def test_measuring_counts_patches_that_show_motion(tmp_path):
     good = write(tmp_path / "good.png", grain((70, 90)))
-    flat = write(tmp_path / "flat.png", np.full((80, 80, 3), 50, np.uint8))
     small = write(tmp_path / "small.png", grain((63, 80)))
-    config = accuracy.AccuracyConfig(n_orientations=2, crop_px=64)
-    told = []
+    done = []
     measured = accuracy.measure_accuracy(
-        Still(), [flat, good, small], config, on_progress=lambda *done: told.append(done)
-    )
-    assert [message.split(":")[0] for message in measured.skipped] == [str(flat), str(small)]
+        Still(), [good, small], PLUS_FIELD, n_orientations=2, crop_px=64,
+        on_progress=lambda *step: done.append(step),
+    )  # fmt: skip
+    assert [message.split(":")[0] for message in measured.skipped] == [str(small)]
     assert len(measured.rows) == 25
-    n_points = measured.rows[0]["n_textured"]
-    assert n_points == 25  # (64 - 30) // 8 + 1 squared: all of them
-    assert {row["image"] for row in measured.rows} == {"good.png"}
+    assert measured.rows[0]["n_patches"] == 25  # (64 - 30) // 8 + 1 squared: all of them
     for stage in accuracy.STAGES:
         assert measured.share(stage, 1) == measured.share(stage, 3) == 1
         assert measured.share(stage, 5) == 0
@@ -1068,49 +890,23 @@ def test_measuring_counts_textured_patches(tmp_path):
     assert math.isnan(measured.share("patch", 4))
     assert measured.length_confusion[:, 0].tolist() == [25, *[50] * 12]
     assert measured.length_confusion.sum() == 625
-    assert all(len(errors) == 0 for errors in measured.angle_errors.values())
-    assert told[-1][0] <= told[-1][1] == 75
-    with pytest.raises(InputError, match=r"flat\.png"):
-        accuracy.measure_accuracy(Still(), [flat], config)
-
-
-@pytest.mark.parametrize("n_errors", [0, 40])
-def test_confusion_is_drawn(n_errors, tmp_path):
-    rng = np.random.default_rng(0)
-    rows = [
-        {"length_px": length, "n_textured": 10, **{f"correct_{s}": 7 for s in accuracy.STAGES}}
-        for length in LENGTHS_PX
-    ]
-    measured = accuracy.Accuracy(
-        rows,
-        np.diag(np.arange(13)),
-        {length: rng.uniform(0, 90, n_errors).astype(np.float32) for length in LENGTHS_PX[1:]},
-        [],
-    )
+    assert done[-1][0] <= done[-1][1] == 50
     figure = accuracy.draw_confusion(measured)
-    lengths, angles, shares = figure.axes[:3]
-    shown = lengths.images[0].get_array()
-    assert shown.shape == (13, 13)
-    assert np.diag(shown).tolist() == [0, *[1] * 12]
-    heights = [patch.get_height() for patch in angles.patches]
-    assert sum(heights) == pytest.approx(2 if n_errors else 0)  # none falls outside the bins
-    assert len(shares.lines) == len(accuracy.STAGES) + 1
-    figure.savefig(tmp_path / "confusion.png")
-    assert (tmp_path / "confusion.png").stat().st_size > 10_000
+    assert figure.axes[0].images[0].get_array().shape == (13, 13)
+    with pytest.raises(InputError, match=r"small\.png"):
+        accuracy.measure_accuracy(Still(), [small], PLUS_FIELD, crop_px=64)
 
 
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ({"n_orientations": 0}, "1 to 30"),
-        ({"n_orientations": 31}, "1 to 30"),
-        ({"noise_sigma": -0.1}, "at least 0"),
-        ({"crop_px": 63}, "at least 64"),
-    ],
-)
-def test_measuring_that_cannot_be_is_refused(setting, message):
-    with pytest.raises(InputError, match=message):
-        accuracy.AccuracyConfig(**setting)
+def test_the_paper_s_field_looks_at_every_sixth_pixel_and_each_turn():
+    assert FieldOptions() == PAPER_FIELD
+    assert (PAPER_FIELD.stride_px, PAPER_FIELD.sizes, PAPER_FIELD.fusion) == (6, (1.0,), "mean")
+    assert PAPER_FIELD.turns_degrees == (-24, -18, -12, -6, 0, 6, 12, 18, 24)
+    assert PAPER_FIELD.mrf.largest_difference_px is None
+    found = field.dense_confidences(Still(), grain((80, 100)), PAPER_FIELD)
+    assert found.values.shape == (361, 9, 12)
+    assert (found.values.argmax(0) == 0).all()
+    with pytest.raises(InputError, match="reach all orientations"):
+        FieldOptions(turns_degrees=(0, 6))
 
 
 # --- what there is to see ---
@@ -1121,15 +917,15 @@ def test_flat_and_noisy_places_weigh_little_and_texture_much():
     image = np.full((90, 270, 3), 120, np.uint8)
     image[:, 90:180] = rng.normal(120, 2.5, (90, 90, 3)).round().clip(0, 255)
     image[:, 180:] = grain((90, 90))
-    weights = field._weights(image, FieldOptions(flat_weight=0.05))
+    weights = field._weights(image, plus(flat_weight=0.05))
     assert weights.dtype == np.float32
     flat, noisy, textured = (weights[:7, x : x + 6] for x in (0, 12, 23))
     np.testing.assert_allclose(flat, 0.05, atol=1e-6)
     assert noisy.max() < 0.2
     assert textured.min() > 0.8
-    np.testing.assert_array_equal(field._weights(image, FieldOptions(flat_weight=1)), 1)
+    np.testing.assert_array_equal(field._weights(image, plus(flat_weight=1)), 1)
     with pytest.raises(InputError, match="flat_weight"):
-        FieldOptions(flat_weight=0)
+        plus(flat_weight=0)
 
 
 def test_candidates_side_by_side_back_each_other():
@@ -1155,7 +951,9 @@ def test_candidates_side_by_side_back_each_other():
 
 def test_detail_is_seen_across_a_motion_but_not_out_of_focus():
     sharp = grain((80, 80), sigma=0.8)
-    moved = patches.Blurring(Response.named("linear")).blurred(sharp, candidate_index(12, 0))
+    moved = blurred_by(
+        sharp, candidate_index(12, 0), Response.named("linear"), 0.0, np.random.default_rng(0)
+    )
     defocused = cv2.GaussianBlur(sharp, (0, 0), 4)
     seen = [field.seen_per_patch(each, 8, 0.01).mean() for each in (sharp, moved, defocused)]
     assert seen[0] > 0.9
@@ -1179,7 +977,7 @@ def test_only_what_moves_and_shows_it_is_undone():
 
 def test_support_that_cannot_be_is_refused():
     with pytest.raises(InputError, match=r"0 to 0\.6"):
-        FieldOptions(neighbour_support=1.5)
+        plus(neighbour_support=1.5)
 
 
 def test_flat_places_take_their_neighbours_motion():
@@ -1190,13 +988,13 @@ def test_flat_places_take_their_neighbours_motion():
     values[true, :, :10] += 0.9
     values[wrong, :, 10:] += 0.9
     size_hw = (100, 150)
-    seen = field.field_from(field.Confidences(values, weights, 8, 14.5, size_hw))
+    seen = field.field_from(field.Confidences(values, weights, 8, 14.5, size_hw), PLUS_FIELD)
     assert (seen[:, -20:] == wrong).all()
     weights[:, 10:] = 0.02
-    unseen = field.field_from(field.Confidences(values, weights, 8, 14.5, size_hw))
+    unseen = field.field_from(field.Confidences(values, weights, 8, 14.5, size_hw), PLUS_FIELD)
     assert (unseen == true).all()
     together = field.fused(
-        field.Confidences(values, weights, 8, 14.5, size_hw), FieldOptions(fusion_sigma_px=8)
+        field.Confidences(values, weights, 8, 14.5, size_hw), plus(fusion_sigma_px=8)
     )
     assert (together.values[:, :, 10].argmax(0) == true).all()
     np.testing.assert_allclose(together.values.sum(0), 1, rtol=1e-4)

@@ -15,10 +15,12 @@ import pytest
 from tiny_dataset import write_dataset
 
 from baselines.checkpoints import load_checkpoint
-from benchmarks.table1 import Table1Config, run_table1
+from baselines.method import Method
+from baselines.methods import METHODS, method_named
+from benchmarks.table1 import Table1Config, run_table1, training
 from benchmarks.table1 import run as steps
 from benchmarks.table1.compare import Scores, compare_methods, verdict
-from benchmarks.table1.cost import days_of_full, flop_a_patch
+from benchmarks.table1.cost import days_of_full, macs_per_patch
 from benchmarks.table1.plan import recipe_of
 from benchmarks.table1.publish import (
     BEGIN,
@@ -28,13 +30,13 @@ from benchmarks.table1.publish import (
     publish,
     readme_block,
 )
-from benchmarks.table1.report import NAMES, report_texts
+from benchmarks.table1.report import report_texts
 from benchmarks.table1.run import StoppedError
-from benchmarks.train import deepdeblur_recipe
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.records import iterate_runs
 
+TITLES = {"blurred": "the blurred input"} | {method.name: method.title for method in METHODS}
 NETWORKS = ("deepdeblur-k1", "deepdeblur-k2", "deepdeblur-k3", "deblurgan")
 
 
@@ -43,8 +45,8 @@ def without_timings(record: Path) -> dict[str, str]:
     shutil.copytree(record, record.parent / "untimed", dirs_exist_ok=True)
     untimed = record.parent / "untimed"
     run = json.loads((untimed / "run.json").read_text())
-    for figures in run["results"]["methods"].values():
-        figures.update(seconds_an_image=1.0, training_s=1.0)
+    for figures in run["methods"].values():
+        figures.update(seconds_per_image=1.0, training_s=1.0)
     (untimed / "run.json").write_text(json.dumps(run))
     return report_texts(untimed)
 
@@ -115,9 +117,10 @@ def test_nothing_finished_is_repeated(
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("repeated")
 
-    for name in ("train", "restore_images", "evaluate"):
+    for name in ("restore_images", "evaluate"):
         monkeypatch.setattr(steps, name, never)
-    monkeypatch.setattr(steps, "open_restorer", never)
+    monkeypatch.setattr(training, "train", never)
+    monkeypatch.setattr(training.Ready, "open", never)
     before = report_texts(made)
     result = run_table1(config)
     assert report_texts(result.record) == before
@@ -159,7 +162,7 @@ def test_minutes_that_are_spent_stop_it_with_a_checkpoint(
         if task == "training deepdeblur-k3":
             seen["steps"] = done
 
-    monkeypatch.setattr(steps.Budget, "spent", property(lambda self: seen["steps"] >= 5))
+    monkeypatch.setattr(training.Budget, "spent", property(lambda self: seen["steps"] >= 5))
     with pytest.raises(StoppedError, match="deepdeblur-k3") as stopped:
         run_table1(replace(sliced, minutes=8.0), on_progress=watch)
     assert stopped.value.out_of_time
@@ -173,7 +176,7 @@ def test_a_training_of_another_machine_is_taken_over(
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(steps, "train", never)
+    monkeypatch.setattr(training, "train", never)
     monkeypatch.setattr(steps, "SHOWN_SIZE_HW", (72, 128))
     taken = replace(
         config, out=tmp_path, methods=("deepdeblur-k3",), trained=(config.out / "train",)
@@ -193,14 +196,14 @@ def test_a_training_of_another_machine_is_taken_over(
 def test_a_method_that_fails_is_named_and_the_others_go_on(
     made: Path, config: Table1Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = steps._network
+    real = steps.made_ready
 
-    def broken(work: steps._Work, method: steps.Method) -> steps.Trained:
-        if method == "deblurgan":
+    def broken(work: training.Work, method: Method) -> training.Ready:
+        if method.name == "deblurgan":
             raise InputError("deblurgan.pth: no such weights.")
         return real(work, method)
 
-    monkeypatch.setattr(steps, "_network", broken)
+    monkeypatch.setattr(steps, "made_ready", broken)
     result = run_table1(config)
     assert result.failures == {"deblurgan": "deblurgan.pth: no such weights."}
     page = report_texts(result.record)["README.md"]
@@ -226,9 +229,13 @@ def test_real_pairs_are_scored_in_a_table_of_their_own(
 
 
 def test_unequal_budgets_are_refused(config: Table1Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        steps, "n_patches_of", lambda recipe, n_pairs: 100 * getattr(recipe, "n_scales", 1)
-    )
+    real = training.recipe_of
+
+    def unequal(method: Method, asked: Table1Config) -> object:
+        recipe = real(method, asked)
+        return recipe.lasting(240 * len(method.name)) if method.name == "deepdeblur-k2" else recipe
+
+    monkeypatch.setattr(training, "recipe_of", unequal)
     with pytest.raises(InputError, match="unequal numbers of patches"):
         run_table1(config)
 
@@ -271,7 +278,11 @@ def test_unusable_settings(options: dict[str, object], complaint: str) -> None:
 def test_scales_choose_recipes() -> None:
     config = Table1Config(out=Path("out"), data=Path("data"), device="cpu")
     presets = {
-        scale: {recipe_of(method, replace(config, scale=scale)).preset for method in NETWORKS}
+        scale: {
+            recipe.preset
+            for name in NETWORKS
+            if (recipe := recipe_of(method_named(name), replace(config, scale=scale)))
+        }
         for scale in ("smoke", "reduced", "full")
     }
     assert presets == {
@@ -315,27 +326,89 @@ def test_published_results_are_checked_against_their_record(made: Path, tmp_path
 
 
 def test_the_cost_of_the_paper_follows_from_the_arithmetic(made: Path) -> None:
-    recipe = {"n_scales": 1, "n_resblocks": 2, "n_features": 8, "patches": {"patch_px": 10}}
-    # Per pixel: 3 to 8, four times 8 to 8, 8 to 3 channels, each through 5x5; twice the products
-    # are operations, and backward costs twice what forward does.
-    assert flop_a_patch(recipe) == 100 * 25 * (24 + 4 * 64 + 24) * 2 * 3
+    k1, k2, k3 = (method_named(f"deepdeblur-k{k}") for k in (1, 2, 3))
+    small = replace(k1.presets["smoke"], n_resblocks=2, n_features=8)  # type: ignore[call-arg]
+    side = small.patches.patch_px
+    # Per pixel: 3 to 8, four times 8 to 8, 8 to 3 channels, each through 5x5.
+    assert macs_per_patch(k1, small) == side**2 * 25 * (24 + 4 * 64 + 24)
     # The paper keeps the depth in all, so coarser scales make it cheaper (3.09 to 4.33 to 7.21 s).
-    flops = [
-        flop_a_patch({**recipe, "n_scales": k, "n_resblocks": None, "n_features": 64})
-        for k in (1, 2, 3)
-    ]
-    assert np.array(flops[1:]) / flops[0] == pytest.approx([0.625, 0.4375], rel=0.04)
+    paper = [macs_per_patch(method, method.presets["paper2017"]) for method in (k1, k2, k3)]
+    assert np.array(paper[1:]) / paper[0] == pytest.approx([0.625, 0.4375], rel=0.04)
     days = days_of_full(made)
-    run = json.loads((made / "run.json").read_text())["results"]["methods"]
+    run = json.loads((made / "run.json").read_text())["methods"]
     assert set(days) == {"deepdeblur-k1", "deepdeblur-k2", "deepdeblur-k3"}
     figures = run["deepdeblur-k3"]
-    smoke = deepdeblur_recipe("smoke", 3)
-    here = flop_a_patch({"n_scales": 3, "n_resblocks": smoke.n_resblocks, "n_features": 16,
-                         "patches": {"patch_px": 64}})  # fmt: skip
-    paper = flop_a_patch({"n_scales": 3, "n_resblocks": 19, "n_features": 64,
-                          "patches": {"patch_px": 256}})  # fmt: skip
-    seconds = figures["training_s"] / figures["n_patches"] * paper / here * 1.8e6
+    here = macs_per_patch(k3, k3.presets["smoke"])
+    seconds = figures["training_s"] / figures["n_patches"] * paper[2] / here * 1.8e6
     assert days["deepdeblur-k3"] == pytest.approx(seconds / 86_400)
+
+
+def test_strangers_methods_stand_beside_ours(
+    made: Path, config: Table1Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One without training, as a factory; one that is trained, as a Method: no file of ours."""
+    (tmp_path / "stranger.py").write_text(STRANGER)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(steps, "SHOWN_SIZE_HW", (72, 128))
+    methods = ("deepdeblur-k3", "sharper=stranger:make:amount=0.2", "stranger:TOY")
+    result = run_table1(replace(config, methods=methods))
+    assert result is not None
+    assert result.failures == {}
+    run = json.loads((result.record / "run.json").read_text())
+    assert list(run["methods"]) == ["deepdeblur-k3", "sharper", "toy"]
+    assert run["methods"]["toy"]["n_parameters"] == 3 * 3 * 9 + 3
+    assert run["methods"]["toy"]["n_macs"] == 3 * 3 * 9 * 1280 * 720
+    assert run["methods"]["sharper"].get("n_parameters") is None
+    table = report_texts(result.record)["table1.csv"]
+    rows = {row["method"]: row for row in csv.DictReader(table.splitlines())}
+    assert {"sharper", "toy (smoke)", "DeepDeblur K=3 (smoke)"} <= set(rows)
+    (tmp_path / "stranger.py").write_text(STRANGER + "# restores in another way now\n")
+    folders = set((config.out / "restored" / "test").iterdir())
+    run_table1(replace(config, methods=methods))
+    added = {path.name for path in set((config.out / "restored" / "test").iterdir()) - folders}
+    assert sorted(name.rpartition("-")[0] for name in added) == ["sharper", "toy"]
+    with pytest.raises(InputError, match="stranger has no nothing"):
+        replace(config, methods=("stranger:nothing",))
+    run_table1(config)
+
+
+STRANGER = """
+from torch import nn
+import numpy as np
+from baselines.augmentation import Augmentation
+from baselines.checkpoints import NetworkKind
+from baselines.data import PatchConfig
+from baselines.learning import PlainLearner
+from baselines.method import Method, Optimisation, Recipe
+
+class Sharper:
+    def __init__(self, amount): self.amount = amount
+    def restore(self, blurred):
+        mean = blurred.mean(axis=(0, 1), keepdims=True)
+        return np.clip(blurred + self.amount * (blurred - mean), 0, 255).astype(np.uint8)
+
+def make(weights, device, amount):
+    return Sharper(amount)
+
+class Toy(nn.Module):
+    architecture = {}
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 3, 3, padding=1)
+    def forward(self, images):
+        return images + self.convolution(images)
+
+RECIPE = Recipe(
+    method="toy", preset="smoke", scale="smoke",
+    patches=PatchConfig(patch_px=32, batch=4, draw="image", augmentation=Augmentation()),
+    optimisation=Optimisation(learning_rate=1e-4, n_epochs=2, steps_per_epoch=5),
+)
+TOY = Method(
+    name="toy", title="Toy", kind=NetworkKind(name="toy", network=Toy),
+    presets={"smoke": RECIPE}, learner=lambda recipe, setting: PlainLearner(Toy(), recipe, setting),
+    modules=("stranger",),
+)
+"""
 
 
 # --- comparing ---
@@ -364,7 +437,7 @@ def test_differences_are_paired_and_binned_by_blur() -> None:
     assert [c.n_clips for c in found] == [12, 4, 4, 4]
     assert [c.difference for c in found] == pytest.approx([1 / 6, -0.5, 0.0, 1.0])
     assert [c.is_clear for c in found] == [False, True, False, True]
-    words = verdict(found, NAMES)
+    words = verdict(found, TITLES)
     assert "no clear difference (+0.17 dB" in words
     assert "better at 20 px and more; worse at 0 to 4 px; no clear difference at 4 to 8" in words
 
@@ -389,4 +462,4 @@ def test_too_few_clips_have_no_interval() -> None:
     assert len(found) == 1  # nothing is known of the blur
     assert np.isnan(found[0].low)
     assert not found[0].is_clear
-    assert "too few clips" in verdict(found, NAMES)
+    assert "too few clips" in verdict(found, TITLES)

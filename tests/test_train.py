@@ -23,25 +23,23 @@ from baselines.augmentation import Augmentation
 from baselines.checkpoints import load_checkpoint, load_restorer_network
 from baselines.data import FramePairs, PatchConfig, Patches
 from baselines.deblurgan import PAPER, RELEASED
+from baselines.deblurgan.method import DEBLURGAN, DeblurGanRecipe
 from baselines.deepdeblur import DeepDeblur
-from benchmarks.restore import NetworkRestorer, RestoreOptions, open_restorer
+from baselines.deepdeblur.method import DeepDeblurRecipe, deepdeblur_recipe
+from baselines.machine import Processes
+from baselines.method import Optimisation, Recipe
+from baselines.methods import KINDS, METHODS, open_restorer
+from baselines.restoring import NetworkRestorer, RestoreOptions
 from benchmarks.speed import restore as restore_speed
 from benchmarks.speed import train as train_speed
 from benchmarks.train import (
-    DEBLURGAN_PRESETS,
-    DEEPDEBLUR_PRESETS,
-    DeblurGanRecipe,
-    DeepDeblurRecipe,
     Progress,
-    Recipe,
     RunOptions,
-    deepdeblur_recipe,
-    train,
+    TrainResult,
 )
+from benchmarks.train import train as run_training
 from benchmarks.train.__main__ import keep_record, main
 from benchmarks.train.journal import image_strip, read_log
-from benchmarks.train.machine import Processes
-from benchmarks.train.recipes import DeepDeblurPreset, Optimisation
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file
 from gopro_tools.images import read_rgb
@@ -51,7 +49,15 @@ from gopro_tools.records import iterate_runs, read_record
 ROOT = Path(__file__).resolve().parent.parent
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
+
+def train(recipe: Recipe, *arguments: object, **options: object) -> TrainResult:
+    """Train a recipe by the method that it names."""
+    method = next(m for m in METHODS if m.name == recipe.method)
+    return run_training(method, recipe, *arguments, **options)  # type: ignore[arg-type]
+
+
 TINY = DeepDeblurRecipe(
+    method="deepdeblur-k2",
     preset="tiny",
     scale="smoke",
     n_scales=2,
@@ -69,21 +75,21 @@ ADVERSARIAL = replace(
     TINY, adversarial_weight=1e-2, patches=replace(TINY.patches, patch_px=64, batch=1)
 )
 GAN = DeblurGanRecipe(
+    method="deblurgan",
     preset="tiny",
     scale="smoke",
-    options=replace(
-        PAPER,
-        frame_size_hw=None,
-        patch_px=32,
-        batch_size=2,
-        n_critic_steps=2,
-        n_epochs_constant=1,
+    patches=PatchConfig(patch_px=32, batch=2, draw="image", augmentation=Augmentation(hflip_p=0.5)),
+    optimisation=Optimisation(
+        learning_rate=1e-4,
+        n_epochs=3,
         n_epochs_decay=2,
+        steps_per_epoch=4,
+        adam_betas=(0.5, 0.999),
     ),
+    options=replace(PAPER, n_critic_steps=2),
     n_features=4,
     n_blocks=1,
     content_loss="l1",
-    steps_per_epoch=4,
 )
 REUSING_GAN = replace(
     GAN,
@@ -135,7 +141,7 @@ def stopping_at(step: int) -> tuple[dict[str, int], dict[str, object]]:
 
 
 def test_presets_hold_the_published_values() -> None:
-    paper = DEEPDEBLUR_PRESETS["paper2017"]
+    paper = deepdeblur_recipe("paper2017")
     assert (paper.patches.patch_px, paper.patches.batch) == (256, 2)
     assert paper.n_resblocks is None  # 59, 29, 19
     assert paper.adversarial_weight == 1e-4
@@ -150,17 +156,19 @@ def test_presets_hold_the_published_values() -> None:
         saturation_range=(0.5, 1.5),
         noise_sigma_std=2 / 255,
     )
-    torch7 = DEEPDEBLUR_PRESETS["torch7-release"]
+    torch7 = deepdeblur_recipe("torch7-release")
     assert (torch7.patches.batch, torch7.n_resblocks, torch7.discriminator) == (4, 19, "torch7")
     assert torch7.patches.augmentation.saturation_p == 0.1
     assert torch7.patches.crop_alignment_px == 4
-    later = DEEPDEBLUR_PRESETS["pytorch-release"]
+    later = deepdeblur_recipe("pytorch-release")
     assert (later.content_loss, later.loss_reduction, later.adversarial_weight) == ("l1", "sum", 0)
     assert (later.patches.batch, later.patches.crop_alignment_px) == (16, 1)
     assert later.patches.augmentation.vflip_p == 0.5
     assert later.pyramid == "pytorch-release"
     for preset, options in (("paper", PAPER), ("released", RELEASED)):
-        recipe = DEBLURGAN_PRESETS[preset]  # type: ignore[index]
+        recipe = DEBLURGAN.presets[preset]
+        assert isinstance(recipe, DeblurGanRecipe)
+        assert isinstance(recipe, DeblurGanRecipe)
         assert recipe.options == options
         assert (recipe.n_features, recipe.n_blocks) == (64, 9)
         assert recipe.patches.resize_hw == (360, 640)
@@ -169,15 +177,15 @@ def test_presets_hold_the_published_values() -> None:
 
 
 def test_published_learning_rates() -> None:
-    paper = DEEPDEBLUR_PRESETS["paper2017"].optimisation
+    paper = deepdeblur_recipe("paper2017").optimisation
     assert [paper.learning_rate_in(e) for e in (0, 299, 300, 899)] == pytest.approx(
         [5e-5, 5e-5, 5e-6, 5e-6]
     )
-    later = DEEPDEBLUR_PRESETS["pytorch-release"].optimisation
+    later = deepdeblur_recipe("pytorch-release").optimisation
     assert [later.learning_rate_in(e) for e in (499, 500, 750, 999)] == pytest.approx(
         [1e-4, 5e-5, 2.5e-5, 1.25e-5]
     )
-    gan = DEBLURGAN_PRESETS["paper"].optimisation
+    gan = DEBLURGAN.presets["paper"].optimisation
     assert [gan.learning_rate_in(e) for e in (0, 150, 225, 299)] == pytest.approx(
         [1e-4, 1e-4, 0.5e-4, 1e-4 / 150]
     )
@@ -194,7 +202,7 @@ def test_the_rate_rises_while_it_warms_up() -> None:
 
 
 @pytest.mark.parametrize("preset", ["reduced", "reduced-cpu", "smoke"])
-def test_every_k_has_the_same_depth_and_budget(preset: DeepDeblurPreset) -> None:
+def test_every_k_has_the_same_depth_and_budget(preset: str) -> None:
     counts, patches = set(), set()
     for n_scales in (1, 2, 3):
         recipe = deepdeblur_recipe(preset, n_scales)
@@ -203,10 +211,8 @@ def test_every_k_has_the_same_depth_and_budget(preset: DeepDeblurPreset) -> None
         optimisation = recipe.optimisation
         assert optimisation.steps_per_epoch is not None
         patches.add(optimisation.n_epochs * optimisation.steps_per_epoch * recipe.patches.batch)
-    deblurgan = DEBLURGAN_PRESETS[preset]
-    assert deblurgan.steps_per_epoch is not None
-    n_epochs = deblurgan.optimisation.n_epochs
-    patches.add(n_epochs * deblurgan.steps_per_epoch * deblurgan.patches.batch)
+    deblurgan = DEBLURGAN.presets[preset]
+    patches.add(deblurgan.n_steps(0) * deblurgan.patches.batch)
     assert len(counts) == 1
     assert len(patches) == 1
 
@@ -308,7 +314,7 @@ def test_resuming_where_nothing_is_begins(dataset: Path, tmp_path: Path) -> None
 def command(dataset: Path, out: Path, *more: str) -> list[str]:
     return [
         sys.executable, "-W", "error", "-m", "benchmarks.train",
-        "--method", "deepdeblur", "--preset", "smoke", "--scales", "1",
+        "deepdeblur-k1:smoke",
         "--n-features", "4", "--n-resblocks", "1", "--patch-px", "32",
         "--batch", "2", "--n-epochs", "3", "--n-epochs-decay", "0", "--device", "cpu",
         "--log-every", "1", "--n-validation-images", "1", "--validate-every", "1000",
@@ -383,7 +389,7 @@ def test_no_thread_of_the_process_group_outlives_it(tmp_path: Path) -> None:
     script.write_text(
         "from pathlib import Path\n"
         "import torch\n"
-        "from benchmarks.train.machine import joined_processes\n"
+        "from baselines.machine import joined_processes\n"
         "def n_threads():\n"
         "    names = [p.read_text() for p in Path('/proc/self/task').glob('*/comm')]\n"
         "    return sum('gloo' in name for name in names)\n"
@@ -469,8 +475,8 @@ def test_missing_parts_are_named(dataset: Path, tmp_path: Path) -> None:
     perceptual = replace(GAN, content_loss="vgg")
     with pytest.raises(InputError, match=r"none\.pth: no weights can be read"):
         train(
-            perceptual, dataset, tmp_path / "gan", options=OPTIONS,
-            vgg_weights=tmp_path / "none.pth",
+            perceptual, dataset, tmp_path / "gan",
+            options=replace(OPTIONS, vgg_weights=tmp_path / "none.pth"),
         )  # fmt: skip
     with pytest.raises(InputError, match="batch of 2 cannot be shared"):
         Processes(rank=0, n=3).share_of(TINY.patches.batch)
@@ -480,9 +486,9 @@ def test_unknown_presets_and_devices_exit_with_2(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for wrong, message in (
-        (["--method", "deblurgan", "--preset", "paper2017"], "deblurgan has paper, released"),
-        (["--method", "deepdeblur", "--preset", "smoke", "--device", "quantum"], "not a device"),
-        (["--method", "deepdeblur", "--preset", "smoke", "--patch-px", "0"], "at least 1"),
+        (["deblurgan:paper2017"], "Available subcommands: sun2015:paper"),
+        (["deepdeblur-k3:smoke", "--device", "quantum"], "not a device"),
+        (["deepdeblur-k3:smoke", "--patch-px", "0"], "at least 1"),
     ):
         arguments = [*wrong, "--data", str(dataset), "--out", str(tmp_path / "run")]
         with pytest.raises(SystemExit) as exit_:
@@ -496,7 +502,7 @@ def test_minutes_that_are_spent_leave_a_checkpoint_and_an_exit_code(
 ) -> None:
     def exit_code(*more: str) -> int:
         arguments = [
-            "--method", "deepdeblur", "--preset", "smoke", "--data", str(dataset),
+            "deepdeblur-k3:smoke", "--data", str(dataset),
             "--out", str(tmp_path), "--n-epochs", "2", "--n-epochs-decay", "1",
             "--steps-per-epoch", "3", "--batch", "1", "--device", "cpu", *more,
         ]  # fmt: skip
@@ -538,7 +544,7 @@ def test_a_run_leaves_record_pictures_and_a_working_checkpoint(
     assert strip.shape == (20 + 2 * (33 + 4), 3 * (33 + 4), 3)
     assert (run / "curves.png").stat().st_size > 5000
 
-    network, _ = load_restorer_network(result.checkpoint)
+    network, _ = load_restorer_network(result.checkpoint, KINDS)
     restorer = NetworkRestorer(network, RestoreOptions(device="cpu"))
     pairs = FramePairs(dataset, "test", "gamma")
     expected = []

@@ -30,9 +30,9 @@ from baselines.checkpoints.restorers import (
     restorer_from,
 )
 from baselines.checkpoints.store import (
-    METHODS,
     Checkpoint,
     CheckpointRecord,
+    NetworkKind,
     load_checkpoint,
     load_latest,
     previous_of,
@@ -41,9 +41,9 @@ from baselines.checkpoints.store import (
 from baselines.checkpoints.tensors import load_into, read_tensors, unwrapped
 
 __all__ = [
-    "METHODS",
     "Checkpoint",
     "CheckpointRecord",
+    "NetworkKind",
     "convert",
     "describe",
     "export_onnx",

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from baselines.checkpoints import convert, describe, export_onnx, join, split
+from baselines.methods import KINDS
 from gopro_tools.console import run_command
 
 log = logging.getLogger(__name__)
@@ -77,9 +78,9 @@ def checkpoints(
 ) -> int:
     """Look into weight files and convert them."""
     if isinstance(command, Show):
-        sys.stdout.write(json.dumps(describe(command.file), indent=2) + "\n")
+        sys.stdout.write(json.dumps(describe(command.file, KINDS), indent=2) + "\n")
     elif isinstance(command, Export):
-        record = export_onnx(command.file, command.out)
+        record = export_onnx(command.file, command.out, KINDS)
         log.info("%s: %s", command.out, record.method)
     elif isinstance(command, Split):
         listing, *parts = split(command.file, command.folder, command.part_mib)
@@ -87,7 +88,7 @@ def checkpoints(
     elif isinstance(command, Join):
         log.info("%s", join(command.file, command.out))
     else:
-        record = convert(command.file, command.out)
+        record = convert(command.file, command.out, KINDS)
         log.info("%s: %s, %s", command.out, record.method, record.source)
     return 0
 

@@ -6,6 +6,7 @@ and the padding of sizes that do not halve. Input ``blurred`` and output ``resto
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from baselines.checkpoints.restorers import load_restorer_network
-from baselines.checkpoints.store import CheckpointRecord
-from baselines.deblurgan import Dropout, Generator
-from baselines.deblurgan import ResBlock as DeblurGanBlock
-from baselines.deepdeblur import TORCH7_TAPS, DeepDeblur
-from baselines.deepdeblur import ResBlock as DeepDeblurBlock
+from baselines.checkpoints.store import CheckpointRecord, NetworkKind
+from baselines.deblurgan.network import Dropout, Generator
+from baselines.deblurgan.network import ResBlock as DeblurGanBlock
+from baselines.deepdeblur.network import TORCH7_TAPS, DeepDeblur
+from baselines.deepdeblur.network import ResBlock as DeepDeblurBlock
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file, write_atomic
 
@@ -32,12 +33,13 @@ OPSET = 17
 _IR_VERSION = 8  # of the same age
 
 
-def export_onnx(path: Path, out: Path) -> CheckpointRecord:
+def export_onnx(path: Path, out: Path, kinds: Sequence[NetworkKind]) -> CheckpointRecord:
     """Write the restoring network of a weight file as ONNX.
 
     Args:
         path: One of our checkpoints, or an official file; see `load_restorer_network`.
         out: Ends in ``.onnx``.
+        kinds: What is expected.
 
     Returns:
         What is known of the weights; the file's metadata hold it too.
@@ -48,7 +50,7 @@ def export_onnx(path: Path, out: Path) -> CheckpointRecord:
     """
     if out.suffix != ".onnx":
         raise InputError(f"{out}: the name of an ONNX file ends in .onnx.")
-    network, record = load_restorer_network(path)
+    network, record = load_restorer_network(path, kinds)
     if isinstance(network, DeepDeblur):
         model = _deepdeblur_model(network)
     elif isinstance(network, Generator):

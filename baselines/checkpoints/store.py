@@ -4,10 +4,10 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors
 import safetensors.torch
@@ -15,20 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from baselines.checkpoints.tensors import safetensors_header, unwrapped
-from baselines.deblurgan import Generator
-from baselines.deepdeblur import DeepDeblur
-from baselines.sun2015.network import Sun2015
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file, temporary_beside, write_atomic
 
 log = logging.getLogger(__name__)
-
-METHODS: dict[str, type[DeepDeblur] | type[Generator] | type[Sun2015]] = {
-    "deepdeblur": DeepDeblur,
-    "deblurgan": Generator,
-    "sun2015": Sun2015,
-}
-"""What each method learns, made from its `architecture`; all but Sun2015 restore by themselves."""
 
 FORMAT = "gopro_tools.checkpoint.v1"
 _TRAINING = "training"
@@ -36,11 +26,25 @@ _DIGEST = "tensors_sha256"
 
 
 @dataclass(frozen=True, kw_only=True)
+class NetworkKind:
+    """One kind of network that weight files hold."""
+
+    name: str
+    """As checkpoints name it: ``deepdeblur``."""
+    network: Callable[..., nn.Module]
+    """Makes it from its ``architecture``, a property with the arguments."""
+    published: Callable[[Mapping[str, Tensor], Path], nn.Module | None] = lambda tensors, path: None
+    """Reads the authors' weight files; None for tensors of another layout."""
+    published_layout: str = ""
+    """Whose layout that is, and the names by which to recognise it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckpointRecord:
     """What is known of a set of weights besides their values."""
 
     method: str
-    """"deepdeblur", "deblurgan" or "sun2015"."""
+    """The name of its `NetworkKind`."""
     architecture: Mapping[str, Any]
     """Constructor arguments of the restoring network."""
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -53,6 +57,19 @@ class CheckpointRecord:
     """Hash of the training data's manifest."""
     source: str | None = None
     """The file it was converted from, with its SHA-256; None if trained here."""
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """What decided the outcome of training; empty for official files."""
+        recipe: Mapping[str, Any] = self.config.get("recipe", {})
+        return recipe
+
+    @property
+    def output_rounding(self) -> Literal["nearest", "truncate"] | None:
+        """How the training's code makes 8 bits of values; None where it is not known."""
+        rounding: Literal["nearest", "truncate"] | None
+        rounding = self.recipe.get("options", {}).get("output_rounding")
+        return rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +102,7 @@ def save_checkpoint(
         path: Ends in `.safetensors`; the sidecar goes to the same name with `.json`.
         networks: By name; "restorer" is the one that restores. They may be wrapped by
             `torch.compile` or DistributedDataParallel.
-        method: A key of `METHODS`.
+        method: Name of the restoring network's `NetworkKind`.
         config: The effective configuration, made of what JSON knows.
         step: Training steps done.
         metrics: Validation results.
@@ -103,12 +120,10 @@ def save_checkpoint(
     """
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: a checkpoint's name ends in .safetensors.")
-    restorer = unwrapped(networks["restorer"])
-    if not isinstance(restorer, METHODS[method]):
-        raise TypeError(f"{method} restores with {METHODS[method].__name__}, not {type(restorer)}")
+    architecture: Any = unwrapped(networks["restorer"]).architecture
     record = CheckpointRecord(
         method=method,
-        architecture=restorer.architecture,
+        architecture=architecture,
         config=dict(config),
         step=step,
         metrics=dict(metrics or {}),

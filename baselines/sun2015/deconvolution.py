@@ -33,6 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from baselines.devices import chosen_device
 from baselines.sun2015.blur import VaryingBlur
 from baselines.sun2015.prior import PATCH_PX, PatchDenoiser, PatchPrior
 from gopro_tools.errors import InputError
@@ -114,7 +115,7 @@ def deconvolve(
     """
     options = options or DeconvolutionOptions()
     _check(blurred, field, kernels, options, prior)
-    device = _device(options.device)
+    device = chosen_device(options.device)
     blur = VaryingBlur(field, kernels, device, least_margin=PATCH_PX)
     copy = np.array(blurred, np.float32, order="C")  # torch takes no read-only array
     observed = torch.from_numpy(copy).to(device)
@@ -295,12 +296,6 @@ def shrunk(v: Tensor, penalty: float) -> Tensor:
         cube = root**3
         root = root - (cube * root - size * root + m) / (4 * cube - size)
     return torch.where(v.abs() > threshold, torch.sign(v) * root**3, 0.0)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def _check(

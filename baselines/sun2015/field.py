@@ -1,5 +1,6 @@
 """From a blurred image to its motion field: dense confidences, their fusion, the random field."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -15,14 +16,14 @@ from baselines.sun2015.kernels import (
     LENGTHS_PX,
     N_KERNELS,
     N_ORIENTATIONS,
-    ROTATIONS_DEGREES,
     TRAINED,
+    TRAINED_STEP_DEGREES,
     motion_vectors,
     turned_candidate,
 )
 from baselines.sun2015.mrf import MrfOptions, smoothed_labels
 from baselines.sun2015.network import GRID_PX, PATCH_PX, MotionClassifier
-from baselines.sun2015.patches import moved, normalised
+from baselines.sun2015.patches import TURNS_DEGREES, centred, normalised
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 
@@ -33,28 +34,29 @@ _LEAST_CONFIDENCE = 1e-4  # no single patch, and no single copy, rules a candida
 
 @dataclass(frozen=True, kw_only=True)
 class FieldOptions:
-    """How a motion field is estimated."""
+    """How a motion field is estimated; the defaults are the paper's as far as it is known."""
 
-    stride_px: int = 8
-    """Distance of the patches that are classified, a multiple of 4."""
-    fusion_sigma_px: float = 16.0
+    normalise: bool = False
+    """Show the network pixels against their surroundings (`patches.normalised`), as in training."""
+    stride_px: int = 6
+    """Distance of the patches that are classified, an even number."""
+    turns_degrees: tuple[int, ...] = tuple(range(-24, 25, 6))
+    """Copies of the image that are classified, turned by multiples of 6 degrees."""
+    sizes: tuple[float, ...] = (1.0,)
+    """Sizes of the copies. A patch shows too little of a long motion to distinguish 17 pixels from
+    21; in a smaller copy it is a short one. Copies below 64 pixels are left out."""
+    fusion_sigma_px: float = 10.0
     """Overlapping patches' confidences are fused with a Gaussian weight of this sigma; 0 leaves
     each patch alone."""
-    sizes: tuple[float, ...] = (1.0, 0.5, 0.35)
-    """Sizes of the copies of the image that are looked at. A patch shows too little of a long
-    motion to tell 17 pixels from 21; in a smaller copy it is a short one. (1.0,) as in the paper; a
-    copy less than 64 pixels wide or high is left out."""
-    fusion: Literal["product", "mean"] = "product"
-    """``product``: the geometric mean, for which each patch may rule a candidate out; ``mean``: the
-    arithmetic one of the paper."""
-    neighbour_support: float = 0.5
-    """How much candidates next to each other, in length or orientation, back one another: the
-    network spreads its confidence over what it cannot tell apart, but at the longest length, where
-    there is nowhere further to go, it heaps up. 0 leaves the fused confidences as they are."""
-    flat_weight: float = 0.02
-    """What a patch without any texture counts beside one with plenty: nothing is to be seen in it,
-    and the network was trained on few. 1 weighs all alike, as the paper does."""
-    mrf: MrfOptions = field(default_factory=MrfOptions)
+    fusion: Literal["product", "mean"] = "mean"
+    """``mean``: the arithmetic mean of the paper; ``product``: the geometric mean, for which each
+    patch may rule a candidate out."""
+    neighbour_support: float = 0.0
+    """How much candidates next to each other, in length or orientation, support one another: the
+    network spreads its confidence over what it cannot distinguish."""
+    flat_weight: float = 1.0
+    """Weight of a patch without texture beside one with plenty; 1 weighs all alike."""
+    mrf: MrfOptions = field(default_factory=lambda: MrfOptions(largest_difference_px=None))
     """How the field is smoothed."""
 
     def __post_init__(self) -> None:
@@ -65,11 +67,33 @@ class FieldOptions:
             raise InputError(f"flat_weight={self.flat_weight}: above 0 and at most 1.")
         if not self.sizes or not all(0 < size <= 1 for size in self.sizes):
             raise InputError(f"sizes={self.sizes}: above 0 and at most 1, at least one of them.")
-        if self.stride_px < GRID_PX or self.stride_px % GRID_PX or self.fusion_sigma_px < 0:
+        if not {t % TRAINED_STEP_DEGREES for t in self.turns_degrees} >= set(range(0, 30, 6)):
             raise InputError(
-                f"stride_px={self.stride_px}: a multiple of {GRID_PX} was expected; "
+                f"turns_degrees={self.turns_degrees}: multiples of 6 that reach all orientations "
+                "were expected, such as -12 -6 0 6 12."
+            )
+        if self.stride_px < 2 or self.stride_px % 2 or self.fusion_sigma_px < 0:
+            raise InputError(
+                f"stride_px={self.stride_px}: a positive even number was expected; "
                 "fusion_sigma_px must not be negative."
             )
+
+
+PAPER_FIELD = FieldOptions()
+"""As in the paper."""
+
+PLUS_FIELD = FieldOptions(
+    normalise=True,
+    stride_px=8,
+    turns_degrees=TURNS_DEGREES,
+    sizes=(1.0, 0.5, 0.35),
+    fusion_sigma_px=16.0,
+    fusion="product",
+    neighbour_support=0.5,
+    flat_weight=0.02,
+    mrf=MrfOptions(),
+)
+"""As `sun2015-plus` does it."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +147,7 @@ def dense_confidences(
     sizes = [size for size in options.sizes if size * min(seen.shape[:2]) >= _LEAST_SIDE_PX]
     values = _geometric_mean(
         [
-            _confidences_at(size, classifier, seen, points, stride)
+            _confidences_at(size, classifier, seen, points, options)
             for size in sizes or [max(options.sizes)]
         ]
     )
@@ -150,7 +174,7 @@ def _confidences_at(
     classifier: MotionClassifier,
     image: Rgb,
     points: NDArray[np.float64],
-    stride_px: int,
+    options: FieldOptions,
 ) -> NDArray[np.float32]:
     """(361, h, w) confidences at points of an image, from turned copies of it at one size."""
     height, width = image.shape[:2]
@@ -160,14 +184,17 @@ def _confidences_at(
         points = points.copy()
         points[0] = (points[0] + 0.5) * (small_wh[0] / width) - 0.5
         points[1] = (points[1] + 0.5) * (small_wh[1] / height) - 0.5
-    stride_px = GRID_PX * max(1, round(stride_px * size / GRID_PX))
+        stride = GRID_PX * max(1, round(options.stride_px * size / GRID_PX))
+        options = replace(options, stride_px=stride)
     values = np.zeros((N_KERNELS, *points.shape[1:]), np.float32)
-    for degrees in ROTATIONS_DEGREES:
-        told = _filled(_turned_probabilities(classifier, image, points, degrees, stride_px))
-        probabilities = at_full_size(told, size)
+    n_copies = np.zeros(N_KERNELS, np.float32)  # that show each candidate
+    for degrees in options.turns_degrees:
+        found = _filled(_turned_probabilities(classifier, image, points, degrees, options))
+        probabilities = at_full_size(found, size)
         for place, candidate in enumerate(TRAINED):
             values[turned_candidate(candidate, -degrees)] += probabilities[place]
-    values[0] /= len(ROTATIONS_DEGREES)  # every copy has an opinion on no motion
+            n_copies[turned_candidate(candidate, -degrees)] += 1
+    values /= n_copies[:, None, None]
     values /= values.sum(axis=0)
     return values
 
@@ -296,7 +323,7 @@ def _turned_probabilities(
     image: Rgb,
     points: NDArray[np.float64],
     degrees: int,
-    stride_px: int,
+    options: FieldOptions,
 ) -> NDArray[np.float32]:
     """Probabilities of the classes in an image turned counter-clockwise, at points of the image.
 
@@ -316,9 +343,12 @@ def _turned_probabilities(
     size_wh = (int(right - left) + 1, int(bottom - top) + 1)
     turned = image
     if degrees:
-        turned = moved(image, to_turned[:2], size_wh)
-    probabilities = _probabilities(classifier, turned, stride_px)
+        turned = cv2.warpAffine(
+            image, to_turned[:2], size_wh, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+        ).astype(np.uint8, copy=False)
+    probabilities = _probabilities(classifier, turned, options)
     rows, columns = probabilities.shape[-2:]
+    stride_px = options.stride_px
     # Whether the corners of each patch lie inside the image.
     from_turned = np.linalg.inv(to_turned)
     inside = np.ones((rows, columns), bool)
@@ -345,19 +375,31 @@ def _turned_probabilities(
 
 
 @torch.inference_mode()
-def _probabilities(classifier: MotionClassifier, image: Rgb, stride_px: int) -> torch.Tensor:
-    """(73, h, w) on the CPU, a band of rows at a time so that large images fit into memory."""
+def _probabilities(classifier: MotionClassifier, image: Rgb, options: FieldOptions) -> torch.Tensor:
+    """(73, h, w) on the CPU, a band of rows at a time so that large images fit into memory.
+
+    One pass looks at every fourth pixel; for other strides, shifted passes are interleaved.
+    """
     device = next(classifier.parameters()).device
-    planes = torch.from_numpy(normalised(image)).permute(2, 0, 1)[None]
-    n_rows = (image.shape[0] - PATCH_PX) // stride_px + 1
-    n_band = max(1, _BAND_PX2 // (image.shape[1] * stride_px))
-    bands = []
+    stride = options.stride_px
+    codes = torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    planes = (normalised if options.normalise else centred)(codes.to(device))
+    n_rows, n_columns = ((side - PATCH_PX) // stride + 1 for side in image.shape[:2])
+    n_passes = GRID_PX // math.gcd(stride, GRID_PX)
+    found = torch.empty(len(TRAINED), n_rows, n_columns)
+    n_band = n_passes * max(1, _BAND_PX2 // (image.shape[1] * stride * n_passes))
     for first in range(0, n_rows, n_band):
         last = min(first + n_band, n_rows) - 1
-        band = planes[:, :, first * stride_px : last * stride_px + PATCH_PX]
-        images = band.to(device, memory_format=torch.channels_last)
-        bands.append(classifier(images, stride_px).softmax(dim=1)[0].float().cpu())
-    return torch.cat(bands, dim=1).contiguous()
+        band = planes[:, :, first * stride : last * stride + PATCH_PX]
+        for down in range(min(n_passes, last - first + 1)):
+            for right in range(min(n_passes, n_columns)):
+                seen = band[:, :, down * stride :, right * stride :]
+                logits = classifier(
+                    seen.contiguous(memory_format=torch.channels_last), stride * n_passes
+                )
+                part = found[:, first + down : last + 1 : n_passes, right::n_passes]
+                part.copy_(logits.float().softmax(dim=1)[0])
+    return found
 
 
 _BAND_PX2 = 120_000
@@ -376,28 +418,12 @@ def _filled(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     return probabilities[:, rows, columns]
 
 
-def estimate_field(
-    classifier: MotionClassifier, blurred: Rgb, options: FieldOptions | None = None
-) -> NDArray[np.int64]:
-    """The motion field of a blurred image.
-
-    Args:
-        classifier: In evaluation mode.
-        blurred: (H, W, 3) uint8.
-        options: How.
-
-    Returns:
-        (H, W) int64 indices into `CANDIDATES`.
-    """
-    return field_from(dense_confidences(classifier, blurred, options), options)
-
-
 def field_from(confidences: Confidences, options: FieldOptions | None = None) -> NDArray[np.int64]:
     """The motion field that fused confidences and smoothness make.
 
     Args:
         confidences: Fused.
-        options: How neighbours back one another, and the random field.
+        options: How neighbours support one another, and the random field.
 
     Returns:
         (H, W) int64 indices into `CANDIDATES`.

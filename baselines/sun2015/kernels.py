@@ -26,11 +26,6 @@ N_KERNELS = 1 + (len(LENGTHS_PX) - 1) * N_ORIENTATIONS
 """Candidates in all: 361."""
 
 
-ROTATIONS_DEGREES = (-12, -6, 0, 6, 12)
-"""By which an image is turned: with these each of the 30 orientations is one of the six trained
-ones, turned, in one way only."""
-
-
 @dataclass(frozen=True)
 class LinearMotion:
     """A straight and even motion during the exposure."""

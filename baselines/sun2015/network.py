@@ -1,4 +1,4 @@
-"""The network that tells the motion of a patch (Sun et al. 2015, section 3.1), and its bundle.
+"""The network that classifies the motion of a patch (Sun et al. 2015, section 3.1), and its bundle.
 
 Made of convolutions alone, it looks at a 30x30 patch or, in one pass, at all patches of an image
 whose corners lie on a grid of four pixels: two poolings by two make the grid, and the fully
@@ -74,7 +74,7 @@ class MotionClassifier(nn.Module):
         """Classify all patches on a grid.
 
         Args:
-            images: (N, 3, H, W), at least 30x30, as `patches.normalised` makes them.
+            images: (N, 3, H, W), at least 30x30, as `patches.centred` or `normalised` makes them.
             stride_px: Distance of the patches, a multiple of 4.
 
         Returns:
@@ -144,3 +144,8 @@ class Sun2015(nn.Module):
         }
         self.classifier = MotionClassifier((widths[0], widths[1], widths[2]), dropout, batch_norm)
         self.prior = PatchMixture(n_components)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Classify patches: (N, 3, 30, 30) to (N, 73, 1, 1) logits; see `MotionClassifier`."""
+        logits: Tensor = self.classifier(images)
+        return logits

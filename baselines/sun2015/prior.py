@@ -98,22 +98,6 @@ class PatchPrior:
             return self
         return PatchPrior(weights=self.weights.to(device), covariances=self.covariances.to(device))
 
-    def log_likelihood(self, patches: Tensor) -> Tensor:
-        """Log density of patches; how well a prior fits is its mean over patches it has not seen.
-
-        Args:
-            patches: (N, 64) in [0, 1]; their means are taken away.
-
-        Returns:
-            (N,) float32, in nats a patch.
-        """
-        rest = patches - patches.mean(1, keepdim=True)
-        scorer = _Scorer(self, noise_variance=0.0, kept=0.0)
-        constant = N_VALUES / 2 * math.log(2 * math.pi)
-        return (
-            torch.cat([scorer(part).logsumexp(1) for part in torch.split(rest, _CHUNK)]) - constant
-        )
-
 
 class PatchDenoiser:
     """The most likely sharp patches behind patches with white noise of one variance.

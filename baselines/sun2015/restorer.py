@@ -2,22 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from baselines.devices import chosen_device
 from baselines.sun2015.deconvolution import DeconvolutionOptions, deconvolve
-from baselines.sun2015.field import FieldOptions, dense_confidences, field_from, seen_per_patch
+from baselines.sun2015.field import (
+    PAPER_FIELD,
+    PLUS_FIELD,
+    FieldOptions,
+    dense_confidences,
+    field_from,
+    seen_per_patch,
+)
 from baselines.sun2015.kernels import kernels
 from baselines.sun2015.network import PATCH_PX, Sun2015
 from baselines.sun2015.pictures import field_colours
 from baselines.sun2015.prior import PatchPrior
 from baselines.sun2015.risk import safest_field
-from baselines.sun2015.weights import load_weights
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.response import Response
@@ -27,8 +32,7 @@ ESTIMATED_NOISE_SIGMA = 0.03
 clips that the network had not seen, 0.02 was as good and 0.06 lost about 0.1 dB."""
 
 Undo = Literal["safest", "likeliest"]
-"""Which motion is undone where it had to be estimated: that of least expected error (see `risk`),
-or the estimated field, as in the paper."""
+"""Which motion is undone: that of least expected error (see `risk`), or the estimated field."""
 
 _FEATHER_SIGMA_PX = 4.0  # from what moves to what does not
 _SEEN_STRIDE_PX = 8
@@ -37,19 +41,25 @@ _HALF_UNDONE_PER_PX = 0.005  # slope of fine detail; 0.0025 was as good, 0.01 le
 
 @dataclass(frozen=True, kw_only=True)
 class Sun2015Options:
-    """How images are restored."""
+    """How images are restored; the defaults are the paper's as far as it is known."""
 
-    motion: FieldOptions = field(default_factory=FieldOptions)
+    motion: FieldOptions = PAPER_FIELD
     """How motion is estimated."""
-    undo: Undo = "safest"
-    """Which motion is undone where it had to be estimated."""
+    undo: Undo = "likeliest"
+    """Which motion is undone."""
+    keep_unmoved: bool = False
+    """Keep the blurred image where nothing moves, or where no fine detail is left to estimate
+    motion from."""
     deconvolution: DeconvolutionOptions = field(
         default_factory=lambda: DeconvolutionOptions(noise_sigma=ESTIMATED_NOISE_SIGMA)
     )
     """How the estimated motion is undone."""
-    response: str | None = None
-    """In whose light the images were blurred: gamma2.2, srgb, linear (on code values) or a .npy
-    table; by default that of the weights' training."""
+
+
+PAPER = Sun2015Options()
+"""`sun2015`."""
+PLUS = Sun2015Options(motion=PLUS_FIELD, undo="safest", keep_unmoved=True)
+"""`sun2015-plus`."""
 
 
 @dataclass(frozen=True)
@@ -72,24 +82,22 @@ class Restored:
 class Sun2015Restorer:
     """Sun et al. 2015 as a restorer of images; deterministic on a CPU."""
 
-    def __init__(
-        self, network: Sun2015, response: str, options: Sun2015Options | None = None
-    ) -> None:
+    def __init__(self, network: Sun2015, response: str, options: Sun2015Options = PAPER) -> None:
         """Put what was learned to work.
 
         Args:
             network: Filled; it is moved to the device of the deconvolution's options.
-            response: Of its training, for options that name none.
+            response: Camera response of its training: blur is undone in its linear light.
             options: How.
 
         Raises:
             InputError: EPLL is asked for and the network was trained without a prior, there is no
                 such device, or the response cannot be read.
         """
-        self.options = options or Sun2015Options()
-        self._response = Response.named(self.options.response or response)
-        self._device = device_named(self.options.deconvolution.device)
-        self._classifier = network.classifier.eval().to(self._device)
+        self.options = options
+        self._response = Response.named(response)
+        self._device = chosen_device(self.options.deconvolution.device)
+        self.classifier = network.classifier.eval().to(self._device)
         self._prior: PatchPrior | None = None
         if self.options.deconvolution.prior == "epll":
             if not len(network.prior.weights):
@@ -106,6 +114,11 @@ class Sun2015Restorer:
             InputError: The image is smaller.
         """
         return self.restore_with_motion(blurred).image
+
+    def motion_field(self, blurred: Rgb) -> NDArray[np.int64]:
+        """(H, W) the estimated candidate of each pixel."""
+        options = self.options.motion
+        return field_from(dense_confidences(self.classifier, blurred, options), options)
 
     def restore_with_motion(
         self,
@@ -127,12 +140,12 @@ class Sun2015Restorer:
         if min(height, width) < PATCH_PX:
             raise InputError(
                 f"{width}x{height} pixels: at least {PATCH_PX}x{PATCH_PX} were expected, the "
-                "patch whose motion is told."
+                "patch whose motion is estimated."
             )
         options = self.options
         estimated = motion is None
         if motion is None:
-            confidences = dense_confidences(self._classifier, blurred, options.motion)
+            confidences = dense_confidences(self.classifier, blurred, options.motion)
             undone = motion = field_from(confidences, options.motion)
             if options.undo == "safest":
                 undone = safest_field(confidences, options.deconvolution.noise_sigma)
@@ -142,8 +155,9 @@ class Sun2015Restorer:
         restored = deconvolve(
             light, undone, kernels(), options.deconvolution, self._prior, on_progress
         )
-        share = _share_undone(blurred, undone, estimated=estimated)[..., None]
-        restored = light + share * (restored - light)
+        if options.keep_unmoved:
+            share = _share_undone(blurred, undone, estimated=estimated)[..., None]
+            restored = light + share * (restored - light)
         return Restored(self._response.encode(restored), motion, undone)
 
 
@@ -153,7 +167,7 @@ def _share_undone(
     """(H, W) in [0, 1]: how much of the deconvolved image is used, the rest being the blurred one.
 
     None where nothing moves: the prior alone would only smooth. None where the motion was estimated
-    from nothing: undoing one that was not there costs more than leaving one that was.
+    without evidence: undoing one that was not there costs more than leaving one that was.
     """
     moves = (motion > 0).astype(np.float32)
     share = np.asarray(cv2.GaussianBlur(moves, (0, 0), _FEATHER_SIGMA_PX), np.float32)
@@ -167,33 +181,3 @@ def _share_undone(
     size_wh = (blurred.shape[1], blurred.shape[0])
     shown = cv2.warpAffine(seen, to_pixels, size_wh, borderMode=cv2.BORDER_REPLICATE)
     return share * np.asarray(shown, np.float32)
-
-
-def open_sun2015(weights: Path, options: Sun2015Options | None = None) -> Sun2015Restorer:
-    """The restorer of a weight file.
-
-    Raises:
-        InputError: The file is missing, damaged, of another method, or lacks what is asked for.
-    """
-    network, record = load_weights(weights)
-    recipe: dict[str, Any] = dict(record.config.get("recipe", {}))
-    return Sun2015Restorer(network, recipe.get("response", "gamma2.2"), options)
-
-
-def device_named(name: str) -> torch.device:
-    """A device of torch's by name; ``auto`` is a GPU where there is one.
-
-    Raises:
-        InputError: There is no such device.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"--device {name}: not a device torch knows.") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"--device {name}: {torch.cuda.device_count()} GPUs can be used here; choose cpu."
-        )
-    return device

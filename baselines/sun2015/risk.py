@@ -19,7 +19,7 @@ N_INDEPENDENT = 4.0
 """Patches whose votes are fused and that see different things: fusing takes the mean of logarithms,
 as if one patch had voted, and this many votes are that much surer. Of 3, 4 and 5 the best by
 PSNR on 14 rendered clips that the network had not seen."""
-NONE_BEFOREHAND = 5.0
+NO_MOTION_PRIOR = 5.0
 """How many times as likely as any other candidate no motion is taken to be before one looks: the
 network saw all of them equally often, images at rest are more frequent. By PSNR on the same clips 5
 was slightly better than 1 and 30, and sharp images are changed less."""
@@ -81,7 +81,7 @@ def safest_field(
         (H, W) int64 indices into `CANDIDATES`.
     """
     logs = np.float32(n_independent) * np.log(np.maximum(confidences.values, 1e-12))
-    logs[0] += np.float32(np.log(NONE_BEFOREHAND))
+    logs[0] += np.float32(np.log(NO_MOTION_PRIOR))
     probabilities = np.exp(logs - logs.max(axis=0))
     probabilities /= probabilities.sum(axis=0)
     n_candidates, *grid = probabilities.shape

@@ -7,19 +7,16 @@ from typing import Annotated
 
 import tyro
 
-from baselines.checkpoints import describe
-from benchmarks.restore.restorers import RestoreOptions, open_restorer
+from baselines.methods import method_named
+from baselines.restoring import RestoreOptions
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
 from gopro_tools.files import claimed, sha256_of_path, write_atomic
-from gopro_tools.plugins import is_plugin_name, source_sha256
 from gopro_tools.records import (
     RESTORE_SUITE,
     RunRecord,
-    Scale,
     dataset_facts,
-    hash_of,
     image_facts,
     jsonable,
     seal,
@@ -55,9 +52,9 @@ def restore_command(
     Args:
         source: An image, a folder (results keep their path inside it), or a dataset in the GOPRO
             layout (results are OUT/<sequence>/<name>, as gopro_tools.evaluate expects).
-        method: deepdeblur, deblurgan, sun2015, or package.module:factory[:name=value...] for any
-            other: factory(weights, device, name=value...) gives an object whose restore() takes and
-            gives (H, W, 3) uint8 RGB.
+        method: deepdeblur (of any K), deepdeblur-k1 to -k3, deblurgan, sun2015, sun2015-plus, or
+            package.module:factory[:name=value...] for any other: factory(weights, device,
+            name=value...) gives an object whose restore() takes and gives (H, W, 3) uint8 RGB.
         out: Output folder.
         weights: Weight file: ours, or an official one. Other methods may take a folder.
         split: Which part of a dataset.
@@ -70,12 +67,13 @@ def restore_command(
     folder = (source.parent if source.is_file() else source).resolve()
     if out.resolve() == folder or (source.is_dir() and folder in out.resolve().parents):
         raise InputError(f"--out {out}: lies in the input {source}; choose a folder outside.")
-    restorer = open_restorer(method, weights, options)
+    found = method_named(method)
+    restorer = found.open(weights, options)
     facts = {
         "method": method,
         "weights_sha256": sha256_of_path(weights) if weights else None,
         "options": jsonable(options),
-        "code_sha256": _code_sha256(method),
+        "code_sha256": found.code_sha256,
         "dataset": dataset_facts(source, split, blur_kind) if is_dataset(source) else None,
     }
     with claimed(out, *{relative.parent for _, relative in images}):
@@ -99,7 +97,8 @@ def restore_command(
             record = RunRecord(
                 suite=RESTORE_SUITE,
                 method=method,
-                scale=_training_scale(method, weights),
+                scale=found.training_scale(weights),
+                published_name=found.published_name or "",
                 config=facts,
                 results={"n_images": len(images)},
                 timings_s={"restoring": round(summary.seconds, 3)},
@@ -118,24 +117,6 @@ def restore_command(
     if not summary.n_restored + summary.n_kept:
         raise InputError(f"{source}: none of {len(images)} image(s) could be restored.")
     return EXIT_FINDINGS if summary.failures else 0
-
-
-def _code_sha256(method: str) -> str:
-    """Hash of the code that restores."""
-    if is_plugin_name(method):
-        return source_sha256(method.partition(":")[0])
-    return hash_of([source_sha256("baselines"), source_sha256("benchmarks.restore")])
-
-
-def _training_scale(method: str, weights: Path | None) -> Scale | None:
-    """How long the weights were trained compared with the paper, as their checkpoint says."""
-    if is_plugin_name(method) or weights is None:
-        return None
-    recipe = describe(weights)["config"].get("recipe")
-    if recipe is None:
-        return "full"  # official weights
-    scales: dict[str, Scale] = {"smoke": "smoke", "reduced": "reduced"}
-    return scales.get(recipe.get("scale") or recipe.get("preset"), "full")
 
 
 def main() -> None:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from rich.table import Table
 from torch import Tensor
 
+from baselines.devices import chosen_device
 from baselines.sun2015.blur import VaryingBlur
 from baselines.sun2015.deconvolution import DeconvolutionOptions, Prior, deconvolve
 from baselines.sun2015.kernels import kernels, motion_vectors
 from baselines.sun2015.prior import fit_prior
-from benchmarks.devices import chosen_device
 from benchmarks.speed.timing import Timing, ratio_table
 from benchmarks.speed.train import in_own_process, process_peak_mib, take_turns
 from gopro_tools.scenes.textures import read_photograph

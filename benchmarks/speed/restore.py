@@ -14,8 +14,9 @@ import torch
 from rich.table import Table
 
 from baselines.deepdeblur import DeepDeblur
-from benchmarks.devices import chosen_device
-from benchmarks.restore import NetworkRestorer, RestoreOptions, TiledRestorer
+from baselines.devices import chosen_device
+from baselines.restoring import NetworkRestorer, RestoreOptions
+from baselines.tiles import TiledRestorer
 from benchmarks.speed.timing import Timing, ratio_table
 from benchmarks.speed.train import (
     benchmark_recipe,

@@ -28,13 +28,17 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.data import Batch, FramePairs, Patches
+from baselines.deepdeblur.method import (
+    DeepDeblurLearner,
+    DeepDeblurRecipe,
+    deepdeblur_recipe,
+)
 from baselines.device_patches import DevicePatches
-from benchmarks.devices import chosen_device, to_layout
+from baselines.devices import chosen_device, to_layout
+from baselines.machine import RunOptions, scalars
+from baselines.method import Learner, Setting
 from benchmarks.speed.timing import Timing, ratio_table
 from benchmarks.train.device_loop import DeviceLoop
-from benchmarks.train.learners import Learner, make_learner
-from benchmarks.train.machine import Processes, RunOptions, scalars
-from benchmarks.train.recipes import DeepDeblurRecipe, deepdeblur_recipe
 from gopro_tools.files import write_atomic
 from gopro_tools.images import encode_png
 
@@ -211,7 +215,7 @@ def gpu_peak_mib(device: torch.device, name: str, peaks: dict[str, float]) -> It
 def _prepared(name: str, device: torch.device) -> Callable[[], object]:
     options, recipe = CONTENDERS[name], benchmark_recipe(device)
     torch.backends.cudnn.benchmark = True  # as training does
-    learner = make_learner(recipe, options, device, Processes())
+    learner = DeepDeblurLearner(recipe, Setting(device=device, options=options))
     step = (
         _device_steps(learner, recipe, device)
         if options.loop == "device"
@@ -270,7 +274,7 @@ def _batch(recipe: DeepDeblurRecipe, options: RunOptions, device: torch.device) 
 def _n_flop(device: torch.device) -> float:
     """Floating-point operations of one step's convolutions, forward and backward."""
     recipe, options = benchmark_recipe(device), CONTENDERS[PLAIN]
-    learner = make_learner(recipe, options, device, Processes())
+    learner = DeepDeblurLearner(recipe, Setting(device=device, options=options))
     with FlopCounterMode(display=False) as counter:
         learner.step([_batch(recipe, options, device)])
     return float(counter.get_total_flops())

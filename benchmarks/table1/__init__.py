@@ -5,27 +5,26 @@
     torchrun --nproc-per-node 2 -m benchmarks.table1 --scale full --data GOPRO_Large -o OUT
 
 One sequence of steps: data, train, restore, score, detect, time, record, report. What a step makes
-lies in a folder named after a hash of all that decides it (recipe, data, weights), so a
+lies in a folder named after a hash of all that decides it (recipe, data, weights, code), so a
 finished step is never repeated, a changed setting repeats exactly what depends on it, and a stopped
-run goes on with the same command::
+run resumes with the same command::
 
     OUT/data/                       rendered where no --data was given
     OUT/train/<method>-<hash>/      as benchmarks.train leaves it
     OUT/restored/<set>/<method>-<hash>/   images
     OUT/scores/<set>-<hash>/        as gopro_tools.evaluate leaves it
     OUT/detection-<hash>/           as gopro_tools.detect leaves it
-    OUT/times/                      seconds an image
+    OUT/times/                      seconds per image
     OUT/record/                     everything that the report is made from
     OUT/report/                     tables and figures, a pure function of the record
 """
 
 from benchmarks.table1.compare import Comparison, compare_methods
-from benchmarks.table1.plan import ALL_METHODS, Table1Config
+from benchmarks.table1.plan import Table1Config
 from benchmarks.table1.report import write_report
 from benchmarks.table1.run import Table1Result, run_table1
 
 __all__ = [
-    "ALL_METHODS",
     "Comparison",
     "Table1Config",
     "Table1Result",

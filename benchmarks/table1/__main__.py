@@ -6,10 +6,10 @@ from typing import Annotated
 
 import tyro
 
+from baselines.machine import EXIT_UNFINISHED
 from benchmarks.table1.plan import Table1Config
 from benchmarks.table1.publish import keep_record, publish
 from benchmarks.table1.run import StoppedError, run_table1
-from benchmarks.train.machine import EXIT_UNFINISHED
 from gopro_tools.console import (
     EXIT_FINDINGS,
     EXIT_INTERRUPTED,
@@ -40,15 +40,11 @@ def command(
 
             result = run_table1(config, on_progress=show)
     except StoppedError as stopped:
-        why = f"{config.minutes:g} minutes are over" if stopped.out_of_time else "stopped"
-        stderr.print(
-            f"{why[0].upper()}{why[1:]} ({stopped}). The same command continues from here "
-            f"({config.out}).",
-            markup=False,
-        )
+        why = f"{config.minutes:g} minutes are over" if stopped.out_of_time else "Stopped"
+        stderr.print(f"{why} ({stopped}). The same command continues ({config.out}).", markup=False)
         return EXIT_UNFINISHED if stopped.out_of_time else EXIT_INTERRUPTED
     except KeyboardInterrupt:
-        stderr.print(f"Stopped. The same command continues from here ({config.out}).", markup=False)
+        stderr.print(f"Stopped. The same command continues ({config.out}).", markup=False)
         return EXIT_INTERRUPTED
     if result is None:
         return 0

@@ -152,8 +152,8 @@ def _chosen(scores: Scores, blur_px: tuple[float, float]) -> NDArray[np.bool_]:
     return np.asarray((scores.blur_px >= low) & (scores.blur_px < high))
 
 
-def verdict(comparisons: Sequence[Comparison], names: Mapping[str, str]) -> str:
-    """What the comparisons of the networks with K = 1, 2, 3 show, in words, from the numbers.
+def verdict(comparisons: Sequence[Comparison], titles: Mapping[str, str]) -> str:
+    """What the comparisons within a family of methods show, in words, from the numbers.
 
     A difference counts only where its interval leaves zero out.
     """
@@ -161,7 +161,9 @@ def verdict(comparisons: Sequence[Comparison], names: Mapping[str, str]) -> str:
     for method, baseline in dict.fromkeys((c.method, c.baseline) for c in comparisons):
         own = [c for c in comparisons if (c.method, c.baseline) == (method, baseline)]
         overall, bins = own[0], own[1:]
-        sentences.append(f"{names[method]} against {names[baseline]}: {_in_words(overall)} overall")
+        sentences.append(
+            f"{titles[method]} against {titles[baseline]}: {_in_words(overall)} overall"
+        )
         better = [bin_name(c.blur_px) for c in bins if c.low > 0]
         worse = [bin_name(c.blur_px) for c in bins if c.high < 0]
         open_ = [bin_name(c.blur_px) for c in bins if not c.is_clear]

@@ -2,29 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 import tyro
 
+from baselines.method import Method, Recipe
+from baselines.methods import METHODS, method_named
 from benchmarks.rendered import RENDERED, RenderedConfig
-from benchmarks.train import DEBLURGAN_PRESETS, Recipe, deepdeblur_recipe
-from benchmarks.train.recipes import DeblurGanPreset, DeepDeblurPreset, DeepDeblurRecipe
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
 from gopro_tools.records import Scale, hash_of, jsonable
-
-Method = Literal["sun2015", "deepdeblur-k1", "deepdeblur-k2", "deepdeblur-k3", "deblurgan"]
-ALL_METHODS: tuple[Method, ...] = (
-    "sun2015",
-    "deepdeblur-k1",
-    "deepdeblur-k2",
-    "deepdeblur-k3",
-    "deblurgan",
-)
-SCALE_SWEEP: tuple[Method, ...] = ("deepdeblur-k1", "deepdeblur-k2", "deepdeblur-k3")
-"""The networks whose comparison is the paper's claim; their budgets must be equal."""
 
 PROTOCOLS = ("psnr_rgb", "ssim_matlab_rgb3d", "ssim_gauss")
 """The first two are those of Nah et al.; the third is what most work since calls SSIM."""
@@ -35,14 +25,15 @@ class Table1Config:
     """What to train, restore and compare."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Folder for everything that is made. The same command on it goes on where it stopped."""
+    """Folder for everything that is made. The same command on it resumes where it stopped."""
     scale: Scale = "smoke"
     """smoke: minutes on a CPU. reduced: one budget for all networks, on a GPU full-size ones for
-    some minutes, on a CPU narrow ones for about an hour. full: the papers' recipes."""
+    some minutes, on a CPU narrow ones for an hour or two. full: the papers' recipes."""
     data: Path | None = None
     """Dataset in the GOPRO layout. By default smoke and reduced render one of their own."""
-    methods: tuple[Method, ...] = ALL_METHODS
-    """What to put beside the blurred input."""
+    methods: tuple[str, ...] = tuple(method.name for method in METHODS)
+    """What to put beside the blurred input; package.module:factory for one of your own, which is
+    trained too if it names a Method. NAME=package.module:factory names it in the tables."""
     blur_kind: BlurKind = "gamma"
     """Which blurred images: gamma, the paper's, or linear_crf."""
     photographs: tuple[str, ...] = ()
@@ -60,9 +51,7 @@ class Table1Config:
     vgg_weights: Path | None = None
     """Weights of VGG19 for DeblurGAN's content loss; by default torchvision's download."""
     n_patches: int | None = None
-    """Patches that each network learns from, in place of the scale's number."""
-    sun2015_preset: str | None = None
-    """How much Sun et al. learn, in place of the scale's: paper, reduced or smoke."""
+    """Patches that each method learns from, instead of the scale's number."""
     minutes: float | None = None
     """Stop after about this many minutes, a training with a checkpoint (exit code 3); the same
     command continues."""
@@ -74,7 +63,8 @@ class Table1Config:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be compared."""
-        if not self.methods or len(set(self.methods)) < len(self.methods):
+        names = [method.name for method in self.compared]
+        if not names or len(set(names)) < len(names):
             raise InputError("--methods: one or more, each once.")
         if self.n_patches is not None and self.n_patches < 1:
             raise InputError(f"--n-patches {self.n_patches}: at least 1 was expected.")
@@ -83,6 +73,12 @@ class Table1Config:
                 "--scale full trains on GOPRO_Large: name it with --data. `python -m "
                 "gopro_tools.gopro_large download -o FOLDER` gets it."
             )
+
+    @cached_property
+    def compared(self) -> tuple[Method, ...]:
+        """The methods, in the order given."""
+        names = [name for text in self.methods for name in text.split(",") if name]
+        return tuple(method_named(name) for name in names)
 
     @property
     def rendered(self) -> RenderedConfig:
@@ -95,44 +91,25 @@ class Table1Config:
         )
 
 
-def recipe_of(method: Method, config: Table1Config) -> Recipe:
-    """How a network is trained at this scale, on this machine, within the budget."""
-    gpu = config.device.startswith("cuda") or (
+def recipe_of(method: Method, config: Table1Config) -> Recipe | None:
+    """How a method is trained at this scale, on this machine, within the budget.
+
+    Returns:
+        None for a method without training.
+
+    Raises:
+        InputError: It has no recipe for the scale.
+    """
+    if method.learner is None:
+        return None
+    on_gpu = config.device.startswith("cuda") or (
         config.device == "auto" and torch.cuda.is_available()
     )
-    recipe: Recipe
-    if method == "deblurgan":
-        presets: Mapping[Scale, DeblurGanPreset] = {
-            "full": "paper",
-            "reduced": "reduced" if gpu else "reduced-cpu",
-            "smoke": "smoke",
-        }
-        recipe = DEBLURGAN_PRESETS[presets[config.scale]]
-    else:
-        deep: Mapping[Scale, DeepDeblurPreset] = {
-            "full": "paper2017",
-            "reduced": "reduced" if gpu else "reduced-cpu",
-            "smoke": "smoke",
-        }
-        recipe = deepdeblur_recipe(deep[config.scale], int(method[-1]))
+    recipe = method.recipe(config.scale, on_gpu=on_gpu)
+    if recipe is None:
+        raise InputError(f"{method.name}: none of its presets is for --scale {config.scale}.")
     recipe = replace(recipe, seed=config.seed)
-    return recipe if config.n_patches is None else _within(recipe, config.n_patches)
-
-
-def _within(recipe: Recipe, n_patches: int) -> Recipe:
-    """The recipe with another length; the fall of the learning rate is stretched with it."""
-    n_epochs = recipe.optimisation.n_epochs
-    steps = max(1, n_patches // (recipe.patches.batch * n_epochs))
-    if isinstance(recipe, DeepDeblurRecipe):
-        return replace(recipe, optimisation=replace(recipe.optimisation, steps_per_epoch=steps))
-    return replace(recipe, steps_per_epoch=steps)
-
-
-def n_patches_of(recipe: Recipe, n_pairs: int) -> int:
-    """Patches a network learns from."""
-    optimisation = recipe.optimisation
-    steps = optimisation.n_epochs * optimisation.epoch_length(n_pairs, recipe.patches.batch)
-    return steps * recipe.patches.batch
+    return recipe if config.n_patches is None else recipe.lasting(config.n_patches)
 
 
 def keyed(name: str, decisive: Mapping[str, Any]) -> str:

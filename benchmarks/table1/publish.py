@@ -76,7 +76,7 @@ def results_block(results: Path) -> str:
         facts = run.dataset or {}
         lines.append(
             f"- [table1/{scale}/](table1/{scale}/README.md): scale {scale}, "
-            f"{', '.join(run.results['methods'])}; {facts.get('n_pairs')} test pairs of "
+            f"{', '.join(run.methods)}; {facts.get('n_pairs')} test pairs of "
             f"{facts.get('name')}; {device_name(run)}; {run.made_utc}; record "
             f"`{folder.relative_to(results).as_posix()}`."
         )

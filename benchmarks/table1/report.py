@@ -1,32 +1,26 @@
 """From a record to tables and figures: nothing is measured here; equal records, equal text."""
 
-import csv
-import io
-import json
 import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.table1.compare import (
-    Comparison,
-    bin_name,
-    compare_methods,
-    read_scores,
-    verdict,
-)
+from baselines.methods import METHODS
+from benchmarks.table1.compare import Comparison, bin_name, compare_methods, read_scores, verdict
 from benchmarks.table1.figures import CROPS_FILE, CURVES_FILE, GAIN_FILE, plot_curves, plot_gain
-from benchmarks.table1.plan import ALL_METHODS, PROTOCOLS, SCALE_SWEEP
+from benchmarks.table1.plan import PROTOCOLS
 from gopro_tools.files import write_atomic
 from gopro_tools.pairing import BLURRED
-from gopro_tools.records import RUN_FILE, RunRecord, read_record
+from gopro_tools.records import RunRecord, read_record
 from gopro_tools.tables import (
     Column,
     Row,
     Table,
+    plain_name,
     published_rows,
     rows_of,
     table_of,
@@ -34,16 +28,9 @@ from gopro_tools.tables import (
     to_latex,
     to_markdown,
 )
+from gopro_tools.text import csv_text, markdown_table
 
 PAGE_FILE = "README.md"
-NAMES: Mapping[str, str] = {
-    BLURRED: "the blurred input",
-    "sun2015": "Sun et al.",
-    "deepdeblur-k1": "K=1",
-    "deepdeblur-k2": "K=2",
-    "deepdeblur-k3": "K=3",
-    "deblurgan": "DeblurGAN",
-}
 
 _PUBLISHED_PROTOCOLS = ("psnr_rgb", "ssim_matlab_rgb3d", "psnr_rgb_truncated", "ssim_cw")
 _MAIN = PROTOCOLS[0]
@@ -90,11 +77,6 @@ def report_texts(record: Path) -> dict[str, str]:
     return texts
 
 
-def _methods(run: RunRecord) -> Mapping[str, Mapping[str, Any]]:
-    methods: Mapping[str, Mapping[str, Any]] = run.results["methods"]
-    return methods
-
-
 def device_name(run: RunRecord) -> str:
     """What the networks ran on."""
     gpus = run.machine.get("gpus") or []
@@ -106,36 +88,36 @@ def device_name(run: RunRecord) -> str:
 def _table1_rows(record: Path, run: RunRecord) -> list[Row]:
     measured = [row for row in rows_of(record / "scores") if row.column.protocol in PROTOCOLS]
     assert run.dataset is not None
-    for method, figures in _methods(run).items():
+    for method, figures in run.methods.items():
+        of_method: dict[str, tuple[str, str, str, float | None]] = {
+            "time_s": (device_name(run), "1280x720", "one image", figures["seconds_per_image"]),
+            "macs_g": ("", "1280x720", "one image", _scaled(figures.get("n_macs"), 1e-9)),
+            "parameters_m": (
+                "", "", "as trained here", _scaled(figures.get("n_parameters"), 1e-6),
+            ),
+        }  # fmt: skip
         measured += [
             Row(
                 method=method,
                 column=Column(
-                    quantity="time_s",
-                    protocol="time_s",
-                    settings=device_name(run),
-                    resolution="1280x720",
-                    dataset="one image",
+                    quantity=quantity,
+                    protocol=quantity,
+                    settings=settings,
+                    resolution=resolution,
+                    dataset=dataset,
                     blur_kind=run.dataset["blur_kind"],
                 ),
-                value=figures["seconds_an_image"],
-                scale=run.scale or "",
-                n_images=1,
-            ),
-            Row(
-                method=method,
-                column=Column(
-                    quantity="parameters_m",
-                    protocol="parameters_m",
-                    dataset="as trained here",
-                    blur_kind=run.dataset["blur_kind"],
-                ),
-                value=figures["n_parameters"] / 1e6,
-                scale=run.scale or "",
+                value=value,
+                scale=figures.get("scale") or "",
+                published_name=figures.get("published_name") or "",
                 n_images=None,
-            ),
+            )
+            for quantity, (settings, resolution, dataset, value) in of_method.items()
+            if value is not None
         ]
-    shown = {plain(method) for method in (BLURRED, *ALL_METHODS)}
+    ours = {method.published_name or method.name for method in METHODS}
+    measured_names = {figures.get("published_name") or m for m, figures in run.methods.items()}
+    names = {plain_name(name) for name in ours | measured_names}
     published = [
         row
         for row in published_rows()
@@ -143,23 +125,33 @@ def _table1_rows(record: Path, run: RunRecord) -> list[Row]:
         and row.column.blur_kind in ("gamma", "unstated")
         and row.column.protocol in _PUBLISHED_PROTOCOLS
         and row.column.source == "published"
-        and plain(row.method) in shown
+        and plain_name(row.method) in names | {BLURRED}
     ]
     return measured + published
 
 
-def plain(method: str) -> str:
-    """A method's name without case and punctuation."""
-    return "".join(c for c in method.casefold() if c.isalnum())
+def _scaled(count: float | None, factor: float) -> float | None:
+    return None if count is None else count * factor
+
+
+def _families(run: RunRecord) -> list[list[str]]:
+    """Methods that are compared with each other, in the order of the record."""
+    by_name: dict[str, list[str]] = {}
+    for method, figures in run.methods.items():
+        if figures.get("family"):
+            by_name.setdefault(figures["family"], []).append(method)
+    return [methods for methods in by_name.values() if len(methods) > 1]
+
+
+def _titles(run: RunRecord) -> dict[str, str]:
+    own = {method: str(figures["title"]) for method, figures in run.methods.items()}
+    return {BLURRED: "the blurred input", **own}
 
 
 def _comparisons(record: Path, run: RunRecord) -> list[Comparison]:
-    networks = [method for method in SCALE_SWEEP if method in _methods(run)]
-    pairs = [(method, BLURRED) for method in _methods(run)] + [
-        (later, earlier)
-        for index, earlier in enumerate(networks)
-        for later in networks[index + 1 :]
-    ]
+    pairs = [(method, BLURRED) for method in run.methods]
+    for methods in _families(run):
+        pairs += [(later, earlier) for earlier, later in combinations(methods, 2)]
     found: list[Comparison] = []
     for metric in PROTOCOLS:
         scores = read_scores(record / "scores/per_image.csv", record / "blur_lengths.csv", metric)
@@ -168,19 +160,14 @@ def _comparisons(record: Path, run: RunRecord) -> list[Comparison]:
 
 
 def _comparisons_csv(comparisons: Iterable[Comparison]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(
-        ["metric", "method", "baseline", "blur_px_from", "blur_px_to", "n_images", "n_clips",
-         "difference", "low", "high"]
-    )  # fmt: skip
+    columns = ["metric", "method", "baseline", "blur_px_from", "blur_px_to", "n_images", "n_clips",
+               "difference", "low", "high"]  # fmt: skip
+    rows = []
     for c in comparisons:
         # Rounded, as the last digits of a mean depend on the processor that takes it.
         figures = ["" if math.isnan(v) else f"{v:.5f}" for v in (c.difference, c.low, c.high)]
-        table.writerow(
-            [c.metric, c.method, c.baseline, *c.blur_px, c.n_images, c.n_clips, *figures]
-        )
-    return text.getvalue()
+        rows.append([c.metric, c.method, c.baseline, *c.blur_px, c.n_images, c.n_clips, *figures])
+    return csv_text(columns, rows)
 
 
 # --- the page ---
@@ -198,7 +185,7 @@ def _page(
         to_markdown(tables["table1"]).rstrip(),
         "## Against the blurred input",
         _gains_table(run, comparisons),
-        *_scales_section(run, comparisons),
+        *_families_section(run, comparisons),
         *_figures_section(record),
         "## Detection on the same images",
         _detection_block(run, tables),
@@ -231,29 +218,32 @@ def _what_was_run(run: RunRecord) -> str:
         )
     if run.scale != "full":
         lines.append(
-            "The published columns are another dataset, full-size networks and days of training; "
-            "they stand beside, not for comparison."
+            "The published columns are of another dataset, full-size networks and days of "
+            "training: for reference only, not comparable."
         )
     return " ".join(lines)
 
 
-def _gains_table(run: RunRecord, comparisons: Sequence[Comparison]) -> str:
-    lines = [
-        "PSNR minus that of the blurred image, mean, and 95 % interval from a bootstrap that draws "
-        "whole clips.",
-        "",
-        "| blur | images | clips | " + " | ".join(_methods(run)) + " |",
-        "|---|--:|--:|" + "--:|" * len(_methods(run)),
-    ]
-    own = [c for c in comparisons if c.baseline == BLURRED and c.metric == _MAIN]
-    for blur_px in dict.fromkeys(c.blur_px for c in own):
-        row = {c.method: c for c in own if c.blur_px == blur_px}
+def _by_blur(
+    comparisons: Sequence[Comparison], pairs: Sequence[tuple[str, str]], head: Sequence[str]
+) -> str:
+    """One row per bin of blur length, one column per pair of methods."""
+    rows = []
+    for blur_px in dict.fromkeys(c.blur_px for c in comparisons):
+        row = {(c.method, c.baseline): c for c in comparisons if c.blur_px == blur_px}
         first = next(iter(row.values()))
-        cells = [_interval(row[method]) for method in _methods(run)]
-        lines.append(
-            f"| {bin_name(blur_px)} | {first.n_images} | {first.n_clips} | {' | '.join(cells)} |"
-        )
-    return "\n".join(lines)
+        cells = [_interval(row[pair]) for pair in pairs]
+        rows.append([bin_name(blur_px), str(first.n_images), str(first.n_clips), *cells])
+    return markdown_table(["blur", "images", "clips", *head], rows)
+
+
+def _gains_table(run: RunRecord, comparisons: Sequence[Comparison]) -> str:
+    own = [c for c in comparisons if c.baseline == BLURRED and c.metric == _MAIN]
+    pairs = [(method, BLURRED) for method in run.methods]
+    return (
+        "PSNR minus that of the blurred image, mean, and 95 % interval from a bootstrap that draws "
+        "whole clips.\n\n" + _by_blur(own, pairs, list(run.methods))
+    )
 
 
 def _interval(comparison: Comparison) -> str:
@@ -262,33 +252,23 @@ def _interval(comparison: Comparison) -> str:
     return f"{comparison.difference:+.2f} [{comparison.low:+.2f}, {comparison.high:+.2f}]"
 
 
-def _scales_section(run: RunRecord, comparisons: Sequence[Comparison]) -> list[str]:
-    own = [c for c in comparisons if c.baseline in SCALE_SWEEP and c.metric == _MAIN]
-    if not own:
-        return []
-    patches = {_methods(run)[m]["n_patches"] for m in SCALE_SWEEP if m in _methods(run)}
-    pairs = list(dict.fromkeys((c.method, c.baseline) for c in own))
-    lines = [
-        "| blur | images | clips | "
-        + " | ".join(f"{NAMES[a]} minus {NAMES[b]}" for a, b in pairs)
-        + " |",
-        "|---|--:|--:|" + "--:|" * len(pairs),
-    ]
-    for blur_px in dict.fromkeys(c.blur_px for c in own):
-        row = {(c.method, c.baseline): c for c in own if c.blur_px == blur_px}
-        first = next(iter(row.values()))
-        cells = " | ".join(_interval(row[pair]) for pair in pairs)
-        lines.append(f"| {bin_name(blur_px)} | {first.n_images} | {first.n_clips} | {cells} |")
-    budget = f"{patches.pop():,} patches" if len(patches) == 1 else "UNEQUAL budgets"
-    return [
-        "## K = 1, 2, 3 at equal budget",
-        f"Each network saw {budget} and has the same number of convolutions. PSNR differences in "
-        "dB on the same images, paired, whole clips drawn:",
-        "\n".join(lines),
-        verdict(own, NAMES)
-        + " The paper's claim is that more scales help where blur is large. One seed each: another "
-        "may change what is close.",
-    ]
+def _families_section(run: RunRecord, comparisons: Sequence[Comparison]) -> list[str]:
+    blocks: list[str] = []
+    titles = _titles(run)
+    for methods in _families(run):
+        pairs = [(later, earlier) for earlier, later in combinations(methods, 2)]
+        own = [c for c in comparisons if (c.method, c.baseline) in pairs and c.metric == _MAIN]
+        patches = {run.methods[method]["n_patches"] for method in methods}
+        budget = f"{patches.pop():,} patches" if len(patches) == 1 else "UNEQUAL budgets"
+        family = run.methods[methods[0]]["family"]
+        blocks += [
+            f"## {family}: {', '.join(titles[method] for method in methods)} at equal budget",
+            f"Each network saw {budget}. PSNR differences in dB on the same images, paired, whole "
+            "clips drawn:",
+            _by_blur(own, pairs, [f"{titles[a]} minus {titles[b]}" for a, b in pairs]),
+            verdict(own, titles) + " One seed each: another may change what is close.",
+        ]
+    return blocks
 
 
 def _figures_section(record: Path) -> list[str]:
@@ -326,18 +306,27 @@ def _why_not(run: RunRecord, part: str) -> str:
 
 
 def _cost_table(run: RunRecord) -> str:
-    lines = [
-        f"On {device_name(run)}.",
-        "",
-        "| method | parameters | patches | training | s an image, 1280x720 |",
-        "|---|--:|--:|--:|--:|",
-    ]
-    for method, figures in _methods(run).items():
-        lines.append(
-            f"| {method} | {figures['n_parameters']:,} | {figures['n_patches']:,} | "
-            f"{figures['training_s'] / 60:.1f} min | {figures['seconds_an_image']:.2f} |"
+    rows = []
+    for method, figures in run.methods.items():
+        seconds = figures.get("training_s")
+        rows.append(
+            [
+                method,
+                str(figures.get("scale") or "–"),
+                _counted(figures.get("n_parameters")),
+                _counted(figures.get("n_macs"), 1e-9),
+                _counted(figures.get("n_patches")),
+                "–" if seconds is None else f"{seconds / 60:.1f} min",
+                f"{figures['seconds_per_image']:.2f}",
+            ]
         )
-    return "\n".join(lines)
+    head = ["method", "scale", "parameters", "GMACs, 1280x720", "patches", "training",
+            "seconds per image, 1280x720"]  # fmt: skip
+    return f"On {device_name(run)}.\n\n{markdown_table(head, rows, n_text_columns=2)}"
+
+
+def _counted(count: float | None, factor: float = 1) -> str:
+    return "–" if count is None else f"{count * factor:,.0f}"
 
 
 def _missing_section(run: RunRecord) -> list[str]:
@@ -350,39 +339,40 @@ def _missing_section(run: RunRecord) -> list[str]:
 def headline(record: Path) -> str:
     """The few lines for the project's front page."""
     run = read_record(record)
-    figures = json.loads((record / RUN_FILE).read_text())["results"]["methods"]
     facts = run.dataset or {}
-    scores = {m: read_scores(record / "scores/per_image.csv", record / "blur_lengths.csv", m)
-              for m in PROTOCOLS}  # fmt: skip
+    per_image, lengths = record / "scores/per_image.csv", record / "blur_lengths.csv"
+    scores = {protocol: read_scores(per_image, lengths, protocol) for protocol in PROTOCOLS}
     overall = {
         c.method: c
         for c in _comparisons(record, run)
         if c.baseline == BLURRED and c.metric == _MAIN and c.blur_px == (0.0, np.inf)
     }
     published = {
-        (plain(row.method), row.column.protocol): row.printed or repr(row.value)
+        (plain_name(row.method), row.column.protocol): row.printed or repr(row.value)
         for row in _table1_rows(record, run)
         if row.column.source == "published" and row.column.blur_kind == "gamma"
     }
-    lines = [
-        f"{str(run.scale).capitalize()} scale on {facts.get('name')}, {facts.get('n_pairs')} test "
-        f"pairs, blur_kind {facts.get('blur_kind')}, {device_name(run)}:",
-        "",
-        "| method | parameters | PSNR (dB) | gain over blurred | SSIM (MATLAB RGB) | s an image | "
-        "published on GOPRO_Large: PSNR | SSIM |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
+    rows = []
     for method in scores[_MAIN].methods:
-        own = figures.get(method)
-        known = [published.get((plain(method), p), "–") for p in PROTOCOLS[:2]]
-        cells = [
-            method,
-            f"{own['n_parameters']:,}" if own else "",
-            f"{scores[_MAIN].of(method).mean():.2f}",
-            _interval(overall[method]) if method in overall else "",
-            f"{scores[PROTOCOLS[1]].of(method).mean():.4f}",
-            f"{own['seconds_an_image']:.2f}" if own else "",
-            *known,
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        own: Mapping[str, Any] = run.methods.get(method, {})
+        name = plain_name(own.get("published_name") or method)
+        seconds = own.get("seconds_per_image")
+        rows.append(
+            [
+                method,
+                str(own.get("scale") or "–"),
+                _counted(own.get("n_parameters")),
+                f"{scores[_MAIN].of(method).mean():.2f}",
+                _interval(overall[method]) if method in overall else "",
+                f"{scores[PROTOCOLS[1]].of(method).mean():.4f}",
+                "–" if seconds is None else f"{seconds:.2f}",
+                *(published.get((name, protocol), "–") for protocol in PROTOCOLS[:2]),
+            ]
+        )
+    head = ["method", "scale", "parameters", "PSNR (dB)", "gain over blurred", "SSIM (MATLAB RGB)",
+            "seconds per image", "published on GOPRO_Large: PSNR", "SSIM"]  # fmt: skip
+    return (
+        f"{str(run.scale).capitalize()} scale on {facts.get('name')}, {facts.get('n_pairs')} test "
+        f"pairs, blur_kind {facts.get('blur_kind')}, {device_name(run)}:\n\n"
+        + markdown_table(head, rows, n_text_columns=2)
+    )

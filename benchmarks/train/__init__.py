@@ -1,29 +1,10 @@
-"""Train DeepDeblur and DeblurGAN: ``python -m benchmarks.train``, alone or under torchrun.
+"""Train any method that learns: ``python -m benchmarks.train``, alone or under torchrun.
 
-`recipes` says what decides the outcome, `machine` how the machine does it, `learners` what one
-step is, `run` is the loop, `journal` what is written for people to watch.
+`run` is the loop, `journal` what is written for people to watch. What a method does in one step is
+its own file's in `baselines`, how the machine does it `baselines.machine`'s.
 """
 
-from benchmarks.train.machine import RunOptions
-from benchmarks.train.recipes import (
-    DEBLURGAN_PRESETS,
-    DEEPDEBLUR_PRESETS,
-    DeblurGanRecipe,
-    DeepDeblurRecipe,
-    Recipe,
-    deepdeblur_recipe,
-)
+from baselines.machine import RunOptions
 from benchmarks.train.run import Progress, TrainResult, train
 
-__all__ = [
-    "DEBLURGAN_PRESETS",
-    "DEEPDEBLUR_PRESETS",
-    "DeblurGanRecipe",
-    "DeepDeblurRecipe",
-    "Progress",
-    "Recipe",
-    "RunOptions",
-    "TrainResult",
-    "deepdeblur_recipe",
-    "train",
-]
+__all__ = ["Progress", "RunOptions", "TrainResult", "train"]

@@ -1,33 +1,22 @@
-"""``python -m benchmarks.train``: a preset, changed where options say so."""
+"""``python -m benchmarks.train METHOD:PRESET``: a preset, changed where options say so."""
 
 import dataclasses
-import functools
 import logging
 import os
 import shutil
 import signal
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
-from benchmarks.train.machine import EXIT_UNFINISHED, Budget, RunOptions
-from benchmarks.train.recipes import (
-    DEBLURGAN_PRESETS,
-    DEEPDEBLUR_PRESETS,
-    DeblurGanRecipe,
-    DeepDeblurRecipe,
-    Method,
-    Recipe,
-    deepdeblur_recipe,
-)
+from baselines.machine import EXIT_UNFINISHED, Budget, RunOptions
+from baselines.method import Method, Recipe
+from baselines.methods import METHODS
 from benchmarks.train.run import STRIP_FOLDER, Progress, TrainResult, train
 from gopro_tools.console import EXIT_INTERRUPTED, progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind
-from gopro_tools.errors import InputError
-from gopro_tools.options import LISTS
 from gopro_tools.records import read_record, recorded_run, run_folder
 from gopro_tools.stopping import stop_signals
 
@@ -44,14 +33,12 @@ class Task:
 
     data: Path
     """Dataset in the GOPRO layout: its train split is trained on, its test split validated on."""
-    out: Path
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder of the run."""
     blur_kind: BlurKind = "gamma"
     """Which blurred images: gamma (the paper's) or linear_crf (most later work)."""
-    vgg_weights: Path | None = None
-    """Weights of VGG19 for DeblurGAN's content loss; by default torchvision's download."""
     resume: bool = False
-    """Go on from the checkpoint in OUT, or begin where there is none yet."""
+    """Resume from the checkpoint in OUT, or begin where there is none yet."""
     minutes: float | None = None
     """Stop with a checkpoint after this many minutes (exit code 3); the same command with --resume
     continues."""
@@ -59,25 +46,15 @@ class Task:
     """Also keep the run's record under this folder, as RESULTS/runs/train/<method>/<run-id>."""
 
 
-def preset_named(method: Method, preset: str, n_scales: int = 3) -> Recipe:
-    """A preset of a method.
-
-    Raises:
-        InputError: The method has none of this name.
-    """
-    presets = DEEPDEBLUR_PRESETS if method == "deepdeblur" else DEBLURGAN_PRESETS
-    if preset not in presets:
-        raise InputError(f"--preset {preset}: {method} has {', '.join(presets)}.")
-    if method == "deepdeblur":
-        return deepdeblur_recipe(preset, n_scales)  # type: ignore[arg-type]
-    return DEBLURGAN_PRESETS[preset]  # type: ignore[index]
-
-
-def run_task(task: Task, recipe: Recipe, options: RunOptions) -> int:
+def run_task(task: Task, method: Method, recipe: Recipe, options: RunOptions) -> int:
     """Train with a progress bar, and return the exit code: 130 or 143 where a signal ended it."""
     budget = Budget(task.minutes)
     with stop_signals() as found, progress_bar("") as bar:
-        bars = {"decoding": bar.add_task("Decoding pairs", total=None, rate="", visible=False)}
+        shown = {"decoding": "Decoding pairs", "fitting": "Fitting the rest"}
+        bars = {
+            name: bar.add_task(text, total=None, rate="", visible=False)
+            for name, text in shown.items()
+        }
         bars["training"] = bar.add_task(f"Training {recipe.method}, steps", total=None, rate="")
 
         def show(progress: Progress) -> None:
@@ -91,25 +68,23 @@ def run_task(task: Task, recipe: Recipe, options: RunOptions) -> int:
             )
 
         result = train(
+            method,
             recipe,
             task.data,
             task.out,
             blur_kind=task.blur_kind,
             options=options,
-            vgg_weights=task.vgg_weights,
             resume=task.resume,
             on_progress=show,
             told_to_stop=lambda: bool(found) or budget.spent,
         )
     exit_code = 0 if result.finished else _exit_code_of(found.get("signal"))
-    if not _leads():
+    if os.environ.get("RANK", "0") != "0":
         return exit_code
     _summarise(result)
-    if not result.finished:
-        return exit_code
-    if task.results is not None:
+    if result.finished and task.results is not None:
         keep_record(task.out, task.results)
-    return 0
+    return exit_code
 
 
 def _exit_code_of(signal_number: int | None) -> int:
@@ -136,10 +111,6 @@ def keep_record(out: Path, results: Path) -> Path:
     return run_folder(results, record)
 
 
-def _leads() -> bool:
-    return os.environ.get("RANK", "0") == "0"
-
-
 def _summarise(result: TrainResult) -> None:
     state = "Finished" if result.finished else "Stopped; --resume continues"
     stderr.print(
@@ -157,55 +128,86 @@ def _summarise(result: TrainResult) -> None:
         )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Choice:
-    """What decides the defaults of all other options."""
-
-    method: Method = "deepdeblur"
-    preset: str | None = None
-    scales: int = 3
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: method and preset are read first, as they set the other options' defaults."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    run_command(functools.partial(_parse_and_run, arguments), [])
+def presets_of(methods: Sequence[Method]) -> Mapping[str, Recipe]:
+    """Every recipe there is, by METHOD:PRESET."""
+    return {
+        f"{method.name}:{name}": recipe
+        for method in methods
+        for name, recipe in method.presets.items()
+    }
 
 
-def _parse_and_run(arguments: Sequence[str]) -> int:
-    first = [argument for argument in arguments if argument not in ("-h", "--help")]
-    choice, _ = tyro.cli(_Choice, args=first, return_unknown_args=True)
-    default_preset = "paper2017" if choice.method == "deepdeblur" else "paper"
-    preset = preset_named(choice.method, choice.preset or default_preset, choice.scales)
-    kind = DeepDeblurRecipe if isinstance(preset, DeepDeblurRecipe) else DeblurGanRecipe
-
-    def command(
-        *,
-        method: Method,
-        task: Annotated[Task, tyro.conf.arg(name="")],
-        recipe: Annotated[kind, tyro.conf.arg(name="")] = preset,  # type: ignore[valid-type]
-        options: Annotated[RunOptions, tyro.conf.arg(name="")] = _DEFAULT_OPTIONS,
-    ) -> int:
-        """Train a network. The defaults shown are those of --method and --preset.
-
-        Args:
-            method: deepdeblur (presets paper2017, torch7-release, pytorch-release, reduced,
-                smoke) or deblurgan (paper, released, reduced, smoke).
-            task: What and where.
-            recipe: What decides the outcome.
-            options: How the machine does it.
-        """
-        return run_task(task, _honest(recipe, preset), options)
-
-    return int(tyro.cli(command, args=arguments, prog="python -m benchmarks.train", registry=LISTS))
-
-
-def _honest(recipe: Recipe, preset: Recipe) -> Recipe:
+def downgraded_if_modified(recipe: Recipe, preset: Recipe) -> Recipe:
     """A recipe changed from a published one is no longer at full scale."""
     if recipe.scale != "full" or dataclasses.replace(recipe, seed=preset.seed) == preset:
         return recipe
     log.info("Options differ from the preset %s: recorded as scale reduced.", recipe.preset)
     return dataclasses.replace(recipe, scale="reduced")
+
+
+def _described(recipe: Recipe) -> str:
+    patches, optimisation = recipe.patches, recipe.optimisation
+    length = f"{optimisation.n_epochs} epochs"
+    if optimisation.steps_per_epoch:
+        length += f" of {optimisation.steps_per_epoch} steps"
+    return f"scale {recipe.scale}: {length}, {patches.batch} patches of {patches.patch_px} px each"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Command:
+    """One subcommand: a preset and where it is trained."""
+
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    """What decides the outcome."""
+    task: Annotated[Task, tyro.conf.arg(name="")]
+    """What on, and where to."""
+    options: Annotated[RunOptions, tyro.conf.arg(name="")] = _DEFAULT_OPTIONS
+    """How the machine does it."""
+
+
+def command_of(methods: Sequence[Method]) -> Any:
+    """The command: one subcommand per preset, whose options start from the preset's values."""
+    presets = presets_of(methods)
+    asked = Task(data=tyro.MISSING, out=tyro.MISSING)
+    choices: Any = tyro.extras.subcommand_type_from_defaults(
+        {
+            name: _command_class(recipe)(recipe=recipe, task=asked)
+            for name, recipe in presets.items()
+        },
+        {name: _described(recipe) for name, recipe in presets.items()},
+        prefix_names=False,
+    )
+
+    def command(choice: tyro.conf.SuppressFixed[Annotated[choices, tyro.conf.arg(name="")]]) -> int:
+        """Train a method: METHOD:PRESET, and options that differ from the preset.
+
+        Args:
+            choice: Method and preset.
+        """
+        recipe = choice.recipe
+        method = next(method for method in methods if method.name == recipe.method)
+        preset = method.presets[recipe.preset]
+        changed = downgraded_if_modified(recipe, preset)
+        return run_task(choice.task, method, changed, choice.options)
+
+    return command
+
+
+def _command_class(recipe: Recipe) -> Any:
+    """`_Command` whose recipe has the options of this kind of recipe."""
+    kind: Any = type(recipe)
+    return dataclasses.make_dataclass(
+        f"Train{kind.__name__}",
+        [("recipe", Annotated[kind, tyro.conf.arg(name="")])],
+        bases=(_Command,),
+        frozen=True,
+        kw_only=True,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    run_command(command_of(METHODS), arguments)
 
 
 if __name__ == "__main__":

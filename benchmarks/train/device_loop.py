@@ -7,7 +7,8 @@ from torch import Tensor
 
 from baselines.data import Batch
 from baselines.device_patches import DevicePatches, Plan
-from benchmarks.train.learners import Figures, Learner, NotFiniteError
+from baselines.learning import NotFiniteError
+from baselines.method import Figures, Learner
 
 _N_EAGER_STEPS = 3  # before a step is captured: libraries choose and set up their kernels
 

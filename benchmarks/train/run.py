@@ -17,24 +17,13 @@ from filelock import FileLock, Timeout
 from baselines.checkpoints import load_into, load_latest, previous_of, save_checkpoint
 from baselines.data import Batch, FramePairs, Patches
 from baselines.device_patches import DevicePatches, Plan
-from benchmarks.devices import chosen_device, to_layout
-from benchmarks.restore import NetworkRestorer, RestoreOptions
+from baselines.devices import chosen_device, to_layout
+from baselines.learning import NotFiniteError, load_optimizer
+from baselines.machine import Processes, RunOptions, joined_processes, scalars, seed_torch
+from baselines.method import Learner, Method, Recipe, Setting
+from baselines.restoring import NetworkRestorer, RestoreOptions
 from benchmarks.train.device_loop import DeviceLoop, StepNotFiniteError
 from benchmarks.train.journal import Journal, image_strip, middle_square, plot_curves
-from benchmarks.train.learners import (
-    Learner,
-    NotFiniteError,
-    load_optimizer,
-    make_learner,
-)
-from benchmarks.train.machine import (
-    Processes,
-    RunOptions,
-    joined_processes,
-    scalars,
-    seed_torch,
-)
-from benchmarks.train.recipes import DeepDeblurRecipe, Recipe
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file, write_atomic
@@ -67,9 +56,9 @@ class Progress:
     """Where a run is, for whoever shows it."""
 
     task: str
-    """``decoding`` or ``training``."""
+    """``decoding``, ``training`` or ``fitting``."""
     done: int
-    """Pairs or steps."""
+    """Pairs, steps or parts."""
     total: int
     """Of how many."""
     figures: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -94,13 +83,13 @@ class TrainResult:
 
 
 def train(
+    method: Method,
     recipe: Recipe,
     data: Path,
     out: Path,
     *,
     blur_kind: BlurKind = "gamma",
     options: RunOptions | None = None,
-    vgg_weights: Path | None = None,
     resume: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     told_to_stop: Callable[[], bool] = lambda: False,
@@ -111,14 +100,14 @@ def train(
     batch; all see the same ``out``.
 
     Args:
-        recipe: What to train and how: a preset, or one made from it.
+        method: What to train.
+        recipe: How: one of its presets, or one made from it.
         data: A dataset in the GOPRO layout: trained on its ``train`` split, validated on ``test``.
         out: Folder of the run: ``checkpoint.safetensors``, ``log.jsonl``, ``curves.png``,
             ``validation/``, and at the end ``weights.safetensors`` (the restoring network alone)
             and ``run.json``.
         blur_kind: Which blurred images.
         options: How the machine does it.
-        vgg_weights: For the content loss of DeblurGAN; see `baselines.losses.content_features`.
         resume: Go on from the checkpoint in ``out``, or begin where there is none yet. On a CPU
             the result is bit for bit that of a run that was not interrupted.
         on_progress: Called now and then.
@@ -131,9 +120,9 @@ def train(
     options = options or RunOptions()
     device = chosen_device(options.device)
     with joined_processes(device) as processes, _locked(out, leads=processes.rank == 0):
-        run = _Run(recipe, data, out, blur_kind, options, device, processes)
+        run = _Run(method, recipe, data, out, blur_kind, options, device, processes)
         with closing(run):
-            run.open(vgg_weights, resume, on_progress)
+            run.open(resume, on_progress)
             return run.go(on_progress, told_to_stop)
 
 
@@ -169,6 +158,7 @@ class _Run:
 
     def __init__(
         self,
+        method: Method,
         recipe: Recipe,
         data: Path,
         out: Path,
@@ -177,10 +167,11 @@ class _Run:
         device: torch.device,
         processes: Processes,
     ) -> None:
-        self.recipe, self.options = recipe, options
+        self.method, self.recipe, self.options = method, recipe, options
         self.data, self.out, self.blur_kind = data, out, blur_kind
         self.device, self.processes = device, processes
         self.leads = processes.rank == 0
+        self.kind = method.kind.name if method.kind is not None else method.name
         self.journal: Journal | None = None
         self.step = 0
         self.sums: dict[str, float] = {}  # of the figures since the last line of the log
@@ -203,15 +194,19 @@ class _Run:
 
     # --- beginning ---
 
-    def open(
-        self, vgg_weights: Path | None, resume: bool, on_progress: Callable[[Progress], None]
-    ) -> None:
+    def open(self, resume: bool, on_progress: Callable[[Progress], None]) -> None:
         recipe, options = self.recipe, self.options
         share = self.processes.share_of(recipe.patches.batch)
         self._check_folder(resume)
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # all batches have one shape
-        self.learner = make_learner(recipe, options, self.device, self.processes, vgg_weights)
+        if self.method.learner is None:
+            raise InputError(f"{self.method.name} is not trained.")
+        seed_torch(recipe.seed)  # decides the first weights
+        setting = Setting(
+            device=self.device, options=options, processes=self.processes, blur_kind=self.blur_kind
+        )
+        self.learner = self.method.learner(recipe, setting)
 
         def show(done: int, total: int) -> None:
             on_progress(Progress(task="decoding", done=done, total=total))
@@ -248,8 +243,8 @@ class _Run:
             self.device_loop = DeviceLoop(self.learner, self.device_patches, self.device)
         epoch_length = recipe.optimisation.epoch_length(len(pairs), recipe.patches.batch)
         self.epoch_length = epoch_length
-        self.n_steps = recipe.optimisation.n_epochs * epoch_length
-        if self.leads and options.n_validation_images:
+        self.n_steps = recipe.n_steps(len(pairs))
+        if self.leads and options.n_validation_images and self.method.validates:
             self.validation = self._validation_pairs()
         if resume and self._has_checkpoint():
             self._load()
@@ -359,10 +354,14 @@ class _Run:
                         figures={"patches_per_s": rate},
                     )
                 )
-                if now - last_checkpoint >= self.options.checkpoint_every_s and not stop:
+                due = now - last_checkpoint >= self.options.checkpoint_every_s
+                # The last checkpoint is written when all is fitted.
+                if due and not stop and self.step < self.n_steps:
                     self._save()
                     last_checkpoint = now
         finished = self.step == self.n_steps
+        if finished and self.step > first_step:
+            self._finish(on_progress)
         if self.step > first_step or not self.step:
             self._save()
         if finished and self.leads and not self._is_recorded():
@@ -451,6 +450,15 @@ class _Run:
             "--precision fp32 may help."
         )
 
+    def _finish(self, on_progress: Callable[[Progress], None]) -> None:
+        begin = time.monotonic()
+
+        def show(done: int, total: int) -> None:
+            on_progress(Progress(task="fitting", done=done, total=total))
+
+        self.learner.finish(self.patches.frames, show)
+        self.seconds["training"] += time.monotonic() - begin
+
     def _learning_rate(self, step: int) -> float:
         return self.recipe.optimisation.learning_rate_at(step, self.epoch_length)
 
@@ -519,7 +527,7 @@ class _Run:
         save_checkpoint(
             self.out / CHECKPOINT_FILE,
             self.learner.networks,
-            method="deepdeblur" if isinstance(self.recipe, DeepDeblurRecipe) else "deblurgan",
+            method=self.kind,
             config=self.config,
             step=self.step,
             metrics=self.metrics,
@@ -532,7 +540,7 @@ class _Run:
         save_checkpoint(
             self.out / WEIGHTS_FILE,
             {"restorer": self.learner.networks["restorer"]},
-            method="deepdeblur" if isinstance(self.recipe, DeepDeblurRecipe) else "deblurgan",
+            method=self.kind,
             config=self.config,
             step=self.step,
             metrics=self.metrics,

@@ -42,6 +42,7 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
         "ap50": Quantity(label="AP50", digits=3),
         "map50_95": Quantity(label="mAP50-95", digits=3),
         "time_s": Quantity(label="time (s)", digits=2, higher_is_better=False),
+        "macs_g": Quantity(label="MACs (G)", digits=0, higher_is_better=False, competes=False),
         "parameters_m": Quantity(
             label="parameters (M)", digits=3, higher_is_better=False, competes=False
         ),

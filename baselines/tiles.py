@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.deepdeblur import DeepDeblur
 from gopro_tools.images import Rgb
 from gopro_tools.restorers import Restorer
 
@@ -24,16 +23,6 @@ class TiledRestorer:
     def restore(self, blurred: Rgb) -> Rgb:
         """See `Restorer`."""
         return restore_in_tiles(self._restorer, blurred, self._tile_px, self._overlap_px)
-
-
-def receptive_radius_px(network: DeepDeblur) -> int:
-    """How far an output pixel of DeepDeblur sees to each side, in pixels of the finest scale."""
-    own = 4 * network.n_resblocks + 4  # 2 R + 2 convolutions, two pixels each
-    down = 1 if network.pyramid_kind == "torch7" else 4
-    radius = own
-    for k in range(1, network.n_scales):
-        radius += 2 ** (k - 1) * down + 2**k * (2 + own)
-    return radius
 
 
 def restore_in_tiles(restorer: Restorer, blurred: Rgb, tile_px: int, overlap_px: int) -> Rgb:

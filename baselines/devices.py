@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from baselines.deblurgan import ResBlock as DeblurGanBlock
-from baselines.deepdeblur import ResBlock as DeepDeblurBlock
 from gopro_tools.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -50,14 +48,14 @@ def to_layout(value: Any, *, channels_last: bool) -> Any:
 
 
 def compile_blocks(network: nn.Module) -> None:
-    """Compile each residual block in place with `torch.compile`.
+    """Compile each block that says it is repeated (residual blocks) with `torch.compile`, in place.
 
     All blocks of a network share one compiled form for each size of features, so this takes
     seconds; the whole network as one graph takes minutes and gains little more. Where a stance of
     "force_eager" is set (`torch.compiler.set_stance`), the blocks run uncompiled.
     """
     for module in network.modules():
-        if isinstance(module, DeepDeblurBlock | DeblurGanBlock):
+        if getattr(module, "is_repeated_block", False):
             module.compile(dynamic=False)
 
 

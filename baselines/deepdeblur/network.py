@@ -104,6 +104,16 @@ class DeepDeblur(nn.Module):
             "pyramid": self.pyramid_kind,
         }
 
+    @property
+    def receptive_radius_px(self) -> int:
+        """How far an output pixel sees to each side, in pixels of the finest scale."""
+        own = 4 * self.n_resblocks + 4  # 2 R + 2 convolutions, two pixels each
+        down = 1 if self.pyramid_kind == "torch7" else 4
+        radius = own
+        for k in range(1, self.n_scales):
+            radius += 2 ** (k - 1) * down + 2**k * (2 + own)
+        return radius
+
     def forward(self, blurred: Tensor) -> list[Tensor]:
         """Restore a batch of blurred images.
 
@@ -178,6 +188,8 @@ def start_as_identity(network: DeepDeblur) -> None:
 
 class ResBlock(nn.Module):
     """Convolution, ReLU, convolution, plus the input: no batch norm, no ReLU after the sum."""
+
+    is_repeated_block = True
 
     def __init__(self, n_features: int) -> None:
         super().__init__()

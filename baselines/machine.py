@@ -62,6 +62,9 @@ class RunOptions:
     validation_crop_px: int | None = None
     """Validate on the middle square of this side in place of whole images."""
 
+    vgg_weights: Path | None = None
+    """Weights of VGG19 for DeblurGAN's content loss; by default torchvision's download."""
+
     def __post_init__(self) -> None:
         """Refuse counts that cannot be."""
         if min(self.log_every, self.validate_every) < 1 or self.n_validation_images < 0:

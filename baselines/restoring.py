@@ -1,30 +1,18 @@
-"""Restorers by name: the networks of this project with their weights, and anyone's."""
+"""Networks as restorers of images: device, precision, rounding, tiles."""
 
 import logging
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from baselines.checkpoints import METHODS, load_restorer_network
-from baselines.deepdeblur import DeepDeblur
-from baselines.sun2015.deconvolution import DeconvolutionOptions, Prior
-from baselines.sun2015.network import Sun2015
-from baselines.sun2015.restorer import ESTIMATED_NOISE_SIGMA, Sun2015Options, Sun2015Restorer
-from benchmarks.devices import chosen_device, compile_blocks, to_layout
-from benchmarks.restore.tiles import (
-    GIVEN_UP,
-    TILE_ALIGNMENT_PX,
-    TiledRestorer,
-    receptive_radius_px,
-)
+from baselines.devices import chosen_device, compile_blocks, to_layout
+from baselines.tiles import GIVEN_UP, TILE_ALIGNMENT_PX, TiledRestorer
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
-from gopro_tools.plugins import is_plugin_name
-from gopro_tools.restorers import RESTORERS, Restorer
+from gopro_tools.restorers import Restorer
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +39,7 @@ class RestoreOptions:
     truncates), and to the nearest where it says nothing."""
     seed: int = 0
     """Of the dropout that DeblurGAN keeps at test time; drawn anew for each image."""
-    prior: Prior | None = None
+    prior: Literal["epll", "hyper-laplacian"] | None = None
     """sun2015: what restored images look like. ``epll``, the paper's patches and the default, or
     ``hyper-laplacian``, sparse gradients, which is faster."""
 
@@ -74,11 +62,13 @@ class NetworkRestorer:
         Args:
             network: Takes (N, 3, H, W) floats in [0, 1]; gives the same, or a list whose first
                 entry it is. It is moved to the device.
-            options: How; tiles are `restore_in_tiles`'s business.
+            options: How; tiles are `in_tiles`'s business.
 
         Raises:
-            InputError: There is no such device.
+            InputError: There is no such device, or an option is for another method.
         """
+        if options.prior is not None:
+            raise InputError("--prior is for Sun et al.; networks have none.")
         self.network = network.eval()
         self._options = options
         self._device = chosen_device(options.device)
@@ -125,72 +115,14 @@ class NetworkRestorer:
         return result
 
 
-def open_restorer(
-    method: str, weights: Path | None, options: RestoreOptions | None = None
-) -> Restorer:
-    """Make a restorer.
+def in_tiles(restorer: Restorer, options: RestoreOptions, radius_px: int | None = None) -> Restorer:
+    """The restorer, a tile at a time where tiles are asked for.
 
     Args:
-        method: ``deepdeblur`` or ``deblurgan`` with our own or the official weights; ``sun2015``
-            with our own; or ``package.module:factory[:name=value...]``: ``factory(weights, device,
-            name=value...)`` gets the path (or None) and the device's name as given, and returns a
-            `Restorer`.
-        weights: The weight file; the networks of this project do not run without.
-        options: How.
-
-    Raises:
-        InputError: An unknown method, a missing or unfitting weight file, a factory that cannot be
-            imported or makes no restorer.
+        restorer: Restores whole images.
+        options: Say whether, and how large tiles are.
+        radius_px: How far a pixel of the result sees to each side; None for the whole image.
     """
-    options = options or RestoreOptions()
-    if options.prior is not None and method != "sun2015":
-        raise InputError(f"--prior is for sun2015; {method} has none.")
-    restorer: Restorer
-    radius_px: int | None = None
-    if is_plugin_name(method):
-        if weights is not None and not weights.exists():
-            raise InputError(f"{weights}: no such weight file or folder.")
-        restorer = RESTORERS.load(method, weights, options.device)
-    elif method in METHODS:
-        if weights is None:
-            raise InputError(
-                f"--method {method} needs --weights FILE: a checkpoint of benchmarks.train or an "
-                "official weight file. There is no result without trained weights."
-            )
-        network, record = load_restorer_network(weights)
-        if record.method != method:
-            raise InputError(
-                f"{weights}: these are weights of {record.method}, but --method {method} was asked "
-                "for."
-            )
-        recipe = record.config.get("recipe", {})
-        if isinstance(network, Sun2015):
-            restorer = _sun2015(network, recipe.get("response", "gamma2.2"), options)
-        else:
-            rounding = options.rounding or recipe.get("options", {}).get("output_rounding")
-            restorer = NetworkRestorer(network, replace(options, rounding=rounding))
-        if isinstance(network, DeepDeblur):
-            radius_px = receptive_radius_px(network)
-    else:
-        raise InputError(
-            f"--method {method}: expected one of {', '.join(METHODS)}, or package.module:factory."
-        )
-    return _in_tiles(restorer, options, radius_px)
-
-
-def _sun2015(network: Sun2015, response: str, options: RestoreOptions) -> Restorer:
-    if options.half is not None or options.compile:
-        raise InputError("--half, --compile: sun2015 computes in single precision, uncompiled.")
-    deconvolution = DeconvolutionOptions(
-        prior=options.prior or "epll",
-        device=options.device,
-        noise_sigma=ESTIMATED_NOISE_SIGMA,
-    )
-    return Sun2015Restorer(network, response, Sun2015Options(deconvolution=deconvolution))
-
-
-def _in_tiles(restorer: Restorer, options: RestoreOptions, radius_px: int | None) -> Restorer:
-    """The restorer, a tile at a time where tiles are asked for."""
     if options.tile is None:
         return restorer
     overlap_px = options.overlap

@@ -1,4 +1,4 @@
-"""The layouts of the published weight files, by the names and shapes of their tensors."""
+"""The layout of DeblurGAN's weight files, by the names and shapes of their tensors."""
 
 import re
 from collections.abc import Mapping
@@ -6,43 +6,17 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from baselines.checkpoints.tensors import load_into
-from baselines.deblurgan import Generator
-from baselines.deepdeblur import DeepDeblur
+from baselines.checkpoints import load_into
+from baselines.deblurgan.network import Generator
 from gopro_tools.errors import InputError
 
-
-def load_deepdeblur_pytorch(tensors: Mapping[str, Tensor], path: Path) -> DeepDeblur:
-    """DeepDeblur-PyTorch's MSResNet: depth and width are read off its names and shapes."""
-    places = [re.match(r"body_models\.(\d+)\.body\.(\d+)\.", name) for name in tensors]
-    scales = {int(place[1]) for place in places if place}
-    n_convolved = max((int(place[2]) for place in places if place), default=0)
-    first = tensors.get("body_models.0.body.0.weight")
-    network = DeepDeblur(
-        n_scales=len(scales),
-        n_resblocks=max(n_convolved - 1, 1),
-        n_features=64 if first is None else len(first),
-        pyramid="pytorch-release",
-    )
-    scaled = {
-        name: tensor.float() / 255 if name.endswith(".bias") else tensor
-        for name, tensor in tensors.items()
-    }
-    load_into(network, scaled, f"{path} (DeepDeblur-PyTorch)", _deepdeblur_pytorch_name)
-    return network
+LAYOUT = "DeblurGAN's generator (model.1.weight, model.10.conv_block.1.weight, …)"
 
 
-def _deepdeblur_pytorch_name(ours: str) -> str:
-    """`scale_networks.0.4.conv2.bias` -> `body_models.0.body.4.body.2.bias`, and so on."""
-    owner, index, *rest = ours.split(".")
-    if owner == "up_convolutions":  # the release counts them by the scale they come from
-        return ".".join(["conv_end_models", str(int(index) + 1), "uppath", *rest])
-    inside = {"conv1": "body.0", "conv2": "body.2"}
-    return ".".join(["body_models", index, "body", *(inside.get(part, part) for part in rest)])
-
-
-def load_deblurgan(tensors: Mapping[str, Tensor], path: Path) -> Generator:
+def load_deblurgan(tensors: Mapping[str, Tensor], path: Path) -> Generator | None:
     """DeblurGAN's ResNet generator: blocks and width are read off its names and shapes."""
+    if not any(".conv_block." in name for name in tensors):
+        return None
     blocks: dict[str, set[str]] = {}
     for name in tensors:
         if match := re.match(r"model\.(\d+)\.conv_block\.(\d+)\.weight$", name):

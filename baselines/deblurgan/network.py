@@ -15,8 +15,8 @@ image; a PatchGAN critic and the features of VGG19 judge the result.
 | Adam             | learning rate 1e-4       | the same, betas 0.5, 0.999  | the code's         |
 | first weights    | not said                 | normal, deviation 0.02      | the code's         |
 | test time        | dropout stays on         | the same                    | `dropout_at_test`  |
-| training frames  | halved, crops of 256     | resized to 640x360, crops   | `frame_size_hw`,   |
-|                  |                          | of 256, mirrored            | `horizontal_flips` |
+| training frames  | halved, crops of 256     | resized to 640x360, crops   | `patches`          |
+|                  |                          | of 256, mirrored            |                    |
 | tested on        | not said                 | a random crop of 256        | whole images       |
 | 8-bit output     | not said                 | truncated                   | `output_rounding`  |
 | residual block   | two convolutions         | two; by accident one since  | two                |
@@ -33,7 +33,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.deepdeblur import pad_to_multiple
+from baselines.deepdeblur.network import pad_to_multiple
 from gopro_tools.errors import InputError
 
 GradientNorm = Literal["image", "pixel"]
@@ -60,10 +60,6 @@ class DeblurGanOptions:
     weight file that brings its own first layer (`baselines.losses.NormalisedVgg19`) sees [0, 1]."""
     output_rounding: Literal["nearest", "truncate"]
     """How restored values become 8 bits."""
-    frame_size_hw: tuple[int, int] | None = (360, 640)
-    """What frames are resized to (bicubic) before cropping; None keeps them as they are."""
-    horizontal_flips: bool = True
-    """Whether half of the training crops are mirrored."""
     dropout: float = 0.5
     """Share of the features set to zero after the first convolution of a residual block."""
     dropout_at_test: bool = True
@@ -74,26 +70,13 @@ class DeblurGanOptions:
     """Weight of the gradient penalty (WGAN-GP's)."""
     content_weight: float = 100.0
     """Weight of the content loss beside the adversarial one (the paper's lambda)."""
-    learning_rate: float = 1e-4
-    """Adam's, for both networks."""
-    adam_betas: tuple[float, float] = (0.5, 0.999)
-    """Adam's, for both networks."""
-    n_epochs_constant: int = 150
-    """Epochs at the full learning rate."""
-    n_epochs_decay: int = 150
-    """Epochs in which the learning rate then falls linearly to zero."""
-    batch_size: int = 1
-    """Patches a step."""
-    patch_px: int = 256
-    """Side of the random crops."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout={self.dropout}: a share in [0, 1) was expected.")
-        for name in ("n_critic_steps", "batch_size", "patch_px"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)}: at least 1 was expected.")
+        if self.n_critic_steps < 1:
+            raise InputError(f"n_critic_steps={self.n_critic_steps}: at least 1 was expected.")
 
 
 PAPER = DeblurGanOptions(
@@ -115,8 +98,6 @@ RELEASED = DeblurGanOptions(
     output_rounding="truncate",
 )
 """What the released code does."""
-
-PRESETS = {"paper": PAPER, "released": RELEASED}
 
 
 class Generator(nn.Module):
@@ -181,13 +162,6 @@ class Generator(nn.Module):
             "dropout_at_test": self.dropout_at_test,
         }
 
-    def set_dropout_at_test(self, on: bool) -> None:
-        """Leave dropout on when restoring, or turn it off for a result that repeats."""
-        self.dropout_at_test = on
-        for module in self.modules():
-            if isinstance(module, Dropout):
-                module.at_test = on
-
     def forward(self, blurred: Tensor) -> Tensor:
         """Restore a batch of blurred images.
 
@@ -220,6 +194,8 @@ def start_without_correction(network: Generator) -> None:
 
 class ResBlock(nn.Module):
     """Two reflect-padded convolutions with instance norm, dropout between them, plus the input."""
+
+    is_repeated_block = True
 
     def __init__(self, n_features: int, dropout: float, dropout_at_test: bool) -> None:
         super().__init__()

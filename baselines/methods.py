@@ -1,0 +1,70 @@
+"""The methods of the tables, and methods by name."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from baselines.checkpoints import NetworkKind
+from baselines.deblurgan.method import DEBLURGAN
+from baselines.deepdeblur.method import DEEPDEBLUR_K
+from baselines.method import Method
+from baselines.restoring import RestoreOptions
+from baselines.sun2015.method import SUN2015, SUN2015_PLUS
+from gopro_tools.errors import InputError
+from gopro_tools.plugins import is_plugin_name
+from gopro_tools.restorers import RESTORERS, Restorer
+
+METHODS: tuple[Method, ...] = (SUN2015, SUN2015_PLUS, *DEEPDEBLUR_K, DEBLURGAN)
+"""In the order of the tables."""
+
+KINDS: tuple[NetworkKind, ...] = tuple(
+    {method.kind.name: method.kind for method in METHODS if method.kind}.values()
+)
+"""What weight files of this project hold."""
+
+
+def method_named(text: str) -> Method:
+    """A method by name.
+
+    Args:
+        text: A name of `METHODS`; the name of a kind of network (``deepdeblur``: of any K); or
+            ``package.module:factory[:name=value...]``, where ``package.module:NAME`` is a `Method`
+            or a factory of a `Restorer`. ``NAME=package.module:factory`` names it in tables.
+
+    Raises:
+        InputError: There is none, or it cannot be imported.
+    """
+    for method in METHODS:
+        if text == method.name:
+            return method
+    for method in METHODS:
+        if method.kind is not None and text == method.kind.name:
+            return replace(method, name=text, title=text, accepts=lambda network: True)
+    label, equals, rest = text.partition("=")
+    if not (equals and re.fullmatch(r"[\w.-]+", label)):
+        label, rest = re.sub(r"[^\w.-]+", "-", text), text
+    if not is_plugin_name(rest):
+        raise InputError(
+            f"--method {text}: expected one of {', '.join(method.name for method in METHODS)}, or "
+            f"package.module:factory with {RESTORERS.signature}."
+        )
+    part, options = RESTORERS.imported(rest)
+    if isinstance(part, Method):
+        if options:
+            raise InputError(f"--method {rest}: a Method takes no options; its presets do.")
+        return part if label == re.sub(r"[^\w.-]+", "-", text) else replace(part, name=label)
+
+    def opened(weights: Path | None, how: RestoreOptions) -> Restorer:
+        if weights is not None and not weights.exists():
+            raise InputError(f"{weights}: no such weight file or folder.")
+        restorer: Restorer = RESTORERS.load(rest, weights, how.device)
+        return restorer
+
+    return Method(name=label, title=label, modules=(rest.partition(":")[0],), open_untrained=opened)
+
+
+def open_restorer(
+    method: str, weights: Path | None, options: RestoreOptions | None = None
+) -> Restorer:
+    """Make a restorer by name; see `method_named` and `Method.open`."""
+    return method_named(method).open(weights, options or RestoreOptions())

@@ -1,0 +1,244 @@
+"""Methods ready to restore: trained here, trained elsewhere, or without training."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from baselines.checkpoints import load_restorer_network
+from baselines.devices import chosen_device, computes_bf16
+from baselines.machine import Budget, RunOptions
+from baselines.method import Method, Recipe
+from baselines.restoring import RestoreOptions
+from benchmarks.table1.plan import Table1Config, keyed, recipe_of
+from benchmarks.train import Progress, train
+from benchmarks.train.run import WEIGHTS_FILE
+from gopro_tools.errors import InputError
+from gopro_tools.files import sha256_of_file
+from gopro_tools.records import RUN_FILE, dataset_facts, jsonable, read_record
+from gopro_tools.restorers import Restorer
+from gopro_tools.stopping import stop_signals
+
+OnProgress = Callable[[str, int, int], None]
+
+SHOWN_SIZE_HW = (720, 1280)
+"""Size of the image whose restoration is timed and counted."""
+
+_COUNTED_PX = 32
+
+
+class StoppedError(Exception):
+    """Told to stop, or out of time; what is done is stored, and the same command continues."""
+
+    def __init__(self, doing: str, *, out_of_time: bool) -> None:
+        super().__init__(doing)
+        self.out_of_time = out_of_time
+
+
+@dataclass
+class Work:
+    """What the steps share."""
+
+    config: Table1Config
+    data: Path
+    on_progress: OnProgress
+    budget: Budget
+    failures: dict[str, str] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+
+    def check_budget(self, doing: str) -> None:
+        """Stop before a part for which no time is left."""
+        if self.budget.spent:
+            raise StoppedError(doing, out_of_time=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A method with its weights, and what they cost."""
+
+    method: Method
+    options: RestoreOptions
+    weights: Path | None = None
+    weights_sha256: str | None = None
+    facts: Mapping[str, Any]
+    """What tables say of it: ``title, family, published_name, scale`` and, of a trained one,
+    ``n_parameters, n_macs, n_patches, training_s, recipe, architecture``."""
+
+    @property
+    def name(self) -> str:
+        """Of the method."""
+        return self.method.name
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """All that decides what it restores."""
+        return {
+            "method": self.name,
+            "weights": self.weights_sha256,
+            "options": self.options,
+            "code": self.method.code_sha256,
+        }
+
+    def open(self) -> Restorer:
+        """The restorer."""
+        return self.method.open(self.weights, self.options)
+
+
+def check_budgets(work: Work) -> None:
+    """Refuse to compare methods of one family that learn from unequal numbers of patches."""
+    n_pairs = dataset_facts(work.data, "train", work.config.blur_kind)["n_pairs"]
+    budgets: dict[str, dict[str, int]] = {}
+    for method in work.config.compared:
+        recipe = recipe_of(method, work.config)
+        if method.family is not None and recipe is not None:
+            n_patches = recipe.n_steps(n_pairs) * recipe.patches.batch
+            budgets.setdefault(method.family, {})[method.name] = n_patches
+    for family, by_name in budgets.items():
+        if len(set(by_name.values())) > 1:
+            raise InputError(
+                f"Methods of {family} would learn from unequal numbers of patches ({by_name}); "
+                "that is no comparison. Choose --n-patches that all their batches divide."
+            )
+
+
+def made_ready(work: Work, method: Method) -> Ready:
+    """Train a method where that is not done yet."""
+    config = work.config
+    recipe = recipe_of(method, config)
+    gpu = chosen_device(config.device).type == "cuda"
+    options = RestoreOptions(
+        device=config.device,
+        half="bf16" if gpu and method.half_on_gpu else None,
+        seed=config.seed,
+    )
+    facts: dict[str, Any] = {
+        "title": method.title,
+        "family": method.family,
+        "published_name": method.published_name,
+    }
+    if recipe is None:
+        return Ready(method=method, options=options, facts=facts)
+    if not is_trained(work, method):
+        train_method(work, method)
+    folder = _folder_of(work, method, recipe)
+    run = read_record(folder)
+    weights = folder / WEIGHTS_FILE
+    assert method.kind is not None
+    network, record = load_restorer_network(weights, [method.kind])
+    return Ready(
+        method=method,
+        options=options,
+        weights=weights,
+        weights_sha256=sha256_of_file(weights),
+        facts=facts
+        | {
+            "scale": run.scale,
+            "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "n_macs": n_macs(network, SHOWN_SIZE_HW) if method.validates else None,
+            "n_patches": run.results["n_patches"],
+            "training_s": run.timings_s["training"],
+            "recipe": jsonable(recipe),
+            "architecture": record.architecture,
+        },
+    )
+
+
+def n_macs(network: nn.Module, size_hw: tuple[int, int]) -> int:
+    """Multiplications, each with an addition, for one image.
+
+    Counted on a small square, of which all sides are halved without rest: what networks of
+    convolutions do is proportional to the area.
+    """
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network.eval()(torch.zeros(1, 3, _COUNTED_PX, _COUNTED_PX))
+    n_products = int(counter.get_total_flops()) // 2
+    return n_products * size_hw[0] * size_hw[1] // _COUNTED_PX**2
+
+
+def is_trained(work: Work, method: Method) -> bool:
+    """Whether a method restores without further training."""
+    recipe = recipe_of(method, work.config)
+    return recipe is None or (_folder_of(work, method, recipe) / RUN_FILE).is_file()
+
+
+def train_method(work: Work, method: Method) -> None:
+    """Train a method, or this process's part of it, to the end.
+
+    Raises:
+        StoppedError: A signal came, or the minutes are over.
+    """
+    config = work.config
+    recipe = recipe_of(method, config)
+    assert recipe is not None
+    n_steps = recipe.n_steps(dataset_facts(work.data, "train", config.blur_kind)["n_pairs"])
+
+    def show(progress: Progress) -> None:
+        work.on_progress(f"{progress.task} {method.name}", progress.done, progress.total)
+
+    with stop_signals() as found:
+        result = train(
+            method,
+            recipe,
+            work.data,
+            _folder_of(work, method, recipe),
+            blur_kind=config.blur_kind,
+            options=RunOptions(
+                device=config.device,
+                precision="bf16" if computes_bf16(chosen_device(config.device)) else "fp32",
+                validate_every=max(1, n_steps // 10),
+                vgg_weights=config.vgg_weights,
+            ),
+            resume=True,
+            on_progress=show,
+            told_to_stop=lambda: bool(found) or work.budget.spent,
+        )
+    if not result.finished:
+        raise StoppedError(f"training {method.name}", out_of_time=not found)
+
+
+def _folder_of(work: Work, method: Method, recipe: Recipe) -> Path:
+    elsewhere = _trained_elsewhere(work.config.trained, method, recipe)
+    if elsewhere is not None:
+        return elsewhere
+    facts = {**dataset_facts(work.data, "train", work.config.blur_kind), "name": None}
+    decisive = {"recipe": jsonable(recipe), "data": facts}
+    return work.config.out / "train" / keyed(method.name, decisive)
+
+
+def _trained_elsewhere(folders: Sequence[Path], method: Method, recipe: Recipe) -> Path | None:
+    """A finished training of this recipe in one of the folders.
+
+    Raises:
+        InputError: Its weights are not those of its record.
+    """
+    for path in sorted(path for folder in folders for path in folder.rglob(RUN_FILE)):
+        record = read_record(path.parent)
+        if record.suite != "train" or record.method != method.name:
+            continue
+        if not _agree(record.config.get("recipe"), jsonable(recipe)):
+            continue
+        weights = path.parent / WEIGHTS_FILE
+        if not weights.is_file() or sha256_of_file(weights) != record.weights_sha256:
+            raise InputError(
+                f"{weights}: missing, or not the weights that {path} was written for; copy the "
+                "training's folder again."
+            )
+        return path.parent
+    return None
+
+
+def _agree(stored: Any, wanted: Any) -> bool:
+    """Whether two recipes agree in all that both state; earlier versions stated less."""
+    if isinstance(stored, Mapping) and isinstance(wanted, Mapping):
+        return all(_agree(stored[key], wanted[key]) for key in stored.keys() & wanted.keys())
+    return bool(stored == wanted)
+
+
+def n_processes() -> int:
+    """Processes that torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
