@@ -9,9 +9,15 @@ from typing import Any
 
 from gopro_tools.errors import InputError
 
+# Numbers with a sign are none.
+_FORMULA = re.compile(r"'*(?:[=@\t\r]|[+-](?![\d.]|inf|nan))")
+
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any] | Sequence[Any]]) -> str:
     r"""Rows as CSV with a header and ``\n`` line ends.
+
+    Text that a spreadsheet would take for a formula (``=x``, ``@x``) gets an apostrophe before it,
+    which `read_csv` and `plain_cell` take away.
 
     Args:
         columns: Names, in order.
@@ -28,12 +34,22 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any] | Sequence
         if isinstance(row, Mapping):
             if unknown := row.keys() - set(columns):
                 raise ValueError(f"no column {', '.join(sorted(unknown))}")
-            writer.writerow([row.get(column, "") for column in columns])
+            writer.writerow([_shielded(row.get(column, "")) for column in columns])
         elif len(row) != len(columns):
             raise ValueError(f"{len(row)} cells for {len(columns)} columns")
         else:
-            writer.writerow(row)
+            writer.writerow(map(_shielded, row))
     return text.getvalue()
+
+
+def _shielded(cell: Any) -> Any:
+    """A cell no spreadsheet runs as a formula: an apostrophe before names that start like one."""
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+
+
+def plain_cell(cell: str) -> str:
+    """The text that `csv_text` wrote, without the apostrophe that it put before."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
 
 
 def read_csv(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
@@ -57,7 +73,7 @@ def read_csv(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
         raise InputError(f"{path}: no column {', '.join(absent)}; is it of another program?")
     if any(None in row or None in row.values() for row in rows):
         raise InputError(f"{path}: a row has more or fewer cells than the header; is it complete?")
-    return rows
+    return [{name: plain_cell(cell) for name, cell in row.items()} for row in rows]
 
 
 def markdown_table(

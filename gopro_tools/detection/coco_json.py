@@ -168,7 +168,8 @@ def described(error: Exception) -> str:
 def listed(names: Iterable[str], most: int = 20) -> str:
     """Names for a message, the first few of them."""
     names = list(names)
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    shown = (name if name.isprintable() else repr(name) for name in names[:most])
+    return ", ".join(f"{name:.60}" for name in shown) + (", ..." if len(names) > most else "")
 
 
 def _no_constant(name: str) -> NoReturn:

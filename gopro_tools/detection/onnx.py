@@ -25,6 +25,7 @@ _MAX_SIDE_PX = 8192
 _MAX_BATCH = 1024
 _SCORE_TOLERANCE = 1e-3
 _SURE = 0.1
+_MOST_VALUE = 1e9
 _CELLS_NEAR = 1.5
 _CELLS_FAR = 6.0
 
@@ -206,8 +207,11 @@ class OnnxDetector:
         self, output: NDArray[np.float32], placement: "_Placement", size_hw: tuple[int, ...]
     ) -> Detections:
         """Boxes of one image from the network's output: best class, threshold, suppression."""
-        if not np.isfinite(output).all():
-            raise InputError(f"{self._path}: the network gave values that are not numbers.")
+        if not np.isfinite(output).all() or np.abs(output).max(initial=0) > _MOST_VALUE:
+            raise InputError(
+                f"{self._path}: the network gave values that are no boxes (not numbers, or beyond "
+                f"{_MOST_VALUE:g}); is the file whole?"
+            )
         if self._head == "yolov8":
             centre, size = output[:2].T, output[2:4].T
             score = output[4 : 4 + len(self._names)].T

@@ -89,7 +89,8 @@ class Response:
                 f"{path}: a table of 256x3 (or 256x1x3) numbers was expected, found "
                 f"{'x'.join(map(str, stored.shape))} of {stored.dtype}."
             )
-        table = stored.astype(np.float64).reshape(256, 3)[:, ::-1]
+        with np.errstate(all="ignore"):  # what is no number is refused below
+            table = stored.astype(np.float64).reshape(256, 3)[:, ::-1]
         usable = np.isfinite(table).all() and (table >= 0).all() and (table <= _MOST_LIGHT).all()
         if not usable or (table[250] <= table[0] + 1 / _MOST_LIGHT).any():
             raise InputError(

@@ -24,6 +24,7 @@ from gopro_tools.images import PNG_ENCODER
 from gopro_tools.seal import DATASET_FILE, GOPRO_LARGE_FORMAT, Seal, changed_files, read_seal
 from gopro_tools.synthesize.plan import Plan
 from gopro_tools.synthesize.publish import PUBLISHED_FILES
+from gopro_tools.text import plain_cell
 
 logger = logging.getLogger(__name__)
 
@@ -209,7 +210,7 @@ def _listed(out: Path) -> dict[str, list[str]]:
                 for column, value in row.items():
                     if value and column.startswith("hash_"):
                         kind = column.removeprefix("hash_")
-                        folder = f"{row['split']}/{row['sequence']}/{kind}"
+                        folder = f"{row['split']}/{plain_cell(row['sequence'])}/{kind}"
                         listed.setdefault(folder, []).append(row["name"])
     except (OSError, ValueError, KeyError, AttributeError, TypeError, csv.Error):
         return {}

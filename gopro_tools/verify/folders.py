@@ -18,6 +18,7 @@ from gopro_tools.dataset import (
 from gopro_tools.files import natural_key
 from gopro_tools.findings import Finding, Severity
 from gopro_tools.images import IMAGE_SUFFIXES
+from gopro_tools.text import plain_cell
 
 KINDS = (SHARP_FOLDER, *BLUR_FOLDERS.values())
 MANIFEST = "manifest.csv"
@@ -134,7 +135,7 @@ def read_manifest(root: Path) -> tuple[Manifest | None, list[Finding]]:
     manifest: dict[Key, dict[str, str]] = {}
     findings: list[Finding] = []
     for row in rows:
-        key = (row["split"], row["sequence"], row["name"])
+        key = (row["split"], plain_cell(row["sequence"]), plain_cell(row["name"]))
         if key in manifest:
             findings.append(Finding("error", "manifest", f"{MANIFEST} has it more than once", *key))
         manifest[key] = row
