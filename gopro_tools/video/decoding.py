@@ -9,6 +9,7 @@ where decoding starts at that keyframe, and taint nothing after it.
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,7 +19,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from gopro_tools.video.container import Places
-from gopro_tools.video.libav import listening
+from gopro_tools.video.libav import heard, hearing
 from gopro_tools.video.source import FrameProblem, Problem
 
 Packet: TypeAlias = "av.Packet[VideoStream]"
@@ -106,8 +107,9 @@ class Decoder:
             reading = _Reading(self._path, self._places, from_start=key == 0, threads=threads)
             decoder = stream.codec_context
             try:
-                for index, frame in reading.frames(container, stream, on_problem):
-                    yield index, frame, stream
+                with hearing():
+                    for index, frame in reading.frames(container, stream, on_problem):
+                        yield index, frame, stream
             finally:
                 # The decoder's threads must rest before it is freed: one may be about to speak.
                 decoder.flush_buffers()
@@ -156,12 +158,7 @@ class _Reading:
         n_since_loss = 0
         doubtful = False
         while True:
-            with listening(everywhere=everywhere) as complaints:
-                try:
-                    packet = next(packets, None)
-                except av.FFmpegError as error:
-                    packet = None
-                    complaints.append(error.strerror or str(error))
+            packet, complaints = heard(partial(next, packets, None), everywhere=everywhere)
             if lossy is not None and _goes_back(lossy, packet):
                 lossy = None
             n_since_loss += 1
@@ -189,12 +186,8 @@ class _Reading:
                 yield from self._pass_keyframe(packet.pts, decoder, on_problem)
             if not self._trusted:
                 continue
-            with listening(everywhere=everywhere) as complaints:
-                try:
-                    frames = packet.decode()
-                except av.FFmpegError as error:
-                    frames = []
-                    complaints.append(error.strerror or str(error))
+            decoded, complaints = heard(packet.decode, everywhere=everywhere)
+            frames = decoded or []
             if complaints and not self._is_carried(packet.pts):
                 self._report(packet.pts, complaints, on_problem)
                 # Later pictures lean on the broken one until a keyframe starts afresh.
@@ -227,14 +220,10 @@ class _Reading:
     def _waiting(self, decoder: "av.VideoCodecContext") -> list[av.VideoFrame]:
         if not self._seen_keyframe:
             return []
-        with listening() as complaints:
-            try:
-                frames = decoder.decode(None)
-            except av.FFmpegError:
-                return []
+        frames, complaints = heard(partial(decoder.decode, None), everywhere=False)
         if complaints:
             return []
-        return [f for f in frames if f.pts is not None and f.pts != self._broken]
+        return [f for f in frames or [] if f.pts is not None and f.pts != self._broken]
 
     def _is_carried(self, tick: int | None) -> bool:
         """Whether a picture that fails was not to be expected here."""

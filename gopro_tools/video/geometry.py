@@ -73,6 +73,12 @@ class Geometry:
         return (width, height) if self.transposed else (height, width)
 
     @property
+    def changes_nothing(self) -> bool:
+        """Whether the picture shown is what is stored."""
+        turned = self.transposed or self.flipped_x or self.flipped_y
+        return self.square_hw == self.stored_hw and not turned
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What is done to the samples beyond turning them, in words."""
         said = []

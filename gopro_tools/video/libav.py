@@ -2,10 +2,12 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import TypeVar
 
+import av
 import av.logging
 
 _lock = Lock()
@@ -28,6 +30,25 @@ _DAMAGE = re.compile(
 """Warnings that mean that some of a picture was guessed."""
 
 
+Result = TypeVar("Result")
+
+
+def heard(action: Callable[[], Result], *, everywhere: bool) -> tuple[Result | None, list[str]]:
+    """Result of a call into FFmpeg within `hearing`, and what it complained of.
+
+    An error is a complaint, too; the result is None then.
+    """
+    result, complaints = None, []
+    with av.logging.Capture(local=not everywhere) as lines:
+        try:
+            result = action()
+        except av.FFmpegError as error:
+            complaints = [error.strerror or str(error)]
+    if lines:
+        complaints += [text.strip() for level, _, text in lines if means_damage(level, text)]
+    return result, complaints
+
+
 @contextmanager
 def listening(*, everywhere: bool = False, chatty: bool = False) -> Iterator[list[str]]:
     """Collect what FFmpeg complains of while the block runs.
@@ -41,15 +62,23 @@ def listening(*, everywhere: bool = False, chatty: bool = False) -> Iterator[lis
         A list that is filled when the block ends, with messages that mean damage.
     """
     messages: list[str] = []
+    with hearing(), av.logging.Capture(local=not everywhere) as lines:
+        try:
+            yield messages
+        finally:
+            messages += [
+                text.strip() for level, _, text in lines if chatty or means_damage(level, text)
+            ]
+
+
+@contextmanager
+def hearing() -> Iterator[None]:
+    """Have FFmpeg speak while the block runs: around many `listening` blocks, it saves time."""
     _start()
     try:
-        with av.logging.Capture(local=not everywhere) as lines:
-            yield messages
+        yield
     finally:
         _stop()
-        messages += [
-            text.strip() for level, _, text in lines if chatty or means_damage(level, text)
-        ]
 
 
 def means_damage(level: int, text: str) -> bool:

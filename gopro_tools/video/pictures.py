@@ -114,6 +114,7 @@ class Pictures:
         self._look = look
         self._hdr = hdr
         self._convert: Callable[[av.VideoFrame], Rgb] | None = None
+        self._is_plain = False
         self._seen: dict[tuple[object, ...], str] = {}
 
     def look_of(self, frame: av.VideoFrame, aspect: Fraction | None) -> Look:
@@ -163,6 +164,9 @@ class Pictures:
         assert self._look is not None
         if self._convert is None:
             self._convert = converter(self._look.color, self._hdr)
+            self._is_plain = self._look.geometry.changes_nothing and not self._look.interlaced
+        if self._is_plain:
+            return self._convert(frame)
         if not self._look.interlaced:
             return self._look.geometry.apply(self._convert(frame))
         half = self._convert(first_field(frame))
