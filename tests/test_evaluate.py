@@ -403,3 +403,65 @@ def test_infinite_scores_are_counted_not_hidden(root: Path) -> None:
     assert math.isnan(row.delta_low)
     assert rows["blurred", "psnr_rgb"].delta_mean == 0
     assert math.isfinite(rows["sharpened", "ssim_gauss"].delta_high)
+
+
+# --- by what is known of each pair -----------------------------------------------------------
+
+
+def write_manifest(root: Path, lengths: list[object]) -> None:
+    lines = ["split,sequence,name,motion_mean_px,noise_sigma"]
+    for key, length in zip(keys(), lengths, strict=True):
+        sequence, name = key.split("/")
+        lines.append(f"test,{sequence},{name},{length},{len(lines)}")
+    (root / "dataset" / "manifest.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_scores_by_length_of_blur(root: Path, tmp_path: Path) -> None:
+    write_manifest(root, [1, 2, 5, 6, 7, 30])
+    config = EvaluateConfig(protocol=("psnr_rgb",), n_resamples=200, by="motion_px")
+    evaluation = evaluate(of_dataset(root, "sharpened"), config, out=tmp_path / "out")
+    rows = rows_of(tmp_path / "out" / "strata.csv")
+    shown = [(float(r["low"]), float(r["high"]), r["method"], int(r["n_images"])) for r in rows]
+    assert shown == [
+        (low, high, method, n)
+        for low, high, n in ((0, 4, 2), (4, 8, 3), (20, math.inf, 1))
+        for method in ("blurred", "sharpened")
+    ]
+    for row in rows:
+        chosen = {0: slice(0, 2), 4: slice(2, 5), 20: slice(5, 6)}[int(float(row["low"]))]
+        method = evaluation.methods.index(row["method"])
+        assert float(row["mean"]) == pytest.approx(evaluation.scores[method, chosen, 0].mean())
+    assert "psnr_rgb by motion_mean_px" in (tmp_path / "out" / "summary.md").read_text()
+    # The next evaluation into the folder leaves no strata of this one behind.
+    evaluate(of_dataset(root, "sharpened"), FAST, out=tmp_path / "out")
+    assert not (tmp_path / "out" / "strata.csv").exists()
+
+
+def test_scores_by_any_column_and_any_table(root: Path, tmp_path: Path) -> None:
+    write_manifest(root, [1] * 6)
+    for by in ("noise_sigma", f"{root / 'dataset' / 'manifest.csv'}:noise_sigma"):
+        config = EvaluateConfig(protocol=("psnr_rgb",), n_resamples=200, by=by)
+        evaluate(of_dataset(root), config, out=tmp_path / "out")
+        counts = [int(row["n_images"]) for row in rows_of(tmp_path / "out" / "strata.csv")]
+        assert sum(counts) == N_IMAGES
+        assert len(counts) == 4
+
+
+@pytest.mark.parametrize(
+    ("by", "lengths", "message"),
+    [
+        ("motion_px", None, "cannot be read"),
+        ("focus", [1] * 6, "no column focus"),
+        ("motion_px", ["long"] * 6, "is no number"),
+        ("nowhere.csv:blur", [1] * 6, "cannot be read"),
+    ],
+)
+def test_what_nothing_is_known_of_is_refused_before_scoring(
+    root: Path, tmp_path: Path, by: str, lengths: list[object] | None, message: str
+) -> None:
+    if lengths:
+        write_manifest(root, lengths)
+    config = EvaluateConfig(protocol=("psnr_rgb",), n_resamples=200, by=by)
+    with pytest.raises(InputError, match=message):
+        evaluate(of_dataset(root), config, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

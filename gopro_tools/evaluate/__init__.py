@@ -15,6 +15,8 @@ The blurred input is always a row: a method that does not beat it has done harm.
     One row per method and metric: mean and median over images, the mean difference to the blurred
     input with its 95 % bootstrap interval, and what a table needs to know before it sets the row
     beside another (see `SummaryRow`).
+``strata.csv``
+    With ``--by``: means and differences on the images of each stratum, such as of blur length.
 ``summary.md``
     The same for people, with what is absent and how each metric is defined.
 ``images.json``
@@ -40,6 +42,7 @@ from rich.text import Text
 from gopro_tools.console import progress_bar, run_command, stderr
 from gopro_tools.evaluate.report import format_score, heading, write_evaluation
 from gopro_tools.evaluate.run import EvaluateConfig, Evaluation, score_images
+from gopro_tools.evaluate.strata import known_values
 from gopro_tools.evaluate.summary import SummaryRow, summarize
 from gopro_tools.files import claimed
 from gopro_tools.pairing import Sources
@@ -77,6 +80,8 @@ def evaluate(
     Raises:
         InputError: As `score_images`; nothing is written then.
     """
+    if config is not None and config.by:
+        known_values(sources, config.by)  # before minutes of scoring
     if out is None:
         return score_images(sources, config, on_progress)
     with claimed(out):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gopro_tools.bootstrap import drawn_text
 from gopro_tools.evaluate.run import Evaluation
+from gopro_tools.evaluate.strata import strata_csv, strata_markdown, stratify
 from gopro_tools.evaluate.summary import SummaryRow, summarize
 from gopro_tools.files import write_atomic
 from gopro_tools.metrics import METRICS
@@ -18,6 +19,7 @@ from gopro_tools.text import csv_text, markdown_cell, markdown_table
 PER_IMAGE_FILE = "per_image.csv"
 SEQUENCES_FILE = "sequences.csv"
 SUMMARY_FILE = "summary.csv"
+STRATA_FILE = "strata.csv"
 
 
 def write_evaluation(evaluation: Evaluation, out: Path) -> list[SummaryRow]:
@@ -27,11 +29,17 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> list[SummaryRow]:
         The rows of the summary.
     """
     rows = summarize(evaluation)
+    strata = stratify(evaluation) if evaluation.config.by else []
     unseal(out)
     write_atomic(out / PER_IMAGE_FILE, per_image_csv(evaluation))
     write_atomic(out / SEQUENCES_FILE, sequences_csv(evaluation))
     write_atomic(out / SUMMARY_FILE, summary_csv(rows))
-    write_atomic(out / "summary.md", summary_markdown(evaluation, rows))
+    page = summary_markdown(evaluation, rows)
+    (out / STRATA_FILE).unlink(missing_ok=True)
+    if strata:
+        write_atomic(out / STRATA_FILE, strata_csv(strata))
+        page += "\n" + strata_markdown(strata)
+    write_atomic(out / "summary.md", page)
     remember_sources(out, evaluation.sources)
     seal(out, _record(evaluation), (PER_IMAGE_FILE, SEQUENCES_FILE, SUMMARY_FILE))
     return rows

@@ -45,6 +45,9 @@ class EvaluateConfig:
     bootstrap_over: DrawnUnit = "sequence"
     """What is drawn again: whole sequences, or images. Frames of one sequence are alike, so images
     give intervals that are too narrow for another dataset."""
+    by: str = ""
+    """Also give scores by stratum of what is known of each pair: motion_px, another numeric column
+    of the dataset's manifest, or FILE.csv:COLUMN with the columns sequence and name."""
     n_resamples: int = 10_000
     """Resamples of the bootstrap."""
     seed: int = 0
