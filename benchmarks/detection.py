@@ -321,7 +321,7 @@ def command(config: tyro.conf.OmitArgPrefixes[BlurConfig]) -> int:
     record = RunRecord(
         suite="detection-over-blur",
         method=detector.name,
-        config=jsonable(config),
+        config={**jsonable(config), "detector": Path(config.detector).name},
         results={"photographs": {p.name: sha256_of_file(p) for p in photographs_of(config)}},
         detector={"name": detector.name, **asdict(detector.identity)},
         protocols=(PROTOCOL,),

@@ -242,7 +242,11 @@ def score_detections(
         record=RunRecord(
             suite="detect",
             methods={method: methods.get(method, {}) for method in judged},
-            config={**jsonable(config), "allow_missing": sources.allow_missing},
+            config={
+                **jsonable(config),
+                "detector": Path(config.detector).name,  # records hold no folders
+                "allow_missing": sources.allow_missing,
+            },
             results={
                 "settings": jsonable(settings),
                 "left_out": pairing.left_out,
