@@ -16,11 +16,21 @@ DEMO   := demo
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --editable '.[all]'
 	touch $@
 
+# The test pairs are deblurred and scored where a network ships with the package.
+NETWORK := $(wildcard gopro_tools/weights/*.onnx)
+
 demo: .venv/base
 	rm -rf $(DEMO)
-	$(BIN)/python -m gopro_tools.scenes --out $(DEMO)/videos --clips 2
-	$(BIN)/python -m gopro_tools.synthesize $(DEMO)/videos --out $(DEMO)/dataset --test-fraction 0.5
-	$(BIN)/python -m gopro_tools.report $(DEMO)/dataset --out $(DEMO)/page --title Demo
+	$(BIN)/python -m gopro_tools.scenes --out $(DEMO)/videos --clips 2 --size 360x640
+	$(BIN)/python -m gopro_tools.synthesize $(DEMO)/videos --out $(DEMO)/dataset \
+		--test-fraction 0.5 --measure-motion
+ifneq ($(NETWORK),)
+	$(BIN)/python -m gopro_tools.deblur $(DEMO)/dataset --out $(DEMO)/deblurred
+	$(BIN)/python -m gopro_tools.evaluate --dataset $(DEMO)/dataset --protocol nah2017 \
+		--restored deblurred=$(DEMO)/deblurred --out $(DEMO)/scores
+endif
+	$(BIN)/python -m gopro_tools.report $(if $(NETWORK),$(DEMO)/scores) $(DEMO)/dataset \
+		--out $(DEMO)/page --title Demo
 	@echo "Open $(DEMO)/page/index.html; $(DEMO)/dataset/README.md is the dataset's card."
 
 test: .venv/all

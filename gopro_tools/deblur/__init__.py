@@ -51,6 +51,7 @@ OnProgress: TypeAlias = Callable[[str, int, int], None]
 
 _LABEL_PX = 28
 _COMPARE = "_compare"
+_MOST_LISTED = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,8 +303,11 @@ def command(
             bar.update(task, description=name, completed=done, total=total)
 
         summary = deblur(sources, out, config, on_progress=show)
-    for path in summary.written:
+    for path in summary.written[:_MOST_LISTED]:
         stderr.print(str(path), markup=False)
+    if len(summary.written) > _MOST_LISTED:
+        more = len(summary.written) - _MOST_LISTED
+        stderr.print(f"and {more} more results in {out}", markup=False)
     for note in summary.notes:
         stderr.print(f"note: {note}", markup=False, style="yellow")
     for failure in summary.failures:
