@@ -37,6 +37,8 @@ def test_ratios_say_how_many_times_as_fast_ours_is() -> None:
     text = text_of(ratio_table("title", [timing("rival", 4.0), timing("ours", 0.5)], ours="ours"))
     assert "8.00" in text
     assert "20.00 frames/s" in text
+    assert "time per frame" in text
+    assert "400.000 ms" in text  # 4 s of 10 frames: contenders do unequal amounts of work
 
 
 def test_the_speed_page_is_made_from_the_newest_record(tmp_path: Path) -> None:

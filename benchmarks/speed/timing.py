@@ -1,5 +1,6 @@
 """One measured contender, and the table that sets it against its rivals."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,20 +28,29 @@ class Timing:
 
     @property
     def rate(self) -> float:
-        """Units a second."""
+        """Units per second."""
         return self.n_units / self.seconds
+
+    @property
+    def unit_time(self) -> str:
+        """Time for one unit of work, so that contenders with unequal work can be compared."""
+        seconds = self.seconds / self.n_units
+        return f"{seconds:.3f} s" if seconds >= 1 else f"{1e3 * seconds:.3f} ms"
 
 
 def ratio_table(title: str, timings: Sequence[Timing], ours: str) -> Table:
     """A table with a column that says how many times as fast ``ours`` is as each contender."""
     our_rate = next(timing.rate for timing in timings if timing.name == ours)
     table = Table(title=title)
-    for column in ("contender", "seconds", "rate", "ours is ... times as fast", "peak MiB", "note"):
+    unit = re.sub(r"s$", "", timings[0].unit)
+    columns = ("contender", f"time per {unit}", "rate", "ours is ... times as fast", "peak MiB",
+               "note")  # fmt: skip
+    for column in columns:
         table.add_column(column, justify="left" if column in ("contender", "note") else "right")
     for timing in timings:
         table.add_row(
             timing.name,
-            f"{timing.seconds:.3f}",
+            timing.unit_time,
             f"{timing.rate:.2f} {timing.unit}/s",
             f"{our_rate / timing.rate:.2f}",
             "" if timing.peak_mib is None else f"{timing.peak_mib:.0f}",

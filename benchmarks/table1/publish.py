@@ -7,6 +7,7 @@ python -m benchmarks.table1.publish --check   # exit code 1 where a text differs
 import shutil
 from pathlib import Path
 
+from benchmarks.speed.__main__ import speed_page
 from benchmarks.table1.cost import cost_of_full
 from benchmarks.table1.report import PAGE_FILE, device_name, headline, report_texts, write_report
 from gopro_tools.console import EXIT_FINDINGS, run_command, stderr
@@ -113,6 +114,8 @@ def published_texts(results: Path, readme: Path) -> dict[Path, str]:
     for page, block in ((readme, readme_block), (results / PAGE_FILE, results_block)):
         text = page.read_text(encoding="utf-8")
         texts[page] = with_block(text, block(results), str(page))
+    if any((results / "runs").glob("speed-*")):
+        texts[results / "speed.md"] = speed_page(results)
     return texts
 
 
