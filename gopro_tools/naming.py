@@ -129,6 +129,7 @@ def _ways(
                 f"inside {shared}/",
                 lambda path: _flat(path.relative_to(shared) if path.parts[0] == shared else path),
             )
+    yield "each in a folder of its own name", lambda path: _flat(_without_own_folder(path))
     # Without a folder nothing contradicts: it is the image of that name, where only one has it.
     if all(without_kinds(path).parent == PurePosixPath() for path in files):
         yield "by name alone", lambda path: plain(path.stem)
@@ -140,6 +141,13 @@ def _stem(path: PurePosixPath) -> str:
 
 def _flat(path: PurePosixPath) -> str:
     return re.sub(r"[-_/. ]+", "_", _stem(without_kinds(path)))
+
+
+def _without_own_folder(path: PurePosixPath) -> PurePosixPath:
+    """Without a folder that has the image's name, as BasicSR makes for its validation images."""
+    folder = path.parent.name
+    own = folder and path.stem.startswith(folder) and len(path.parts) > 1
+    return path.parent.parent / path.name if own else path
 
 
 def _bare(path: PurePosixPath) -> str:
@@ -170,7 +178,7 @@ def _matched(
     by_suffix: dict[str, dict[PurePosixPath, list[PurePosixPath]]] = {}
     for path in files:
         whole = canonical(path)
-        for end in _ends(whole, allowed=canonical is not str):
+        for end in _ends(whole, suffix) if canonical is not str else ("",):
             if key := key_of.get(whole[: len(whole) - len(end)]):
                 by_suffix.setdefault(end, {}).setdefault(key, []).append(path)
                 break
@@ -201,10 +209,13 @@ def _unique(
     return result
 
 
-def _ends(whole: str, *, allowed: bool) -> Iterable[str]:
+def _ends(whole: str, asked: str | None) -> Iterable[str]:
     """What could follow the name of an image: nothing, or from a separator on, shortest first."""
+    if asked:
+        yield from (end for end in _spellings(asked) if whole.endswith(end))
+        return
     yield ""
-    for match in reversed(list(re.finditer(r"[-_.]", whole)) if allowed else []):
+    for match in reversed(list(re.finditer(r"[-_.]", whole))):
         end = whole[match.start() :]
         if re.search(r"[^\W\d_]", end):  # numbers alone are part of a name
             yield end
@@ -215,8 +226,7 @@ def _chosen_suffix(
     asked: str | None,
 ) -> str | None:
     if asked is not None:
-        wanted = {asked, re.sub(r"[-_/. ]+", "_", asked)}
-        return next((end for end in by_suffix if end in wanted), None)
+        return next((end for end in by_suffix if end in _spellings(asked)), None)
     if not by_suffix:
         return None
     most = max(len(found) for found in by_suffix.values())
@@ -224,11 +234,18 @@ def _chosen_suffix(
     if "" in fullest:
         return ""
     if len(fullest) > 1:
+        if len(set().union(*(by_suffix[end] for end in fullest))) == most * len(fullest):
+            return None  # each is of other images: these are names, not suffixes
         ends = ", ".join(sorted(fullest))
         raise InputError(
             f"each image has several results, with {ends} after its name; choose with --suffix."
         )
     return fullest[0]
+
+
+def _spellings(suffix: str) -> set[str]:
+    """A suffix as it is, and as `_flat` writes it."""
+    return {suffix, re.sub(r"[-_/. ]+", "_", suffix)}
 
 
 def _companion_end(path: PurePosixPath) -> str:

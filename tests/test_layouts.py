@@ -224,6 +224,21 @@ def test_results_pair_under_the_names_programs_give_them(tmp_path, results, suff
         np.testing.assert_array_equal(read_rgb(images.paths["m"]), expected)
 
 
+@pytest.mark.parametrize(
+    ("made", "suffix"),
+    [
+        ("{q}-{n:06d}/{q}-{n:06d}_MyNet.png", ()),
+        ("{q}-{n:06d}/{q}-{n:06d}_20000.png", ("_20000",)),
+        ("{q}-{n:06d}_20000.png", ("_20000",)),
+        ("{q}-{n:06d}.out.png", (".out",)),
+    ],
+)
+def test_basicsrs_folder_per_image_and_suffixes_of_numbers(tmp_path, made, suffix):
+    write_pairs(tmp_path, *LAYOUTS["MPRNet"][:2], {"": f"out/{made}"})
+    sources = Sources(dataset=tmp_path, restored=(f"m={tmp_path / 'out'}",), suffix=suffix)
+    assert len(pair_images(sources).image_sets) == 4
+
+
 def test_flat_truth_takes_flat_and_foldered_results(tmp_path):
     sharp, blurred, *_ = LAYOUTS["MPRNet"]
     for made in ("{q}-{n:06d}.PNG", "{q}/{n:06d}.png", "{q}-{n:06d}_MyNet.png"):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gopro_tools.detection.onnx_header import read_onnx_header
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
+from gopro_tools.onnx_process import OnnxProcess
 from gopro_tools.onnx_runtime import Run, with_onnxruntime, with_opencv
 from gopro_tools.threads import Progress, no_progress
 from gopro_tools.tiles import in_tiles
@@ -148,6 +149,20 @@ def _on_one(run: Run, image: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(result[0].transpose(1, 2, 0), np.float32)
 
 
+def _own(path: Path, runtime: Runtime) -> Run:
+    return (with_onnxruntime if runtime == "onnxruntime" else with_opencv)(path)
+
+
+def _foreign(path: Path, runtime: Runtime) -> Run:
+    """A file of unknown origin, in a process of its own: a damaged one crashes its library."""
+    process = OnnxProcess(path, "onnxruntime" if runtime == "onnxruntime" else "opencv")
+    return lambda batch: process(batch)[0]
+
+
+def _is_ours(path: Path) -> bool:
+    return Path(__file__).resolve().parent.parent in path.resolve().parents
+
+
 def _opened(path: Path, runtime: Runtime) -> Run:
     shape = read_onnx_header(path).input_shape
     if len(shape) != 4 or shape[1] not in (3, None):
@@ -159,7 +174,7 @@ def _opened(path: Path, runtime: Runtime) -> Run:
         )
     probe = np.zeros((1, 3, _PROBE_PX, _PROBE_PX), np.float32)
     try:
-        run = (with_onnxruntime if runtime == "onnxruntime" else with_opencv)(path)
+        run = _own(path, runtime) if _is_ours(path) else _foreign(path, runtime)
         result = run(probe)
     except InputError:
         raise
