@@ -262,6 +262,32 @@ def test_a_coarse_clock_merges_no_frames_and_has_no_gaps(
     assert info.rate_hz(None) == pytest.approx(rate_hz, rel=0.004)
 
 
+def test_two_gaps_under_a_coarse_clock_are_found_where_they_are(tmp_path: Path) -> None:
+    times = [Fraction(i + (i > 30) + 2 * (i > 60), 720) for i in range(90)]
+    write_video(tmp_path / "fast.mkv", moving(90), 720, H264, times_s=times)
+    assert open_source(tmp_path / "fast.mkv").info.gaps().tolist() == [31, 61]
+
+
+def test_reordered_pictures_of_an_avi_keep_their_order_and_rate(tmp_path: Path) -> None:
+    for n_frames in (10, 60):
+        path = tmp_path / f"{n_frames}.avi"
+        video = written(tmp_path / "v.mp4", n_frames, options={"preset": "veryfast", "bf": "3"})
+        ffmpeg("-i", video, "-c", "copy", path)
+        np.testing.assert_array_equal(np.stack(whole(path)), np.stack(whole(video)))
+        info = open_source(path).info
+        assert info.parts == ()
+        assert info.rate_hz(None) == pytest.approx(240, rel=0.06)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.92])
+def test_an_avi_that_is_cut_says_so(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "v.avi"
+    encoding = Encoding(codec="mpeg4", crf=None, bit_rate=4_000_000, options={})
+    write_video(path, moving(120), 240, encoding)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    assert "120 frames promised" in open_source(path).info.cut_short
+
+
 @pytest.mark.parametrize("rate_hz", [720, 960, 1057])
 @pytest.mark.parametrize("n_missing", [1, 3])
 def test_frames_missing_under_a_coarse_clock_are_a_gap(

@@ -18,6 +18,8 @@ _COARSE_TICKS = 4
 _LAGS = (8, 32)
 """Frames over which rounding must even out; the first pass must not lean on an exact interval."""
 _SLACK_TICKS = (0.25, 0.1)
+_HEADER_ERROR = 0.02
+"""A header's rate is believed where the times differ by less than this share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,10 @@ def _is_exact(seconds_per_tick: Fraction, rate_hz: float | None, median: float) 
 
 def _coarse(ticks: Ticks, seconds_per_tick: Fraction, rate_hz: float | None) -> Clock:
     intervals = np.diff(ticks)
-    longest = min(_LAGS[-1], len(intervals))
-    interval = float(np.median((ticks[longest:] - ticks[:-longest]) / longest))
+    interval = _typical_of_coarse(ticks, min(_LAGS[0], len(intervals)))
     from_header = 1 / (rate_hz * float(seconds_per_tick)) if rate_hz else 0.0
-    if abs(from_header - interval) * longest < 1:
-        interval = from_header  # the times cannot tell it from this one
+    if abs(from_header - interval) < _HEADER_ERROR * interval:
+        interval = from_header
     odd = np.zeros(len(intervals), dtype=bool)
     for longest, slack in zip(_LAGS, _SLACK_TICKS, strict=True):
         odd = _off_the_line(ticks, interval, longest, slack)
@@ -76,6 +77,15 @@ def _coarse(ticks: Ticks, seconds_per_tick: Fraction, rate_hz: float | None) -> 
         is_header = abs(from_header - measured) * len(intervals) < 1
         interval = from_header if is_header else measured
     return Clock(interval or 1.0, np.flatnonzero(odd) + 1, not odd.any())
+
+
+def _typical_of_coarse(ticks: Ticks, lag: int) -> float:
+    """Interval from the steps over ``lag`` frames without a gap: of two neighbouring lengths."""
+    steps = ticks[lag:] - ticks[:-lag]
+    lengths, counts = np.unique(steps, return_counts=True)
+    together = [counts[(lengths == n) | (lengths == n + 1)].sum() for n in lengths]
+    usual = lengths[int(np.argmax(together))]
+    return float(steps[(steps == usual) | (steps == usual + 1)].mean()) / lag
 
 
 def _off_the_line(ticks: Ticks, interval: float, longest: int, slack: float) -> NDArray[np.bool_]:
@@ -101,9 +111,24 @@ def _off_the_line(ticks: Ticks, interval: float, longest: int, slack: float) -> 
     return odd
 
 
+_REORDERED = 17
+"""Pictures are decoded at most so many before they are shown (H.264, HEVC: 16)."""
+
+
 def restarts(ticks: Ticks) -> Ticks:
     """Indices of the frames at which the clock goes back, as in recordings put together."""
     return np.flatnonzero(np.diff(ticks) < 0) + 1
+
+
+def in_disorder(ticks: Ticks, starts: Ticks) -> bool:
+    """Whether times go back by a few frames only, and not to a beginning: no recording does."""
+    if len(starts) == 0:
+        return False
+    step = float(np.median(np.abs(np.diff(ticks)))) or 1.0
+    begins = np.concatenate([[0], starts[:-1]])
+    back = ticks[starts - 1] - ticks[starts]
+    anew = ticks[starts] <= ticks[begins] + step
+    return bool((~anew & (back <= _REORDERED * step)).any())
 
 
 def one_timeline(ticks: Ticks, starts: Ticks) -> Ticks:

@@ -219,12 +219,12 @@ def cut_short(
 ) -> str:
     """What the header promises beyond what there is; empty where it keeps its promise."""
     n_found = packets.n_pictures + packets.n_empty
-    promised_s = _promised_s(container, stream)
-    is_short = promised_s - found_s > max(2 * interval_s, 0.02)
-    # AVI counts frames that were dropped, too: a missing one is no loss if the time is all there.
-    if stream.frames > n_found and (is_short or container.format.name != "avi"):
+    # AVI counts pictures that were dropped, too; FFmpeg's duration of it is what it found.
+    n_told = max(n_found, stream.duration or 0) if container.format.name == "avi" else n_found
+    if stream.frames > n_told:
         return f"{stream.frames} frames promised, {n_found} found"
-    if not stream.frames and is_short:
+    promised_s = 0.0 if stream.frames else _promised_s(container, stream)
+    if promised_s - found_s > max(2 * interval_s, 0.02):
         return f"{promised_s:.2f} s promised, {found_s:.2f} s found"
     ended = [text for text in complaints if "prematurely" in text.lower()]
     return f"the file ends in the middle ({ended[0]})" if ended else ""

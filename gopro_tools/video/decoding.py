@@ -179,8 +179,11 @@ class _Reading:
             if packet.is_corrupt:
                 lossy, n_since_loss, doubtful = packet, 0, True
                 continue
-            if doubtful:
+            if doubtful and packet.size:
                 doubtful = False  # FFmpeg's parsers mark the packet before the one that lacks data
+                continue
+            if not packet.size and not self._trusted:
+                yield from self._sound_waiting(decoder, on_problem)
                 continue
             if packet.is_keyframe and packet.size:
                 yield from self._pass_keyframe(packet.pts, decoder, on_problem)
@@ -204,10 +207,7 @@ class _Reading:
     ) -> Iterator[tuple[int, av.VideoFrame]]:
         """Start afresh; what was decoded before the damage and waits to be shown is sound."""
         if not self._trusted:
-            for frame in self._waiting(decoder):
-                index = self._place(frame, on_problem)
-                if index is not None:
-                    yield index, frame
+            yield from self._sound_waiting(decoder, on_problem)
             decoder.flush_buffers()
             self._broken = None
             self._dropped_before = tick
@@ -216,6 +216,14 @@ class _Reading:
         if not self._trusted or not self._seen_keyframe:
             self._carried_before = tick
         self._trusted = self._seen_keyframe = True
+
+    def _sound_waiting(
+        self, decoder: "av.VideoCodecContext", on_problem: Problem
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        for frame in self._waiting(decoder):
+            index = self._place(frame, on_problem)
+            if index is not None:
+                yield index, frame
 
     def _waiting(self, decoder: "av.VideoCodecContext") -> list[av.VideoFrame]:
         if not self._seen_keyframe:

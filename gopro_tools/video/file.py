@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.response import Response
-from gopro_tools.video.clock import one_timeline, read_clock, restarts
+from gopro_tools.video.clock import in_disorder, one_timeline, read_clock, restarts
 from gopro_tools.video.container import (
     Places,
     capture_rate,
@@ -240,12 +240,14 @@ class VideoFile:
         stored = np.interp(np.arange(n_frames), list(known) or [0], list(known.values()) or [0])
         ticks = stored.round().astype(np.int64)
         starts = restarts(ticks)
-        if len(known) < len(times) or len(starts) > max(4, n_frames // 20):
-            # No times, or ones that go back and forth, as of AVI files with B pictures.
+        if len(known) < len(times):
             if not rate_hz:
                 raise ValueError("neither its frames nor its header have times")
             tick_s = 1 / Fraction(rate_hz).limit_denominator(100_000)
             return replace(places, ticks=np.arange(n_frames)), tick_s, (), start
+        if in_disorder(ticks, starts):
+            # AVI stores pictures in the order of decoding: the times are right, their order not.
+            return replace(places, ticks=np.sort(ticks)), seconds_per_tick, (), start
         return (
             replace(places, ticks=one_timeline(ticks, starts)),
             seconds_per_tick,
