@@ -271,3 +271,16 @@ def test_windows_without_motion_are_listed_with_their_reason(video, tmp_path):
     assert rejected
     assert all("less than 4 px" in row["reason"] for row in rejected)
     assert all(float(row["motion_mean_px"]) >= 4 for row in rows_of(out))
+
+
+def test_frames_that_were_kept_go_with_the_dataset_that_kept_them(video, tmp_path):
+    out = tmp_path / "out"
+    config = SynthesisConfig(frames="5", latent=True, max_pairs=2)
+    synthesize([video], out, config, jobs=1)
+    kept = list(out.rglob("latent/*/*.png"))
+    assert len(kept) == 10
+    others = kept[0].parent / "notes.txt"
+    others.write_text("mine")
+    plain = SynthesisConfig(frames="5", max_pairs=2)
+    synthesize([video], out, plain, jobs=1, overwrite=True)
+    assert [path for path in out.rglob("latent/**/*") if path.is_file()] == [others]

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ import cv2
 from filelock import FileLock, Timeout
 
 from gopro_tools import __version__
-from gopro_tools.dataset import MANIFEST_FILE, SPLITS
+from gopro_tools.dataset import LATENT_FOLDER, MANIFEST_FILE, SPLITS
 from gopro_tools.errors import InputError
 from gopro_tools.files import held, refuse_links, sync_folder, write_atomic
 from gopro_tools.images import PNG_ENCODER
@@ -260,9 +261,22 @@ def _remove_images(out: Path, folder: str, names: Iterable[str]) -> None:
     for name in names:
         if name == Path(name).name:
             (out / folder / name).unlink(missing_ok=True)
+            _remove_latent(out / parts[0] / parts[1] / LATENT_FOLDER / Path(name).stem)
     for n_parts in (3, 2, 1):
         with suppress(OSError):  # others' files are in it
             out.joinpath(*parts[:n_parts]).rmdir()
+
+
+def _remove_latent(folder: Path) -> None:
+    """Remove the frames that were kept of one exposure, and the folders that get empty."""
+    if folder.is_symlink() or folder.parent.is_symlink() or not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if re.fullmatch(r"\d{3,}\.png", path.name):
+            path.unlink()
+    for each in (folder, folder.parent):
+        with suppress(OSError):  # others' files are in it
+            each.rmdir()
 
 
 def clean_state(out: Path, *, keep_identity: bool = False) -> None:
