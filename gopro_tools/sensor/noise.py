@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from gopro_tools.errors import InputError
 
 _EXACT_BELOW = 64.0
 """Fewer photons than this are drawn from the Poisson distribution itself; more, from a normal one
-with the same mean, variance and skewness, six times as fast."""
+with the same mean, variance and skewness, several times as fast."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,16 +28,28 @@ class Levels:
         self, linear: NDArray[np.float32], rng: np.random.Generator
     ) -> NDArray[np.float32]:
         """Noisy values of ``linear`` (any shape, float32 >= 0; below 0 counts as 0), float32."""
-        photons = np.maximum(linear, 0) / np.float32(self.shot)
         normal = rng.standard_normal(linear.shape, np.float32)
-        deviation = np.sqrt(photons)
-        # First Cornish-Fisher term: a Poisson variable's skewness is 1 / sqrt(mean).
-        noisy = photons + deviation * normal + (normal * normal - 1) / np.float32(6)
-        few = photons < _EXACT_BELOW
-        noisy[few] = rng.poisson(photons[few])
-        noisy *= np.float32(self.shot)
-        noisy += np.float32(self.read) * rng.standard_normal(linear.shape, np.float32)
+        noisy = np.empty_like(normal)
+        shot, read = np.float32(self.shot), np.float32(self.read)
+        _add_normal(linear.ravel(), normal.ravel(), shot, read, noisy.ravel())
+        few = linear < shot * np.float32(_EXACT_BELOW)
+        photons = rng.poisson(np.maximum(linear[few], 0) / shot)
+        noisy[few] = shot * photons + read * normal[few]
         return noisy
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _add_normal(linear, normal, shot, read, noisy):  # type: ignore[no-untyped-def]
+    """Shot and read noise as one variable: with their variance, and the skewness of the shots.
+
+    The second by the first Cornish-Fisher term; the third moment of the sum is the shots' alone.
+    """
+    for i in range(len(linear)):
+        value = max(linear[i], np.float32(0))
+        variance = shot * value + read * read
+        z = normal[i]
+        skewed = shot * shot * value / variance * (z * z - 1) * np.float32(1 / 6)
+        noisy[i] = value + np.sqrt(variance) * z + skewed
 
 
 @dataclass(frozen=True, kw_only=True)
