@@ -293,7 +293,14 @@ def test_proxies_are_left_out_and_said(
 ) -> None:
     caplog.set_level(logging.INFO)
     originals = ("GOPR0001.MP4", "GX010002.MP4", "CLIP/C0001.MP4", "DCIM/d.mov", "e.mp4")
-    copies = ("GOPR0001.LRV", "GL010002.LRV", "SUB/C0001S03.MP4", "DCIM/Proxy/d.mov", "e_proxy.mp4")
+    copies = (
+        "GOPR0001.LRV",
+        "GL010002.LRV",
+        "e.LRF",
+        "SUB/C0001S03.MP4",
+        "DCIM/Proxy/d.mov",
+        "e_proxy.mp4",
+    )
     alone = ("alone.LRV", "S03.mp4", "other/Proxy/f.mp4")
     for name in (*originals, *copies, *alone, "GOPR0001.THM"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -301,7 +308,7 @@ def test_proxies_are_left_out_and_said(
     found = discover([tmp_path])
     assert {source.name for source in found} == {*originals, *alone}
     assert {left for source in found for left in source.left_out} == set(copies)
-    assert "5 low-resolution copies" in caplog.text
+    assert "6 low-resolution copies" in caplog.text
     assert "1 .THM thumbnails" in caplog.text
     named = discover([tmp_path / "GOPR0001.MP4", tmp_path / "GOPR0001.LRV"])
     assert len(named) == 2

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_STEM_BYTES = 200
 """File systems take 255 bytes; what is added to a stem for folders and working files needs some."""
+_PROXY_SUFFIXES = (".lrv", ".lrf")
+"""Of GoPro and DJI."""
 _PROXY_FOLDERS = ("proxy", "proxies", "sub")
 _ORIGINAL_FOLDERS = ("", "..", "../clip", "../original", "../originals")
 
@@ -119,7 +121,7 @@ def _proxies(found: dict[Path, tuple[str, Path]]) -> dict[Path, Path]:
     originals = {
         (path.parent, path.stem.casefold()): path
         for path in found
-        if path.is_file() and path.suffix.lower() != ".lrv"
+        if path.is_file() and path.suffix.lower() not in _PROXY_SUFFIXES
     }
     result: dict[Path, Path] = {}
     for path in found:
@@ -136,7 +138,7 @@ def _proxies(found: dict[Path, tuple[str, Path]]) -> dict[Path, Path]:
 def _original_places(path: Path) -> Iterator[tuple[Path, str]]:
     """Where the video would lie that ``path`` is a low-resolution copy of: folder and stem."""
     stem, folder = path.stem, path.parent
-    if path.suffix.lower() == ".lrv":
+    if path.suffix.lower() in _PROXY_SUFFIXES:
         yield folder, stem
         if match := re.fullmatch(r"GL(\d{6})", stem, flags=re.IGNORECASE):
             yield from ((folder, f"{camera}{match[1]}") for camera in ("GX", "GH"))

@@ -22,7 +22,8 @@ VIDEO_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
         *("mp4", "mov", "m4v", "mkv", "avi", "webm", "mts", "m2ts", "ts", "mpg", "mpeg"),
-        *("3gp", "wmv", "lrv", "360", "cine"),
+        *("3gp", "wmv", "lrv", "lrf", "360", "cine", "mxf", "insv", "m2t", "dv", "vob", "asf"),
+        *("flv", "ogv", "qt", "3g2", "y4m", "mod", "tod"),
     )
 )
 _PREVIEW_SHARE = 10
