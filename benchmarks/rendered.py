@@ -130,6 +130,20 @@ RENDERED: Mapping[Scale, RenderedConfig] = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A photograph that was not used."""
+
+    why: str
+    """The reason, with the photograph's name."""
+    failed: bool = False
+    """Whether it could not be read, which a user can mend; the others were not wanted."""
+
+    def __str__(self) -> str:
+        """The reason."""
+        return self.why
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Photograph:
     source: str
     split: Split
@@ -154,7 +168,7 @@ def render_dataset(
     *,
     jobs: int | None = None,
     on_progress: Callable[[str, int, int], None] = lambda task, done, total: None,
-) -> Sequence[str]:
+) -> Sequence[LeftOut]:
     """Render clips and make a dataset of them; interrupted, the same call goes on.
 
     Args:
@@ -175,7 +189,7 @@ def render_dataset(
     if record.is_file():
         made = json.loads(record.read_text())
         if made["config"] == asked:
-            return [str(reason) for reason in made["left_out"]]
+            return [LeftOut(**reason) for reason in made["left_out"]]
         raise InputError(
             f"{out}: a dataset rendered with other settings lies there "
             f"({_differences(made['config'], asked)}); name another folder."
@@ -238,7 +252,7 @@ def _render(
     out: Path,
     jobs: int | None,
     on_progress: Callable[[str, int, int], None],
-) -> Sequence[str]:
+) -> Sequence[LeftOut]:
     photographs, left_out = _split_photographs(config)
     clips = _clips(config, photographs)
     folder = _clip_folder(out)
@@ -279,7 +293,7 @@ def _render(
                 "config": jsonable(config),
                 "photographs": jsonable(photographs),
                 "clips": jsonable(clips),
-                "left_out": list(left_out),
+                "left_out": jsonable(left_out),
                 "versions": versions(),
             }
         ),
@@ -297,9 +311,9 @@ def _keep_only(folder: Path, clips: Sequence[Mapping[str, Any]]) -> None:
         write_atomic(record, text)
 
 
-def _split_photographs(config: RenderedConfig) -> tuple[list[_Photograph], list[str]]:
+def _split_photographs(config: RenderedConfig) -> tuple[list[_Photograph], list[LeftOut]]:
     """Usable photographs with their split; those that look alike are taken once."""
-    left_out: list[str] = []
+    left_out: list[LeftOut] = []
     thumbnails: list[NDArray[np.float64]] = []
     found: list[_Photograph] = []
     named: list[tuple[tuple[str, ...], Split | None]] = [
@@ -312,15 +326,14 @@ def _split_photographs(config: RenderedConfig) -> tuple[list[_Photograph], list[
             try:
                 photograph = read_photograph(source)
             except InputError as error:
-                left_out.append(str(error))
+                left_out.append(LeftOut(why=str(error), failed=True))
                 continue
             thumbnail = _thumbnail(photograph)
             if (share := _textured_share(photograph)) < _LEAST_TEXTURE:
-                left_out.append(
-                    f"{source}: {share:.0%} of it has texture, {_LEAST_TEXTURE:.0%} are needed"
-                )
+                why = f"{source}: {share:.0%} of it has texture, {_LEAST_TEXTURE:.0%} are needed"
+                left_out.append(LeftOut(why=why))
             elif any(float((thumbnail * other).sum()) > _ALIKE for other in thumbnails):
-                left_out.append(f"{source}: looks like one that was taken already")
+                left_out.append(LeftOut(why=f"{source}: looks like one that was taken already"))
             else:
                 thumbnails.append(thumbnail)
                 usable.append(str(source))
@@ -340,7 +353,11 @@ def _split_photographs(config: RenderedConfig) -> tuple[list[_Photograph], list[
         if not any(photograph.split == split for photograph in found):
             raise InputError(
                 f"no usable photograph for the {split} split; "
-                + (f"left out: {'; '.join(left_out)}" if left_out else "name more of them")
+                + (
+                    f"left out: {'; '.join(map(str, left_out))}"
+                    if left_out
+                    else "name more of them"
+                )
             )
     return found, left_out
 
@@ -548,7 +565,7 @@ def command(
         f"({size_mb / 1e6:.0f} MB); the length of their blur is in {out / MOTION_FILE}.",
         markup=False,
     )
-    return EXIT_FINDINGS if any("cannot" in reason for reason in left_out) else 0
+    return EXIT_FINDINGS if any(reason.failed for reason in left_out) else 0
 
 
 if __name__ == "__main__":

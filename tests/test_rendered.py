@@ -129,7 +129,7 @@ def test_flat_alike_and_broken_photographs_are_left_out(tmp_path: Path) -> None:
     photographs, left_out = rendered._split_photographs(config)
     assert [Path(p.source).name for p in photographs] == ["astronaut", "scene.png"]
     assert [p.split for p in photographs] == ["test", "train"]
-    text = "\n".join(left_out)
+    text = "\n".join(map(str, left_out))
     assert "smaller.png: looks like" in text
     assert "flat.png: 0% of it" in text
     assert "broken.png" in text
