@@ -267,3 +267,5 @@ def test_one_file_works_alone(chromium: Any, results: Path, tmp_path: Path) -> N
     with browser.watched_page(chromium, index.as_uri()) as opened:
         opened.locator(".card").first.click()
         opened.wait_for_function("document.querySelector('.stage img').naturalWidth === 200")
+        assert "null" not in opened.locator("dialog").inner_text()
+        assert "undefined" not in opened.locator("body").inner_text()

@@ -132,7 +132,7 @@ function card(set, state, index, open) {
       lines.push(" ", make("span", { class: gain === null ? null : gain >= 0 ? "up" : "down" }, signed(difference, places)));
     }
   }
-  for (const name of Object.keys(set.data.facts).filter((fact) => fact.endsWith("_px")).slice(0, 2)) {
+  for (const name of Object.keys(set.data.facts).filter((fact) => fact.endsWith("_px")).slice(0, 1)) {
     const value = set.fact(name, index);
     if (value !== null) lines.push(make("span", { class: "soft" }, ` ${name} ${Number(value.toPrecision(4))}`));
   }

@@ -121,13 +121,13 @@ function textTable(columns, rows, caption) {
 }
 
 function datasetSection(data) {
-  const section = make("section", {}, make("h2", {}, "Dataset ", shown(data.name)));
+  const section = make("section", {}, make("h2", {}, "Dataset: ", shown(data.name)));
   const rows = data.splits.flatMap(([split, sequences]) =>
     sequences.map(([sequence, pairs]) => ({ split, sequence, pairs })));
   const total = rows.reduce((sum, row) => sum + row.pairs, 0);
   section.append(make("p", { class: "soft" },
     data.splits.map(([split, sequences]) =>
-      `${split}: ${sequences.reduce((sum, [, pairs]) => sum + pairs, 0)} pairs in ${sequences.length} sequences`).join("; ") +
+      `${split}: ${sequences.reduce((sum, [, pairs]) => sum + pairs, 0)} pairs, ${sequences.length} sequence(s)`).join("; ") +
     `. ${total} pairs in all, ${data.rejected.length} windows rejected.`));
   if (data.animation) {
     section.append(make("img", { class: "animation", src: data.animation, alt: "blurred and sharp images of a few pairs in turn" }));
@@ -170,7 +170,7 @@ function start() {
     add(`table-${i}`, DATA.tables.length > 1 ? `Table ${i + 1}` : "Table", make("section", {},
       make("h2", {}, "Comparison"), make("p", { class: "soft" }, shown(table.title)), comparisonTable(table)));
   });
-  DATA.datasets.forEach((dataset, i) => add(`dataset-${i}`, `Dataset ${dataset.name}`, datasetSection(dataset)));
+  DATA.datasets.forEach((dataset, i) => add(`dataset-${i}`, `Dataset: ${dataset.name}`, datasetSection(dataset)));
   const viewer = new Viewer(document.getElementById("viewer"));
   DATA.collections.forEach((data, i) => {
     const set = new ImageSets(data);

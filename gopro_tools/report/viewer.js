@@ -59,11 +59,12 @@ class Viewer {
     this.stage.addEventListener("pointermove", (event) => event.pointerType === "mouse" && aim(event));
     this.stage.addEventListener("click", aim);
     const hasSharp = this.usable.includes(SHARP);
+    const note = this.boxNote();
     this.dialog.replaceChildren(
       make("div", { class: "bar" }, this.title, labelled("left", choose("left")), labelled("right", choose("right")),
         labelled("zoom", this.zoomSelect), hasSharp ? this.sharpButton : null, this.set.data.boxes ? this.boxButton : null,
         this.previous, this.next, button("close", { class: "close" }, () => this.dialog.close())),
-      this.stage, this.range, this.boxNote(), make("h3", {}, "The same region of all methods"), this.zooms,
+      this.stage, this.range, ...(note ? [note] : []), make("h3", {}, "The same region of all methods"), this.zooms,
       make("h3", {}, "Scores of this image"), this.scores,
       make("p", { class: "soft" }, "Keys: ", ...[["←", "previous"], ["→", "next"], ["s", "hold for the sharp image"], ["m", "next method"],
         ["z", "zoom"], ["b", "boxes"], ["[ ]", "move the slider"], ["shift+arrows", "move the region"], ["Esc", "close"]]
