@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from baselines.devices import chosen_device, compile_blocks, to_layout
-from baselines.tiles import GIVEN_UP, TILE_ALIGNMENT_PX, TiledRestorer
+from baselines.tiles import TiledRestorer
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.restorers import Restorer
+from gopro_tools.tiles import GIVEN_UP, TILE_ALIGNMENT_PX
 
 log = logging.getLogger(__name__)
 

@@ -1,11 +1,14 @@
 """Running a network a tile at a time, so that an image of any size fits into memory."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gopro_tools.threads import Progress, no_progress
+
+Number = TypeVar("Number", np.uint8, np.float32)
 
 TILE_ALIGNMENT_PX = 16
 """Tiles start on multiples of this, where the coarser scales of every network have their pixels."""
@@ -15,8 +18,8 @@ GIVEN_UP = 3 / 8
 
 
 def in_tiles(
-    run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-    image: NDArray[np.float32],
+    run: Callable[[NDArray[Number]], NDArray[Number]],
+    image: NDArray[Number],
     *,
     tile_px: int,
     overlap_px: int,
@@ -29,14 +32,14 @@ def in_tiles(
     whole image's; what looks at the whole of its input (instance norm, a mean) differs a little.
 
     Args:
-        run: (h, w, C) float32 to the same shape.
+        run: (h, w, C) of the image's type to the same.
         image: (H, W, C).
         tile_px: Side of a tile; the last one of a row or column may be up to 15 longer.
         overlap_px: What neighbours share, at least.
         on_progress: Called with tiles done, and all.
 
     Returns:
-        (H, W, C).
+        (H, W, C) float32, in the units of ``run``.
     """
     height, width, n_channels = image.shape
     rows, columns = (_spans(length, tile_px, overlap_px) for length in (height, width))
