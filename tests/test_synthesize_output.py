@@ -513,7 +513,8 @@ def test_signals_end_it_within_two_seconds_with_its_workers(
     os.killpg(process.pid, getattr(signal, name))
     _, text = process.communicate(timeout=60)
     assert time.monotonic() - begin_s < 2.5
-    assert process.returncode == 128 + getattr(signal, name), text
+    # A second signal that comes while Python ends is answered by the system.
+    assert process.returncode in (128 + getattr(signal, name), -getattr(signal, name)), text
     assert "Traceback" not in text
     assert not [p for p in children if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
     assert run_command_line(SYNTHESIZE, clip, "-o", out, "--jobs", 2).returncode == 0
