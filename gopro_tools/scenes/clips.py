@@ -1,7 +1,6 @@
 """Rendered clips on disk, and ``python -m gopro_tools.scenes``."""
 
 import json
-import os
 import re
 import sys
 import zipfile
@@ -18,7 +17,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
 from gopro_tools.errors import InputError
-from gopro_tools.files import natural_key, write_atomic
+from gopro_tools.files import claimed, natural_key, temporary_beside, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb
 from gopro_tools.scenes.camera import Float
 from gopro_tools.scenes.recording import H264, LOSSLESS, write_video
@@ -217,7 +216,7 @@ def _speed_px(homographies: Float, size_hw: tuple[int, int]) -> tuple[float, ...
 
 def _write_motion(path: Path, homographies: Float, masks: Iterable[NDArray[np.uint8]]) -> None:
     """What `numpy.savez_compressed` would write, without all the masks in memory."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             arrays = chain(
@@ -238,7 +237,7 @@ def command(config: Annotated[ClipsConfig, tyro.conf.arg(name="")]) -> int:
     Writes OUT/handheld_NAME.mp4 and, beside each, a JSON file with what is known of it. Prints the
     clips' paths.
     """
-    with progress_bar("frames") as bar:
+    with claimed(config.out), progress_bar("frames") as bar:
         task = bar.add_task("Rendering", total=config.clips * config.n_frames, rate="")
         clips, failures = render_clips(config, on_frame=lambda: bar.advance(task))
     height, width = config.size_hw

@@ -1,6 +1,5 @@
 """Write frames as a video whose every property is stated, or as a folder of numbered images."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -16,7 +15,7 @@ from av.video.reformatter import ColorRange, Interpolation
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from gopro_tools.files import write_atomic
+from gopro_tools.files import temporary_beside, write_atomic
 from gopro_tools.images import Rgb, encode_png
 
 Matrix = Literal["bt709", "bt601", "bt2020"]
@@ -115,7 +114,7 @@ def write_video(
     if rate <= 0:
         raise ValueError(f"{path}: {rate_hz} Hz is no frame rate")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = temporary_beside(path, path.suffix)
     # MP4 drops names it does not know unless told to keep them.
     drops_metadata = bool(metadata) and path.suffix.lower() in {".mp4", ".mov", ".m4v"}
     options = {"movflags": "use_metadata_tags"} if drops_metadata else {}

@@ -11,6 +11,7 @@ from gopro_tools.console import printable
 from gopro_tools.dataset import SPLITS, SequenceName
 from gopro_tools.findings import Finding
 from gopro_tools.seal import DATASET_FILE, STATE_FOLDERS, changed_files, read_seal
+from gopro_tools.text import plain_cell
 from gopro_tools.verify.folders import KINDS, MANIFEST, ImageSet, Key, Manifest
 
 _WHOLE = ("frame_start", "frame_stop", "middle_frame", "n_frames", "height", "width")
@@ -81,7 +82,7 @@ def _check_origin(
             yield Finding("error", "manifest", message, *key)
         if not sources or "source" not in row:
             continue
-        source = sources.get(row["source"])
+        source = sources.get(plain_cell(row["source"]))
         if source is None or key[1] not in (source.get("sequences") or ()):
             message = f"{MANIFEST} says source {printable(row['source'])}, {DATASET_FILE} another"
             yield Finding("error", "manifest", message, *key)
