@@ -87,6 +87,31 @@ def test_interpolated_frames_are_averaged_with_the_others(frames):
     assert 0 <= float(made.columns["lost_share"]) < 0.05
 
 
+def test_an_interpolator_of_the_users_own_is_used_and_recorded(frames, tmp_path, monkeypatch):
+    module = tmp_path / "holding.py"
+    text = """
+import numpy as np
+
+class Hold:
+    def between(self, first, second, n_between):
+        return np.stack([first] * n_between)
+"""
+    module.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = {"interpolate": 4, "interpolator": "holding:Hold"}
+    made = made_of(frames[:3], **settings)
+    held = np.repeat(frames[:3], [4, 4, 1], axis=0)
+    exact = average_exposure(held, SynthesisConfig().camera)
+    assert (made.images["blur_gamma"] == exact.blur_gamma).all()
+    before = SynthesisConfig(**settings).effective()["interpolator_sha256"]
+    module.write_text(text + "# changed")
+    assert SynthesisConfig(**settings).effective()["interpolator_sha256"] != before
+    with pytest.raises(InputError, match="nowhere"):
+        SynthesisConfig(interpolate=2, interpolator="nowhere:make")
+    with pytest.raises(InputError, match="flow or package"):
+        SynthesisConfig(interpolate=2, interpolator="rife")
+
+
 def test_windows_that_flow_cannot_follow_are_rejected(frames):
     cut = np.concatenate([frames[:2], frames[:1, ::-1, ::-1].copy()])
     made = made_of(cut, interpolate=2)

@@ -15,7 +15,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.flow import CELL_PX, FlowEstimator, FlowPair, cells_with_edges, grown
 from gopro_tools.images import Rgb
 from gopro_tools.interpolation.kernels import blend, doubled, project
-from gopro_tools.plugins import PluginKind, described, is_plugin_name
+from gopro_tools.plugins import PluginKind, described, is_plugin_name, source_sha256
 
 Frames = NDArray[np.uint8]
 """(N, H, W, 3) uint8 RGB, in time order."""
@@ -75,6 +75,20 @@ def load_interpolator(name: str) -> Interpolator:
     if not is_plugin_name(name):
         raise InputError(f"--interpolator {name}: {FLOW} or package.module:factory was expected.")
     return _Checked(name, _PLUGIN.load(name))
+
+
+def interpolator_sha256(name: str) -> str:
+    """Hash of the code of a part of the user's own, for the record; empty for ``flow``.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    if name == FLOW:
+        return ""
+    if not is_plugin_name(name):
+        load_interpolator(name)
+    _PLUGIN.imported(name)
+    return source_sha256(name.partition(":")[0])
 
 
 class _Checked:

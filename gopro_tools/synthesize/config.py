@@ -151,6 +151,7 @@ class SynthesisConfig:
             )
         if self.noise or self.isp:
             _ = self.sensor
+        _ = self.interpolator_sha256
         # A kind of its own, beside the others: whoever asks for a stage wants to see it.
         if self.makes_real and "blur_real" not in self.kinds:
             object.__setattr__(self, "kinds", (*self.kinds, "blur_real"))
@@ -218,6 +219,19 @@ class SynthesisConfig:
             isp=Isp(camera=self.isp) if self.isp else None,
         )
 
+    @cached_property
+    def interpolator_sha256(self) -> str:
+        """Hash of the code of an interpolator of the user's own; empty for ours.
+
+        Raises:
+            InputError: There is no such interpolator.
+        """
+        if self.interpolator == "flow":
+            return ""
+        from gopro_tools.interpolation import interpolator_sha256
+
+        return interpolator_sha256(self.interpolator)
+
     def margin_frames(self, interval_s: float) -> int:
         """Source frames that a rolling shutter needs before and after a window."""
         return math.ceil(self.readout_ms / 1000 / 2 / interval_s)
@@ -276,6 +290,8 @@ class SynthesisConfig:
         settings["response_hash"] = self.camera.fingerprint
         settings["kinds"] = sorted(self.kinds)
         settings["test_recordings"] = sorted(self.test_recordings)
+        if self.interpolator_sha256:
+            settings["interpolator_sha256"] = self.interpolator_sha256
         # Left at their default, settings that came later do not make another dataset.
         for field in fields(self):
             if field.name in _LATER_SETTINGS and settings[field.name] == field.default:
