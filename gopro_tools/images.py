@@ -263,7 +263,10 @@ def _collect(
         entries = sorted(folder.iterdir())
     except OSError as error:
         if not folder.is_dir() and inside == PurePosixPath():
-            raise InputError(f"{folder}: a folder was expected, and there is none.") from error
+            what = "images" if suffixes == IMAGE_SUFFIXES else "files"
+            raise InputError(
+                f"{folder}: a folder of {what} was expected, and there is none."
+            ) from error
         raise InputError(f"{folder}: cannot be looked into ({error.strerror}).") from error
     for entry in entries:
         if entry.name.startswith("."):
