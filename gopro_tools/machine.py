@@ -47,13 +47,14 @@ def versions() -> dict[str, str]:
 def code_revision() -> str | None:
     """Commit of the checkout these modules lie in, ``+changes`` if edited; None without git.
 
-    On a machine that holds a copy of the files alone, the environment variable
-    ``GOPRO_TOOLS_REVISION`` may state it; the record then says ``<value> (stated)``.
+    The environment variable ``GOPRO_TOOLS_REVISION`` states it where git cannot know, as on a
+    machine that holds a copy of the files; the record then says ``<value> (stated)``.
     """
+    if stated := os.environ.get("GOPRO_TOOLS_REVISION"):
+        return f"{stated} (stated)"
     here = Path(__file__).resolve().parent.parent
     if not (here / ".git").exists():  # a repository around it would be another program's
-        stated = os.environ.get("GOPRO_TOOLS_REVISION")
-        return f"{stated} (stated)" if stated else None
+        return None
     try:
         revision = _git(here, "rev-parse", "HEAD")
         changes = _git(here, "status", "--porcelain", "--untracked-files=no")

@@ -9,6 +9,7 @@ import tyro
 
 from baselines.methods import method_named
 from baselines.restoring import RestoreOptions
+from benchmarks.shipped import weights_named
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
@@ -56,7 +57,8 @@ def restore_command(
             package.module:factory[:name=value...] for any other: factory(weights, device,
             name=value...) gives an object whose restore() takes and gives (H, W, 3) uint8 RGB.
         out: Output folder.
-        weights: Weight file: ours, or an official one. Other methods may take a folder.
+        weights: Weight file: ours, or an official one; `reduced` means those that come with the
+            checkout, in results/weights. Other methods may take a folder.
         split: Which part of a dataset.
         blur_kind: Which blurred images of a dataset.
         resume: Keep whole results that are there; refused where method, weights, options, code or
@@ -68,6 +70,7 @@ def restore_command(
     if out.resolve() == folder or (source.is_dir() and folder in out.resolve().parents):
         raise InputError(f"--out {out}: lies in the input {source}; choose a folder outside.")
     found = method_named(method)
+    weights = weights_named(found.name, weights)
     restorer = found.open(weights, options)
     facts = {
         "method": method,

@@ -1,0 +1,62 @@
+"""Weights that come with the checkout: found by name, whole, and with a card that says enough."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from baselines.methods import method_named
+from baselines.restoring import RestoreOptions
+from benchmarks.shipped import FOLDER, ship, weights_named
+from gopro_tools.errors import InputError
+
+SHIPPED = sorted(FOLDER.glob("*.safetensors"))
+
+
+def test_names_mean_the_checkout_s_weights_and_paths_stay_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert weights_named("deepdeblur-k3", None) is None
+    assert weights_named("deepdeblur-k3", Path("x.pt")) == Path("x.pt")
+    assert weights_named("deepdeblur-k3", Path("reduced")) == FOLDER / "deepdeblur-k3.safetensors"
+    with pytest.raises(InputError, match="no weights of sun2015-none"):
+        weights_named("sun2015-none", Path("reduced"))
+    (tmp_path / "reduced").mkdir()
+    assert weights_named("deepdeblur-k3", Path("reduced")) == Path("reduced")
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_weights_restore_and_their_card_names_them(path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (33, 50, 3)).astype(np.uint8)
+    restorer = method_named(path.stem).open(path, RestoreOptions(device="cpu"))
+    assert restorer.restore(image).shape == image.shape
+    with safe_open(path, framework="pt") as file:
+        record = json.loads(file.metadata()["record"])
+    card = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert f"{record['step'] * 16:,} patches" in card
+    assert "Licence: MIT" in card
+    assert path.stat().st_size < 3_000_000
+
+
+def test_some_are_shipped() -> None:
+    names = {path.stem for path in SHIPPED}
+    assert names >= {"deepdeblur-k1", "deepdeblur-k2", "deepdeblur-k3", "deblurgan"}
+
+
+def test_changed_weights_are_not_shipped(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text(
+        json.dumps(
+            {
+                "suite": "train", "method": "deepdeblur-k3", "scale": "reduced", "config": {},
+                "results": {}, "weights_sha256": "0" * 64,
+            }
+        )
+    )  # fmt: skip
+    shutil.copyfile(SHIPPED[0], tmp_path / "run" / "weights.safetensors")
+    with pytest.raises(InputError, match="not the weights"):
+        ship(tmp_path / "run", (), tmp_path / "out")
