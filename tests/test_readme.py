@@ -169,6 +169,13 @@ def test_what_is_not_run_has_the_right_options(place: Path) -> None:
     assert json.loads(result.stdout.splitlines()[-1]) == [" ".join(wrong)], result.stderr
 
 
+def test_the_picture_is_there_and_small() -> None:
+    (name,) = re.findall(
+        r"!\[.*?\]\((results/readme\.\w+)\)", (ROOT / "README.md").read_text("utf-8")
+    )
+    assert (ROOT / name).stat().st_size < 300_000
+
+
 def test_what_is_not_run_is_still_named_in_the_pages() -> None:
     named = [module_of(command) for command in commands()]
     for known in (*NOT_RUN, *ONLY_PARSED):
