@@ -8,18 +8,20 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gopro_tools.averaging import ExposureAverager
 from gopro_tools.exposure import Window
-from gopro_tools.flow import FlowEstimator
 from gopro_tools.images import Rgb
-from gopro_tools.interpolation import FlowInterpolator, load_interpolator
-from gopro_tools.motion import MotionMeter, noise_sigma, saturated_share
-from gopro_tools.sensor import expose
 from gopro_tools.synthesize.config import SynthesisConfig
+
+if TYPE_CHECKING:
+    from gopro_tools.flow import FlowEstimator
+    from gopro_tools.interpolation import FlowInterpolator, Interpolator
+    from gopro_tools.motion import MotionMeter
 
 MOST_LOST_SHARE = 0.06
 """A window with a gap in which more pixels than this are lost (`FlowPair.lost_share`) is rejected
@@ -46,13 +48,25 @@ class Made:
 class PairMaker:
     """Makes the pairs of one recipe. One instance serves one thread."""
 
+    _flow: "tuple[FlowEstimator, FlowInterpolator] | None"
+    _interpolator: "Interpolator | None"
+    _meter: "MotionMeter | None"
+
     def __init__(self, config: SynthesisConfig) -> None:
         self._config = config
-        self._interpolator = (
-            load_interpolator(config.interpolator) if config.interpolate > 1 else None
-        )
-        self._estimator = FlowEstimator()
-        self._meter = MotionMeter()
+        self._flow = self._interpolator = self._meter = None
+        # Modules of stages that are off are not loaded: it would take a worker half a second.
+        if config.interpolate > 1:
+            from gopro_tools.flow import FlowEstimator
+            from gopro_tools.interpolation import FLOW, FlowInterpolator, load_interpolator
+
+            self._flow = FlowEstimator(), FlowInterpolator()
+            if config.interpolator != FLOW:
+                self._interpolator = load_interpolator(config.interpolator)
+        if config.measures_motion:
+            from gopro_tools.motion import MotionMeter
+
+            self._meter = MotionMeter()
 
     def make(
         self,
@@ -90,7 +104,7 @@ class PairMaker:
         if config.latent:
             made.latent = tuple(frames[i].copy() for i in order[margin : margin + n_frames])
         per_gap = 1
-        if self._interpolator is not None:
+        if self._flow is not None:
             per_gap = config.interpolate
             filled, lost = self._filled(frames, order)
             made.columns["lost_share"] = f"{lost:.4f}"
@@ -106,6 +120,8 @@ class PairMaker:
         exposure = averager(config, len(inner)).average(frames, inner)
         made.images = {"sharp": sharp, "blur": exposure.blur, "blur_gamma": exposure.blur_gamma}
         if config.makes_real:
+            from gopro_tools.sensor import expose
+
             light = expose(
                 frames,
                 config.camera,
@@ -128,6 +144,9 @@ class PairMaker:
         rng: np.random.Generator,
     ) -> Made:
         """Measure the motion of a window, choose its number of frames by it, or refuse it."""
+        from gopro_tools.motion import noise_sigma, saturated_share
+
+        assert self._meter is not None
         config = self._config
         made = Made(window=window)
         shown = [frames[i] for i in order]
@@ -174,6 +193,8 @@ class PairMaker:
         self, frames: NDArray[np.uint8], order: NDArray[np.int64]
     ) -> tuple[NDArray[np.uint8], float]:
         """The frames in time order with those between them, and the worst gap's lost share."""
+        assert self._flow is not None
+        estimator, interpolator = self._flow
         per_gap = self._config.interpolate
         _, height, width, _ = frames.shape
         filled = np.empty(((len(order) - 1) * per_gap + 1, height, width, 3), np.uint8)
@@ -181,12 +202,12 @@ class PairMaker:
         worst = 0.0
         for gap, (one, two) in enumerate(pairwise(order)):
             first, second = frames[one], frames[two]
-            flow = self._estimator.estimate(first, second)
+            flow = estimator.estimate(first, second)
             worst = max(worst, flow.lost_share)
             between = filled[gap * per_gap + 1 : (gap + 1) * per_gap]
-            if isinstance(self._interpolator, FlowInterpolator):
-                between[:] = self._interpolator.along(flow, first, second, per_gap - 1)
-            elif self._interpolator is not None:
+            if self._interpolator is None:
+                between[:] = interpolator.along(flow, first, second, per_gap - 1)
+            else:
                 between[:] = self._interpolator.between(first, second, per_gap - 1)
         return filled, worst
 
