@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,7 +96,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ) as writer:
             for tick in range(24):
                 writer.write(scene[:, 4 * tick : 4 * tick + 512], tick)
-    shutil.copy(folder / "videos" / "walk0.mp4", folder / "clip.mp4")
+    with VideoWriter(
+        folder / "clip.mp4", size_hw=(96, 128), seconds_per_tick=Fraction(1, 25)
+    ) as writer:
+        for tick in range(5):
+            writer.write(smooth_image(rng, (96, 128)), tick)
     write_atomic(folder / "photo.jpg", encode_jpeg(smooth_image(rng, (96, 128)), 95))
     for number in range(2):
         photograph = cv2.resize(smooth_image(rng, (120, 160)), (320, 240))
