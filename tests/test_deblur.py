@@ -114,7 +114,12 @@ class TestPhotos:
         exif[0x0112] = 6  # turn it by 90 degrees to see it upright
         exif[0x010F] = "A phone"
         Image.fromarray(image).save(
-            tmp_path / "IMG.jpg", quality=98, subsampling=0, exif=exif, icc_profile=b"profile" * 9
+            tmp_path / "IMG.jpg",
+            quality=98,
+            subsampling=0,
+            exif=exif,
+            icc_profile=b"profile" * 9,
+            xmp=b"<x:xmpmeta/>",
         )
         deblur([tmp_path / "IMG.jpg"], tmp_path / "out", config)
         with Image.open(tmp_path / "out" / "IMG.jpg") as result:
@@ -122,6 +127,7 @@ class TestPhotos:
             assert result.getexif()[0x0112] == 1
             assert result.getexif()[0x010F] == "A phone"
             assert result.info["icc_profile"] == b"profile" * 9
+            assert result.info["xmp"] == b"<x:xmpmeta/>"
             pixels = np.array(result).astype(int)
         upright = read_rgb(tmp_path / "IMG.jpg")
         assert np.abs(pixels - expected_codes(upright)).mean() < 2.5

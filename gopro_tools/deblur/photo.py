@@ -130,9 +130,11 @@ def _encoded(path: Path, pixels: NDArray[Any]) -> bytes:
 
 
 def _by_pillow(suffix: str, pixels: NDArray[Any], source: Path) -> bytes:
-    exif, icc_profile = _metadata(source)
+    exif, icc_profile, xmp = _metadata(source)
     file = io.BytesIO()
-    kept = {"exif": exif, **({"icc_profile": icc_profile} if icc_profile else {})}
+    kept = {"exif": exif}
+    kept |= {"icc_profile": icc_profile} if icc_profile else {}
+    kept |= {"xmp": xmp} if xmp else {}
     image = Image.fromarray(np.ascontiguousarray(pixels))
     if suffix == ".webp":
         image.save(file, "WEBP", lossless=True, exact=True, **kept)
@@ -141,27 +143,27 @@ def _by_pillow(suffix: str, pixels: NDArray[Any], source: Path) -> bytes:
     return file.getvalue()
 
 
-def _metadata(source: Path) -> tuple[bytes, bytes | None]:
-    """EXIF with the orientation set to upright, and the colour profile."""
+def _metadata(source: Path) -> tuple[bytes, bytes | None, bytes | None]:
+    """EXIF with the orientation set to upright, the colour profile, and XMP."""
     try:
         with Image.open(source) as image:
             exif = image.getexif()
             if _ORIENTATION in exif:
                 exif[_ORIENTATION] = 1
-            return exif.tobytes() if len(exif) else b"", image.info.get("icc_profile")
+            kept = exif.tobytes() if len(exif) else b""
+            return kept, image.info.get("icc_profile"), image.info.get("xmp")
     except Exception:  # damaged metadata are no reason to lose the picture
-        return b"", None
+        return b"", None, None
 
 
 def _has_metadata(source: Path) -> bool:
-    exif, icc_profile = _metadata(source)
-    return bool(exif or icc_profile)
+    return any(_metadata(source))
 
 
 def _with_png_metadata(png: bytes, source: Path) -> bytes:
     """A PNG file with the metadata of the source: its own chunks, or a JPEG's EXIF and profile."""
     original = source.read_bytes()
-    exif, icc_profile = _metadata(source)
+    exif, icc_profile, _ = _metadata(source)
     chunks: list[tuple[bytes, bytes]] = []
     if original.startswith(_PNG_START):
         chunks = [
