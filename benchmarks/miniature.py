@@ -2,9 +2,9 @@
 
     python -m benchmarks.miniature
 
-reads the trainings under ``results/runs/train`` and the evaluations under
-``results/runs/evaluate/miniature-*``, and writes ``results/miniature/README.md`` and
-``curves.png``.
+reads the trainings under ``results/runs/train``, evaluations under
+``results/runs/evaluate/miniature-*`` and detections under ``results/runs/detect/miniature-*``, and
+writes ``results/miniature/README.md`` and ``curves.png``.
 """
 
 import csv
@@ -57,6 +57,8 @@ def page(results: Path) -> str:
     parts = [_INTRODUCTION, *_trainings(results), *_scales(results)]
     for folder in _evaluations(results):
         parts += _evaluated(folder, results)
+    for path in sorted((results / "runs" / "detect").glob("miniature-*/*/run.json")):
+        parts += _detected(path.parent, results)
     return "\n".join(parts)
 
 
@@ -199,6 +201,27 @@ def _evaluated(folder: Path, results: Path) -> list[str]:
         strata = [row for row in _rows(path) if row["metric"] == "psnr_rgb"]
         parts += ["Gain by length of blur:\n", _strata(strata), ""]
     return parts
+
+
+def _detected(folder: Path, results: Path) -> list[str]:
+    """What a detector finds in images of full size, against what it finds in the sharp ones."""
+    rows = _rows(folder / "detection.csv")
+    body = [
+        [
+            row["method"],
+            *(f"{float(row[key]):.3f}" for key in ("precision", "recall", "f1", "ap50")),
+        ]
+        for row in rows
+    ]
+    head = ["method", "precision", "recall", "F1", "AP50"]
+    return [
+        f"## Detection: {rows[0]['dataset']}\n",
+        f"Record `{folder.relative_to(results).as_posix()}`, detector {rows[0]['detector']}; what "
+        "it finds in the sharp images counts as truth. Full size is four times the size that the "
+        "networks learned at.\n",
+        markdown_table(head, body, n_text_columns=1),
+        "",
+    ]
 
 
 _MOST_SEQUENCES = 8
