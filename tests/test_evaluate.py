@@ -445,6 +445,7 @@ def test_scores_by_any_column_and_any_table(root: Path, tmp_path: Path) -> None:
         counts = [int(row["n_images"]) for row in rows_of(tmp_path / "out" / "strata.csv")]
         assert sum(counts) == N_IMAGES
         assert len(counts) == 4
+        assert str(root) not in (tmp_path / "out" / "run.json").read_text()
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def ratio_table(title: str, timings: Sequence[Timing], ours: str) -> Table:
     """A table with a column that says how many times as fast ``ours`` is as each contender."""
     our_rate = next(timing.rate for timing in timings if timing.name == ours)
     table = Table(title=title)
-    unit = re.sub(r"s$", "", timings[0].unit)
+    unit = re.sub(r"(?<=ch)es$|s$", "", timings[0].unit)
     columns = ("contender", f"time per {unit}", "rate", "ours is ... times as fast", "peak MiB",
                "note")  # fmt: skip
     for column in columns:

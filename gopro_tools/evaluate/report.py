@@ -176,10 +176,15 @@ def _record(evaluation: Evaluation) -> RunRecord:
     for name in evaluation.metrics:
         facts = asdict(METRICS[name])
         metrics[name] = {k: fact for k, fact in facts.items() if isinstance(fact, str | bool)}
+    config = {
+        **jsonable(evaluation.config),
+        "by": Path(evaluation.config.by).name,  # folders above a table are nobody's business
+        "allow_missing": evaluation.sources.allow_missing,
+    }
     return RunRecord(
         suite="evaluate",
         methods={method: evaluation.provenance.get(method, {}) for method in evaluation.methods},
-        config={**jsonable(evaluation.config), "allow_missing": evaluation.sources.allow_missing},
+        config=config,
         results={
             "metrics": metrics,
             "absent": dict(evaluation.absent),
