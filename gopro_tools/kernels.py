@@ -64,7 +64,7 @@ def trajectory(rng: np.random.Generator, config: TrajectoryConfig | None = None)
             change += 2 * velocity * np.exp(1j * angles[t])
         velocity += change
         speed = abs(velocity)
-        velocity = velocity / speed * step if speed > 0 else velocity
+        velocity = velocity * (step / speed) if speed > 0 else velocity
         points[t + 1] = points[t] + velocity
     return np.stack([points.real, points.imag], axis=1)
 

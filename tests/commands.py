@@ -4,7 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import psutil
 
 from gopro_tools.console import EXIT_FAULT
 
@@ -52,9 +55,24 @@ def start_command_line(module: str, *arguments: object, **env: str) -> subproces
         errors="backslashreplace",
         start_new_session=True,
         env=environment(**env),
-        # A shell's background job ignores Ctrl-C, and hands that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=hear_signals,
     )
+
+
+def hear_signals() -> None:
+    """For a child: a shell's background job ignores Ctrl-C, nohup SIGHUP, and both hand that on."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def assert_ended(processes: list[psutil.Process], timeout_s: float) -> None:
+    # A zombie has ended; in a container there may be nobody to take notice.
+    deadline = time.monotonic() + timeout_s
+    alive = processes
+    while alive and time.monotonic() < deadline:
+        alive = [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+        time.sleep(0.05)
+    assert not alive
 
 
 def assert_ended_well(code: int, stderr: str) -> None:

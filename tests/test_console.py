@@ -20,7 +20,13 @@ from gopro_tools.console import EXIT_FAULT, EXIT_USAGE, exit_code_of, printable,
 from gopro_tools.errors import InputError
 from gopro_tools.files import claimed, held, refuse_links, write_atomic, written_whole
 from gopro_tools.processes import Workers
-from tests.commands import command_line, environment, run_command_line
+from tests.commands import (
+    assert_ended,
+    command_line,
+    environment,
+    hear_signals,
+    run_command_line,
+)
 
 COMMANDS = [
     *(f"gopro_tools.{name}" for name in ("synthesize", "verify", "evaluate", "tables")),
@@ -194,16 +200,6 @@ if __name__ == "__main__":
 """
 
 
-def assert_ended(processes: list[psutil.Process], timeout_s: float) -> None:
-    # A zombie has ended; in a container there may be nobody to take notice.
-    deadline = time.monotonic() + timeout_s
-    alive = processes
-    while alive and time.monotonic() < deadline:
-        alive = [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-        time.sleep(0.05)
-    assert not alive
-
-
 @pytest.mark.parametrize("how", ["workers", "threads", "library", "saving"])
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_every_command_ends_within_two_seconds(tmp_path: Path, how: str, name: str) -> None:
@@ -216,7 +212,7 @@ def test_every_command_ends_within_two_seconds(tmp_path: Path, how: str, name: s
         text=True,
         env=environment(),
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=hear_signals,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "started\n"

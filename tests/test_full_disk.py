@@ -80,7 +80,7 @@ COMMANDS = {
     "export": "gopro_tools.export {m}/dataset -o {out} --to flat --blur-kind gamma",
     "download": "gopro_tools.gopro_large download -o {out} --url http://127.0.0.1:9 --n-tries 1",
     "restore": "benchmarks.restore {m}/dataset --method restorer:make --out {out}",
-    "train": "benchmarks.train --method deepdeblur --preset smoke --scales 1 --n-features 4 "
+    "train": "benchmarks.train deepdeblur-k1:smoke --n-features 4 "
     "--n-resblocks 1 --patch-px 32 --batch 2 --n-epochs 1 --n-epochs-decay 0 --device cpu "
     "--n-validation-images 1 --data {m}/dataset --out {out}",
     "checkpoints": "baselines.checkpoints convert {m}/net.safetensors {out}/new.safetensors",

@@ -251,8 +251,8 @@ class TestRegenerate:
         whole = RegenerateConfig(frames=small, out=tmp_path / "whole", sequences=(SMALL,))
         regenerate(whole)
         out = tmp_path / "killed"
-        command = [sys.executable, "-m", "gopro_tools.gopro_large", "regenerate", small, out]
-        options = ["--sequences", SMALL, "--jobs", "1"]
+        command = [sys.executable, "-m", "gopro_tools.gopro_large", "regenerate", small]
+        options = ["-o", str(out), "--sequences", SMALL, "--jobs", "1"]
         for n_images in (10, 60):
             with subprocess.Popen(
                 [*map(str, command), *options],

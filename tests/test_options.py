@@ -55,4 +55,4 @@ def test_a_command_takes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit) as stopped:
         tyro.cli(command, args=["--help"], registry=LISTS)
     assert stopped.value.code == 0
-    assert "[{sharp,blur_gamma,blur}" in capsys.readouterr().out
+    assert "[{sharp,blur_gamma,blur" in capsys.readouterr().out

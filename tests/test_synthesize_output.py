@@ -21,7 +21,7 @@ from gopro_tools.seal import read_seal
 from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.synthesize import output as output_module
 from gopro_tools.synthesize.output import STATE_FOLDER
-from tests.commands import run_command_line, start_command_line
+from tests.commands import assert_ended, run_command_line, start_command_line
 from tests.test_synthesize import EXACT, moving, tree
 
 SYNTHESIZE = "gopro_tools.synthesize"
@@ -516,7 +516,7 @@ def test_signals_end_it_within_two_seconds_with_its_workers(
     # A second signal that comes while Python ends is answered by the system.
     assert process.returncode in (128 + getattr(signal, name), -getattr(signal, name)), text
     assert "Traceback" not in text
-    assert not [p for p in children if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    assert_ended(children, 1)
     assert run_command_line(SYNTHESIZE, clip, "-o", out, "--jobs", 2).returncode == 0
     assert tree(out) == whole
 

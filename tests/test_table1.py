@@ -347,10 +347,10 @@ def test_strangers_methods_stand_beside_ours(
     made: Path, config: Table1Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One without training, as a factory; one that is trained, as a Method: no file of ours."""
-    (tmp_path / "stranger.py").write_text(STRANGER)
+    (tmp_path / "strange_methods.py").write_text(STRANGER)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(steps, "SHOWN_SIZE_HW", (72, 128))
-    methods = ("deepdeblur-k3", "sharper=stranger:make:amount=0.2", "stranger:TOY")
+    methods = ("deepdeblur-k3", "sharper=strange_methods:make:amount=0.2", "strange_methods:TOY")
     result = run_table1(replace(config, methods=methods))
     assert result is not None
     assert result.failures == {}
@@ -362,13 +362,13 @@ def test_strangers_methods_stand_beside_ours(
     table = report_texts(result.record)["table1.csv"]
     rows = {row["method"]: row for row in csv.DictReader(table.splitlines())}
     assert {"sharper", "toy (smoke)", "DeepDeblur K=3 (smoke)"} <= set(rows)
-    (tmp_path / "stranger.py").write_text(STRANGER + "# restores in another way now\n")
+    (tmp_path / "strange_methods.py").write_text(STRANGER + "# restores in another way now\n")
     folders = set((config.out / "restored" / "test").iterdir())
     run_table1(replace(config, methods=methods))
     added = {path.name for path in set((config.out / "restored" / "test").iterdir()) - folders}
     assert sorted(name.rpartition("-")[0] for name in added) == ["sharper", "toy"]
-    with pytest.raises(InputError, match="stranger has no nothing"):
-        replace(config, methods=("stranger:nothing",))
+    with pytest.raises(InputError, match="strange_methods has no nothing"):
+        replace(config, methods=("strange_methods:nothing",))
     run_table1(config)
 
 
@@ -406,7 +406,7 @@ RECIPE = Recipe(
 TOY = Method(
     name="toy", title="Toy", kind=NetworkKind(name="toy", network=Toy),
     presets={"smoke": RECIPE}, learner=lambda recipe, setting: PlainLearner(Toy(), recipe, setting),
-    modules=("stranger",),
+    modules=("strange_methods",),
 )
 """
 

@@ -25,6 +25,9 @@ Encoded = tuple[Sample, Images]
 Files = tuple[Sample, bytes | None, bytes | None]
 """PNG files of the blurred and the sharp image of a sample; None for one that is absent."""
 
+FOLDER_NAMES = ("input", "target", "blurred", "sharp", "blur_crops", "sharp_crops")
+"""Every folder of a split that an export of single files has."""
+
 _CHUNK = 32  # samples between two commits of a database, or two reports of progress
 
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from filelock import FileLock, Timeout
 
-from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, BlurKind, sequences_of
+from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, BlurKind
 from gopro_tools.errors import InputError
-from gopro_tools.export.containers import Encoded, Files, Unit, container_of
+from gopro_tools.export.containers import FOLDER_NAMES, Encoded, Files, Unit, container_of
 from gopro_tools.export.samples import (
     ExportConfig,
     Images,
@@ -24,15 +23,16 @@ from gopro_tools.export.samples import (
     pixels_of,
     samples_of,
 )
-from gopro_tools.files import write_atomic
+from gopro_tools.files import LOCK_FILE, claimed, write_atomic
 from gopro_tools.findings import Finding
 from gopro_tools.images import Rgb, pixel_hash
-from gopro_tools.records import dataset_facts, hash_of
+from gopro_tools.records import hash_of
 from gopro_tools.threads import Progress, n_cores, no_progress, prefetched
 
 EXPORT_FILE = "export.json"
 _STATE_FILE = ".export.json"
 _FORMAT_TAG = "gopro_tools export 1"
+_FOLDERS = tuple(f"{split}/{name}" for split in SPLITS for name in FOLDER_NAMES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def export(
         "made_by": _FORMAT_TAG,
         "config": dataclasses.asdict(config),
         "dataset": dataset.resolve().name,
-        "dataset_hash": _hash_of_dataset(dataset, kind),
+        "dataset_hash": _hash_of_dataset(samples, kind),
     }
     absent: set[Sample] = set()
     with _claimed(out, state), container_of(out, config) as container:
@@ -121,32 +121,35 @@ def _encoded(
                 yield sample, result
 
 
-def _hash_of_dataset(dataset: Path, kind: BlurKind) -> str:
-    """Changes with any image of the dataset that is added, removed or written anew."""
-    splits = [split for split in SPLITS if sequences_of(dataset, split)]
-    return hash_of([{**dataset_facts(dataset, split, kind), "name": None} for split in splits])
+def _hash_of_dataset(samples: Sequence[Sample], kind: BlurKind) -> str:
+    """Changes where an image is added, removed or replaced by one of another size in bytes.
+
+    Pixels are not hashed: `verify_export` compares them all.
+    """
+    listing = []
+    for pair in dict.fromkeys(sample.pair for sample in samples):
+        for folder in (BLUR_FOLDERS[kind], SHARP_FOLDER):
+            path = pair.path(folder)
+            listing.append([path.relative_to(pair.root).as_posix(), path.stat().st_size])
+    return hash_of(listing)
 
 
 @contextmanager
 def _claimed(out: Path, state: Mapping[str, Any]) -> Iterator[None]:
     """Keep other runs out of the folder, and this one out of folders that hold something else."""
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(out / ".lock", timeout=0):
-            before = _state_of(out)
-            if before is None and any(path.name != ".lock" for path in out.iterdir()):
-                raise InputError(f"{out}: holds something else; name an empty or new folder.")
-            changed = [k for k, value in state.items() if before and before.get(k) != value]
-            if changed:
-                raise InputError(
-                    f"{out}: an export of other settings or images lies there (other: "
-                    f"{', '.join(changed)}); name another folder, or remove that one."
-                )
-            _write_json(out / _STATE_FILE, state)
-            (out / EXPORT_FILE).unlink(missing_ok=True)
-            yield
-    except Timeout as error:
-        raise InputError(f"{out}: another process is exporting there.") from error
+    with claimed(out, *_FOLDERS):
+        before = _state_of(out)
+        if before is None and any(path.name != LOCK_FILE for path in out.iterdir()):
+            raise InputError(f"{out}: holds something else; name an empty or new folder.")
+        changed = [k for k, value in state.items() if before and before.get(k) != value]
+        if changed:
+            raise InputError(
+                f"{out}: an export of other settings or images lies there (other: "
+                f"{', '.join(changed)}); name another folder, or remove that one."
+            )
+        _write_json(out / _STATE_FILE, state)
+        (out / EXPORT_FILE).unlink(missing_ok=True)
+        yield
 
 
 def _state_of(out: Path) -> Mapping[str, Any] | None:
