@@ -193,7 +193,7 @@ _PRESETS = {
     "reduced-cpu": replace(
         _REDUCED_RECIPE,
         preset="reduced-cpu",
-        optimisation=replace(_REDUCED_RECIPE.optimisation, steps_per_epoch=200),
+        optimisation=replace(_REDUCED_RECIPE.optimisation, steps_per_epoch=80),
     ),
     "smoke": replace(
         _PAPER_RECIPE,
