@@ -317,6 +317,25 @@ def image_facts(paths: Sequence[Path]) -> dict[str, Any]:
     return {name: facts[name] for name in ("n_pairs", "resolution", "blurred_sha256")}
 
 
+def pixel_hashes(images: Iterable[tuple[Path, Path]]) -> dict[str, str]:
+    """Pixel hash of each image, by the path of its result; those that cannot be read are left out.
+
+    Args:
+        images: Paths of images, each with the path of its result.
+    """
+
+    def hashed(path: Path) -> str | None:
+        try:
+            return _hashed_file(path)[0]
+        except (InputError, OSError):
+            return None
+
+    paths = dict(images)
+    with thread_pool() as pool:
+        found = zip(paths.values(), pool.map(hashed, paths), strict=True)
+        return {result.as_posix(): digest for result, digest in found if digest is not None}
+
+
 def content_facts(
     sharp: Sequence[str],
     blurred: Sequence[str],

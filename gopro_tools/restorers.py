@@ -206,13 +206,17 @@ def restored_by(restorer: Restorer, blurred: Rgb) -> Rgb:
     return restored
 
 
-def check_record(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
+def resumable_facts(out: Path, facts: Mapping[str, Any], *, resume: bool) -> dict[str, Any]:
     """Refuse to mix results of two methods, inputs or codes in one folder.
 
     Args:
         out: Folder of results.
-        facts: What makes them, as JSON holds it.
+        facts: What makes them, as JSON holds it. ``images`` holds the pixel hash of each input by
+            the path of its result: more images may follow later, but not others of the same name.
         resume: Whether results that are there will be kept.
+
+    Returns:
+        ``facts``, with the images whose results are there already.
 
     Raises:
         InputError: The results there were made by something else, or their record is damaged.
@@ -228,22 +232,24 @@ def check_record(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
                 f"{out}: --resume keeps results, but no {RECORD_FILE} says what made those there; "
                 "choose another --out."
             )
-        return
+        return dict(facts)
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(before, dict):
-            raise TypeError("no JSON object")
-    except (OSError, ValueError, TypeError) as error:
+        images = {**before.get("images", {}), **facts["images"]}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: damaged ({error}), so nobody can say what made the results there; choose "
             "another --out, or delete the folder."
         ) from error
-    differing = [name for name in facts if before.get(name) != facts[name]]
+    merged = {**facts, "images": images}
+    expected = {**before, "images": {**images, **before.get("images", {})}}
+    differing = [name for name in merged if expected.get(name) != merged[name]]
     if differing:
         raise InputError(
             f"{out}: the results there differ in {', '.join(differing)} from what was asked for "
             f"(see {RECORD_FILE}); choose another --out, or delete the folder."
         )
+    return merged
 
 
 def _is_whole(path: Path) -> bool:

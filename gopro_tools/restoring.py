@@ -1,5 +1,6 @@
 """Restoring the images of a dataset or a folder with any method, recorded."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from gopro_tools.records import (
     dataset_facts,
     image_facts,
     jsonable,
+    pixel_hashes,
     seal,
     to_json,
     unseal,
@@ -25,16 +27,18 @@ from gopro_tools.restorers import (
     RESTORERS,
     Restorer,
     RestoreSummary,
-    check_record,
     find_images,
     is_dataset,
     restore_images,
+    resumable_facts,
 )
 from gopro_tools.shown import ShownResult
 from gopro_tools.threads import Progress, no_progress
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,19 +128,12 @@ def restore(
     """
     source, out = Path(source), Path(out)
     images = find_images(source, config.split, config.blur_kind)
-    folder = (source.parent if source.is_file() else source).resolve()
-    if out.resolve() == folder or (source.is_dir() and folder in out.resolve().parents):
-        raise InputError(f"--out {out}: lies in the input {source}; choose a folder outside.")
-    restorer = config.restorer
-    code_sha256 = config.code_sha256
+    _refuse_inside(source, out)
+    restorer, code_sha256 = config.restorer, config.code_sha256
     if restorer is None:
         restorer = RESTORERS.load(config.method, config.weights, config.device)
         code_sha256 = code_sha256 or source_sha256(config.method.partition(":")[0])
-    dataset = (
-        dataset_facts(source, config.split, config.blur_kind)
-        if is_dataset(source)
-        else image_facts([path for path, _ in images])
-    )
+    dataset = dataset_facts(source, config.split, config.blur_kind) if is_dataset(source) else None
     facts = jsonable(
         {
             "method": config.method,
@@ -144,11 +141,14 @@ def restore(
             "options": config.options,
             "code_sha256": code_sha256,
             "dataset": dataset,
+            "images": {} if dataset else pixel_hashes(images),
         }
     )
+    if any(path.suffix.lower() in (".jpg", ".jpeg") for path, _ in images):
+        log.warning("JPEG inputs give JPEG results, off by a level here and there.")
     record: RunRecord | None = None
     with claimed(out, *{relative.parent for _, relative in images}):
-        check_record(out, facts, resume=config.resume)
+        facts = resumable_facts(out, facts, resume=config.resume)
         unseal(out)
         write_atomic(out / RECORD_FILE, to_json(facts))
         summary = restore_images(
@@ -165,12 +165,19 @@ def restore(
                 method=config.method,
                 published_name=config.published_name,
                 scale=config.scale,
-                config=facts,
+                config={name: fact for name, fact in facts.items() if name != "images"},
                 results={"n_images": len(images)},
                 timings_s={"restoring": round(summary.seconds, 3)},
-                dataset=dataset,
+                dataset=dataset or image_facts([path for path, _ in images]),
                 weights_sha256=facts["weights_sha256"],
                 seed=config.seed,
             )
             record = seal(out, record, names=())
     return Restoration(out=out, images=tuple(images), summary=summary, record=record)
+
+
+def _refuse_inside(source: Path, out: Path) -> None:
+    """Raise InputError where results would land among the images they are made from."""
+    folder = (source.parent if source.is_file() else source).resolve()
+    if out.resolve() == folder or (source.is_dir() and folder in out.resolve().parents):
+        raise InputError(f"--out {out}: lies in the input {source}; choose a folder outside.")

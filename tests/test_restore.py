@@ -20,7 +20,7 @@ from baselines.deepdeblur import DeepDeblur
 from baselines.methods import open_restorer
 from baselines.restoring import NetworkRestorer, RestoreOptions
 from baselines.tiles import restore_in_tiles
-from benchmarks.restore.__main__ import restore_command
+from benchmarks.restore import restore_command
 from gopro_tools.console import exit_code_of
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, read_rgb
@@ -360,6 +360,24 @@ def test_resuming_notices_other_weights_in_a_folder_and_other_code(
     (folder / "a.bin").write_bytes(b"2")
     assert run(source, method="stranger:make:sigma=1.5", **common) == 2
     assert "differ in weights_sha256" in capsys.readouterr().err
+
+
+def test_resuming_takes_more_and_mended_images_but_no_others_of_the_same_name(
+    tmp_path: Path, photo: Rgb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, other = tmp_path / "in", tmp_path / "other"
+    for folder, image in ((source, photo), (other, photo[::-1])):
+        folder.mkdir()
+        (folder / "1.png").write_bytes(encode_png(np.ascontiguousarray(image)))
+    (source / "2.png").write_bytes(b"damaged")
+    common = {"method": "test_restore:Inverting", "out": tmp_path / "out", "options": CPU}
+    assert run(source, **common) == 1
+    for name in ("2.png", "3.png"):
+        (source / name).write_bytes(encode_png(photo))
+    assert run(source, resume=True, **common) == 0
+    assert "2 restored, 1 kept, 0 failed" in capsys.readouterr().err
+    assert run(other, resume=True, **common) == 2
+    assert "differ in images" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_a_message(

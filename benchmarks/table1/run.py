@@ -40,8 +40,8 @@ from gopro_tools.files import sha256_of_file, sha256_of_path, write_atomic, writ
 from gopro_tools.images import read_rgb
 from gopro_tools.machine import machine_facts
 from gopro_tools.plugins import source_sha256
-from gopro_tools.records import RESTORE_SUITE, RUN_FILE, RunRecord, dataset_facts, jsonable, seal
-from gopro_tools.restorers import find_images, restore_images
+from gopro_tools.records import RUN_FILE, dataset_facts, jsonable
+from gopro_tools.restoring import RestoreConfig, restore
 
 __all__ = ["StoppedError", "Table1Result", "run_table1"]
 
@@ -172,27 +172,21 @@ def _restored(work: Work, result: Ready, test: _TestSet) -> Path:
         work.on_progress(f"restoring {test.name} with {result.name}", done, total)
         work.check_budget(f"restoring with {result.name}")
 
-    summary = restore_images(
-        result.open(),
-        find_images(test.data, "test", test.blur_kind),
-        folder,
+    config = RestoreConfig(
         method=result.name,
-        keep_done=True,
-        on_progress=show,
-    )
-    if summary.failures:
-        raise InputError(f"{result.name}: {summary.failures[0]}")
-    record = RunRecord(
-        suite=RESTORE_SUITE,
-        method=result.name,
+        restorer=result.open(),
+        weights=result.weights,
+        options=jsonable(result.options),
+        code_sha256=result.method.code_sha256,
         scale=result.facts.get("scale"),
-        config=jsonable(decisive),
-        dataset=facts,
         published_name=result.facts["published_name"] or "",
-        weights_sha256=result.weights_sha256,
+        blur_kind=test.blur_kind,
+        resume=True,
         seed=work.config.seed,
     )
-    seal(folder, record, names=())
+    summary = restore(test.data, config, out=folder, on_progress=show).summary
+    if summary.failures:
+        raise InputError(f"{result.name}: {summary.failures[0]}")
     return folder
 
 

@@ -1,0 +1,90 @@
+"""Restore images with a trained network or any method.
+
+    python -m benchmarks.restore IMAGES_OR_DATASET --method METHOD --out OUT
+
+An image, a folder or a dataset in, restored images out.
+"""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from baselines.methods import method_named
+from baselines.restoring import RestoreOptions
+from benchmarks.shipped import weights_named
+from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
+from gopro_tools.dataset import BlurKind, Split
+from gopro_tools.errors import InputError
+from gopro_tools.records import jsonable
+from gopro_tools.restoring import RestoreConfig, restore
+
+_DEFAULTS = RestoreOptions()
+
+
+def restore_command(
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES_OR_DATASET")],
+    *,
+    method: str,
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    weights: Path | None = None,
+    split: Split = "test",
+    blur_kind: BlurKind = "gamma",
+    resume: bool = False,
+    options: Annotated[RestoreOptions, tyro.conf.arg(name="")] = _DEFAULTS,
+) -> int:
+    """Restore an image, a folder of images or a dataset; results keep the names of the inputs.
+
+    Args:
+        source: An image, a folder (results keep their path inside it), or a dataset in the GOPRO
+            layout (results are OUT/<sequence>/<name>, as gopro_tools.evaluate expects).
+        method: deepdeblur (of any K), deepdeblur-k1 to -k3, deblurgan, sun2015, sun2015-plus, or
+            package.module:factory[:name=value...] for any other: factory(weights, device,
+            name=value...) gives an object whose restore() takes and gives (H, W, 3) uint8 RGB.
+        out: Output folder.
+        weights: Weight file: ours, or an official one; `reduced` means those that come with the
+            checkout, in results/weights. Other methods may take a folder.
+        split: Which part of a dataset.
+        blur_kind: Which blurred images of a dataset.
+        resume: Keep whole results that are there; refused where method, weights, options, code or
+            images are others.
+        options: How.
+    """
+    found = method_named(method)
+    weights = weights_named(found.name, weights)
+    config = RestoreConfig(
+        method=method,
+        restorer=found.open(weights, options),
+        weights=weights,
+        options=jsonable(options),
+        code_sha256=found.code_sha256,
+        scale=found.training_scale(weights),
+        published_name=found.published_name or "",
+        split=split,
+        blur_kind=blur_kind,
+        resume=resume,
+        seed=options.seed,
+    )
+    with progress_bar("images") as bar:
+        task = bar.add_task("Restoring", total=None, rate="")
+        begin = time.perf_counter()
+
+        def show(done: int, total: int) -> None:
+            rate = done / (time.perf_counter() - begin)
+            bar.update(task, completed=done, total=total, rate=f"{rate:.2f} images/s")
+
+        summary = restore(source, config, out=out, on_progress=show).summary
+    for failure in summary.failures:
+        stderr.print(f"failed: {failure}", style="red")
+    stderr.print(
+        f"{summary.n_restored} restored, {summary.n_kept} kept, {len(summary.failures)} failed in "
+        f"{summary.seconds:.1f} s -> {out}"
+    )
+    if not summary.n_restored + summary.n_kept:
+        raise InputError(f"{source}: none of its images could be restored.")
+    return EXIT_FINDINGS if summary.failures else 0
+
+
+if __name__ == "__main__":
+    run_command(restore_command)

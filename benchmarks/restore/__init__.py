@@ -1,1 +1,0 @@
-"""Restore images with a trained network or any method: ``python -m benchmarks.restore``."""
