@@ -8,6 +8,7 @@ import os
 import stat
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,7 @@ from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 from PIL.Image import Exif
 
 from gopro_tools.errors import InputError
+from gopro_tools.signatures import kind_of
 
 try:
     from fpng import fpng_ext as _fpng
@@ -46,7 +48,14 @@ _MAX_FILE_BYTES = 2**30
 
 _MAX_DEPTH = 64
 
+NO_CONTENT = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+"""Folders that archives, servers and systems put beside what people put there."""
+
 _EXIF_ORIENTATION = 0x0112
+_TILE_WIDTH = 322
+
+_OTHER_COLOURS = frozenset({"CMYK", "LAB", "HSV"})
+"""Modes with values that OpenCV would hand on as if they were red, green and blue."""
 _UPRIGHT: Mapping[int, Callable[[Rgb], Rgb]] = MappingProxyType(
     {
         2: lambda image: image[:, ::-1],
@@ -67,6 +76,7 @@ _HEADER_READERS: tuple[tuple[bytes, Callable[[io.BytesIO], Any]], ...] = (
     (b"BM", BmpImagePlugin.BmpImageFile),
     (b"II*\0", TiffImagePlugin.TiffImageFile),
     (b"MM\0*", TiffImagePlugin.TiffImageFile),
+    (b"II+\0", TiffImagePlugin.TiffImageFile),  # BigTIFF
     (b"RIFF", WebPImagePlugin.WebPImageFile),
 )
 _header_lock = threading.Lock()
@@ -84,6 +94,7 @@ class _Header:
     orientation: int
     n_images: int
     mode: str
+    is_jpeg: bool
 
 
 def read_rgb(path: Path) -> Rgb:
@@ -129,23 +140,45 @@ def read_upright(path: Path) -> NDArray[Any]:
             f"{path}: it names a size of {header.width}x{header.height} pixels; at most "
             f"{MAX_PIXELS // 1_000_000} million are read. Cut or shrink it first."
         )
-    if header.mode == "CMYK":
-        raise InputError(f"{path}: 8-bit RGB was expected, found CMYK. Convert it first.")
+    if header.mode in _OTHER_COLOURS:
+        raise InputError(f"{path}: 8-bit RGB was expected, found {header.mode}. Convert it first.")
     if header.n_images > 1:
         raise InputError(
             f"{path}: one image was expected, found {header.n_images} (pages or an animation). "
             "Save each as a file of its own."
         )
+    image = _decoded_jpeg(path, data, header) if header.is_jpeg else _decoded(path, data)
+    turn = _UPRIGHT.get(header.orientation)
+    return np.ascontiguousarray(turn(image)) if turn else image
+
+
+def _decoded(path: Path, data: bytes) -> NDArray[Any]:
     try:
         image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except (cv2.error, MemoryError):
         image = None
     if image is None:
-        raise _unreadable(path)
+        raise _unreadable(path, data)
     if image.ndim == 3 and image.shape[2] == 3:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    turn = _UPRIGHT.get(header.orientation)
-    return np.ascontiguousarray(turn(image)) if turn else image
+    return np.asarray(image)
+
+
+def _decoded_jpeg(path: Path, data: bytes, header: _Header) -> Rgb:
+    """The pixels OpenCV gives, by a reader that does not keep libjpeg's complaints to itself.
+
+    OpenCV and Pillow fill what is damaged with whatever decodes, and say nothing of it.
+    """
+    import simplejpeg
+
+    grey = header.mode == "L"
+    try:
+        image = simplejpeg.decode_jpeg(data, "GRAY" if grey else "RGB", strict=True)
+    except (ValueError, MemoryError) as error:
+        raise InputError(
+            f"{path}: the JPEG file is damaged or cut off ({error}); copy or make it again."
+        ) from error
+    return np.asarray(image[:, :, 0] if grey else image)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -176,22 +209,35 @@ def _read_bytes(path: Path) -> bytes:
 def _read_header(path: Path, data: bytes) -> _Header:
     reader = next((read for start, read in _HEADER_READERS if data.startswith(start)), None)
     if reader is None:
-        raise _unreadable(path)
+        raise _unreadable(path, data)
     # Pillow warns of odd metadata, which changes no pixel; the lock keeps the filters of threads
     # from mixing.
     with _header_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             image = reader(io.BytesIO(data))
+            if _is_turned_in_tiles(image):
+                raise InputError(
+                    f"{path}: a TIFF file in tiles that also names an orientation; programs do not "
+                    "agree on how to turn it. Save it upright."
+                )
             return _Header(
                 width=int(image.width),
                 height=int(image.height),
                 orientation=_orientation(image, data),
                 n_images=int(getattr(image, "n_frames", 1)),
                 mode=image.mode,
+                is_jpeg=isinstance(image, JpegImagePlugin.JpegImageFile),
             )
+        except InputError:
+            raise
         except Exception as error:  # it raises anything at all on a damaged file
-            raise _unreadable(path) from error
+            raise _unreadable(path, data) from error
+
+
+def _is_turned_in_tiles(image: Any) -> bool:
+    is_tiff = isinstance(image, TiffImagePlugin.TiffImageFile)
+    return is_tiff and _TILE_WIDTH in image.tag_v2 and image.tag_v2.get(_EXIF_ORIENTATION, 1) != 1
 
 
 def _orientation(image: Any, data: bytes) -> int:
@@ -218,8 +264,30 @@ def _png_exif(data: bytes) -> bytes:
     return b""
 
 
-def _unreadable(path: Path) -> InputError:
-    return InputError(f"{path}: not a readable image; the file is truncated or not an image.")
+def _unreadable(path: Path, data: bytes) -> InputError:
+    if kind := kind_of(data):
+        return InputError(
+            f"{path}: a PNG, JPEG, BMP, TIFF or WebP image was expected, found {kind}."
+        )
+    what = "of a kind that is not read" if data[:2] in (b"II", b"MM") else "not an image"
+    return InputError(f"{path}: not a readable image; the file is truncated, damaged or {what}.")
+
+
+def no_images(folder: Path) -> InputError:
+    """The error for a folder without images, which names what lies there instead."""
+    try:
+        others = Counter(
+            entry.suffix.lower() or "without suffix"
+            for entry in folder.iterdir()
+            if entry.is_file() and not entry.name.startswith(".")
+        )
+    except OSError:
+        others = Counter()
+    found = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(3))
+    return InputError(
+        f"{folder}: no images there ({', '.join(sorted(IMAGE_SUFFIXES))})"
+        + (f"; found {found}. Convert or unpack these first." if found else ".")
+    )
 
 
 def find_images(folder: Path) -> dict[PurePosixPath, Path]:
@@ -231,8 +299,8 @@ def find_files(folder: Path, suffixes: frozenset[str]) -> dict[PurePosixPath, Pa
     """Files of some suffixes inside a folder at any depth, by their path inside it.
 
     Links are followed, and a folder that contains itself is entered once. What is hidden (a name
-    that starts with a dot) is left out. A link that leads nowhere is listed: it stands for an
-    image, and reading it says what is wrong.
+    that starts with a dot) and `NO_CONTENT` are left out. A link that leads nowhere is listed: it
+    stands for an image, and reading it says what is wrong.
 
     Args:
         folder: Where to look.
@@ -269,7 +337,7 @@ def _collect(
             ) from error
         raise InputError(f"{folder}: cannot be looked into ({error.strerror}).") from error
     for entry in entries:
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or entry.name in NO_CONTENT:
             continue
         if os.path.isdir(entry):  # noqa: PTH112 - Path's own raises where a link leads to itself
             _collect(entry, suffixes, inside / entry.name, above | {place}, found)

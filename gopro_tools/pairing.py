@@ -16,7 +16,7 @@ import tyro
 from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key
-from gopro_tools.images import IMAGE_SUFFIXES, Rgb, find_images, read_rgb
+from gopro_tools.images import Rgb, find_images, no_images, read_rgb
 from gopro_tools.layouts import Pairs, Place, find_dataset, list_pairs, open_dataset
 from gopro_tools.naming import Match, group_of, match_files
 from gopro_tools.text import size_text
@@ -308,7 +308,7 @@ def _pairs_of_folders(sources: Sources) -> Pairs:
 def _images_in(folder: Path) -> dict[PurePosixPath, Path]:
     files = find_images(folder)
     if not files:
-        raise InputError(f"{folder}: no images there ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+        raise no_images(folder)
     return files
 
 

@@ -22,7 +22,7 @@ from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SequenceName, Split
 from gopro_tools.errors import InputError
 from gopro_tools.files import claimed, natural_key, sha256_of_file, write_atomic
-from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_png, pixel_hash, read_rgb
+from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_png, no_images, pixel_hash, read_rgb
 from gopro_tools.response import Response
 from gopro_tools.text import csv_text
 from gopro_tools.threads import Progress, n_cores, no_progress, prefetched
@@ -144,7 +144,7 @@ def _photographs(config: StillsConfig) -> list[Path]:
         key=lambda path: natural_key(path.relative_to(config.photographs).as_posix()),
     )
     if not paths:
-        raise InputError(f"{config.photographs}: no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+        raise no_images(config.photographs)
     return paths
 
 

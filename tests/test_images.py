@@ -9,13 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageOps
 from tiny_dataset import smooth_image
 
 from gopro_tools.errors import InputError
-from gopro_tools.images import MAX_PIXELS, Rgb, encode_png, read_rgb
+from gopro_tools.images import (
+    MAX_PIXELS,
+    Rgb,
+    encode_png,
+    find_images,
+    no_images,
+    read_rgb,
+    read_upright,
+)
 
 SAVED: Mapping[str, Mapping[str, Any]] = {
     "JPEG": {"quality": 98, "subsampling": 0},
@@ -80,6 +90,7 @@ def test_damaged_exif_does_not_hide_an_image(tmp_path):
         ("I;16", "PNG", "uint16"),
         ("CMYK", "JPEG", "CMYK"),
         ("CMYK", "TIFF", "CMYK"),
+        ("LAB", "TIFF", "LAB"),
         ("1", "PNG", "1 channel"),
     ],
 )
@@ -169,3 +180,106 @@ def test_a_damaged_image_is_one_sentence(tmp_path, fmt):
 def test_png_is_read_as_it_was_written(tmp_path):
     (tmp_path / "a.png").write_bytes(encode_png(picture()))
     np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), picture())
+
+
+JPEGS: Mapping[str, Mapping[str, Any]] = {
+    "plain": {"quality": 90},
+    "full colour": {"quality": 95, "subsampling": 0},
+    "progressive": {"quality": 90, "progressive": True},
+    "restart markers": {"quality": 90, "restart_marker_rows": 1},
+    "stored as RGB": {"quality": 95, "keep_rgb": True},
+}
+
+
+def jpeg(mode: str = "RGB", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image = smooth_image(np.random.default_rng(0), (64, 96))
+    Image.fromarray(image).convert(mode).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("kind", JPEGS)
+def test_jpeg_has_the_pixels_that_opencv_reads(tmp_path, kind, mode):
+    (tmp_path / "a.jpg").write_bytes(jpeg(mode, **JPEGS[kind]))
+    found = read_upright(tmp_path / "a.jpg")
+    expected = cv2.imread(str(tmp_path / "a.jpg"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(found, expected if mode == "L" else expected[:, :, ::-1])
+
+
+def _cut_inside(data: bytearray, at: int) -> None:
+    data[at : at + 2] = b"\xff\xd9"  # "end of image"
+
+
+def _skip(data: bytearray, at: int) -> None:
+    del data[at : at + 300]
+
+
+def _repeat(data: bytearray, at: int) -> None:
+    data[at:at] = data[at - 60 : at]
+
+
+def _wrong_restart(data: bytearray, at: int) -> None:
+    marker = data.index(b"\xff\xd2", at - 400)
+    data[marker + 1] = 0xD5
+
+
+@pytest.mark.parametrize("damage", [_cut_inside, _skip, _repeat, _wrong_restart])
+def test_damaged_jpeg_data_that_decoders_patch_are_refused(tmp_path, damage):
+    """OpenCV and Pillow read each of these as an image, without a word."""
+    data = bytearray(jpeg(quality=95, restart_marker_rows=1))
+    damage(data, len(data) * 2 // 3)
+    (tmp_path / "a.jpg").write_bytes(data)
+    assert cv2.imread(str(tmp_path / "a.jpg")) is not None
+    with pytest.raises(InputError, match="damaged or cut off"):
+        read_rgb(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"GIF89a", "GIF"),
+        (b"\0\0\0\x18ftypheic", "HEIC"),
+        (b"\0\0\0\x1cftypavif", "AVIF"),
+        (b"\0\0\0\x18ftypmp42", "video"),
+        (b"P6\n640 480\n255\n", "Netpbm"),
+        (b"\x93NUMPY\x01\0", "NumPy"),
+        (b"PK\3\4", "ZIP"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a", "git lfs pull"),
+        (b"\r\n<!DOCTYPE html><html><title>Quota exceeded</title>", "web page"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_what_it_is(tmp_path, start, kind):
+    (tmp_path / "a.png").write_bytes(start + bytes(100))
+    with pytest.raises(InputError, match=kind):
+        read_rgb(tmp_path / "a.png")
+
+
+def test_bigtiff_is_read(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", picture(), photometric="rgb", bigtiff=True)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.tif"), picture())
+
+
+def test_tiff_in_tiles_with_an_orientation_is_refused(tmp_path):
+    """libtiff turns each tile by itself."""
+    image = smooth_image(np.random.default_rng(0), (96, 128))
+    for orientation in (1, 6):
+        tifffile.imwrite(tmp_path / f"{orientation}.tif", image, photometric="rgb", tile=(32, 32),
+                         extratags=[(274, 3, 1, orientation, True)])  # fmt: skip
+    np.testing.assert_array_equal(read_rgb(tmp_path / "1.tif"), image)
+    with pytest.raises(InputError, match="in tiles"):
+        read_rgb(tmp_path / "6.tif")
+
+
+def test_a_folder_without_images_says_what_it_has(tmp_path):
+    for name in ("a.npy", "b.npy", "c.zip", ".hidden"):
+        (tmp_path / name).touch()
+    assert "found 2 .npy, 1 .zip" in str(no_images(tmp_path))
+    assert "found" not in str(no_images(tmp_path / "gone"))
+
+
+def test_what_archives_and_servers_add_is_passed_over(tmp_path):
+    for name in ("a.png", "._a.png", "__MACOSX/a.png", "x/@eaDir/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(map(str, find_images(tmp_path))) == ["a.png"]
