@@ -64,6 +64,9 @@ class RunOptions:
 
     vgg_weights: Path | None = None
     """Weights of VGG19 for DeblurGAN's content loss; by default torchvision's download."""
+    start_from: Path | None = None
+    """Weight file of the same architecture to fine-tune, of this project or an official one;
+    without it, training starts from random weights. The record names its hash."""
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot be."""

@@ -174,7 +174,7 @@ def test_a_training_of_another_machine_is_taken_over(
     made: Path, config: Table1Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*args: object, **kwargs: object) -> None:
-        raise AssertionError("trained again")
+        raise InputError("trained again")
 
     monkeypatch.setattr(training, "train", never)
     monkeypatch.setattr(steps, "SHOWN_SIZE_HW", (72, 128))
@@ -186,6 +186,13 @@ def test_a_training_of_another_machine_is_taken_over(
     assert result is not None
     assert result.failures == {}
     weights = next((config.out / "train").glob("deepdeblur-k3-*/weights.safetensors"))
+    tuned = tmp_path / "tuned"
+    shutil.copytree(weights.parent, tuned)
+    record = json.loads((tuned / "run.json").read_text())
+    record["config"]["started_from_sha256"] = "0" * 64
+    (tuned / "run.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="trained again"):
+        run_table1(replace(taken, out=tmp_path / "third", trained=(tuned,)))
     copy = tmp_path / "copy"
     shutil.copytree(weights.parent, copy)
     (copy / "weights.safetensors").write_bytes(b"cut off")

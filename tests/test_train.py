@@ -457,6 +457,28 @@ def test_a_run_is_not_overwritten_nor_mixed_with_another(dataset: Path, tmp_path
         train(TINY, dataset, run, options=OPTIONS, resume=True, blur_kind="linear_crf")
 
 
+def test_fine_tuning_starts_from_weights_and_says_so(dataset: Path, tmp_path: Path) -> None:
+    """At a rate too low to change them, the weights of the start are those of the end."""
+    train(TINY, dataset, tmp_path / "first", options=OPTIONS)
+    weights = tmp_path / "first" / "weights.safetensors"
+    still = replace(TINY, optimisation=replace(TINY.optimisation, learning_rate=1e-12), seed=1)
+    tuned = replace(OPTIONS, start_from=weights)
+    train(still, dataset, tmp_path / "tuned", options=tuned)
+    start, end = (
+        load_checkpoint(tmp_path / run / "weights.safetensors").networks["restorer"]
+        for run in ("first", "tuned")
+    )
+    assert [name for name in start if not torch.allclose(start[name], end[name], atol=1e-9)] == []
+    record = read_record(tmp_path / "tuned")
+    assert record.config["started_from_sha256"] == sha256_of_file(weights)
+    with pytest.raises(InputError, match="started from other weights"):
+        train(still, dataset, tmp_path / "tuned", options=OPTIONS, resume=True)
+    with pytest.raises(InputError, match=r"nowhere\.pth: there is no such file"):
+        train(TINY, dataset, tmp_path / "x", options=replace(tuned, start_from=Path("nowhere.pth")))
+    with pytest.raises(InputError, match="does not fit"):
+        train(replace(TINY, n_features=6), dataset, tmp_path / "y", options=tuned)
+
+
 def test_a_second_run_on_the_same_folder_is_kept_out(dataset: Path, tmp_path: Path) -> None:
     with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="another process"):
         train(TINY, dataset, tmp_path, options=OPTIONS)

@@ -222,6 +222,8 @@ def _trained_elsewhere(folders: Sequence[Path], method: Method, recipe: Recipe) 
             continue
         if not _agree(record.config.get("recipe"), jsonable(recipe)):
             continue
+        if "started_from_sha256" in record.config:  # learned more than the recipe says
+            continue
         weights = path.parent / WEIGHTS_FILE
         if not weights.is_file() or sha256_of_file(weights) != record.weights_sha256:
             raise InputError(

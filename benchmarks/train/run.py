@@ -14,7 +14,13 @@ import safetensors.torch
 import torch
 from filelock import FileLock, Timeout
 
-from baselines.checkpoints import load_into, load_latest, previous_of, save_checkpoint
+from baselines.checkpoints import (
+    load_into,
+    load_latest,
+    load_restorer_network,
+    previous_of,
+    save_checkpoint,
+)
 from baselines.data import Batch, FramePairs, Patches
 from baselines.device_patches import DevicePatches, Plan
 from baselines.devices import chosen_device, to_layout
@@ -150,6 +156,12 @@ def _out_of_memory(device: torch.device) -> str:
     )
 
 
+def _sha256_of_weights(path: Path) -> str:
+    if not path.is_file():
+        raise InputError(f"--start-from {path}: there is no such file.")
+    return sha256_of_file(path)
+
+
 class _Run:
     """One process's part of a run."""
 
@@ -187,6 +199,8 @@ class _Run:
             "n_processes": processes.n,
             "data": self.facts,
         }
+        if options.start_from is not None:
+            self.config["started_from_sha256"] = _sha256_of_weights(options.start_from)
 
     def close(self) -> None:
         if self.journal is not None:
@@ -207,6 +221,8 @@ class _Run:
             device=self.device, options=options, processes=self.processes, blur_kind=self.blur_kind
         )
         self.learner = self.method.learner(recipe, setting)
+        if options.start_from is not None:
+            self._start_from(options.start_from)
 
         def show(done: int, total: int) -> None:
             on_progress(Progress(task="decoding", done=done, total=total))
@@ -252,6 +268,11 @@ class _Run:
             write_atomic(self.out / CONFIG_FILE, to_json(self.config))
             self.journal = Journal(self.out, step=self.step)
 
+    def _start_from(self, weights: Path) -> None:
+        assert self.method.kind is not None
+        network, _ = load_restorer_network(weights, [self.method.kind])
+        load_into(self.learner.networks["restorer"], network.state_dict(), weights)
+
     def _has_checkpoint(self) -> bool:
         path = self.out / CHECKPOINT_FILE
         return path.is_file() or previous_of(path).is_file()
@@ -282,6 +303,12 @@ class _Run:
                 f"{self.out}: the run there has another recipe ({', '.join(sorted(differing))} "
                 f"differ); what it used is in {CONFIG_FILE}. Repeat its options, or choose another "
                 "--out."
+            )
+        key = "started_from_sha256"
+        if before.config.get(key) != self.config.get(key):
+            raise InputError(
+                f"{self.out}: the run there started from other weights; name the same with "
+                "--start-from, or choose another --out."
             )
         if before.data_hash != self.data_hash:
             raise InputError(
