@@ -55,31 +55,35 @@ def bootstrap_interval(
     Every method and metric sees the same draws, so the comparison is paired across them too.
 
     Args:
-        deltas: (methods, images, metrics) differences within images.
+        deltas: (methods, images, metrics) differences within images; NaN counts as no image.
         units: (images,) index of what each image is drawn with (see `units_of`).
         n_resamples: How often to draw.
         seed: Of the draws.
 
     Returns:
         Lower and upper ends, (methods, metrics) each; NaN where a difference is infinite, or where
-        there are fewer than two units to draw from.
+        fewer than two units have differences to draw from.
     """
     n_methods, n_images, n_metrics = deltas.shape
     ends = np.full((2, n_methods * n_metrics), np.nan)
     n_units = int(units.max()) + 1
     columns = deltas.transpose(0, 2, 1).reshape(-1, n_images)
-    finite = np.isfinite(columns).all(axis=1)
-    if n_units > 1 and finite.any():
+    known = ~np.isnan(columns)
+    sizes = np.zeros((n_units, len(columns)))
+    np.add.at(sizes, units, known.T)
+    usable = ~np.isinf(columns).any(axis=1) & ((sizes > 0).sum(axis=0) > 1)
+    if usable.any():
         # A mean of drawn images needs only how often each unit was drawn: its sum and its size.
-        sums = np.zeros((n_units, int(finite.sum())))
-        np.add.at(sums, units, columns[finite].T)
-        sizes = np.bincount(units, minlength=n_units)
+        sizes = sizes[:, usable]
+        sums = np.zeros_like(sizes)
+        np.add.at(sums, units, np.where(known, columns, 0.0)[usable].T)
         rng = np.random.default_rng(seed)
         means = []
         for start in range(0, n_resamples, 500):  # 500 x 1,111 counts at a time, not all
             counts = drawn_counts(units, min(500, n_resamples - start), rng)
-            means.append((counts @ sums) / (counts @ sizes)[:, np.newaxis])
+            with np.errstate(invalid="ignore"):  # only units without differences were drawn
+                means.append((counts @ sums) / (counts @ sizes))
         tail = 50 * (1 - CONFIDENCE)
-        ends[:, finite] = np.percentile(np.concatenate(means), [tail, 100 - tail], axis=0)
+        ends[:, usable] = np.nanpercentile(np.concatenate(means), [tail, 100 - tail], axis=0)
     low, high = ends.reshape(2, n_methods, n_metrics)
     return low, high

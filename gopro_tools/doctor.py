@@ -244,8 +244,10 @@ def _device_parts() -> list[Part]:
 
 def _metric_parts() -> list[Part]:
     parts = []
-    for name in ("lpips", "vmaf"):
-        why = METRICS[name].absent()
+    for name, metric in METRICS.items():
+        if not metric.may_be_absent:
+            continue
+        why = metric.absent()
         parts.append(
             Part(
                 group="metrics",

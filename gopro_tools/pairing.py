@@ -38,7 +38,8 @@ class Sources:
     """NAME=DIR, once for each method. Images lie in DIR as in the sharp folder, or under the names
     that a program gave them: <sequence>-<number>.png, <name>_<network>.png, another suffix."""
     sharp: Path | None = None
-    """Folder of sharp images; images of all folders pair up by their names inside it."""
+    """Folder of sharp images; images of all folders pair up by their names inside it. Without one,
+    metrics that need no reference remain."""
     blurred: Path | None = None
     """Folder of blurred images."""
     dataset: Path | None = None
@@ -60,16 +61,15 @@ class Sources:
 
     def __post_init__(self) -> None:
         """Refuse what is neither two folders nor one dataset, and unusable method names."""
-        if self.dataset is None and self.sharp and not self.blurred:
+        if self.sharp and not self.blurred:
             raise InputError(
                 "--blurred DIR is missing: the blurred input is always a row, for what a method "
                 "is worth is its difference to it."
             )
-        folders = (self.sharp, self.blurred)
-        if (self.dataset is not None) == any(folders) or any(folders) != all(folders):
+        if (self.dataset is None) == (self.blurred is None):
             raise InputError(
-                "Give either --sharp DIR and --blurred DIR, or --dataset DIR (with --split and "
-                "--blur-kind)."
+                "Give either --sharp DIR and --blurred DIR (--blurred alone where nobody has sharp "
+                "images), or --dataset DIR (with --split and --blur-kind)."
             )
         methods = restored_folders(self.restored)
         for argument in self.suffix:
@@ -86,12 +86,17 @@ class Sources:
         return None
 
     @property
+    def has_sharp(self) -> bool:
+        """Whether there are images to compare with."""
+        return self.dataset is not None or self.sharp is not None
+
+    @property
     def labels(self) -> dict[str, str]:
         """`dataset`, `split` and `blur_kind` as result rows show them.
 
         Without `dataset_name`, the dataset goes by the name of its folder, or of the sharp one.
         """
-        folder = self.dataset or self.sharp
+        folder = self.dataset or self.sharp or self.blurred
         assert folder is not None
         name = self.dataset_name or folder.resolve().name
         place = self.place
@@ -111,9 +116,8 @@ class Sources:
         """
         if self.dataset is not None:
             return open_dataset(self.dataset, self.split)
-        assert self.sharp is not None
         assert self.blurred is not None
-        if self.sharp.resolve() != self.blurred.resolve():
+        if self.sharp is None or self.sharp.resolve() != self.blurred.resolve():
             return None
         return find_dataset(self.sharp, self.split)
 
@@ -127,7 +131,8 @@ class ImageSet:
     name: str
     """File name, such as ``000001.png``."""
     paths: Mapping[str, Path]
-    """Method to file: ``sharp`` first, then ``blurred``, then the restored ones as asked for."""
+    """Method to file: ``sharp`` first where there is one, then ``blurred``, then the restored ones
+    as asked for."""
     more_sharp: tuple[Path, ...] = ()
     """Further sharp images, along the camera's path (Köhler): the best score of all counts."""
 
@@ -212,6 +217,8 @@ def pair_images(sources: Sources) -> Pairing:
         SHARP: Match(paths=sharp, extra=()),
         BLURRED: Match(paths=pairs.blurred, extra=tuple(extra)),
     }
+    if not sources.has_sharp:
+        del matches[SHARP]
     for method, folder in restored_folders(sources.restored).items():
         inside = folder / sources.split
         files = _images_in(inside if place and inside.is_dir() else folder)
@@ -258,7 +265,7 @@ def pair_images(sources: Sources) -> Pairing:
 
 
 def read_images(images: ImageSet) -> dict[str, Rgb]:
-    """Read one image of every method: (H, W, 3) uint8 RGB each, all of the sharp one's size.
+    """Read one image of every method: (H, W, 3) uint8 RGB each, all of one size.
 
     Raises:
         InputError: Images that cannot be read, are not 8-bit RGB or have another size; the message
@@ -271,13 +278,14 @@ def read_images(images: ImageSet) -> dict[str, Rgb]:
             found[method] = read_rgb(path)
         except InputError as error:
             problems.append(str(error))
-    sharp = found.get(SHARP)
+    reference = SHARP if SHARP in images.paths else BLURRED
+    expected = found.get(reference)
     for method, image in found.items():
-        if sharp is not None and image.shape != sharp.shape:
+        if expected is not None and image.shape != expected.shape:
             problems.append(
-                f"{images.paths[method]}: {size_text(image.shape)} was found, but the sharp image "
-                f"{images.paths[SHARP]} has {size_text(sharp.shape)}. Restore at full size; "
-                "nothing here resizes."
+                f"{images.paths[method]}: {size_text(image.shape)} was found, but the {reference} "
+                f"image {images.paths[reference]} has {size_text(expected.shape)}. Restore at full "
+                "size; nothing here resizes."
             )
     if problems:
         raise InputError("\n".join(problems))
@@ -295,8 +303,10 @@ def raise_all(problems: Sequence[str]) -> None:
 
 
 def _pairs_of_folders(sources: Sources) -> Pairs:
-    assert sources.sharp is not None
     assert sources.blurred is not None
+    if sources.sharp is None:  # the blurred images say which there are
+        blurred = _images_in(sources.blurred)
+        return Pairs(sharp={key: (path,) for key, path in blurred.items()}, blurred=blurred)
     sharp = _images_in(sources.sharp)
     match = match_files(tuple(sharp), _images_in(sources.blurred), may_name_kinds=True)
     extra = {path: sources.blurred / path for path in match.extra}

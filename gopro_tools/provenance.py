@@ -32,7 +32,8 @@ def scored_dataset(
     """
     labels = sources.labels
     names = [(images.sequence, images.name) for images in pairing.image_sets]
-    facts = content_facts(hashes[SHARP], hashes[BLURRED], sizes_hw, names)
+    sharp = hashes.get(SHARP, hashes[BLURRED])  # without truth, the blurred ones are the identity
+    facts = content_facts(sharp, hashes[BLURRED], sizes_hw, names)
     if sources.dataset_name:
         facts["family"] = sources.dataset_name
     return {

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import subprocess
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.metrics import perceptual, statistics
 from gopro_tools.metrics.alignment import Aligned, align
+from gopro_tools.metrics.parts import MetricParts, parts_from
 from gopro_tools.metrics.statistics import luma
 
 PAIRS = Path(__file__).parents[2] / "shared" / "data" / "pairs"
@@ -393,6 +395,10 @@ def test_vmaf_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         perceptual._ffmpeg_with_vmaf.cache_clear()
 
 
+def given(path: Path | None) -> AbstractContextManager[None]:
+    return parts_from(MetricParts(lpips_weights=path))
+
+
 @pytest.fixture
 def alexnet_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Random weights where torchvision keeps the real ones, which nothing here downloads."""
@@ -453,16 +459,16 @@ def test_lpips_takes_its_weights_from_a_named_file(
     named.parent.mkdir()
     alexnet_stand_in.rename(named)
     assert "--lpips-weights" in (perceptual.lpips_absent() or "")
-    with perceptual.alexnet_from(named):
+    with given(named):
         assert perceptual.lpips_absent() is None
         assert metrics.METRICS["lpips"](sharp, smeared(sharp)) == expected
     assert perceptual.lpips_absent() is not None
-    with perceptual.alexnet_from(tmp_path / "absent.pth"):
+    with given(tmp_path / "absent.pth"):
         assert "absent.pth" in (perceptual.lpips_absent() or "")
-    with perceptual.alexnet_from(None):
+    with given(None):
         assert perceptual.lpips_absent() is not None
     monkeypatch.setattr(perceptual, "ALEXNET_SHA256_PREFIX", "00000000")
-    with perceptual.alexnet_from(named):
+    with given(named):
         assert "holds others" in (perceptual.lpips_absent() or "")
 
 

@@ -104,7 +104,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_atomic(folder / "photo.jpg", encode_jpeg(smooth_image(rng, (96, 128)), 95))
     for number in range(2):
         photograph = cv2.resize(smooth_image(rng, (120, 160)), (320, 240))
-        write_atomic(folder / "photographs" / f"{number}.png", encode_png(photograph.astype("u1")))
+        for name in ("photographs", "restored_photographs"):
+            write_atomic(folder / name / f"{number}.png", encode_png(photograph.astype("u1")))
     head = yolox_head(2)
     head[0, 30] = [0.5, 0.5, 1.5, 1.5, 1.0, 1.0, 0.0]
     write_atomic(folder / "yolox_nano.onnx", onnx_model(head, names=("person", "car")))

@@ -164,6 +164,8 @@ def score_detections(
         InputError: As `gopro_tools.detect.detect`.
     """
     began = time.perf_counter()
+    if not sources.has_sharp:
+        raise InputError("--sharp DIR is missing: what is found on sharp images is the reference.")
     pairing = pair_images(sources)
     if any(images.more_sharp for images in pairing.image_sets):
         raise InputError(

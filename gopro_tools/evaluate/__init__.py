@@ -2,6 +2,7 @@
 
     python -m gopro_tools.evaluate --sharp DIR --blurred DIR --restored NAME=DIR -o OUT
     python -m gopro_tools.evaluate --dataset DIR --blur-kind gamma --restored NAME=DIR -o OUT
+    python -m gopro_tools.evaluate --blurred DIR --restored NAME=DIR --protocol no_reference -o OUT
 
 The blurred input is always a row: a method that does not beat it has done harm. Files in OUT:
 
@@ -28,7 +29,8 @@ The blurred input is always a row: a method that does not beat it has done harm.
 A score of a folder is the mean of its images' scores; for PSNR that is the mean of dB, as every
 paper has it. An image equal to the sharp one has a PSNR of infinity, and so has every mean it is
 in: nothing is capped or left out, ``n_infinite`` counts such images, and the difference then has no
-interval (empty cells).
+interval (empty cells). A cell is empty, too, where a metric is not defined, such as that of motion
+for the first image of a sequence; means are over the others.
 """
 
 from collections.abc import Sequence
@@ -95,7 +97,7 @@ def command(
     sources: Annotated[Sources, tyro.conf.arg(name="")],
     config: Annotated[EvaluateConfig, tyro.conf.arg(name="")],
 ) -> int:
-    """Score restored images against sharp ones under named PSNR and SSIM protocols.
+    """Score restored images against sharp ones, or without any, under named protocols.
 
     Args:
         out: Folder for per_image.csv, summary.csv, summary.md, images.json and run.json.

@@ -8,7 +8,7 @@ from pathlib import Path
 from gopro_tools.bootstrap import drawn_text
 from gopro_tools.evaluate.run import Evaluation
 from gopro_tools.evaluate.strata import strata_csv, strata_markdown, stratify
-from gopro_tools.evaluate.summary import SummaryRow, summarize
+from gopro_tools.evaluate.summary import SummaryRow, mean_of_defined, summarize
 from gopro_tools.files import write_atomic
 from gopro_tools.metrics import METRICS
 from gopro_tools.pairing import BLURRED
@@ -50,7 +50,7 @@ def per_image_csv(evaluation: Evaluation) -> str:
     return csv_text(
         ["method", "sequence", "name", *evaluation.metrics],
         (
-            [method, images.sequence, images.name, *map(float, row)]
+            [method, images.sequence, images.name, *map(_cell, row)]
             for method, scores in zip(evaluation.methods, evaluation.scores, strict=True)
             for images, row in zip(evaluation.pairing.image_sets, scores, strict=True)
         ),
@@ -65,11 +65,16 @@ def sequences_csv(evaluation: Evaluation) -> str:
     return csv_text(
         ["method", "sequence", "n_images", *evaluation.metrics],
         (
-            [method, group, len(indices), *map(float, scores[indices].mean(axis=0))]
+            [method, group, len(indices), *map(_cell, map(mean_of_defined, scores[indices].T))]
             for method, scores in zip(evaluation.methods, evaluation.scores, strict=True)
             for group, indices in groups.items()
         ),
     )
+
+
+def _cell(score: float) -> float | str:
+    """A number; nothing where the metric is not defined."""
+    return "" if math.isnan(score) else float(score)
 
 
 def summary_csv(rows: Sequence[SummaryRow]) -> str:
@@ -153,7 +158,9 @@ def _notes(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> list[str]:
     for name in evaluation.metrics:
         metric = METRICS[name]
         used_by = metric.used_by and f"used by {metric.used_by}"
-        parts = [metric.color_space, metric.rounding, metric.ssim_kind, metric.citation, used_by]
+        settings = evaluation.settings.get(name)
+        parts = [metric.color_space, metric.rounding, metric.ssim_kind, metric.citation, settings]
+        parts.append(used_by)
         lines.append(f"- `{name}`: {'; '.join(filter(None, parts))}.")
     return lines
 
@@ -165,16 +172,15 @@ def heading(name: str) -> str:
 
 
 def format_score(name: str, value: float, sign: str = "") -> str:
-    """A score with the decimals that papers print: two for dB and VMAF, four for an index."""
-    places = 2 if METRICS[name].unit == "dB" or name == "vmaf" else 4
-    return f"{value:{sign}.{places}f}"
+    """A score with the decimals that papers print."""
+    return "–" if math.isnan(value) else f"{value:{sign}.{METRICS[name].digits}f}"
 
 
 def _record(evaluation: Evaluation) -> RunRecord:
     """Settings, identity of the images, and what is known of the methods."""
     metrics = {}
     for name in evaluation.metrics:
-        facts = asdict(METRICS[name])
+        facts = asdict(METRICS[name]) | {"settings": evaluation.settings.get(name, "")}
         metrics[name] = {k: fact for k, fact in facts.items() if isinstance(fact, str | bool)}
     config = {
         **jsonable(evaluation.config),

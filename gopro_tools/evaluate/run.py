@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from gopro_tools.bootstrap import DrawnUnit, units_of
 from gopro_tools.errors import InputError
 from gopro_tools.images import pixel_hash, read_rgb
 from gopro_tools.metrics import METRICS, metrics_of, score
-from gopro_tools.metrics.perceptual import alexnet_from
+from gopro_tools.metrics.parts import MetricParts, parts_from
 from gopro_tools.pairing import (
     SHARP,
     ImageSet,
@@ -37,11 +38,16 @@ class EvaluateConfig:
 
     protocol: tuple[str, ...] = ("standard",)
     """Bundles (standard, all, nah2017, deepdeblur_pytorch, mprnet, nafnet, basicsr, basicsr_y,
-    mimo, uformer, realblur) or single metrics. A bundle's LPIPS or VMAF is left out, and said to
-    be, where its parts are absent; asked for by name it is an error."""
+    mimo, uformer, realblur, no_reference) or single metrics, such as dists, niqe, blur_effect or,
+    for frames of videos, tof_farneback. A bundle's metric is left out, and said to be, where its
+    parts are absent; asked for by name it is an error. Without sharp images, what needs none."""
     lpips_weights: Path | None = None
     """File with torchvision's AlexNet weights, for LPIPS; by default it is looked for in torch's
     cache folder."""
+    dists_weights: tuple[Path, ...] = ()
+    """Two files for DISTS: torchvision's vgg16-397923af.pth and the authors' weights.pt."""
+    niqe_model: Path | None = None
+    """File with NIQE's model: the authors' modelparameters.mat, or BasicSR's .npz of it."""
     bootstrap_over: DrawnUnit = "sequence"
     """What is drawn again: whole sequences, or images. Frames of one sequence are alike, so images
     give intervals that are too narrow for another dataset."""
@@ -60,6 +66,15 @@ class EvaluateConfig:
         metrics_of(self.protocol)
         if self.n_resamples < 1 or self.jobs < 0:
             raise InputError("--n-resamples must be at least 1 and --jobs at least 0.")
+
+    @property
+    def parts(self) -> MetricParts:
+        """Files that metrics need."""
+        return MetricParts(
+            lpips_weights=self.lpips_weights,
+            dists_weights=self.dists_weights,
+            niqe_model=self.niqe_model,
+        )
 
     @property
     def bundle(self) -> str:
@@ -83,8 +98,10 @@ class Evaluation(ShownResult):
     """Metrics that were computed."""
     absent: Mapping[str, str]
     """Metrics that were asked for and could not be computed, each with the reason."""
+    settings: Mapping[str, str]
+    """What else decides the numbers of some metrics, such as the model that was named."""
     scores: NDArray[np.float64]
-    """(methods, images, metrics)."""
+    """(methods, images, metrics); NaN where a metric is not defined."""
     sizes_hw: tuple[tuple[int, int], ...]
     """Height and width of each image."""
     n_missing: int
@@ -147,9 +164,13 @@ def score_images(
     started = time.perf_counter()
     scored: list[_Scored] = []
     problems: list[str] = []
-    with alexnet_from(config.lpips_weights), thread_pool(config.jobs) as pool:
-        metrics, absent = _available(config.protocol)
-        results = pool.map(lambda images: _score_one(images, metrics), pairing.image_sets)
+    with parts_from(config.parts), thread_pool(config.jobs) as pool:
+        metrics, absent = _available(config.protocol, has_sharp=sources.has_sharp)
+        settings = {name: text for name in metrics if (text := METRICS[name].settings())}
+        before = _images_before(pairing.image_sets) if _any_needs_before(metrics) else {}
+        results = pool.map(
+            lambda images: _score_one(images, metrics, before.get(images.key)), pairing.image_sets
+        )
         for n_done, result in enumerate(results, start=1):
             if isinstance(result, InputError):
                 problems += str(result).splitlines()
@@ -159,7 +180,7 @@ def score_images(
                 on_progress(n_done, len(pairing.image_sets))
     raise_all(problems)
     sizes_hw = tuple(one.size_hw for one in scored)
-    hashes = {method: [one.hashes[method] for one in scored] for method in (SHARP, *methods)}
+    hashes = {method: [one.hashes[method] for one in scored] for method in scored[0].hashes}
     dataset = scored_dataset(sources, pairing, hashes, sizes_hw)
     return Evaluation(
         sources=sources,
@@ -168,6 +189,7 @@ def score_images(
         methods=methods,
         metrics=metrics,
         absent=absent,
+        settings=settings,
         scores=np.array([one.scores for one in scored], dtype=np.float64).transpose(1, 0, 2),
         sizes_hw=sizes_hw,
         dataset=dataset,
@@ -177,14 +199,37 @@ def score_images(
     )
 
 
-def _available(protocol: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+def _available(
+    protocol: Sequence[str], *, has_sharp: bool
+) -> tuple[tuple[str, ...], dict[str, str]]:
     """Metrics that can be computed here, and why the others cannot."""
     asked_for = metrics_of(protocol)
     absent = {name: why for name in asked_for if (why := METRICS[name].absent())}
+    if not has_sharp:
+        why = "compares with sharp images, and there are none."
+        absent |= {name: why for name in asked_for if METRICS[name].needs_sharp}
     for name, why in absent.items():
         if name in protocol:
             raise InputError(f"--protocol {name}: {why}")
-    return tuple(name for name in asked_for if name not in absent), absent
+    available = tuple(name for name in asked_for if name not in absent)
+    if not available:
+        raise InputError(
+            "None of these metrics can be computed: "
+            + "; ".join(f"{name}: {why}" for name, why in absent.items())
+            + " --protocol blur_effect always can."
+        )
+    return available, absent
+
+
+def _any_needs_before(metrics: Sequence[str]) -> bool:
+    return any(METRICS[name].needs_before for name in metrics)
+
+
+def _images_before(image_sets: Sequence[ImageSet]) -> dict[str, ImageSet]:
+    """The image before each in its sequence, by the key of the image; the first has none."""
+    return {
+        after.key: before for before, after in pairwise(image_sets) if before.group == after.group
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,21 +243,26 @@ class _Scored:
     """(methods, metrics)."""
 
 
-def _score_one(images: ImageSet, metrics: Sequence[str]) -> _Scored | InputError:
+def _score_one(
+    images: ImageSet, metrics: Sequence[str], images_before: ImageSet | None
+) -> _Scored | InputError:
     """Score one image; an error is kept for the list of all."""
     try:
         pixels = read_images(images)
+        pixels_before = read_images(images_before) if images_before else {}
     except InputError as error:
         return error
     hashes = {method: pixel_hash(image) for method, image in pixels.items()}
-    sharp = pixels.pop(SHARP)
+    sharp, sharp_before = pixels.pop(SHARP, None), pixels_before.pop(SHARP, None)
     scores: list[list[float]] = []
     problems: list[str] = []
     for method, image in pixels.items():
+        before = None if sharp_before is None else (sharp_before, pixels_before[method])
         try:
-            found = [list(score(sharp, image, metrics).values())]
+            found = [list(score(sharp, image, metrics, before=before).values())]
             found += [
-                list(score(read_rgb(path), image, metrics).values()) for path in images.more_sharp
+                list(score(read_rgb(path), image, metrics, before=before).values())
+                for path in images.more_sharp
             ]
         except InputError as error:
             problems.append(f"{images.paths[method]}: {error}")
@@ -220,7 +270,8 @@ def _score_one(images: ImageSet, metrics: Sequence[str]) -> _Scored | InputError
             scores.append(_best(found, metrics))
     if problems:
         return InputError("\n".join(problems))
-    return _Scored((sharp.shape[0], sharp.shape[1]), hashes, scores)
+    height, width = image.shape[:2]
+    return _Scored((height, width), hashes, scores)
 
 
 def _best(scores: Sequence[Sequence[float]], metrics: Sequence[str]) -> list[float]:

@@ -13,7 +13,7 @@ from gopro_tools.bootstrap import bootstrap_interval
 from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
 from gopro_tools.evaluate.run import Evaluation
-from gopro_tools.evaluate.summary import differences
+from gopro_tools.evaluate.summary import differences, mean_of_defined
 from gopro_tools.pairing import Sources
 from gopro_tools.text import csv_text, markdown_cell, markdown_table
 
@@ -73,8 +73,8 @@ def stratify(evaluation: Evaluation) -> list[StratumRow]:
                         method=method,
                         metric=metric,
                         n_images=int(chosen.sum()),
-                        mean=float(evaluation.scores[i, chosen, k].mean()),
-                        delta_mean=float(deltas[i, chosen, k].mean()),
+                        mean=mean_of_defined(evaluation.scores[i, chosen, k]),
+                        delta_mean=mean_of_defined(deltas[i, chosen, k]),
                         delta_low=float(ends[0][i, k]),
                         delta_high=float(ends[1][i, k]),
                     )

@@ -20,7 +20,7 @@ class SummaryRow:
     metric: str
     """Name in `gopro_tools.metrics.METRICS`."""
     mean: float
-    """Over images."""
+    """Over the images where the metric is defined; NaN where it is nowhere."""
     median: float
     """Over images."""
     delta_mean: float
@@ -30,7 +30,7 @@ class SummaryRow:
     delta_high: float
     """Upper end."""
     n_images: int
-    """How many images the means are over."""
+    """How many images the means are over: of metrics of motion, not the first of a sequence."""
     n_missing: int
     """Sharp images that were left out because some method lacks them (--allow-missing)."""
     scale: str
@@ -72,14 +72,16 @@ def summarize(evaluation: Evaluation) -> list[SummaryRow]:
     rows = []
     for i, method in enumerate(evaluation.methods):
         for k, name in enumerate(evaluation.metrics):
-            values, metric = evaluation.scores[i, :, k], METRICS[name]
+            metric = METRICS[name]
+            defined = ~np.isnan(evaluation.scores[i, :, k])
+            values = evaluation.scores[i, defined, k]
             rows.append(
                 SummaryRow(
                     method=method,
                     metric=name,
-                    mean=float(values.mean()),
+                    mean=mean_of_defined(values),
                     median=_median(values),
-                    delta_mean=float(deltas[i, :, k].mean()),
+                    delta_mean=mean_of_defined(deltas[i, :, k]),
                     delta_low=float(low[i, k]),
                     delta_high=float(high[i, k]),
                     n_images=len(values),
@@ -104,7 +106,7 @@ def summarize(evaluation: Evaluation) -> list[SummaryRow]:
 def differences(evaluation: Evaluation) -> NDArray[np.float64]:
     """Score minus the blurred input's, (methods, images, metrics).
 
-    Two infinite scores differ by 0; an infinite and a finite one by infinity.
+    Two infinite scores differ by 0; an infinite and a finite one by infinity. NaN where either is.
     """
     scores = evaluation.scores
     blurred = scores[evaluation.methods.index(BLURRED)]
@@ -112,7 +114,15 @@ def differences(evaluation: Evaluation) -> NDArray[np.float64]:
         return np.where(scores == blurred, 0.0, scores - blurred)
 
 
+def mean_of_defined(values: NDArray[np.float64]) -> float:
+    """Mean of the values that are no NaN; NaN where all are."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
 def _median(values: NDArray[np.float64]) -> float:
+    if not len(values):
+        return float("nan")
     # numpy's averages two infinite middle values to NaN with a warning.
     middle = np.sort(values)[[(len(values) - 1) // 2, len(values) // 2]]
     return float(middle[0] if middle[0] == middle[1] else middle.mean())

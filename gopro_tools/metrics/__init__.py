@@ -24,6 +24,13 @@ from typing import Literal
 
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
+from gopro_tools.metrics.dists import dists_absent, dists_distance
+from gopro_tools.metrics.no_reference import (
+    blur_effect,
+    niqe_absent,
+    niqe_distance,
+    niqe_settings,
+)
 from gopro_tools.metrics.perceptual import lpips_absent, lpips_distance, vmaf_absent, vmaf_score
 from gopro_tools.metrics.statistics import (
     Statistics,
@@ -36,6 +43,7 @@ from gopro_tools.metrics.statistics import (
     combine_ssim_uniform7,
     combine_ssim_uniform7_range2,
     combine_ssim_y,
+    combine_tof_farneback,
 )
 
 __all__ = [
@@ -197,6 +205,10 @@ def koehler(sharp_candidates: Iterable[Rgb], restored: Rgb) -> tuple[float, floa
 # --- the same as data: what a command lists, runs and writes beside its numbers ------------------
 
 
+def _never_absent() -> None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
     """A protocol: what is computed, and what a table must say about it."""
@@ -205,12 +217,18 @@ class Metric:
     """The column it fills."""
     combine: Callable[[Statistics], float]
     """The score of a pair."""
-    unit: Literal["dB", ""] = ""
+    unit: Literal["dB", "px", ""] = ""
     """Unit of the score; empty for an index."""
+    digits: int = 4
+    """Decimals to print."""
     higher_is_better: bool = True
     """Direction."""
-    color_space: Literal["RGB", "Y"] = "RGB"
-    """What is compared: code values of R, G and B, or BT.601 luma."""
+    color_space: Literal["RGB", "Y", "grey"] = "RGB"
+    """What is looked at: code values of R, G and B, BT.601 luma, or grey of full range."""
+    needs_sharp: bool = True
+    """Whether it compares with the sharp image."""
+    needs_before: bool = False
+    """Whether it compares motion since the image before, in the same sequence."""
     ssim_kind: str = ""
     """Window, covariance and borders; empty where it is no SSIM."""
     rounding: str = "uint8"
@@ -219,8 +237,16 @@ class Metric:
     """Papers and code that report it."""
     citation: str = ""
     """Where it is defined."""
-    absent: Callable[[], str | None] = lambda: None
+    absent: Callable[[], str | None] = _never_absent
     """Why it cannot be computed here, or None."""
+    settings: Callable[[], str] = lambda: ""
+    """What else decides the number, such as the model a user named; numbers with other settings are
+    not comparable."""
+
+    @property
+    def may_be_absent(self) -> bool:
+        """Whether it needs parts that a base install lacks."""
+        return self.absent is not _never_absent
 
     def __call__(self, sharp: Rgb, restored: Rgb) -> float:
         """The score of one pair of (H, W, 3) uint8 images."""
@@ -238,12 +264,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 name="psnr_rgb",
                 combine=combine_psnr_rgb,
                 unit="dB",
+                digits=2,
                 used_by="SRN, MPRNet, Restormer, HINet, NAFNet, BasicSR, DeepDeblur-PyTorch",
             ),
             Metric(
                 name="psnr_y",
                 combine=combine_psnr_y,
                 unit="dB",
+                digits=2,
                 color_space="Y",
                 used_by="BasicSR with test_y_channel",
                 citation="ITU-R BT.601; MATLAB rgb2ycbcr, not rounded",
@@ -289,6 +317,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 name="psnr_aligned",
                 combine=combine_psnr_aligned,
                 unit="dB",
+                digits=2,
                 rounding="uint8, then warped in float32",
                 used_by="RealBlur, RSBlur; Köhler with the best of many sharp images",
                 citation=_RIM,
@@ -311,9 +340,48 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             Metric(
                 name="vmaf",
                 combine=lambda pair: vmaf_score(pair.sharp, pair.restored),
+                digits=2,
                 color_space="Y",
                 citation="Li et al., Netflix 2016; FFmpeg's libvmaf, default model, a still",
                 absent=vmaf_absent,
+            ),
+            Metric(
+                name="dists",
+                combine=lambda pair: dists_distance(pair.sharp, pair.restored),
+                higher_is_better=False,
+                citation="Ding et al., TPAMI 2020; VGG16, images not shrunk",
+                absent=dists_absent,
+            ),
+            Metric(
+                name="niqe",
+                combine=lambda pair: niqe_distance(pair.restored),
+                digits=2,
+                higher_is_better=False,
+                color_space="grey",
+                needs_sharp=False,
+                citation="Mittal et al., SPL 2013, with the model that was named",
+                absent=niqe_absent,
+                settings=niqe_settings,
+            ),
+            Metric(
+                name="blur_effect",
+                combine=lambda pair: blur_effect(pair.restored),
+                higher_is_better=False,
+                color_space="grey",
+                needs_sharp=False,
+                used_by="scikit-image",
+                citation="Crete et al., HVEI 2007; 0 sharp to 1 blurred",
+            ),
+            Metric(
+                name="tof_farneback",
+                combine=combine_tof_farneback,
+                unit="px",
+                digits=3,
+                higher_is_better=False,
+                color_space="grey",
+                needs_before=True,
+                used_by="TecoGAN, without the two frames at each end",
+                citation="Chu et al., TOG 2020; none for the first image of a sequence",
             ),
         )
     }
@@ -341,7 +409,11 @@ BUNDLES: Mapping[str, Bundle] = MappingProxyType(
             note="every protocol that needs no alignment; LPIPS and VMAF where their parts are",
         ),
         "all": Bundle(
-            metrics=tuple(METRICS), note="standard and the aligned ones, seconds an image"
+            metrics=tuple(name for name in METRICS if not METRICS[name].needs_before),
+            note="all that need no sequence; seconds an image",
+        ),
+        "no_reference": Bundle(
+            metrics=("niqe", "blur_effect"), note="for images whose sharp ones nobody has"
         ),
         "nah2017": Bundle(
             metrics=_MATLAB_LINE,
@@ -398,19 +470,31 @@ def metrics_of(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def score(sharp: Rgb, restored: Rgb, metrics: Iterable[str]) -> dict[str, float]:
+def score(
+    sharp: Rgb | None,
+    restored: Rgb,
+    metrics: Iterable[str],
+    *,
+    before: tuple[Rgb, Rgb] | None = None,
+) -> dict[str, float]:
     """Several metrics of one pair, sharing what they have in common.
 
     Args:
-        sharp: (H, W, 3) uint8.
+        sharp: (H, W, 3) uint8; None where there is none, for metrics that need none.
         restored: The same shape.
         metrics: Names in `METRICS`.
+        before: The sharp and the restored image before these, for metrics of sequences.
 
     Returns:
-        The score under each name.
+        The score under each name; NaN where it is not defined, as that of a motion without an image
+        before.
 
     Raises:
         InputError: The pair, or the machine, does not do for one of them.
     """
-    pair = Statistics(sharp, restored)
-    return {name: METRICS[name].combine(pair) for name in metrics}
+    chosen = [METRICS[name] for name in metrics]
+    if sharp is None and any(metric.needs_sharp for metric in chosen):
+        needing = [metric.name for metric in chosen if metric.needs_sharp]
+        raise InputError(f"{', '.join(needing)}: the sharp image is needed, and there is none.")
+    pair = Statistics(restored if sharp is None else sharp, restored, before=before)
+    return {metric.name: metric.combine(pair) for metric in chosen}

@@ -10,8 +10,7 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file
 from gopro_tools.images import Rgb
+from gopro_tools.metrics.parts import given_parts
 
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
 """torchvision's name for its ImageNet weights; the digits start the file's SHA-256."""
@@ -30,25 +30,8 @@ VMAF_LEAST_PX = 17
 """Least height and width that libvmaf takes."""
 
 _LPIPS_PACKAGES = ("torch", "torchvision", "lpips")
-_lpips_lock = threading.Lock()  # one forward pass at a time: torch has threads of its own
-_given_alexnet: list[Path] = []
-
-
-@contextmanager
-def alexnet_from(path: Path | None) -> Iterator[None]:
-    """Take AlexNet's weights for LPIPS from a file while the block runs; None changes nothing.
-
-    The file must hold torchvision's weights, which are known by their hash: with others the number
-    would not be LPIPS.
-    """
-    if path is None:
-        yield
-        return
-    _given_alexnet.append(path)
-    try:
-        yield
-    finally:
-        _given_alexnet.pop()
+forward_lock = threading.Lock()
+"""One forward pass at a time: torch has threads of its own."""
 
 
 def lpips_absent() -> str | None:
@@ -73,19 +56,35 @@ def lpips_distance(sharp: Rgb, restored: Rgb) -> float:
         InputError: A part is absent; the message says which.
     """
     torch = importlib.import_module("torch")
-    with _lpips_lock, torch.inference_mode():
+    with forward_lock, torch.inference_mode():
         model, device = _lpips_model(_alexnet_path())
         pair = torch.from_numpy(np.stack([sharp, restored])).to(device)
         pair = pair.permute(0, 3, 1, 2).float() / 127.5 - 1  # (2, 3, H, W) in [-1, 1]
         return float(model(pair[:1], pair[1:]).item())
 
 
-def _check_lpips(path: Path) -> None:
-    """Raise InputError unless the packages work and ``path`` holds AlexNet's weights."""
-    # What costs nothing to find out comes first: importing torch takes seconds.
-    lacking = [name for name in _LPIPS_PACKAGES if importlib.util.find_spec(name) is None]
+def check_installed(packages: Sequence[str]) -> None:
+    """Raise InputError unless packages of the extra ``train`` are installed; costs nothing."""
+    lacking = [name for name in packages if importlib.util.find_spec(name) is None]
     if lacking:
         raise InputError(f"needs {', '.join(lacking)}: pip install 'gopro-tools[train]'.")
+
+
+def check_imports(packages: Sequence[str]) -> None:
+    """Raise InputError unless packages of the extra ``train`` import; torch takes seconds."""
+    try:
+        for name in packages:
+            importlib.import_module(name)
+    except (ImportError, OSError, RuntimeError) as error:
+        # A torchvision built for another torch raises RuntimeError, a broken CUDA library OSError.
+        raise InputError(
+            f"needs {', '.join(packages)} that import ({error}): reinstall 'gopro-tools[train]'."
+        ) from error
+
+
+def _check_lpips(path: Path) -> None:
+    """Raise InputError unless the packages work and ``path`` holds AlexNet's weights."""
+    check_installed(_LPIPS_PACKAGES)
     if not path.is_file():
         raise InputError(
             f"needs AlexNet's weights, and {path.name} is not there: name torchvision's "
@@ -98,21 +97,14 @@ def _check_lpips(path: Path) -> None:
             f"does not start with {ALEXNET_SHA256_PREFIX}, as that of torchvision's "
             f"{ALEXNET_FILE} does."
         )
-    try:
-        for name in _LPIPS_PACKAGES:
-            importlib.import_module(name)
-    except (ImportError, OSError, RuntimeError) as error:
-        # A torchvision built for another torch raises RuntimeError, a broken CUDA library OSError.
-        raise InputError(
-            f"needs torch, torchvision and lpips that import ({error}): reinstall "
-            "'gopro-tools[train]'."
-        ) from error
+    check_imports(_LPIPS_PACKAGES)
 
 
 def _alexnet_path() -> Path:
     """The file given, or where torchvision would have put it."""
-    if _given_alexnet:
-        return _given_alexnet[-1]
+    given = given_parts().lpips_weights
+    if given is not None:
+        return given
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
     folder = Path(os.environ.get("TORCH_HOME", cache)).expanduser()  # torch.hub.get_dir()'s rule
     return folder / "hub" / "checkpoints" / ALEXNET_FILE

@@ -17,6 +17,7 @@ from gopro_tools.metrics.kernels import (
     gaussian_ssim,
     uniform_ssim,
 )
+from gopro_tools.metrics.sequences import LEAST_SIDE_PX, tof_farneback
 from gopro_tools.text import size_text
 
 PEAK = 255.0
@@ -50,12 +51,13 @@ class _Once(Generic[Part]):
 class Statistics:
     """What the protocols need to know about a pair, each part computed when first asked for."""
 
-    def __init__(self, sharp: Rgb, restored: Rgb) -> None:
+    def __init__(self, sharp: Rgb, restored: Rgb, *, before: tuple[Rgb, Rgb] | None = None) -> None:
         """Check the pair.
 
         Args:
             sharp: (H, W, 3) uint8 RGB.
             restored: The same shape.
+            before: The sharp and the restored image before these in their sequence.
 
         Raises:
             InputError: Another type or shape, or two sizes.
@@ -74,6 +76,7 @@ class Statistics:
             )
         self.sharp = np.ascontiguousarray(sharp)
         self.restored = np.ascontiguousarray(restored)
+        self.before = before
 
     @_Once
     def mean_squared_error_rgb(self) -> float:
@@ -179,6 +182,20 @@ def combine_ssim_aligned(pair: Statistics) -> float:
     aligned = pair.aligned
     sharp, restored = _planes(aligned.sharp), _planes(aligned.restored)
     return float(gaussian_ssim(sharp, restored, aligned.mask)[0])
+
+
+def combine_tof_farneback(pair: Statistics) -> float:
+    """Difference of the motion since the images before; NaN where there are none."""
+    pair.require_window(LEAST_SIDE_PX)
+    if pair.before is None:
+        return math.nan
+    sharp_before, restored_before = pair.before
+    if sharp_before.shape != pair.sharp.shape or restored_before.shape != pair.sharp.shape:
+        raise InputError(
+            f"the image before it in the sequence is {size_text(sharp_before.shape)}, this one "
+            f"{size_text(pair.sharp.shape)}: tOF is of videos, whose frames have one size."
+        )
+    return tof_farneback(sharp_before, pair.sharp, restored_before, pair.restored)
 
 
 def _psnr_db(mean_squared_error: float) -> float:

@@ -132,7 +132,7 @@ def _metric(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "unit": metric.unit,
-        "digits": 2 if metric.unit == "dB" or name == "vmaf" else 4,
+        "digits": metric.digits,
         "higher_is_better": metric.higher_is_better,
     }
 

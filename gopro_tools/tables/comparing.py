@@ -30,8 +30,8 @@ class TablesConfig:
     all: bool = False
     """Add all published numbers, in tables of their own."""
     metrics: tuple[str, ...] = ()
-    """Only these: psnr, ssim, lpips, vmaf, precision, recall, f1, ap50, map50_95, time_s, or a
-    protocol such as ssim_gauss."""
+    """Only these: psnr, ssim, lpips, vmaf, dists, niqe, blur_effect, tof, precision, recall, f1,
+    ap50, map50_95, time_s, or a protocol such as ssim_gauss."""
     methods: tuple[str, ...] = ()
     """Only these methods, as the table names them; case, spaces and punctuation do not count."""
     dataset: str | None = None

@@ -36,6 +36,10 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
         "ssim": Quantity(label="SSIM", digits=4),
         "lpips": Quantity(label="LPIPS", digits=4, higher_is_better=False),
         "vmaf": Quantity(label="VMAF", digits=2),
+        "dists": Quantity(label="DISTS", digits=4, higher_is_better=False),
+        "niqe": Quantity(label="NIQE", digits=2, higher_is_better=False),
+        "blur_effect": Quantity(label="blur effect", digits=4, higher_is_better=False),
+        "tof": Quantity(label="tOF (px)", digits=3, higher_is_better=False),
         "precision": Quantity(label="precision", digits=3),
         "recall": Quantity(label="recall", digits=3),
         "f1": Quantity(label="F1", digits=3),
@@ -56,7 +60,7 @@ def quantity_of(name: str) -> str | None:
     if name in QUANTITIES:
         return name
     family = name.partition("_")[0]
-    return family if family in ("psnr", "ssim") else None
+    return family if family in ("psnr", "ssim", "tof") else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

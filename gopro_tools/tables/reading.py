@@ -36,7 +36,7 @@ class Run:
     @property
     def settings(self) -> str:
         """Detector and thresholds; empty for an evaluation."""
-        return self.rows[0].column.settings
+        return self.rows[0].column.settings if self.record.suite == "detect" else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,6 +160,7 @@ def _summary_rows(folder: Path, record: RunRecord) -> Iterator[Row]:
             line,
             quantity=quantity,
             protocol=line["metric"],
+            settings=record.results.get("metrics", {}).get(line["metric"], {}).get("settings", ""),
             value=_number(path, line, "mean"),
             note=f"{left_out} images that some method lacks are left out" if left_out else "",
         )
