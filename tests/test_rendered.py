@@ -1,4 +1,4 @@
-"""The rendered dataset: what is known of its motion, its splits, and how it goes on."""
+"""The rendered dataset: what is known of its motion, its splits, and how it resumes."""
 
 import csv
 import json
@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import rendered
-from benchmarks.rendered import RenderedConfig, blur_lengths, blur_map, render_dataset
+from benchmarks.rendered import RenderedConfig, blur_lengths, dataset, render_dataset
+from benchmarks.rendered.clips import photographs_of
 from gopro_tools.dataset import iterate_pairs
 from gopro_tools.errors import InputError
 from gopro_tools.images import read_rgb
@@ -84,7 +84,7 @@ def test_it_is_made_again_equal_also_after_an_interruption(
     assert files(tmp_path / "data") == files(tiny)
     assert not (tmp_path / "data.clips").exists()
     # Complete: nothing is rendered again.
-    monkeypatch.setattr(rendered, "_render", None)
+    monkeypatch.setattr(dataset, "_render", None)
     assert render_dataset(TINY, tmp_path / "data") == []
     with pytest.raises(InputError, match="seed 0 there, 1 now"):
         render_dataset(replace(TINY, seed=1), tmp_path / "data")
@@ -94,22 +94,11 @@ def test_it_is_made_again_equal_also_after_an_interruption(
         render_dataset(TINY, tmp_path / "mine")
 
 
-def test_the_photographs_of_the_training_clips_are_found(tiny: Path, tmp_path: Path) -> None:
-    found = rendered.training_photographs(tiny)
-    assert [path.name for path in found] == ["coffee.png", "rocket.jpg"]
-    assert all(path.is_file() for path in found)
-    assert rendered.training_photographs(tmp_path) == []  # filmed, not rendered
-    record = json.loads((tiny / "rendered.json").read_text())
-    record["photographs"][-1]["source"] = str(tmp_path / "gone.jpg")
-    (tmp_path / "rendered.json").write_text(json.dumps(record))
-    assert [path.name for path in rendered.training_photographs(tmp_path)] == ["coffee.png"]
-
-
 def test_the_blur_map_is_the_way_of_each_surface() -> None:
     """A camera that only shifts moves the whole plane by the same way."""
     scene = Scene(SceneConfig(seed=3, size_hw=(64, 96), n_objects=2, shake_px_s=200))
     scene.camera.amplitude[[0, 1, 2, 3, 5]] = 0
-    blur_px, background = blur_map(scene, 0.1, 11 / 240)
+    blur_px, background = scene.blur_map(0.1, 11 / 240)
     far, near = (scene.homographies(t)[0] for t in (0.1 + 5.5 / 240, 0.1 - 5.5 / 240))
     middle = scene.homographies(0.1)[0]
     way = sum(abs(h[1, 2] - middle[1, 2]) for h in (far, near))
@@ -126,7 +115,7 @@ def test_flat_alike_and_broken_photographs_are_left_out(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "flat.png"), np.full((200, 300, 3), 90, np.uint8))
     (tmp_path / "broken.png").write_bytes(b"no picture")
     config = replace(TINY, photographs=(str(tmp_path),))
-    photographs, left_out = rendered._split_photographs(config)
+    photographs, left_out = photographs_of(config)
     assert [Path(p.source).name for p in photographs] == ["astronaut", "scene.png"]
     assert [p.split for p in photographs] == ["test", "train"]
     text = "\n".join(map(str, left_out))
@@ -134,11 +123,11 @@ def test_flat_alike_and_broken_photographs_are_left_out(tmp_path: Path) -> None:
     assert "flat.png: 0% of it" in text
     assert "broken.png" in text
     with pytest.raises(InputError, match=r"train split.*astronaut: looks like"):
-        rendered._split_photographs(replace(TINY, photographs=("astronaut",)))
+        photographs_of(replace(TINY, photographs=("astronaut",)))
 
 
 def test_without_test_photographs_a_fifth_is_kept_for_testing() -> None:
-    photographs, _ = rendered._split_photographs(RenderedConfig(n_train=1, n_test=1))
+    photographs, _ = photographs_of(RenderedConfig(n_train=1, n_test=1))
     assert [p.split for p in photographs].count("test") == 1
     assert len(photographs) >= 4
 

@@ -6,7 +6,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import chain, count
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Annotated
 
@@ -17,12 +17,13 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
 from gopro_tools.errors import InputError
-from gopro_tools.files import claimed, natural_key, temporary_beside, write_atomic
-from gopro_tools.images import IMAGE_SUFFIXES, Rgb
+from gopro_tools.files import claimed, temporary_beside, write_atomic
+from gopro_tools.images import Rgb
 from gopro_tools.scenes.camera import Float
+from gopro_tools.scenes.photographs import LeftOut, PhotographChooser
 from gopro_tools.scenes.recording import H264, LOSSLESS, write_video
 from gopro_tools.scenes.scene import Scene, SceneConfig, render_frames
-from gopro_tools.scenes.textures import PHOTOGRAPHS, read_photograph
+from gopro_tools.scenes.textures import PHOTOGRAPHS
 
 
 def _size_from_text(values: list[str]) -> tuple[int, int]:
@@ -52,14 +53,15 @@ class ClipsConfig:
     seconds: float = 0.5
     """Length of a clip."""
     rate_hz: Annotated[float, tyro.conf.arg(aliases=["--rate"])] = 240.0
-    """Frames a second."""
+    """Frames per second."""
     size_hw: Annotated[tuple[int, int], _SIZE, tyro.conf.arg(aliases=["--size"])] = (540, 960)
     """Height and width, even."""
     seed: int = 0
     """Another seed gives other clips of the same photographs."""
     photographs: Path | None = None
-    """Folder of photographs to render, searched recursively; by default those that come with
-    scikit-image. Keep what is for training and what is for testing in folders of their own."""
+    """Folder of photographs to render, searched to any depth, the largest files first; flat ones
+    and look-alikes are left out. By default those that come with scikit-image. Keep what is for
+    training and what is for testing in folders of their own."""
     n_objects: int = SceneConfig.n_objects
     """Objects that move on their own in front."""
     shake_px_s: float = SceneConfig.shake_px_s
@@ -67,7 +69,7 @@ class ClipsConfig:
     object_speed_px_s: float = SceneConfig.object_speed_px_s
     """RMS speed of each object relative to the background."""
     lossless: bool = False
-    """H.264 in 8-bit RGB that decodes to the rendered values, in place of what cameras write."""
+    """H.264 in 8-bit RGB that decodes to the rendered values, instead of what cameras write."""
     motion_truth: bool = False
     """Also write NAME.motion.npz: ``homographies`` (frames, 1 + objects, 3, 3), from the plane of
     the background and of each object to the image, and ``object_ids_000000`` etc., (H, W), which of
@@ -106,7 +108,7 @@ class Clip:
 
 def render_clips(
     config: ClipsConfig, on_frame: Callable[[], None] = lambda: None
-) -> tuple[list[Clip], list[str]]:
+) -> tuple[list[Clip], list[LeftOut]]:
     """Render clips and, beside each, a JSON file of the same name with what is known of it.
 
     Args:
@@ -114,12 +116,12 @@ def render_clips(
         on_frame: Called after each frame.
 
     Returns:
-        The clips, and a message for each photograph that could not be used.
+        The clips, and the photographs that were left out.
 
     Raises:
         InputError: No photograph can be used.
     """
-    photographs, failures = _photographs(config)
+    photographs, left_out = _photographs(config)
     clips: list[Clip] = []
     for index in range(config.clips):
         photograph = photographs[index % len(photographs)]
@@ -136,7 +138,7 @@ def render_clips(
             object_speed_px_s=config.object_speed_px_s,
         )
         clips.append(_write_clip(config, scene_config, name, on_frame))
-    return clips, failures
+    return clips, left_out
 
 
 def _new_name(name: str, taken: set[str]) -> str:
@@ -144,26 +146,20 @@ def _new_name(name: str, taken: set[str]) -> str:
     return next(candidate for candidate in chain([name], numbered) if candidate not in taken)
 
 
-def _photographs(config: ClipsConfig) -> tuple[list[str | Path], list[str]]:
-    """As many usable photographs as the clips need, and what is wrong with the others."""
+def _photographs(config: ClipsConfig) -> tuple[list[str], list[LeftOut]]:
+    """As many usable photographs as the clips need, and those that were left out on the way."""
     if config.photographs is None:
         return list(PHOTOGRAPHS), []
-    usable: list[str | Path] = []
-    failures = []
-    for path in sorted(config.photographs.rglob("*"), key=lambda path: natural_key(str(path))):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
-        try:
-            read_photograph(path)
-            usable.append(path)
-        except InputError as error:
-            failures.append(str(error))
-        if len(usable) >= max(config.clips, config.n_objects + 1):
-            break
+    folder = str(config.photographs)
+    if not config.photographs.is_dir():
+        raise InputError(f"{folder}: a folder of photographs was expected; there is none.")
+    chooser = PhotographChooser()
+    n_needed = max(config.clips, config.n_objects + 1)
+    usable = list(islice(chooser.choose([folder]), n_needed))
     if not usable:
-        found = " ".join(["none could be used.", *failures]) if failures else "none was found."
-        raise InputError(f"{config.photographs}: a folder of photographs was expected; {found}")
-    return usable, failures
+        reasons = "; ".join(map(str, chooser.left_out)) or "there are no images in it"
+        raise InputError(f"{folder}: a folder of photographs was expected; {reasons}")
+    return usable, chooser.left_out
 
 
 def _write_clip(
@@ -239,7 +235,7 @@ def command(config: Annotated[ClipsConfig, tyro.conf.arg(name="")]) -> int:
     """
     with claimed(config.out), progress_bar("frames") as bar:
         task = bar.add_task("Rendering", total=config.clips * config.n_frames, rate="")
-        clips, failures = render_clips(config, on_frame=lambda: bar.advance(task))
+        clips, left_out = render_clips(config, on_frame=lambda: bar.advance(task))
     height, width = config.size_hw
     for clip in clips:
         background, *objects = (f"{speed:.2f}" for speed in clip.speed_px)
@@ -249,9 +245,9 @@ def command(config: Annotated[ClipsConfig, tyro.conf.arg(name="")]) -> int:
             f"from frame to frame the background moves by {background} px{moving}"
         )
         sys.stdout.write(f"{clip.path}\n")
-    for failure in failures:
-        stderr.print(f"left out: {failure}", markup=False, style="yellow")
-    return EXIT_FINDINGS if failures else 0
+    for reason in left_out:
+        stderr.print(f"left out: {reason}", style="yellow")
+    return EXIT_FINDINGS if any(reason.failed for reason in left_out) else 0
 
 
 def main() -> None:

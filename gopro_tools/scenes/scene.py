@@ -217,6 +217,25 @@ class Scene:
             flow[chosen] = (there[:2] / there[2] - here[:2]).T
         return flow
 
+    def blur_map(
+        self, middle_s: float, exposure_s: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """How far the surface of each pixel of the sharp image moves while the shutter is open.
+
+        Args:
+            middle_s: The instant that the sharp image shows.
+            exposure_s: How long the shutter is open around it.
+
+        Returns:
+            (H, W) length of the path through the middle instant in pixels, and (H, W) whether the
+            pixel shows the background.
+        """
+        halves = [
+            np.linalg.norm(self.flow(middle_s, middle_s + sign * exposure_s / 2), axis=2)
+            for sign in (-1, 1)
+        ]
+        return np.sum(halves, axis=0, dtype=np.float64), self.object_mask(middle_s) == 0
+
     def object_mask(self, time_s: float) -> NDArray[np.uint8]:
         """(H, W) uint8: 0 where the background is seen, else the object's number from 1."""
         ids = np.zeros(self.config.size_hw, np.uint8)

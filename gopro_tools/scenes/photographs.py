@@ -1,0 +1,98 @@
+"""Photographs for scenes: finding them, and leaving out those that show nothing, or nothing new."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gopro_tools.errors import InputError
+from gopro_tools.files import natural_key
+from gopro_tools.images import Rgb, find_images
+from gopro_tools.scenes.textures import PHOTOGRAPHS, read_photograph
+
+_LEAST_TEXTURE = 0.15
+_TEXTURED_CODES = 4.0  # a code value of slope, where a drawing's even areas have none
+_ALIKE = 0.9
+_THUMBNAIL_PX = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A photograph that was not used."""
+
+    why: str
+    """The reason, with the photograph's name."""
+    failed: bool = False
+    """Whether it could not be read, which a user can mend; the others were not wanted."""
+
+    def __str__(self) -> str:
+        """The reason."""
+        return self.why
+
+
+class PhotographChooser:
+    """Chooses photographs that have texture and do not look like one chosen before.
+
+    Attributes:
+        left_out: Those not chosen so far, and why.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is chosen yet."""
+        self.left_out: list[LeftOut] = []
+        self._thumbnails: list[NDArray[np.float64]] = []
+
+    def choose(self, sources: Iterable[str]) -> Iterator[str]:
+        """Read photographs one by one, and yield the names of those that are of use.
+
+        Args:
+            sources: Names in `PHOTOGRAPHS`, files, and folders to search to any depth, the largest
+                file first, so that it stands for those that look like it.
+        """
+        for source in _found(sources):
+            try:
+                photograph = read_photograph(source)
+            except InputError as error:
+                self.left_out.append(LeftOut(why=str(error), failed=True))
+                continue
+            thumbnail = _thumbnail(photograph)
+            if (share := _textured_share(photograph)) < _LEAST_TEXTURE:
+                why = f"{source}: {share:.0%} of it has texture, {_LEAST_TEXTURE:.0%} are needed"
+                self.left_out.append(LeftOut(why=why))
+            elif any(float((thumbnail * other).sum()) > _ALIKE for other in self._thumbnails):
+                why = f"{source}: looks like one that was taken already"
+                self.left_out.append(LeftOut(why=why))
+            else:
+                self._thumbnails.append(thumbnail)
+                yield source
+
+
+def _found(sources: Iterable[str]) -> Iterator[str]:
+    for source in sources:
+        if source in PHOTOGRAPHS or not Path(source).is_dir():
+            yield source if source in PHOTOGRAPHS else str(Path(source))
+        else:
+            files = find_images(Path(source)).values()
+            by_size = sorted(files, key=lambda f: (-f.stat().st_size, natural_key(f.as_posix())))
+            yield from (path.as_posix() for path in by_size)
+
+
+def _textured_share(photograph: Rgb) -> float:
+    """Share of the picture, seen 360 pixels high, with a slope that blur would show."""
+    scale = min(1.0, 360 / photograph.shape[0])
+    small = cv2.resize(photograph, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    slope = np.hypot(cv2.Sobel(gray, -1, 1, 0), cv2.Sobel(gray, -1, 0, 1)) / 8
+    return float((slope > _TEXTURED_CODES).mean())
+
+
+def _thumbnail(photograph: Rgb) -> NDArray[np.float64]:
+    """Zero mean and unit length, so that products are correlations."""
+    size = (_THUMBNAIL_PX, _THUMBNAIL_PX)
+    gray = cv2.cvtColor(photograph, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA).astype(np.float64)
+    small -= small.mean()
+    return np.asarray(small / max(float(np.linalg.norm(small)), 1e-9))
