@@ -43,6 +43,9 @@ class RestoreOptions:
     prior: Literal["epll", "hyper-laplacian"] | None = None
     """sun2015: what restored images look like. ``epll``, the paper's patches and the default, or
     ``hyper-laplacian``, sparse gradients, which is faster."""
+    learn_residual: Literal["yes", "no"] | None = None
+    """deblurgan: whether the network's output is added to the blurred image, or is the restored
+    image itself. Official weights do not say; by default it is found out, and reported."""
 
     def __post_init__(self) -> None:
         """Refuse tiles that do not fit together."""
@@ -70,6 +73,8 @@ class NetworkRestorer:
         """
         if options.prior is not None:
             raise InputError("--prior is for Sun et al.; networks have none.")
+        if options.learn_residual is not None:
+            raise InputError("--learn-residual is for DeblurGAN alone.")
         self.network = network.eval()
         self._options = options
         self._device = chosen_device(options.device)

@@ -27,7 +27,8 @@ from baselines.checkpoints.__main__ import checkpoints
 from baselines.deblurgan import Critic, Generator
 from baselines.deblurgan.network import Dropout
 from baselines.deepdeblur import DeepDeblur
-from baselines.methods import KINDS
+from baselines.methods import KINDS, open_restorer
+from baselines.restoring import RestoreOptions
 from gopro_tools.console import run_command
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file
@@ -85,8 +86,11 @@ def deepdeblur_pytorch_restored(tensors, n_scales, n_resblocks, image_255):
     return below[0] + 127.5
 
 
-def deblurgan_shapes(c=64, n_blocks=9, second="6"):
-    """The generator; `second` is the place of a block's second convolution, None for HEAD's."""
+def deblurgan_shapes(c=64, n_blocks=9, second="6", up=3):
+    """The generator; `second` is the place of a block's second convolution, None for HEAD's.
+
+    `up` is the side of the transposed convolutions' kernels.
+    """
     shapes = {}
 
     def convolution(name, n_in, n_out, size, transposed=False):
@@ -102,8 +106,8 @@ def deblurgan_shapes(c=64, n_blocks=9, second="6"):
         for place in ("1", second) if second else ("1",):
             convolution(f"model.{block}.conv_block.{place}", 4 * c, 4 * c, 3)
     after = 10 + n_blocks
-    convolution(f"model.{after}", 4 * c, 2 * c, 3, transposed=True)
-    convolution(f"model.{after + 3}", 2 * c, c, 3, transposed=True)
+    convolution(f"model.{after}", 4 * c, 2 * c, up, transposed=True)
+    convolution(f"model.{after + 3}", 2 * c, c, up, transposed=True)
     convolution(f"model.{after + 7}", c, 3, 7)
     return shapes
 
@@ -376,6 +380,81 @@ def test_the_generator_of_deblurgan_s_later_code_is_explained(tmp_path):
         load_restorer_network(path, KINDS)
 
 
+def test_transposed_convolutions_of_4x4_double_the_size_exactly(tmp_path):
+    tensors = random_tensors(deblurgan_shapes(2, 2, up=4), scale=0.3)
+    path = tmp_path / "latest_net_G.pth"
+    torch.save(tensors, path)
+    network, record = load_restorer_network(path, KINDS)
+    assert record.architecture["up_kernel_px"] == 4
+    features = torch.rand(1, 8, 5, 7)
+    expected = F.conv_transpose2d(
+        features, tensors["model.12.weight"], tensors["model.12.bias"], stride=2, padding=1
+    )
+    assert expected.shape == (1, 4, 10, 14)
+    assert torch.equal(network.model[12](features), expected)
+    assert network(torch.rand(1, 3, 13, 10)).shape == (1, 3, 13, 10)
+    ours = tmp_path / "ours.safetensors"
+    convert(path, ours, KINDS)
+    again = load_restorer_network(ours, KINDS)[0]
+    assert again.architecture == network.architecture
+    assert same(dict(again.state_dict()), dict(network.state_dict()))
+
+
+@pytest.fixture(scope="module")
+def generators():
+    """Official tensors of short trainings with and without the skip, and what they restore."""
+    found = {}
+    for learn_residual in (True, False):
+        torch.manual_seed(0)
+        network = Generator(8, 1, dropout=0.0, learn_residual=learn_residual)
+        optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
+        for _ in range(60):
+            sharp = F.interpolate(torch.rand(4, 3, 8, 8), (32, 32), mode="bicubic").clamp(0, 1)
+            blurred = F.avg_pool2d(F.pad(sharp, (1, 1, 1, 1), mode="replicate"), 3, 1)
+            optimiser.zero_grad()
+            F.l1_loss(network(blurred), sharp).backward()
+            optimiser.step()
+        tensors = {
+            name.replace("conv_block.6.", "conv_block.5."): tensor
+            for name, tensor in network.state_dict().items()
+        }
+        found[learn_residual] = tensors, network.eval()
+    return found
+
+
+@pytest.mark.parametrize("learn_residual", [True, False])
+def test_weights_trained_without_the_skip_are_recognised_and_reported(
+    tmp_path, generators, learn_residual, caplog
+):
+    tensors, network = generators[learn_residual]
+    path = tmp_path / "latest_net_G.pth"
+    torch.save(tensors, path)
+    blurred = np.random.default_rng(0).integers(0, 256, (24, 20, 3), np.uint8)
+    images = torch.from_numpy(blurred).permute(2, 0, 1)[None] / 255
+
+    def restored(**options):
+        return open_restorer("deblurgan", path, RestoreOptions(device="cpu", **options)).restore(
+            blurred
+        )
+
+    def expected():
+        with torch.no_grad():
+            return (network(images)[0].permute(1, 2, 0) * 255).round().numpy()
+
+    np.testing.assert_array_equal(restored(), expected())
+    assert ("without --learn_residual" in caplog.text) is not learn_residual
+    assert describe(path, KINDS)["architecture"]["learn_residual"] is learn_residual
+    # The option decides against what was found out.
+    network.learn_residual = not learn_residual
+    other = restored(learn_residual="no" if learn_residual else "yes")
+    np.testing.assert_array_equal(other, expected())
+    network.learn_residual = learn_residual
+    # What is made of the weights keeps what was found out.
+    ours = tmp_path / "ours.safetensors"
+    convert(path, ours, KINDS)
+    assert load_restorer_network(ours, KINDS)[0].architecture["learn_residual"] is learn_residual
+
+
 def spoiled(shapes, remove, reshape, **more):
     tensors = random_tensors(shapes)
     del tensors[remove]
@@ -458,10 +537,31 @@ def test_unknown_layouts_are_refused_with_what_was_found(tmp_path):
         load_checkpoint(path)
 
 
-def test_read_tensors_unwraps_what_trainers_wrap(tmp_path):
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda state: {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in state.items()}},
+        lambda state: {"netG": state, "netD": {"model.0.weight": torch.ones(2)}, "step": 7},
+        lambda state: {"params": state, "params_ema": state},
+        lambda state: {"state_dict": {"netG": {f"_orig_mod.{k}": v for k, v in state.items()}}},
+        lambda state: {f"module._orig_mod.{k}": v for k, v in state.items()},
+    ],
+)
+def test_generators_load_from_whatever_trainers_wrap_them_in(tmp_path, wrapped):
+    state = random_tensors(deblurgan_shapes(2, 1))
     path = tmp_path / "a.pth"
-    torch.save({"epoch": 3, "state_dict": {"module.a": torch.ones(2)}}, path)
-    assert list(read_tensors(path)) == ["a"]
+    torch.save(wrapped(state), path)
+    network, _ = load_restorer_network(path, KINDS)
+    assert same(dict(network.state_dict()), {name: state[name] for name in network.state_dict()})
+
+
+def test_what_holds_no_state_dict_is_refused(tmp_path):
+    path = tmp_path / "a.pth"
+    inside_itself = {}
+    inside_itself["state_dict"] = inside_itself
+    torch.save(inside_itself, path)
+    with pytest.raises(InputError, match="something else: state_dict"):
+        read_tensors(path)
     torch.save({"a": torch.ones(2), "epoch": 3}, path)
     with pytest.raises(InputError, match="something else: epoch"):
         read_tensors(path)

@@ -1,7 +1,7 @@
 """Checkpoints: ours, written whole or not at all, and the official files of both methods.
 
 Ours is one safetensors file: the tensors of every network under its name ("restorer.…",
-"critic.…"), what a training run needs to go on, and the record of both in the header. The record
+"critic.…"), what a training run needs to continue, and the record of both in the header. The record
 is copied to a JSON file of the same name beside it, for people and their tools; the header counts.
 
 Nothing here runs code from a file: PyTorch files are read with `weights_only=True`. A tensor that
@@ -21,13 +21,12 @@ with a positive factor. If y = W x + b on 0..255, then y / 255 = W (x / 255) + b
 layer; and 127.5 / 255 is the 0.5 that we take away and add. Only float rounding differs.
 """
 
-from baselines.checkpoints.onnx_export import export_onnx
-from baselines.checkpoints.parts import join, split
+from baselines.checkpoints.onnx_graph import OnnxGraph
 from baselines.checkpoints.restorers import (
     convert,
     describe,
+    export_onnx,
     load_restorer_network,
-    restorer_from,
 )
 from baselines.checkpoints.store import (
     Checkpoint,
@@ -44,18 +43,16 @@ __all__ = [
     "Checkpoint",
     "CheckpointRecord",
     "NetworkKind",
+    "OnnxGraph",
     "convert",
     "describe",
     "export_onnx",
-    "join",
     "load_checkpoint",
     "load_into",
     "load_latest",
     "load_restorer_network",
     "previous_of",
     "read_tensors",
-    "restorer_from",
     "save_checkpoint",
-    "split",
     "unwrapped",
 ]

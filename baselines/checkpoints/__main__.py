@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from baselines.checkpoints import convert, describe, export_onnx, join, split
+from baselines.checkpoints import convert, describe, export_onnx
 from baselines.methods import KINDS
 from gopro_tools.console import run_command
 
@@ -44,35 +44,11 @@ class Export:
     """The ONNX file: input `blurred`, output `restored`, (N, 3, H, W) float32 RGB in [0, 1]."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """Cut a file into parts, for machines that take or return small files only."""
-
-    file: tyro.conf.Positional[Path]
-    """Any file."""
-    folder: tyro.conf.Positional[Path]
-    """Where the parts and their list go."""
-    part_mib: float = 15.0
-    """Largest part."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Join:
-    """Put a file together again; its hash is checked."""
-
-    file: tyro.conf.Positional[Path]
-    """The list that `split` wrote, ending in .parts.json; the parts lie beside it."""
-    out: tyro.conf.Positional[Path]
-    """The file, or a folder for it."""
-
-
 def checkpoints(
     command: Annotated[
         Annotated[Show, tyro.conf.subcommand("show")]
         | Annotated[Convert, tyro.conf.subcommand("convert")]
-        | Annotated[Export, tyro.conf.subcommand("export")]
-        | Annotated[Split, tyro.conf.subcommand("split")]
-        | Annotated[Join, tyro.conf.subcommand("join")],
+        | Annotated[Export, tyro.conf.subcommand("export")],
         tyro.conf.arg(name=""),
     ],
 ) -> int:
@@ -82,11 +58,6 @@ def checkpoints(
     elif isinstance(command, Export):
         record = export_onnx(command.file, command.out, KINDS)
         log.info("%s: %s", command.out, record.method)
-    elif isinstance(command, Split):
-        listing, *parts = split(command.file, command.folder, command.part_mib)
-        log.info("%d parts; their list is %s", len(parts), listing)
-    elif isinstance(command, Join):
-        log.info("%s", join(command.file, command.out))
     else:
         record = convert(command.file, command.out, KINDS)
         log.info("%s: %s, %s", command.out, record.method, record.source)

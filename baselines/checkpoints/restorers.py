@@ -1,12 +1,14 @@
-"""Networks that restore, from our checkpoints and from official files."""
+"""Networks that restore, from our checkpoints and from official files, and what is made of them."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from baselines.checkpoints.onnx_graph import OnnxGraph
 from baselines.checkpoints.store import (
     FORMAT,
     CheckpointRecord,
@@ -16,7 +18,7 @@ from baselines.checkpoints.store import (
 )
 from baselines.checkpoints.tensors import load_into, read_tensors, safetensors_header
 from gopro_tools.errors import InputError
-from gopro_tools.files import sha256_of_file
+from gopro_tools.files import sha256_of_file, write_atomic
 
 
 def load_restorer_network(
@@ -34,57 +36,34 @@ def load_restorer_network(
     Raises:
         InputError: The file is missing, damaged, of another kind, or a tensor does not fit.
     """
+    names = " or ".join(kind.name for kind in kinds)
     if safetensors_header(path).get("format") == FORMAT:
         checkpoint = load_checkpoint(path, with_training_state=False)
         record = checkpoint.record
-        return restorer_from(record, checkpoint.networks["restorer"], path, kinds), record
+        for kind in kinds:
+            if kind.name == record.method:
+                network = kind.network(**record.architecture)
+                load_into(network, checkpoint.networks["restorer"], path)
+                return network.eval(), record
+        raise InputError(
+            f"{path}: these are weights of {record.method}; those of {names} were expected."
+        )
     tensors = read_tensors(path)
     for kind in kinds:
-        network = kind.published(tensors, path)
-        if network is not None:
-            architecture: Any = network.architecture
+        published = kind.published(tensors, path)
+        if published is not None:
+            architecture: Any = published.architecture
             record = CheckpointRecord(
                 method=kind.name,
                 architecture=architecture,
                 source=f"{kind.published_layout}, {path.name}, sha256 {sha256_of_file(path)}",
             )
-            return network.eval(), record
+            return published.eval(), record
     known = " or ".join(kind.published_layout for kind in kinds if kind.published_layout)
     raise InputError(
-        f"{path}: no known layout. Expected a checkpoint of {' or '.join(k.name for k in kinds)}"
+        f"{path}: no known layout. Expected a checkpoint of {names}"
         f"{', or the names of ' * bool(known)}{known}; found "
         f"{', '.join(list(tensors)[:5]) or 'no tensors'}{', …' * (len(tensors) > 5)}."
-    )
-
-
-def restorer_from(
-    record: CheckpointRecord,
-    tensors: Mapping[str, Tensor],
-    source: Path | str,
-    kinds: Sequence[NetworkKind],
-) -> nn.Module:
-    """Make the network a record describes and fill it.
-
-    Args:
-        record: Of a checkpoint.
-        tensors: State dict of its "restorer".
-        source: What to call the tensors in an error.
-        kinds: What is expected.
-
-    Returns:
-        The network in evaluation mode.
-
-    Raises:
-        InputError: The record is of another kind, or a tensor does not fit.
-    """
-    for kind in kinds:
-        if kind.name == record.method:
-            network = kind.network(**record.architecture)
-            load_into(network, tensors, source)
-            return network.eval()
-    raise InputError(
-        f"{source}: these are weights of {record.method}; those of "
-        f"{' or '.join(kind.name for kind in kinds)} were expected."
     )
 
 
@@ -122,3 +101,41 @@ def convert(path: Path, out: Path, kinds: Sequence[NetworkKind]) -> CheckpointRe
         data_hash=record.data_hash,
         source=record.source or f"{path.name}, sha256 {sha256_of_file(path)}",
     )
+
+
+def export_onnx(path: Path, out: Path, kinds: Sequence[NetworkKind]) -> CheckpointRecord:
+    """Write the restoring network of a weight file as ONNX; see `OnnxGraph`.
+
+    Args:
+        path: One of our checkpoints, or an official file; see `load_restorer_network`.
+        out: Ends in ``.onnx``.
+        kinds: What is expected.
+
+    Returns:
+        What is known of the weights; the file's metadata hold it too.
+
+    Raises:
+        InputError: The weights cannot be loaded or exported, ``out`` has another suffix, or the
+            package ``onnx`` is not installed.
+    """
+    if out.suffix != ".onnx":
+        raise InputError(f"{out}: the name of an ONNX file ends in .onnx.")
+    network, record = load_restorer_network(path, kinds)
+    export = next(kind.export for kind in kinds if kind.name == record.method)
+    if export is None:
+        exported = " and ".join(kind.name for kind in kinds if kind.export)
+        raise InputError(
+            f"{path}: {record.method} is more than a network that restores an image; only "
+            f"{exported} are exported."
+        )
+    graph = OnnxGraph()
+    model = graph.model(export(network, graph))
+    known = {
+        "method": record.method,
+        "weights_sha256": sha256_of_file(path),
+        "record": json.dumps(asdict(record)),
+    }
+    for key, value in known.items():
+        model.metadata_props.add(key=key, value=value)
+    write_atomic(out, model.SerializeToString())
+    return record

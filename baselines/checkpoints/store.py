@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from baselines.checkpoints.onnx_graph import OnnxGraph
 from baselines.checkpoints.tensors import safetensors_header, unwrapped
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file, temporary_beside, write_atomic
@@ -37,6 +38,8 @@ class NetworkKind:
     """Reads the authors' weight files; None for tensors of another layout."""
     published_layout: str = ""
     """Whose layout that is, and the names by which to recognise it."""
+    export: Callable[[Any, OnnxGraph], str] | None = None
+    """Adds a network to an ONNX graph and names the restored image; None where it cannot be."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,18 @@ from torch import Tensor, nn
 
 from gopro_tools.errors import InputError
 
+STATE_DICTS = ("G", "netG", "generator", "params_ema", "params", "state_dict", "model")
+"""Names under which trainers store the state dict of the network that restores."""
+
+_DEEPEST = 3
+_WRAPPERS = ("module.", "_orig_mod.")
+
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a flat dict of named tensors from a safetensors file or one by `torch.save`.
 
-    A state dict one level down, under "G", "state_dict" or "model", is taken; a "module." before
-    all names is dropped.
+    A state dict inside is taken, up to three levels down and under one of `STATE_DICTS`; a
+    "module." or "_orig_mod." before all names (DataParallel, `torch.compile`) is dropped.
 
     Raises:
         InputError: The file is missing or damaged, holds something else, or could only be read by
@@ -32,19 +38,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         content = _read_torch_file(path)
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: named tensors were expected, found {type(content).__name__}.")
-    for inner in ("G", "state_dict", "model"):
-        if isinstance(content.get(inner), Mapping):
-            content = content[inner]
-            break
+    for _ in range(_DEEPEST):
+        inside = (content[name] for name in STATE_DICTS if isinstance(content.get(name), Mapping))
+        content = next(inside, content)
     others = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
     if others:
         raise InputError(
             f"{path}: named tensors were expected; these are something else: {', '.join(others)}."
         )
-    prefix = "module."
-    if content and all(name.startswith(prefix) for name in content):
-        content = {name.removeprefix(prefix): tensor for name, tensor in content.items()}
-    return dict(content)
+    names = list(map(str, content))
+    for wrapper in _WRAPPERS * 2:
+        if all(name.startswith(wrapper) for name in names):
+            names = [name.removeprefix(wrapper) for name in names]
+    return dict(zip(names, content.values(), strict=True))
 
 
 def load_into(

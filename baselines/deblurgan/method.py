@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.augmentation import Augmentation
-from baselines.checkpoints import NetworkKind
+from baselines.checkpoints import CheckpointRecord, NetworkKind
 from baselines.data import Batch, PatchConfig
 from baselines.deblurgan.network import (
     PAPER,
@@ -26,7 +26,7 @@ from baselines.deblurgan.network import (
     Generator,
     start_without_correction,
 )
-from baselines.deblurgan.published import LAYOUT, load_deblurgan
+from baselines.deblurgan.weights import LAYOUT, export_deblurgan, load_deblurgan
 from baselines.devices import to_layout
 from baselines.learning import LearnerBase
 from baselines.losses import (
@@ -36,10 +36,16 @@ from baselines.losses import (
     gradient_penalty,
     perceptual_loss,
 )
-from baselines.method import Figures, Method, Optimisation, Recipe, Setting
+from baselines.method import Figures, Method, Optimisation, Recipe, Setting, network_restorer
+from baselines.restoring import RestoreOptions
+from gopro_tools.restorers import Restorer
 
 KIND = NetworkKind(
-    name="deblurgan", network=Generator, published=load_deblurgan, published_layout=LAYOUT
+    name="deblurgan",
+    network=Generator,
+    published=load_deblurgan,
+    published_layout=LAYOUT,
+    export=export_deblurgan,
 )
 
 
@@ -133,6 +139,13 @@ class DeblurGanLearner(LearnerBase):
         )
 
 
+def _restorer(network: nn.Module, record: CheckpointRecord, options: RestoreOptions) -> Restorer:
+    assert isinstance(network, Generator)
+    if options.learn_residual is not None:
+        network.learn_residual = options.learn_residual == "yes"
+    return network_restorer(network, record, replace(options, learn_residual=None))
+
+
 _PAPER = DeblurGanRecipe(
     method="deblurgan",
     preset="paper",
@@ -208,4 +221,5 @@ DEBLURGAN = Method(
         "smoke": _SMOKE,
     },
     learner=DeblurGanLearner,
+    restorer=_restorer,
 )

@@ -112,6 +112,8 @@ class Generator(nn.Module):
         n_blocks: int = 9,
         dropout: float = 0.5,
         dropout_at_test: bool = True,
+        learn_residual: bool = True,
+        up_kernel_px: int = 3,
     ) -> None:
         """Make the layers, their weights normal with deviation 0.02 and their biases zero.
 
@@ -121,9 +123,19 @@ class Generator(nn.Module):
             dropout: Share of features dropped inside a block.
             dropout_at_test: Whether `eval()` leaves dropout on, as paper and code do. The result
                 is then random: seed torch to repeat it.
+            learn_residual: Whether the layers give a correction that is added to the blurred image
+                (the paper), or the restored image itself (the released code unless it is run with
+                the option of this name).
+            up_kernel_px: Side of the kernels that double the size: 3 in the released code; 4 in
+                variants of it, which avoid the checkerboard of an odd size.
         """
         super().__init__()
         c = n_features
+
+        def doubled(n_in: int, n_out: int) -> nn.Module:
+            odd = 4 - up_kernel_px  # what a kernel of 3 lacks to double the size exactly
+            return nn.ConvTranspose2d(n_in, n_out, up_kernel_px, 2, padding=1, output_padding=odd)
+
         self.model = nn.Sequential(
             nn.ReflectionPad2d(3),
             nn.Conv2d(3, c, 7),
@@ -136,31 +148,30 @@ class Generator(nn.Module):
             nn.InstanceNorm2d(4 * c),
             nn.ReLU(),
             *(ResBlock(4 * c, dropout, dropout_at_test) for _ in range(n_blocks)),
-            nn.ConvTranspose2d(4 * c, 2 * c, 3, stride=2, padding=1, output_padding=1),
+            doubled(4 * c, 2 * c),
             nn.InstanceNorm2d(2 * c),
             nn.ReLU(),
-            nn.ConvTranspose2d(2 * c, c, 3, stride=2, padding=1, output_padding=1),
+            doubled(2 * c, c),
             nn.InstanceNorm2d(c),
             nn.ReLU(),
             nn.ReflectionPad2d(3),
             nn.Conv2d(c, 3, 7),
             nn.Tanh(),
         )
-        self.n_features = n_features
-        self.n_blocks = n_blocks
-        self.dropout = dropout
-        self.dropout_at_test = dropout_at_test
+        self.learn_residual = learn_residual
+        self._shape = {
+            "n_features": n_features,
+            "n_blocks": n_blocks,
+            "dropout": dropout,
+            "dropout_at_test": dropout_at_test,
+            "up_kernel_px": up_kernel_px,
+        }
         self.apply(_initialise)
 
     @property
     def architecture(self) -> dict[str, Any]:
         """The constructor's arguments that make a network of this shape again."""
-        return {
-            "n_features": self.n_features,
-            "n_blocks": self.n_blocks,
-            "dropout": self.dropout,
-            "dropout_at_test": self.dropout_at_test,
-        }
+        return {**self._shape, "learn_residual": self.learn_residual}
 
     def forward(self, blurred: Tensor) -> Tensor:
         """Restore a batch of blurred images.
@@ -174,8 +185,9 @@ class Generator(nn.Module):
         """
         height, width = blurred.shape[-2:]
         signed = to_signed(pad_to_multiple(blurred, 4, least=8))
-        correction: Tensor = self.model(signed)
-        restored = torch.clamp(signed + correction.to(signed.dtype), -1, 1)
+        restored: Tensor = self.model(signed).to(signed.dtype)
+        if self.learn_residual:
+            restored = torch.clamp(signed + restored, -1, 1)
         return from_signed(restored)[..., :height, :width]
 
 
@@ -210,27 +222,27 @@ class ResBlock(nn.Module):
             nn.InstanceNorm2d(n_features),
         )
 
+    @property
+    def branch(self) -> nn.Sequential:
+        """What is added to the input."""
+        return self.conv_block
+
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
         change: Tensor = self.conv_block(features)
         return features + change
 
 
-class Dropout(nn.Module):
+class Dropout(nn.Dropout):
     """Dropout that `eval()` may leave on."""
 
     def __init__(self, share: float, at_test: bool) -> None:
-        super().__init__()
-        self.share = share
+        super().__init__(share)
         self.at_test = at_test
 
     def forward(self, features: Tensor) -> Tensor:
         """Any shape to the same shape."""
-        return F.dropout(features, self.share, training=self.training or self.at_test)
-
-    def extra_repr(self) -> str:
-        """What `print(module)` shows."""
-        return f"{self.share}, at_test={self.at_test}"
+        return F.dropout(features, self.p, training=self.training or self.at_test)
 
 
 class Critic(nn.Module):

@@ -9,16 +9,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-_ROWS_AT_ONCE = 64
-"""Image rows of the matrix made at a time: the indices in between take several times its memory."""
-
 
 class VaryingBlur:
     """K of y = K x: y[p] = sum over o of kernel_of_p[o] x[p - o].
 
     x is larger than y by `margin` pixels on each side, so that every tap meets a pixel. Memory is
     16 bytes a tap, for K and its transpose: at 1280x720 0.4 GB on average over the 361 candidates,
-    0.8 GB if every pixel had the one with the most taps.
+    0.8 GB if every pixel had the one with the most taps; twice that while it is made.
     """
 
     def __init__(
@@ -35,47 +32,35 @@ class VaryingBlur:
         Args:
             field: (H, W) index of each pixel's kernel.
             kernels: (N, S, S), S odd.
-            device: Where it lies.
-            least_margin: The margin is this or as wide as the kernels reach.
+            device: Where the matrix is kept.
+            least_margin: The margin is at least this, or as wide as the kernels reach.
             dtype: Of its values.
         """
-        used, compact = np.unique(field, return_inverse=True)
-        compact = compact.reshape(field.shape)
         radius = kernels.shape[1] // 2
-        taps = [np.argwhere(kernels[index] != 0)[::-1] for index in used]  # x's pixels in order
-        reach = max((int(np.abs(tap - radius).max(initial=0)) for tap in taps), default=0)
+        used = np.unique(field)
+        taps = {index: np.argwhere(kernels[index]) for index in used}
+        reach = max(int(np.abs(tap - radius).max(initial=0)) for tap in taps.values())
         self.margin = max(reach, least_margin)
-        self.size_hw: tuple[int, int] = (field.shape[0], field.shape[1])
-        self.extended_hw = (field.shape[0] + 2 * self.margin, field.shape[1] + 2 * self.margin)
+        height, width = field.shape
+        self.size_hw: tuple[int, int] = (height, width)
+        self.extended_hw = (height + 2 * self.margin, width + 2 * self.margin)
         row_length = self.extended_hw[1]
-        offsets = np.concatenate(
-            [(radius - tap[:, 0]) * row_length + (radius - tap[:, 1]) for tap in taps]
-        ).astype(np.int32)
-        values = np.concatenate(
-            [kernels[index][tap[:, 0], tap[:, 1]] for index, tap in zip(used, taps, strict=True)]
-        ).astype(torch.empty(0, dtype=dtype).numpy().dtype)
-        counts = np.array([len(tap) for tap in taps], np.int32)
-        starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int32)
-
-        per_pixel = counts[compact].ravel()
-        row_starts = np.concatenate([[0], np.cumsum(per_pixel, dtype=np.int64)])
-        columns = np.empty(row_starts[-1], np.int32)
-        data = np.empty(row_starts[-1], values.dtype)
-        for top in range(0, field.shape[0], _ROWS_AT_ONCE):
-            part = compact[top : top + _ROWS_AT_ONCE]
-            y, x = np.indices(part.shape, np.int32)
-            home = ((y + top + self.margin) * row_length + x + self.margin).ravel()
-            n_taps = counts[part].ravel()
-            begins = np.cumsum(n_taps) - n_taps
-            tap = np.arange(n_taps.sum()) + np.repeat(starts[part].ravel() - begins, n_taps)
-            here = slice(
-                row_starts[top * field.shape[1]],
-                row_starts[min(top + _ROWS_AT_ONCE, field.shape[0]) * field.shape[1]],
-            )
-            columns[here] = np.repeat(home, n_taps) + offsets[tap]
-            data[here] = values[tap]
-        shape = (field.size, self.extended_hw[0] * self.extended_hw[1])
-        matrix = sparse.csr_array((data, columns, row_starts.astype(np.int32)), shape=shape)
+        value_dtype = torch.empty(0, dtype=dtype).numpy().dtype
+        home = np.add.outer(
+            (np.arange(height, dtype=np.int32) + self.margin) * row_length,
+            np.arange(width, dtype=np.int32) + self.margin,
+        ).ravel()
+        rows, columns, values = [], [], []
+        for index in used:
+            pixels = np.flatnonzero(field == index).astype(np.int32)
+            down, right = taps[index].T.astype(np.int32)
+            offset = (radius - down) * row_length + radius - right
+            rows.append(np.repeat(pixels, len(offset)))
+            columns.append(np.add.outer(home[pixels], offset).ravel())
+            values.append(np.tile(kernels[index][down, right].astype(value_dtype), len(pixels)))
+        shape = (field.size, self.extended_hw[0] * row_length)
+        where = (np.concatenate(rows), np.concatenate(columns))
+        matrix = sparse.coo_array((np.concatenate(values), where), shape=shape).tocsr()
         self._matrix = _torch_csr(matrix, device)
         self._transposed = _torch_csr(matrix.T.tocsr(), device)
 
@@ -107,12 +92,12 @@ class VaryingBlur:
 
 
 def _torch_csr(matrix: Any, device: torch.device | str) -> Tensor:
-    # 32-bit indices: half the memory, and what the CPU's library works with.
+    # 32-bit indices, as scipy has them: half the memory, and what the CPU's library works with.
     starts, columns, values = (
         torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data)
     )
     with warnings.catch_warnings():
-        # That sparse tensors are a beta of torch's; the tests compare every product with scipy.
+        # torch calls sparse tensors a beta; the tests compare every product with scipy.
         warnings.simplefilter("ignore", UserWarning)
         result: Tensor = torch.sparse_csr_tensor(
             starts, columns, values, matrix.shape, device=device, check_invariants=False

@@ -1,4 +1,4 @@
-"""Checkpoints in other forms: ONNX files that other programs run, and parts that come together."""
+"""Checkpoints as ONNX files that other programs run."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.checkpoints import export_onnx, join, save_checkpoint, split
+from baselines.checkpoints import export_onnx, save_checkpoint
 from baselines.deblurgan import Generator
 from baselines.deblurgan.network import Dropout
 from baselines.deepdeblur import DeepDeblur
@@ -21,6 +21,7 @@ NETWORKS = {
     "deepdeblur-k2": lambda: DeepDeblur(2, 2, 8),
     "deepdeblur-k3": lambda: DeepDeblur(3, 2, 8),
     "deblurgan": lambda: Generator(8, 2),
+    "deblurgan-direct": lambda: Generator(8, 2, learn_residual=False, up_kernel_px=4),
 }
 SIZES_HW = [(64, 80), (61, 87), (33, 34), (5, 7)]
 
@@ -79,22 +80,3 @@ def test_what_cannot_be_exported_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="only deepdeblur and deblurgan"):
         export_onnx(weights, tmp_path / "network.onnx", KINDS)
     assert not (tmp_path / "network.onnx").exists()
-
-
-def test_parts_come_together_and_damage_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "network.safetensors"
-    saved(path, "deepdeblur-k3")
-    listing, *parts = split(path, tmp_path / "parts", part_mib=0.02)
-    assert len(parts) == -(-path.stat().st_size // int(0.02 * 2**20)) > 2
-    assert max(part.stat().st_size for part in parts) <= 0.02 * 2**20
-    whole = join(listing, tmp_path / "again.safetensors")
-    assert whole.read_bytes() == path.read_bytes()
-    parts[0].write_bytes(parts[0].read_bytes()[:-1])
-    parts[1].unlink()
-    with pytest.raises(InputError, match=r"part01of\d+: changed or cut off .*part02of\d+: missing"):
-        join(listing, tmp_path / "third.safetensors")
-    assert not (tmp_path / "third.safetensors").exists()
-    with pytest.raises(InputError, match=r"\.parts\.json"):
-        join(path, tmp_path / "third.safetensors")
-    with pytest.raises(InputError, match="no such file"):
-        split(tmp_path / "nothing", tmp_path / "parts")

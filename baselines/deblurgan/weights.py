@@ -1,0 +1,113 @@
+"""Weights of DeblurGAN in other forms: files of the released code in, ONNX out."""
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from baselines.checkpoints import OnnxGraph, load_into
+from baselines.checkpoints.onnx_graph import BLURRED
+from baselines.deblurgan.network import Generator, to_signed
+from gopro_tools.errors import InputError
+
+log = logging.getLogger(__name__)
+
+LAYOUT = "DeblurGAN's generator (model.1.weight, model.10.conv_block.1.weight, …)"
+
+_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
+
+
+def load_deblurgan(tensors: Mapping[str, Tensor], path: Path) -> Generator | None:
+    """DeblurGAN's ResNet generator: its shape is read off names and shapes of the tensors.
+
+    Whether it was trained with the skip from input to output is not stored; `output_resemblance`
+    shows it.
+    """
+    if not any(".conv_block." in name for name in tensors):
+        return None
+    blocks: dict[str, set[str]] = {}
+    for name in tensors:
+        if match := re.match(r"model\.(\d+)\.conv_block\.(\d+)\.weight$", name):
+            blocks.setdefault(match[1], set()).add(match[2])
+    if blocks and all(convolutions == {"1"} for convolutions in blocks.values()):
+        n_parameters = sum(t.numel() for n, t in tensors.items() if not n.endswith(_STATISTICS))
+        raise InputError(
+            f"{path}: a generator of DeblurGAN's later code, {n_parameters:,} parameters, whose "
+            f"{len(blocks)} residual blocks have one convolution each. The paper's, and the "
+            "published weights', have two (11,378,179 parameters in all); the second was lost in "
+            "March 2019 to operator precedence in the code that builds a block (its issues 145 and "
+            "168). Nor does the file say whether a ReLU follows the convolution: that depends on "
+            "an option of the training run. It cannot be restored from; use the published file, or "
+            "train anew."
+        )
+    first, up = (tensors.get(f"model.{place}.weight") for place in (1, 10 + len(blocks)))
+    # Without dropout, which has no weights, the second convolution moves up by one.
+    without_dropout = any("5" in convolutions for convolutions in blocks.values())
+    network = Generator(
+        n_features=64 if first is None else len(first),
+        n_blocks=len(blocks),
+        dropout=0.0 if without_dropout else 0.5,
+        up_kernel_px=4 if up is not None and up.shape[-2:] == (4, 4) else 3,
+    )
+
+    def name_in_file(ours: str) -> str:
+        return ours.replace("conv_block.6.", "conv_block.5.") if without_dropout else ours
+
+    # Kept by instance norm in old versions of PyTorch and in the later code; neither reads them.
+    norms = {
+        name for name, layer in network.named_modules() if isinstance(layer, nn.InstanceNorm2d)
+    }
+    used = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if not (name.endswith(_STATISTICS) and name.rpartition(".")[0] in norms)
+    }
+    load_into(network, used, f"{path} (DeblurGAN)", name_in_file)
+    resemblance = output_resemblance(network)
+    if resemblance > _RESEMBLES:
+        network.learn_residual = False
+        log.warning(
+            "%s: the output of this generator is an image, not a correction of one (%.2f of a test "
+            "image is in it): it was trained without --learn_residual. Its output is taken as the "
+            "restored image; --learn-residual yes adds it to the blurred one all the same.",
+            path,
+            resemblance,
+        )
+    return network
+
+
+_RESEMBLES = 0.5
+
+
+def output_resemblance(network: Generator) -> float:
+    """How much of an image is in what the layers make of it.
+
+    A correction has little of the image: about 0 for weights trained with the skip. Without the
+    skip the layers must give the image back: about 1.
+
+    Returns:
+        The slope of the output over the input, for noise with the spectrum of photographs.
+    """
+    side = 128
+    noise = torch.randn(3, side, side, generator=torch.Generator().manual_seed(0))
+    frequency = torch.hypot(torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)[None])
+    image = torch.fft.irfft2(torch.fft.rfft2(noise) / frequency.clamp(min=1 / side))
+    image = (0.5 + 0.2 * image / image.std()).clamp(0, 1)
+    signed = to_signed(image)[None]
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]):  # dropout stays on
+        output = network.eval().model(signed)
+    centred = signed - signed.mean()
+    return float((output * centred).sum() / centred.square().sum())
+
+
+def export_deblurgan(network: Generator, graph: OnnxGraph) -> str:
+    """Add the network to a graph, and name the restored image."""
+    one, two = graph.constant(1.0), graph.constant(2.0)
+    signed = graph.add("Sub", graph.add("Mul", graph.padded(BLURRED, 4, least=8), two), one)
+    restored = graph.layers(network.model, signed)
+    if network.learn_residual:
+        restored = graph.add("Add", signed, restored)
+    return graph.cropped(graph.add("Div", graph.add("Add", restored, one), two))
