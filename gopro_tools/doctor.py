@@ -36,8 +36,13 @@ _EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "torchvision", "safetensors", "lpips", "scikit-learn"),
     "detect": ("onnxruntime", "ultralytics", "ai-edge-litert"),
     "report": ("matplotlib",),
+    "download": ("huggingface-hub",),
 }
-_IMPORT_NAMES = {"scikit-learn": "sklearn", "ai-edge-litert": "ai_edge_litert"}
+_IMPORT_NAMES = {
+    "scikit-learn": "sklearn",
+    "ai-edge-litert": "ai_edge_litert",
+    "huggingface-hub": "huggingface_hub",
+}
 _NOT_IMPORTED = ("ultralytics",)
 _RELU_NETWORK = bytes.fromhex(
     "08083a4b0a0c0a0178120179220452656c751201675a1b0a017812160a14080112100a0208010a0208010a0208020a"
