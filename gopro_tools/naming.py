@@ -21,8 +21,11 @@ SHARP_WORDS = frozenset(
 )
 """Names of folders with sharp images, in lower case."""
 BLURRED_WORDS = frozenset(
-    {"blur", "blur_gamma", "blur_real", "blurred", "blurry", "input", "lq", "real_blur", "degraded"}
-)
+    {
+        "blur", "blur_gamma", "blur_real", "blurred", "blurry", "input", "lq", "real_blur",
+        "degraded", "gt_blurred", "source",
+    }
+)  # fmt: skip
 """Names of folders with blurred images, in lower case."""
 
 _KIND_WORDS = SHARP_WORDS | BLURRED_WORDS | {"gamma", "real"}

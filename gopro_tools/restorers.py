@@ -111,7 +111,10 @@ def find_images(
 def is_dataset(source: Path) -> bool:
     """Whether a folder has a split of the GOPRO layout."""
     places = [find_dataset(source, split) for split in SPLITS] if source.is_dir() else []
-    return any(place is not None and place.layout == GOPRO and place.split for place in places)
+    return any(
+        place is not None and place.layout == GOPRO and place.folder in (source / s for s in SPLITS)
+        for place in places
+    )
 
 
 def restore_images(

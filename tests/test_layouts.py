@@ -86,6 +86,28 @@ LAYOUTS: dict[str, tuple[str, str, str, str]] = {
         "val/val_sharp/{k:03d}/{n:08d}.png", "val/val_blur/{k:03d}/{n:08d}.png",
         "000/00000001.png", "val",
     ),
+    "REDS with compression": ("val/val_sharp/{k:03d}/{n:08d}.png",
+                              "val/val_blur_jpeg/{k:03d}/{n:08d}.png", "000/00000001.png", "val"),
+    "VRT": ("test_GT/{q}/{n:06d}.png", "test_GT_blurred/{q}/{n:06d}.png",
+            "GOPR0384_11_00/000001.png", "test"),
+    "NAFNet's REDS": ("val/sharp_300/{k}{n:07d}.png", "val/blur_300/{k}{n:07d}.png",
+                      "00000001.png", "val"),
+    "BSD": ("test/{k:03d}/Sharp/RGB/{n:08d}.png", "test/{k:03d}/Blur/RGB/{n:08d}.png",
+            "000/RGB/00000001.png", "test"),
+    "names of its own for blurred images": (
+        "test/{q}/sharp/{n:06d}.png", "test/{q}/blurry/{n:06d}.png",
+        "GOPR0384_11_00/000001.png", "test",
+    ),
+    "splits in capitals": ("Test/{q}/sharp/{n:06d}.png", "Test/{q}/blur_gamma/{n:06d}.png",
+                           "GOPR0384_11_00/000001.png", "test"),
+    "inside a folder": (
+        "GOPRO_Large/test/{q}/sharp/{n:06d}.png", "GOPRO_Large/test/{q}/blur_gamma/{n:06d}.png",
+        "GOPR0384_11_00/000001.png", "test",
+    ),
+    "inside two folders": (
+        "a/b/test/sharp/{q}-{n:06d}.png", "a/b/test/blur/{q}-{n:06d}.png",
+        "GOPR0384_11_00-000001.png", "test",
+    ),
     "HIDE": ("GT/{n}from{q}.png", "test/test-close-ups/{n}from{q}.png",
              "test-close-ups/1fromGOPR0384_11_00.png", "test"),
     "Köhler": ("GroundTruth_pngs_Image{k}/GroundTruth{k}_{n}_1.png",
@@ -185,6 +207,60 @@ def test_two_folders_that_could_be_the_truth_are_refused(tmp_path):
     write_pairs(tmp_path, "gt/{q}-{n}.png", "input/{q}-{n}.png", {"": "target/{q}-{n}.png"})
     with pytest.raises(InputError, match="gt and target"):
         pair_images(Sources(dataset=tmp_path))
+
+
+def test_no_image_of_a_sequence_is_dropped_for_the_shape_of_the_folders(tmp_path):
+    """A folder of sequences in a folder looks like RSBlur's, which has a folder for each pair."""
+    for name in ("RealBlur-J", "RealBlur-R"):
+        write_pairs(tmp_path / "both" / name, *LAYOUTS["RealBlur"][:2])
+    with pytest.raises(InputError, match="RealBlur-J, RealBlur-R"):
+        pair_images(Sources(dataset=tmp_path / "both"))
+    write_pairs(tmp_path / "more", *LAYOUTS["RSBlur"][:2])
+    extra = tmp_path / "more" / "0001" / "000001" / "real_blur" / "real_blur_2.png"
+    save(extra, picture(0))
+    with pytest.raises(InputError, match="one pair per folder"):
+        pair_images(Sources(dataset=tmp_path / "more"))
+
+
+def test_crops_and_databases_are_passed_over_where_the_images_are_there(tmp_path):
+    write_pairs(tmp_path, *LAYOUTS["MIMO-UNet"][:2])
+    write_pairs(tmp_path, *LAYOUTS["NAFNet crops"][:2])
+    (tmp_path / "test" / "blur_crops.lmdb").mkdir()
+    sets = pair_images(Sources(dataset=tmp_path)).image_sets
+    assert [images.name for images in sets] == ["0001.png", "0002.png", "1001.png", "1002.png"]
+    assert {images.paths[kind].parent.name for images in sets for kind in images.paths} == {
+        "sharp", "blur",
+    }  # fmt: skip
+
+
+def test_a_list_of_the_other_split_gives_no_images_of_this_one(tmp_path):
+    root = tmp_path / "RealBlur-J"
+    write_pairs(root, *LAYOUTS["RealBlur"][:2])
+    pair = "RealBlur-J/scene001/gt/gt_1.png RealBlur-J/scene001/blur/blur_1.png\n"
+    (tmp_path / "RealBlur_J_test_list.txt").write_text(pair)
+    assert len(pair_images(Sources(dataset=root)).image_sets) == 1
+    with pytest.raises(InputError, match="lists another split"):
+        pair_images(Sources(dataset=root, split="train"))
+    assert [finding.message for finding in verify(root) if finding.check == "layout"] == [
+        "sequences layout, split test: 1 pairs"
+    ]
+
+
+def test_what_is_there_instead_is_said(tmp_path):
+    write_pairs(tmp_path / "only", *(name.replace("test", "train") for name in LAYOUTS["VRT"][:2]))
+    with pytest.raises(InputError, match=r"no split 'test' there, but 'train'"):
+        pair_images(Sources(dataset=tmp_path / "only"))
+    (tmp_path / "GOPRO.zip").touch()
+    with pytest.raises(InputError, match="unpack it"):
+        pair_images(Sources(dataset=tmp_path / "GOPRO.zip"))
+
+
+def test_a_recording_in_both_splits_is_found_in_flat_folders_too(tmp_path):
+    for split, n in (("train", 1), ("test", 2)):
+        for kind in ("input", "target"):
+            save(tmp_path / split / kind / f"GOPR0384_11_0{n}-000001.png", picture(n))
+    (finding,) = [found for found in verify(tmp_path) if found.check == "recording"]
+    assert "GOPR0384 is in both splits" in finding.message
 
 
 def test_lmdb_is_named(tmp_path):
@@ -370,7 +446,8 @@ def test_restore_and_verify_read_the_same_layouts(tmp_path, layout):
     assert {image.tobytes() for image in blurred} == {image.tobytes() for image in expected}
     findings = verify(tmp_path)
     assert not has_errors(findings)
-    assert "4 pairs" in findings[0].message
+    if layout != "inside a folder":  # which is our own layout, checked as such
+        assert "4 pairs" in findings[0].message
     if layout == "HIDE":  # GT has the images of both splits: those without partner may be train's
         return
     found[0][0].unlink()

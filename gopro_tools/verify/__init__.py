@@ -17,6 +17,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key
 from gopro_tools.findings import Finding, report_findings
 from gopro_tools.layouts import GOPRO, Place, find_dataset, list_pairs
+from gopro_tools.naming import group_of
 from gopro_tools.threads import Progress, thread_pool
 from gopro_tools.verbs import callable_package
 from gopro_tools.verify.folders import (
@@ -68,9 +69,12 @@ def verify(
         InputError: ``root`` is no dataset of a known layout.
     """
     config = config or VerifyConfig()
-    places = [place for split in SPLITS if (place := find_dataset(root, split))]
-    if places and not any(place.layout == GOPRO for place in places):
+    places = _places(root)
+    ours = [place for place in places if place.layout == GOPRO and place.folder.name in SPLITS]
+    if places and not ours:
         return _verify_other(root, places, config, progress)
+    if ours:
+        root = ours[0].folder.parent  # the dataset may lie in a folder that holds nothing else
     findings = list(check_state(root))
     sequences = [(split, name) for split in SPLITS for name in sequences_of(root, split)]
     if not sequences and findings:
@@ -102,6 +106,21 @@ def verify(
     findings += check_seal(root, manifest, images)
     findings += _check_pixels(images, config, manifest, progress)
     return sorted(findings, key=lambda finding: finding.sort_key)
+
+
+def _places(root: Path) -> list[Place]:
+    """The splits that are there. What is wrong with one counts if it is all there is."""
+    found: list[Place] = []
+    problems: list[InputError] = []
+    for split in SPLITS:
+        try:
+            if place := find_dataset(root, split):
+                found.append(place)
+        except InputError as error:
+            problems.append(error)
+    if problems and not found:
+        raise problems[0]
+    return found
 
 
 def _verify_other(
@@ -138,6 +157,8 @@ def _verify_other(
                     places=there,
                 )
             )
+    names = {(image.split, group_of(PurePosixPath(image.sequence, image.name))) for image in images}
+    findings += check_recordings(sorted(names))
     findings += _check_pixels(images, config, None, progress)
     return sorted(findings, key=lambda finding: finding.sort_key)
 

@@ -96,9 +96,9 @@ def check_names(root: Path, sequences: Iterable[tuple[Split, str]]) -> Iterator[
             yield Finding("warning", "name", message, split, sequence)
 
 
-def check_recordings(sequences: Iterable[tuple[Split, str]]) -> Iterator[Finding]:
+def check_recordings(sequences: Iterable[tuple[str, str]]) -> Iterator[Finding]:
     """Recordings with clips in both splits."""
-    clips: defaultdict[str, dict[Split, list[str]]] = defaultdict(dict)
+    clips: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
     for split, sequence in sequences:
         if parsed := SequenceName.parse(sequence):
             clips[parsed.recording].setdefault(split, []).append(sequence)
