@@ -11,13 +11,9 @@ from numpy.typing import NDArray
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.metrics.alignment import Aligned, align
-from gopro_tools.metrics.kernels import (
-    GAUSSIAN_SIZE,
-    UNIFORM_SIZE,
-    gaussian_ssim,
-    uniform_ssim,
-)
+from gopro_tools.metrics.kernels import gaussian_ssim, uniform_ssim
 from gopro_tools.metrics.sequences import LEAST_SIDE_PX, tof_farneback
+from gopro_tools.metrics.windows import GAUSSIAN_SIZE, UNIFORM_SIZE
 from gopro_tools.text import size_text
 
 PEAK = 255.0

@@ -117,8 +117,12 @@ class PairMaker:
             frames, order = filled, np.arange(len(filled))
         skip = margin * per_gap
         inner = order[skip : len(order) - skip]
-        exposure = averager(config, len(inner)).average(frames, inner)
-        made.images = {"sharp": sharp, "blur": exposure.blur, "blur_gamma": exposure.blur_gamma}
+        averager = averager_of(config, len(inner))
+        if "blur" in config.kinds:
+            exposure = averager.average(frames, inner)
+            made.images = {"sharp": sharp, "blur": exposure.blur, "blur_gamma": exposure.blur_gamma}
+        else:
+            made.images = {"sharp": sharp, "blur_gamma": averager.average_light(frames, inner)}
         if config.makes_real:
             from gopro_tools.sensor import expose
 
@@ -213,6 +217,6 @@ class PairMaker:
 
 
 @lru_cache(maxsize=64)
-def averager(config: SynthesisConfig, n_frames: int) -> ExposureAverager:
+def averager_of(config: SynthesisConfig, n_frames: int) -> ExposureAverager:
     """An averager; windows of a recipe differ in length where each draws its own."""
     return ExposureAverager(config.camera, n_frames)

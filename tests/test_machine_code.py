@@ -1,0 +1,107 @@
+"""Loops as machine code: made once, stored, checked, and called without numba."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gopro_tools.averaging import ExposureAverager
+from gopro_tools.machine_code import Loop
+from gopro_tools.response import Response
+from tests.commands import ROOT, environment
+
+LOOPS = '''"""Loops of the tests."""
+from numba import njit
+from gopro_tools.machine_code import OPTIONS
+
+@njit(**OPTIONS)
+def scale(values, factor):
+    for y in range(values.shape[0]):
+        for x in range(values.shape[1]):
+            values[y, x] *= factor
+
+@njit(**OPTIONS)
+def allocate(values):
+    values[0] = values.copy()[0]
+'''
+SCRIPT = """
+import sys
+import numpy as np
+from gopro_tools.machine_code import Loop
+values = np.arange(6.0).reshape(2, 3)
+Loop("my_loops:scale", "float64[:,::1]", "float64")(values, 2.0)
+assert (values == 2 * np.arange(6).reshape(2, 3)).all(), values
+print("numba" in sys.modules)
+"""
+
+
+def _runs_with_numba(folder: Path) -> bool:
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env=environment(PYTHONPATH=os.pathsep.join([str(folder), str(ROOT)])),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result.stdout.strip() == "True"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "my_loops.py").write_text(LOOPS)
+    return tmp_path
+
+
+def test_numba_is_loaded_only_where_no_whole_machine_code_of_this_source_is_stored(
+    folder: Path,
+) -> None:
+    assert _runs_with_numba(folder)
+    assert not _runs_with_numba(folder)
+    (stored,) = (folder / "__pycache__").glob("*.o")
+    stored.write_bytes(stored.read_bytes()[:-9])
+    assert _runs_with_numba(folder), "cut short"
+    stored.write_bytes(b"")
+    assert _runs_with_numba(folder), "emptied by a power cut"
+    assert not _runs_with_numba(folder)
+    (folder / "my_loops.py").write_text(LOOPS.replace("*= factor", "*= 1 * factor"))
+    assert _runs_with_numba(folder), "another source"
+
+
+@pytest.mark.usefixtures("folder")
+def test_arguments_of_other_types_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    scale = Loop("my_loops:scale", "float64[:,::1]", "float64")
+    for wrong in (np.zeros((2, 2), np.float32), np.zeros(4), np.zeros((2, 4))[:, ::2], [[1.0]]):
+        with pytest.raises(TypeError, match="float64"):
+            scale(wrong, 1.0)
+    with pytest.raises(ValueError, match="zip"):
+        scale(np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="no type"):
+        Loop("my_loops:scale", "float64[")
+
+
+def test_a_loop_that_allocates_is_refused_when_it_is_compiled(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    sys.modules.pop("my_loops", None)
+    with pytest.raises(Exception, match="NRT required"):
+        Loop("my_loops:allocate", "float64[::1]").load()
+
+
+def test_light_alone_is_the_same_as_with_the_plain_mean(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    curves = rng.uniform(size=(256, 1, 3)).cumsum(axis=0)
+    np.save(tmp_path / "measured.npy", curves / curves[-1])
+    frames = rng.integers(0, 256, (7, 19, 23, 3), dtype=np.uint8)
+    order = np.arange(7)[::-1]
+    for name in ("gamma2.2", str(tmp_path / "measured.npy")):
+        averager = ExposureAverager(Response.named(name), 7)
+        both = averager.average(frames, order)
+        assert (both.blur_gamma == averager.average_light(frames, order)).all()
+        assert (both.blur == np.around(frames.mean(axis=0))).all()
