@@ -214,6 +214,8 @@ class Method:
     """Modules or packages whose code decides what it restores."""
     open_untrained: Callable[[Path | None, RestoreOptions], Restorer] | None = None
     """Opens a method without training."""
+    weights: Path | None = None
+    """File it opens where none is named: such a method is not trained."""
 
     def open(self, weights: Path | None, options: RestoreOptions) -> Restorer:
         """The restorer of a weight file, in tiles where options say so.
@@ -222,6 +224,7 @@ class Method:
             InputError: The file is missing, unfitting or another method's, or an option is not for
                 this method.
         """
+        weights = weights or self.weights
         if self.kind is None:
             assert self.open_untrained is not None
             return in_tiles(self.open_untrained(weights, options), options)

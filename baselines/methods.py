@@ -10,12 +10,16 @@ from baselines.deepdeblur.method import DEEPDEBLUR_K
 from baselines.method import Method
 from baselines.restoring import RestoreOptions
 from baselines.sun2015.method import SUN2015, SUN2015_PLUS
+from baselines.zoo import SPANDREL
 from gopro_tools.errors import InputError
 from gopro_tools.plugins import is_plugin_name
 from gopro_tools.restorers import RESTORERS, Restorer
 
 METHODS: tuple[Method, ...] = (SUN2015, SUN2015_PLUS, *DEEPDEBLUR_K, DEBLURGAN)
 """In the order of the tables."""
+
+OTHERS: tuple[Method, ...] = (SPANDREL,)
+"""Known by name, and compared where they are asked for: nobody here trains them."""
 
 KINDS: tuple[NetworkKind, ...] = tuple(
     {method.kind.name: method.kind for method in METHODS if method.kind}.values()
@@ -29,23 +33,26 @@ def method_named(text: str) -> Method:
     Args:
         text: A name of `METHODS`; the name of a kind of network (``deepdeblur``: of any K); or
             ``package.module:factory[:name=value...]``, where ``package.module:NAME`` is a `Method`
-            or a factory of a `Restorer`. ``NAME=package.module:factory`` names it in tables.
+            or a factory of a `Restorer`. ``NAME=package.module:factory`` names it in tables;
+            ``NAME=method:weights=FILE`` is a method with weights that are there already.
 
     Raises:
         InputError: There is none, or it cannot be imported.
     """
-    for method in METHODS:
-        if text == method.name:
-            return method
-    for method in METHODS:
-        if method.kind is not None and text == method.kind.name:
-            return replace(method, name=text, title=text, accepts=lambda network: True)
+    if (known := _known(text)) is not None:
+        return known
     label, equals, rest = text.partition("=")
     if not (equals and re.fullmatch(r"[\w.-]+", label)):
         label, rest = re.sub(r"[^\w.-]+", "-", text), text
+    name, has_weights, file = rest.partition(":weights=")
+    if has_weights and (known := _known(name)) is not None:
+        if not Path(file).is_file():
+            raise InputError(f"--method {text}: {file}: no such weight file.")
+        return replace(known, name=label, title=label, learner=None, weights=Path(file))
     if not is_plugin_name(rest):
         raise InputError(
-            f"--method {text}: expected one of {', '.join(method.name for method in METHODS)}, or "
+            f"--method {text}: expected one of "
+            f"{', '.join(method.name for method in (*METHODS, *OTHERS))}, or "
             f"package.module:factory with {RESTORERS.signature}."
         )
     part, options = RESTORERS.imported(rest)
@@ -61,6 +68,17 @@ def method_named(text: str) -> Method:
         return restorer
 
     return Method(name=label, title=label, modules=(rest.partition(":")[0],), open_untrained=opened)
+
+
+def _known(name: str) -> Method | None:
+    """A method of this project, or a kind of network of any size."""
+    for method in (*METHODS, *OTHERS):
+        if name == method.name:
+            return method
+    for method in METHODS:
+        if method.kind is not None and name == method.kind.name:
+            return replace(method, name=name, title=name, accepts=lambda network: True)
+    return None
 
 
 def open_restorer(

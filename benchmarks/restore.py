@@ -39,7 +39,8 @@ def restore_command(
     Args:
         source: An image, a folder (results keep their path inside it), or a dataset in the GOPRO
             layout (results are OUT/<sequence>/<name>, as gopro_tools.evaluate expects).
-        method: deepdeblur (of any K), deepdeblur-k1 to -k3, deblurgan, sun2015, sun2015-plus, or
+        method: deepdeblur (of any K), deepdeblur-k1 to -k3, deblurgan, sun2015, sun2015-plus;
+            spandrel for NAFNet, Uformer, FFTformer, KBNet and others by their weight files; or
             package.module:factory[:name=value...] for any other: factory(weights, device,
             name=value...) gives an object whose restore() takes and gives (H, W, 3) uint8 RGB.
         out: Output folder.

@@ -14,7 +14,8 @@ from gopro_tools.threads import n_cores
 
 _PACKAGES = (
     "gopro-tools", "numpy", "scipy", "opencv-python", "numba", "av", "fpng", "scikit-image",
-    "torch", "torchvision", "safetensors", "ultralytics", "onnxruntime", "lpips", "imageio-ffmpeg",
+    "torch", "torchvision", "safetensors", "spandrel", "ultralytics", "onnxruntime", "lpips",
+    "imageio-ffmpeg",
 )  # fmt: skip
 
 

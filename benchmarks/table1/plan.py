@@ -33,7 +33,8 @@ class Table1Config:
     """Dataset in the GOPRO layout. By default smoke and reduced render one of their own."""
     methods: tuple[str, ...] = tuple(method.name for method in METHODS)
     """What to put beside the blurred input; package.module:factory for one of your own, which is
-    trained too if it names a Method. NAME=package.module:factory names it in the tables."""
+    trained too if it names a Method. NAME=package.module:factory names it in the tables, and
+    NAME=spandrel:weights=FILE takes a trained network of other people."""
     blur_kind: BlurKind = "gamma"
     """Which blurred images: gamma, the paper's, or linear_crf."""
     photographs: tuple[str, ...] = ()

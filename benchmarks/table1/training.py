@@ -122,7 +122,13 @@ def made_ready(work: Work, method: Method) -> Ready:
         "published_name": method.published_name,
     }
     if recipe is None:
-        return Ready(method=method, options=options, facts=facts)
+        return Ready(
+            method=method,
+            options=options,
+            weights=method.weights,
+            weights_sha256=sha256_of_file(method.weights) if method.weights else None,
+            facts=facts | {"scale": method.training_scale(method.weights)},
+        )
     if not is_trained(work, method):
         train_method(work, method)
     folder = _folder_of(work, method, recipe)
