@@ -9,7 +9,7 @@ look like a bad method.
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -31,9 +31,19 @@ BLURRED_WORDS = frozenset(
 _KIND_WORDS = SHARP_WORDS | BLURRED_WORDS | {"gamma", "real"}
 
 _COMPANIONS = (
-    "gt", "sharp", "target", "real_a", "real_b", "lq", "input", "blur", "blurred", "label",
+    "gt", "sharp", "target", "real_a", "real_b", "lq", "input", "blur", "blurred", "blurry",
+    "label", "in", "source", "ground_truth", "original",
 )  # fmt: skip
 """Ends of names under which programs store the input or the truth beside a result."""
+
+_RESULT_PREFIXES = frozenset(
+    {"deblurred", "deblur", "restored", "out", "output", "result", "pred", "prediction", "fake",
+     "test", "img", "image", "frame", "est"}
+)  # fmt: skip
+"""Words that programs put before the name of an image; others may name a sequence."""
+
+_NUMBERED = re.compile(r"(.*?)_?(\d{1,18})")
+_WORD = re.compile(r"[^\W\d_]+[-_. ]?")
 
 _Canonical = Callable[[PurePosixPath], str]
 
@@ -50,6 +60,22 @@ class Match:
     """How names were matched where they are not the same; empty where they are."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """A way to compare names."""
+
+    note: str
+    """What it passes over, for people."""
+    of_key: _Canonical
+    of_file: _Canonical
+    takes_numbers: bool = False
+    """Whether what follows an image's name may be a number (of the training step, say)."""
+    takes_any_end: bool = False
+    """Whether what follows may differ from file to file (a score, say)."""
+    only_complete: bool = False
+    """Whether it counts only if every key has a file and every file a key."""
+
+
 def match_files(
     keys: Collection[PurePosixPath],
     files: Mapping[PurePosixPath, Path],
@@ -61,9 +87,10 @@ def match_files(
 
     Names are compared exactly first, then with less and less of what programs change: the suffix
     of the file and the form of accents, folders named blur, sharp, input and the like, ``-``, ``_``
-    and ``/`` between sequence and number, leading zeros. The first way that finds a file for every
-    key is taken, or else the one that finds most. A way counts only where it leaves no two keys,
-    and no two files, alike. Files named as copies of the input or the truth are left out.
+    and ``/`` between sequence and number, case, leading zeros, folders that all files share, words
+    before and after the name. The first way that finds a file for every key is taken, or else the
+    one that finds most. A way counts only where it leaves no two keys, and no two files, alike.
+    Files named as copies of the input or the truth, or in folders of such, are left out.
 
     Args:
         keys: ``<sequence>/<name>`` of each image.
@@ -75,26 +102,40 @@ def match_files(
     Raises:
         InputError: Every image has several results, with different letters after its name.
     """
-    best: Match | None = None
     copies: dict[PurePosixPath, str] = {}
     if suffix is None and not may_name_kinds:
         own = {_flat(key) for key in keys}
         copies = {p: end for p in files if _flat(p) not in own and (end := _companion_end(p))}
     results = {path: file for path, file in files.items() if path not in copies}
-    for note, canonical in _ways(keys, results):
-        found = _matched(keys, results, canonical, note, suffix)
-        if found is None:
-            continue
-        if best is None or len(found.paths) > len(best.paths):
-            best = found
-        if len(best.paths) == len(keys):
-            break
-    best = best or Match(paths={}, extra=tuple(results))
+    best = _best_match(keys, results, suffix)
+    if len(best.paths) < len(keys) and not may_name_kinds:
+        # Folders such as input and gt beside the folder of the results.
+        beside = {p: f"{kinds[0]}/" for p in results if (kinds := _kinds_of_folders(p))}
+        others = {path: file for path, file in results.items() if path not in beside}
+        if beside and len(others) >= len(keys):
+            alone = _best_match(keys, others, suffix)
+            if len(alone.paths) > len(best.paths):
+                best, copies = alone, copies | beside
     if not best.paths or not copies:
         return replace(best, extra=(*best.extra, *copies))
     ends = ", ".join(sorted(set(copies.values())))
     note = f"{len(copies)} copies of input or truth ({ends}) passed over"
     return replace(best, note=", ".join(filter(None, [best.note, note])))
+
+
+def _best_match(
+    keys: Collection[PurePosixPath], files: Mapping[PurePosixPath, Path], suffix: str | None
+) -> Match:
+    best = Match(paths={}, extra=tuple(files))
+    for way in _ways(keys, files):
+        found = _matched(keys, files, way, suffix)
+        if found is None or (way.only_complete and (len(found.paths) < len(keys) or found.extra)):
+            continue
+        if len(found.paths) > len(best.paths):
+            best = found
+        if len(best.paths) == len(keys):
+            break
+    return best
 
 
 def group_of(key: PurePosixPath) -> str:
@@ -103,6 +144,37 @@ def group_of(key: PurePosixPath) -> str:
         return str(key.parent)
     numbered = re.fullmatch(r"(.+?)[-_]\d+", key.stem)
     return numbered[1] if numbered else ""
+
+
+def renumbered(keys: Iterable[PurePosixPath], match: Match) -> str:
+    """Say where a method's files have the numbers of a sequence's images shifted; empty if nowhere.
+
+    Where one program counts from 0 and another from 1, most numbers are on both sides, and each is
+    of another image.
+    """
+    names: dict[str, str] = {}
+    numbers: dict[str, tuple[set[int], set[int]]] = {}
+    for key in keys:
+        if numbered := _NUMBERED.fullmatch(_bare(key)):
+            names.setdefault(numbered[1], group_of(key))
+            of_keys, of_files = numbers.setdefault(numbered[1], (set(), set()))
+            of_keys.add(int(numbered[2]))
+            if key in match.paths:
+                of_files.add(int(numbered[2]))
+    for path in match.extra:
+        if numbered := _NUMBERED.fullmatch(_bare(path)):
+            # Without a name of its own it can only be of the one sequence there is.
+            sequence = next(iter(numbers)) if len(numbers) == 1 and not numbered[1] else numbered[1]
+            if sequence in numbers:
+                numbers[sequence][1].add(int(numbered[2]))
+    for sequence, (of_keys, of_files) in numbers.items():
+        shifts = {b - a for a, b in zip(sorted(of_keys), sorted(of_files), strict=False)}
+        if len(of_keys) == len(of_files) > 1 and len(shifts) == 1 and shifts != {0}:
+            return (
+                f"{names[sequence] or 'its files'} has {min(of_files)} to {max(of_files)} where the"
+                f" images are {min(of_keys)} to {max(of_keys)}"
+            )
+    return ""
 
 
 def plain(name: str) -> str:
@@ -116,26 +188,46 @@ def without_kinds(path: PurePosixPath) -> PurePosixPath:
     return PurePosixPath(*folders, path.name)
 
 
-def _ways(
-    keys: Collection[PurePosixPath], files: Mapping[PurePosixPath, Path]
-) -> Iterable[tuple[str, _Canonical]]:
-    """Ways to compare names, from strict to loose, each with the words that say so."""
-    yield "", str
-    yield "", _stem
-    yield "folders that say the kind left out", lambda path: _stem(without_kinds(path))
-    yield "sequence and number joined", _flat
-    yield "numbers compared without zeros", _bare
-    if (shared := _shared_folder(files)) and all(group_of(key) for key in keys):
-        inside = {key for key in keys if key.parts[0] == shared}
-        if not inside:
-            yield (
-                f"inside {shared}/",
-                lambda path: _flat(path.relative_to(shared) if path.parts[0] == shared else path),
-            )
-    yield "each in a folder of its own name", lambda path: _flat(_without_own_folder(path))
+def _ways(keys: Collection[PurePosixPath], files: Mapping[PurePosixPath, Path]) -> Iterator[_Way]:
+    """Ways to compare names, from strict to loose."""
+
+    def alike(note: str, canonical: _Canonical) -> _Way:
+        return _Way(note=note, of_key=canonical, of_file=canonical)
+
+    yield alike("", str)
+    yield alike("", _stem)
+    yield alike("folders that say the kind left out", lambda path: _stem(without_kinds(path)))
+    yield alike("sequence and number joined", _flat)
+    yield alike("numbers compared without zeros", _bare)
+    have_groups = all(group_of(key) for key in keys)
+    if have_groups and (shared := _shared_folders(keys, files)):
+        yield _Way(
+            note=f"inside {'/'.join(shared)}/",
+            of_key=_bare,
+            of_file=lambda path: _bare(_without_folders(path, shared)),
+        )
+    if all(map(_has_own_folder, files)):
+        yield _Way(
+            note="each in a folder of its own name",
+            of_key=_flat,
+            of_file=lambda path: _flat(path.parent.parent / path.name),
+            takes_numbers=True,
+        )
+    prefix = _shared_prefix(files)
+    if prefix and (have_groups or prefix.rstrip("-_. ").lower() in _RESULT_PREFIXES):
+        yield _Way(
+            note=f"{prefix} before each name", of_key=_bare, only_complete=True,
+            of_file=lambda path: _bare(path.with_name(path.name[len(prefix):])),
+        )  # fmt: skip
+    if have_groups:
+        yield _Way(note="", of_key=_flat, of_file=_flat, takes_numbers=True, only_complete=True)
     # Without a folder nothing contradicts: it is the image of that name, where only one has it.
     if all(without_kinds(path).parent == PurePosixPath() for path in files):
-        yield "by name alone", lambda path: plain(path.stem)
+        yield alike("by name alone", lambda path: plain(path.stem))
+    yield _Way(
+        note="what follows each name differs", of_key=_flat, of_file=_flat,
+        takes_any_end=True, only_complete=True,
+    )  # fmt: skip
 
 
 def _stem(path: PurePosixPath) -> str:
@@ -146,15 +238,14 @@ def _flat(path: PurePosixPath) -> str:
     return re.sub(r"[-_/. ]+", "_", _stem(without_kinds(path)))
 
 
-def _without_own_folder(path: PurePosixPath) -> PurePosixPath:
-    """Without a folder that has the image's name, as BasicSR makes for its validation images."""
+def _has_own_folder(path: PurePosixPath) -> bool:
+    """Whether a file lies in a folder of its image's name, as BasicSR's validation images do."""
     folder = path.parent.name
-    own = folder and path.stem.startswith(folder) and len(path.parts) > 1
-    return path.parent.parent / path.name if own else path
+    return bool(folder and re.match(rf"{re.escape(folder)}(?![^\W_])", path.stem))
 
 
 def _bare(path: PurePosixPath) -> str:
-    words = [word for word in _flat(path).split("_") if word.lower() not in _KIND_WORDS]
+    words = [word for word in _flat(path).casefold().split("_") if word not in _KIND_WORDS]
     return "_".join(str(int(word)) if _is_short_number(word) else word for word in words)
 
 
@@ -162,28 +253,49 @@ def _is_short_number(word: str) -> bool:
     return word.isascii() and word.isdecimal() and len(word) < 20
 
 
-def _shared_folder(files: Mapping[PurePosixPath, Path]) -> str | None:
-    """The one folder that all files lie in."""
-    first = {path.parts[0] if len(path.parts) > 1 else None for path in files}
-    return next(iter(first)) if len(first) == 1 else None
+def _shared_folders(
+    keys: Collection[PurePosixPath], files: Mapping[PurePosixPath, Path]
+) -> list[str]:
+    """Names of folders that every file lies in and no key has, outermost first."""
+    if not files:
+        return []
+    shared = set.intersection(*(set(path.parent.parts) for path in files))
+    shared -= {part for key in keys for part in key.parts}
+    return [part for part in next(iter(files)).parent.parts if part in shared]
+
+
+def _without_folders(path: PurePosixPath, names: Collection[str]) -> PurePosixPath:
+    return PurePosixPath(*(part for part in path.parent.parts if part not in names), path.name)
+
+
+def _shared_prefix(files: Mapping[PurePosixPath, Path]) -> str:
+    """The word, with what divides it from the rest, that every file's name starts with."""
+    words = {match[0] if match else "" for match in map(_WORD.match, (p.stem for p in files))}
+    return next(iter(words)) if len(words) == 1 else ""
+
+
+def _kinds_of_folders(path: PurePosixPath) -> list[str]:
+    """Folders of a path that say that sharp or blurred images are in them."""
+    kinds = SHARP_WORDS | BLURRED_WORDS
+    return [part for part in path.parent.parts if part.lower() in kinds]
 
 
 def _matched(
     keys: Collection[PurePosixPath],
     files: Mapping[PurePosixPath, Path],
-    canonical: _Canonical,
-    note: str,
+    way: _Way,
     suffix: str | None,
 ) -> Match | None:
-    key_of = _unique(keys, canonical)
+    key_of = _unique(keys, way.of_key)
     if key_of is None:
         return None
     by_suffix: dict[str, dict[PurePosixPath, list[PurePosixPath]]] = {}
     for path in files:
-        whole = canonical(path)
-        for end in _ends(whole, suffix) if canonical is not str else ("",):
+        whole = way.of_file(path)
+        for end in _ends(whole, suffix, way.takes_numbers) if way.of_file is not str else ("",):
             if key := key_of.get(whole[: len(whole) - len(end)]):
-                by_suffix.setdefault(end, {}).setdefault(key, []).append(path)
+                found_end = "" if way.takes_any_end else end
+                by_suffix.setdefault(found_end, {}).setdefault(key, []).append(path)
                 break
     chosen = _chosen_suffix(by_suffix, suffix)
     if chosen is None:
@@ -195,7 +307,7 @@ def _matched(
     paths = {key: files[candidates[0]] for key, candidates in found.items()}
     taken = {candidates[0] for candidates in found.values()}
     extra = sorted(files.keys() - taken, key=lambda path: natural_key(str(path)))
-    notes = [note] if note else []
+    notes = [way.note] if way.note else []
     if chosen:
         notes.append(f"{chosen} after each name")
     return Match(paths=paths, extra=tuple(extra), note=", ".join(notes))
@@ -212,7 +324,7 @@ def _unique(
     return result
 
 
-def _ends(whole: str, asked: str | None) -> Iterable[str]:
+def _ends(whole: str, asked: str | None, takes_numbers: bool) -> Iterable[str]:
     """What could follow the name of an image: nothing, or from a separator on, shortest first."""
     if asked:
         yield from (end for end in _spellings(asked) if whole.endswith(end))
@@ -220,7 +332,8 @@ def _ends(whole: str, asked: str | None) -> Iterable[str]:
     yield ""
     for match in reversed(list(re.finditer(r"[-_.]", whole))):
         end = whole[match.start() :]
-        if re.search(r"[^\W\d_]", end):  # numbers alone are part of a name
+        # Numbers alone are part of a name.
+        if takes_numbers or re.search(r"[^\W\d_]", end):
             yield end
 
 

@@ -6,7 +6,7 @@ average; `Sources.allow_missing` asks for the images that all have, and what it 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -18,7 +18,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key
 from gopro_tools.images import Rgb, find_images, no_images, read_rgb
 from gopro_tools.layouts import Pairs, Place, find_dataset, list_pairs, open_dataset
-from gopro_tools.naming import Match, group_of, match_files
+from gopro_tools.naming import Match, group_of, match_files, renumbered
 from gopro_tools.text import size_text
 
 SHARP = "sharp"
@@ -220,12 +220,7 @@ def pair_images(sources: Sources) -> Pairing:
     if not sources.has_sharp:
         del matches[SHARP]
     for method, folder in restored_folders(sources.restored).items():
-        inside = folder / sources.split
-        files = _images_in(inside if place and inside.is_dir() else folder)
-        try:
-            matches[method] = match_files(tuple(sharp), files, suffix=sources.suffix_of(method))
-        except InputError as error:
-            raise InputError(f"{folder}: {error}") from error
+        matches[method] = _results_of(method, folder, sharp, sources)
     left_out: list[str] = []
     keys = set(sharp)
     for method, match in matches.items():
@@ -320,6 +315,43 @@ def _images_in(folder: Path) -> dict[PurePosixPath, Path]:
     if not files:
         raise no_images(folder)
     return files
+
+
+def _results_of(
+    method: str, folder: Path, keys: Collection[PurePosixPath], sources: Sources
+) -> Match:
+    """The results of a method; `InputError` where its names would pair different images."""
+    inside = folder / sources.split
+    files = _images_in(inside if sources.place and inside.is_dir() else folder)
+    try:
+        match = match_files(keys, files, suffix=sources.suffix_of(method))
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from error
+    if shift := renumbered(keys, match):
+        raise InputError(
+            f"{folder}: numbered otherwise than the sharp images: {shift}. Equal numbers would "
+            "compare different images; rename the files."
+        )
+    if not match.paths and (fitting := _folders_that_fit(keys, files)):
+        raise InputError(
+            f"{folder}: results lie in {', '.join(fitting)} there; name one of these folders, as "
+            f"--restored {method}={folder / fitting[0]}."
+        )
+    return match
+
+
+def _folders_that_fit(
+    keys: Collection[PurePosixPath], files: Mapping[PurePosixPath, Path]
+) -> list[str]:
+    """Folders among a method's files that have a result of every image on their own."""
+    by_folder: dict[str, dict[PurePosixPath, Path]] = {}
+    for path, file in files.items():
+        if len(path.parts) > 1:
+            inside = PurePosixPath(*path.parts[1:])
+            by_folder.setdefault(path.parts[0], {})[inside] = file
+    return [
+        name for name, own in by_folder.items() if len(match_files(keys, own).paths) == len(keys)
+    ]
 
 
 def _leads_nowhere(path: Path) -> bool:

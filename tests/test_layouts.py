@@ -14,7 +14,7 @@ from gopro_tools.evaluate import EvaluateConfig, evaluate, write_evaluation
 from gopro_tools.findings import has_errors
 from gopro_tools.images import Rgb, encode_png, find_images, read_rgb
 from gopro_tools.layouts import find_dataset
-from gopro_tools.naming import group_of, match_files
+from gopro_tools.naming import group_of, match_files, renumbered
 from gopro_tools.pairing import Sources, pair_images
 from gopro_tools.verify import verify
 
@@ -282,6 +282,14 @@ RESULTS: dict[str, str] = {
     "DeblurGAN": "{q}/{n:06d}_fake_B.png",
     "numbers without zeros": "{q}-{n}.png",
     "kind in the name": "{q}_blur_{n:06d}.png",
+    "a word before": "{q}/deblurred_{n:06d}.png",
+    "a word before the sequence": "test_{q}_{n:06d}.png",
+    "a word without a sign": "{q}/out{n}.png",
+    "the method inside each sequence": "{q}/mynet/{n:06d}.png",
+    "folders around": "mynet/test_latest/images/{q}/{n:06d}.png",
+    "the training step": "{q}/{n:06d}_20000.png",
+    "BasicSR's folder per image": "{q}-{n:06d}/{q}-{n:06d}_20000.png",
+    "a score after each name": "{q}/{n:06d}_psnr_3{n}.1.png",
 }
 
 
@@ -371,6 +379,11 @@ def keyed(*names: str) -> dict[PurePosixPath, Path]:
         (["GOPR0384_11_00-000001.png"], ["GOPR0410_11_00-000001.png"]),
         # numbering from another start
         (["a/1.png"], ["a/2.png"]),
+        # a running number, or the number of another sequence's image
+        (["a/1.png", "b/1.png"], ["0.png", "1.png"]),
+        (["1.png", "2.png"], ["1_7.png", "2_7.png"]),
+        # a word that may be a sequence
+        (["1.png", "2.png"], ["beach_1.png", "beach_2.png"]),
         # two files that could be it
         (["a/1.png"], ["a/blur/1.png", "a/blur_gamma/1.png"]),
         # the truth
@@ -382,9 +395,55 @@ def test_what_could_be_another_image_pairs_with_nothing(keys, files):
     assert not match_files(tuple(keyed(*keys)), keyed(*files)).paths
 
 
+def test_copies_of_input_and_truth_may_have_folders_of_their_own():
+    keys = keyed("a/1.png", "b/1.png")
+    for made in ("{kind}/{q}/1.png", "{q}/{kind}/1.png", "{q}-1_{kind}.png"):
+        names = [made.format(q=q, kind=k) for q in "ab" for k in ("input", "output", "gt")]
+        match = match_files(tuple(keys), keyed(*names))
+        assert sorted(map(str, match.paths)) == ["a/1.png", "b/1.png"]
+        assert all("output" in str(path) for path in match.paths.values())
+        assert "4 copies" in match.note
+
+
+@pytest.mark.parametrize("made", ["{q}/{i:06d}.png", "{q}-{i}.png"])
+@pytest.mark.parametrize("across", [False, True])
+def test_results_numbered_from_another_start_are_refused(tmp_path, made, across):
+    """Also with --allow-missing: the numbers on both sides are of different images."""
+    write_pairs(tmp_path, *LAYOUTS["GOPRO"][:2])
+    for number, q, n in moments():
+        i = number + 1 if across else n - 1  # counted through all sequences, or from 0
+        save(tmp_path / "out" / made.format(q=q, i=i), picture(number))
+    sources = Sources(dataset=tmp_path, restored=(f"m={tmp_path / 'out'}",), allow_missing=True)
+    expected = "GOPR0410_11_00 has 3 to 4" if across else "GOPR0384_11_00 has 0 to 1"
+    with pytest.raises(InputError, match=f"{expected} where the images are 1 to 2"):
+        pair_images(sources)
+
+
+def test_a_lone_sequence_takes_no_results_numbered_from_0():
+    keys = keyed("a/1.png", "a/2.png")
+    match = match_files(tuple(keys), keyed("0.png", "1.png"))
+    assert renumbered(keys, match) == "a has 0 to 1 where the images are 1 to 2"
+
+
+def test_folders_of_results_inside_the_folder_named_are_offered(tmp_path):
+    for folder in ("sharp", "blurred", "out/stage1", "out/stage2"):
+        save(tmp_path / folder / "a.png", picture(0))
+    sources = Sources(
+        sharp=tmp_path / "sharp", blurred=tmp_path / "blurred", restored=(f"m={tmp_path / 'out'}",)
+    )
+    with pytest.raises(InputError, match=r"stage1, stage2 there; .* --restored m=\S+stage1"):
+        pair_images(sources)
+
+
 def test_a_name_alone_pairs_where_only_one_image_has_it():
     keys = keyed("test-close-ups/10.png", "test-long-shot/11.png")
     assert len(match_files(tuple(keys), keyed("10.jpg", "11.jpg")).paths) == 2
+
+
+def test_case_is_passed_over_where_nothing_else_differs():
+    keys = keyed("GOPR0384_11_00/000001.png", "GOPR0384_11_00/000002.png")
+    made = keyed("gopr0384_11_00-000001.png", "gopr0384_11_00-000002.png")
+    assert len(match_files(tuple(keys), made).paths) == 2
 
 
 def test_accents_pair_however_they_are_stored(tmp_path):
