@@ -1,8 +1,8 @@
 """Restore images with a trained network or any method.
 
-    python -m benchmarks.restore IMAGES_OR_DATASET --method METHOD --out OUT
+    python -m benchmarks.restore IMAGES_OR_VIDEOS --method METHOD --out OUT
 
-An image, a folder or a dataset in, restored images out.
+An image, a video, a folder or a dataset in, restored images and videos out.
 """
 
 import time
@@ -17,14 +17,16 @@ from benchmarks.shipped import weights_named
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
+from gopro_tools.movies import MovieConfig
 from gopro_tools.records import jsonable
 from gopro_tools.restoring import RestoreConfig, restore
 
 _DEFAULTS = RestoreOptions()
+_MOVIES = MovieConfig()
 
 
 def restore_command(
-    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES_OR_DATASET")],
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES_OR_VIDEOS")],
     *,
     method: str,
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
@@ -33,12 +35,14 @@ def restore_command(
     blur_kind: BlurKind = "gamma",
     resume: bool = False,
     options: Annotated[RestoreOptions, tyro.conf.arg(name="")] = _DEFAULTS,
+    movies: Annotated[MovieConfig, tyro.conf.arg(name="")] = _MOVIES,
 ) -> int:
-    """Restore an image, a folder of images or a dataset; results keep the names of the inputs.
+    """Restore images, videos or a dataset; results keep the names of the inputs.
 
     Args:
-        source: An image, a folder (results keep their path inside it), or a dataset in the GOPRO
-            layout (results are OUT/<sequence>/<name>, as gopro_tools.evaluate expects).
+        source: An image, a video, a folder of such (results keep their path inside it), or a
+            dataset in the GOPRO layout (results are OUT/<sequence>/<name>, as gopro_tools.evaluate
+            expects).
         method: deepdeblur (of any K), deepdeblur-k1 to -k3, deblurgan, sun2015, sun2015-plus;
             spandrel for NAFNet, Uformer, FFTformer, KBNet and others by their weight files; or
             package.module:factory[:name=value...] for any other: factory(weights, device,
@@ -51,6 +55,7 @@ def restore_command(
         resume: Keep whole results that are there; refused where method, weights, options, code or
             images are others.
         options: How.
+        movies: How videos are read and written.
     """
     found = method_named(method)
     weights = weights_named(found.name, weights)
@@ -66,8 +71,9 @@ def restore_command(
         blur_kind=blur_kind,
         resume=resume,
         seed=options.seed,
+        movies=movies,
     )
-    with progress_bar("images") as bar:
+    with progress_bar("images or frames") as bar:
         task = bar.add_task("Restoring", total=None, rate="")
         begin = time.perf_counter()
 

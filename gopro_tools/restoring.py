@@ -1,14 +1,17 @@
 """Restoring the images of a dataset or a folder with any method, recorded."""
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
-from gopro_tools.files import claimed, sha256_of_path, write_atomic
+from gopro_tools.files import claimed, sha256_of_file, sha256_of_path, write_atomic
+from gopro_tools.images import find_images as images_in
+from gopro_tools.movies import MovieConfig, find_videos, restore_video
 from gopro_tools.plugins import source_sha256
 from gopro_tools.records import (
     RESTORE_SUITE,
@@ -34,6 +37,7 @@ from gopro_tools.restorers import (
 )
 from gopro_tools.shown import ShownResult
 from gopro_tools.threads import Progress, no_progress
+from gopro_tools.video import open_source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +75,8 @@ class RestoreConfig:
     others."""
     seed: int | None = None
     """Of what is random in the method, for the record."""
+    movies: MovieConfig = field(default_factory=MovieConfig)
+    """How videos are read and written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,24 +116,30 @@ def restore(
     out: Path | str,
     on_progress: Progress = no_progress,
 ) -> Restoration:
-    """Restore an image, a folder of images or a dataset; results keep the names of the inputs.
+    """Restore images, videos or a dataset; results keep the names of the inputs.
 
     An image that fails is named in the result, and the others are restored all the same. When all
     are there, ``run.json`` says what made them; `gopro_tools.evaluate` carries it on to tables.
 
     Args:
-        source: An image, a folder, or a dataset in the GOPRO layout, whose results are
-            ``<sequence>/<name>``, as evaluate expects.
+        source: An image, a video, a folder of such, or a dataset in the GOPRO layout, whose results
+            are ``<sequence>/<name>``, as evaluate expects. Videos become MP4 (H.264) with their
+            times and their sound, or Matroska (FFV1) where lossless.
         config: With what, and which images.
         out: Output folder, outside of ``source``.
-        on_progress: Called with the images done and all.
+        on_progress: Called with the images done and all, then with the frames of each video.
 
     Raises:
         InputError: There is nothing to restore, the method cannot be loaded, ``out`` lies in
             ``source`` or holds the results of something else, or cannot be written to.
     """
     source, out = Path(source), Path(out)
-    images = find_images(source, config.split, config.blur_kind)
+    videos = find_videos(source, lossless=config.movies.lossless)
+    has_images = source.is_dir() and (not videos or bool(images_in(source)))
+    if videos and not has_images:
+        images = []
+    else:
+        images = find_images(source, config.split, config.blur_kind)
     _refuse_inside(source, out)
     restorer, code_sha256 = config.restorer, config.code_sha256
     if restorer is None:
@@ -141,13 +153,19 @@ def restore(
             "options": config.options,
             "code_sha256": code_sha256,
             "dataset": dataset,
-            "images": {} if dataset else pixel_hashes(images),
+            "images": {}
+            if dataset
+            else {
+                **pixel_hashes(images),
+                **{inside.as_posix(): sha256_of_file(path) for path, inside in videos},
+            },
+            "movies": config.movies,
         }
     )
     if any(path.suffix.lower() in (".jpg", ".jpeg") for path, _ in images):
         log.warning("JPEG inputs give JPEG results, off by a level here and there.")
     record: RunRecord | None = None
-    with claimed(out, *{relative.parent for _, relative in images}):
+    with claimed(out, *{relative.parent for _, relative in [*images, *videos]}):
         facts = resumable_facts(out, facts, resume=config.resume)
         unseal(out)
         write_atomic(out / RECORD_FILE, to_json(facts))
@@ -159,6 +177,7 @@ def restore(
             keep_done=config.resume,
             on_progress=on_progress,
         )
+        summary = _restore_videos(restorer, videos, out, summary, config, on_progress)
         if not summary.failures:
             record = RunRecord(
                 suite=RESTORE_SUITE,
@@ -166,14 +185,64 @@ def restore(
                 published_name=config.published_name,
                 scale=config.scale,
                 config={name: fact for name, fact in facts.items() if name != "images"},
-                results={"n_images": len(images)},
+                results={"n_images": len(images), "n_videos": len(videos)},
                 timings_s={"restoring": round(summary.seconds, 3)},
-                dataset=dataset or image_facts([path for path, _ in images]),
+                dataset=dataset or (image_facts([path for path, _ in images]) if images else None),
                 weights_sha256=facts["weights_sha256"],
                 seed=config.seed,
             )
             record = seal(out, record, names=())
-    return Restoration(out=out, images=tuple(images), summary=summary, record=record)
+    return Restoration(out=out, images=(*images, *videos), summary=summary, record=record)
+
+
+def _restore_videos(
+    restorer: Restorer,
+    videos: Sequence[tuple[Path, Path]],
+    out: Path,
+    images: RestoreSummary,
+    config: RestoreConfig,
+    on_progress: Progress,
+) -> RestoreSummary:
+    """The summary of the images and of these videos; one that fails is named."""
+    begin = time.perf_counter()
+    failures = list(images.failures)
+    n_kept = 0
+    for source, inside in videos:
+        if config.resume and _is_whole(out / inside, source):
+            n_kept += 1
+            continue
+        try:
+            result = restore_video(
+                restorer, source, out / inside, config.movies, on_progress=on_progress
+            )
+        except InputError as error:
+            text = str(error)
+            failures.append(text if str(source) in text else f"{source}: {config.method}: {text}")
+            continue
+        if result.silent_because:
+            log.warning("%s: without sound; %s", inside, result.silent_because)
+        if result.problems:
+            failures.append(
+                f"{source}: {len(result.problems)} problem(s), frames are missing from the result; "
+                f"first: {result.problems[0]}"
+            )
+    n_failed = len(failures) - len(images.failures)
+    return RestoreSummary(
+        n_restored=images.n_restored + len(videos) - n_kept - n_failed,
+        n_kept=images.n_kept + n_kept,
+        failures=failures,
+        seconds=images.seconds + time.perf_counter() - begin,
+    )
+
+
+def _is_whole(result: Path, source: Path) -> bool:
+    """Whether a restored video is there with all frames of its source."""
+    try:
+        return result.is_file() and (
+            open_source(result).info.n_frames == open_source(source).info.n_frames
+        )
+    except InputError:
+        return False
 
 
 def _refuse_inside(source: Path, out: Path) -> None:

@@ -16,10 +16,11 @@ from PIL import Image
 from tiny_dataset import smooth_image, write_dataset
 from tiny_network import sharpened, write_sharpener
 
-from gopro_tools.deblur import DeblurConfig, OnnxRestorer, deblur, read_card, side_by_side
+from gopro_tools.deblur import DeblurConfig, OnnxRestorer, deblur, read_card
 from gopro_tools.deblur import network as network_module
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, read_rgb
+from gopro_tools.movies import side_by_side
 from gopro_tools.pairing import Sources, pair_images
 from gopro_tools.video import open_source
 from gopro_tools.video_output import VideoWriter

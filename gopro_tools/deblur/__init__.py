@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-import cv2
 import numpy as np
 import tyro
 
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind, Split
-from gopro_tools.deblur.movie import deblur_video
 from gopro_tools.deblur.network import (
     Card,
     OnnxRestorer,
@@ -30,9 +28,9 @@ from gopro_tools.deblur.photo import read_photo, write_photo
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_jpeg
+from gopro_tools.movies import MovieConfig, beside, movie_name, restore_video, side_by_side
 from gopro_tools.restorers import find_images, is_dataset
 from gopro_tools.video import VIDEO_SUFFIXES
-from gopro_tools.video_output import LOSSLESS_SUFFIX
 
 __all__ = [
     "Card",
@@ -49,8 +47,6 @@ __all__ = [
 OnProgress: TypeAlias = Callable[[str, int, int], None]
 """Called with a file's name, and how many of its tiles or frames are done."""
 
-_LABEL_PX = 28
-_COMPARE = "_compare"
 _MOST_LISTED = 6
 
 
@@ -164,9 +160,9 @@ def _deblur_photo(
     summary.megapixels += photo.rgb.shape[0] * photo.rgb.shape[1] / 1e6
     if config.compare:
         codes = [np.rint(image * 255).astype(np.uint8) for image in (photo.rgb, restored)]
-        beside = target.with_name(f"{target.stem}{_COMPARE}.jpg")
-        write_atomic(beside, encode_jpeg(side_by_side(codes[0], codes[1]), 95))
-        summary.written.append(beside)
+        compared = beside(target, ".jpg")
+        write_atomic(compared, encode_jpeg(side_by_side(codes[0], codes[1]), 95))
+        summary.written.append(compared)
 
 
 def _deblur_video(
@@ -177,7 +173,6 @@ def _deblur_video(
     summary: DeblurSummary,
     show: Callable[[int, int], None],
 ) -> None:
-    beside = target.with_name(f"{target.stem}{_COMPARE}{target.suffix}")
     pixels = 0
 
     def counted(done: int, total: int) -> None:
@@ -190,16 +185,9 @@ def _deblur_video(
             pixels = blurred.shape[0] * blurred.shape[1]
             return restorer.restore(blurred)
 
-    result = deblur_video(
-        Counting(),
-        source,
-        target,
-        lossless=config.lossless,
-        compare=(beside, side_by_side) if config.compare else None,
-        hdr=config.hdr,
-        on_progress=counted,
-    )
-    summary.written += [target, beside] if config.compare else [target]
+    how = MovieConfig(lossless=config.lossless, compare=config.compare, hdr=config.hdr)
+    result = restore_video(Counting(), source, target, how, on_progress=counted)
+    summary.written += [target, beside(target)] if config.compare else [target]
     if result.silent_because:
         summary.notes.append(f"{target.name}: without sound; {result.silent_because}")
     if result.problems:
@@ -207,18 +195,6 @@ def _deblur_video(
             f"{source}: {len(result.problems)} problem(s), frames are missing from the result; "
             f"first: {result.problems[0]}"
         )
-
-
-def side_by_side(blurred: Rgb, restored: Rgb) -> Rgb:
-    """Both images under a line that names them: (28 + H, 2 W, 3), even in both, uint8."""
-    height, width = blurred.shape[:2]
-    head = np.full((_LABEL_PX, 2 * width, 3), 32, np.uint8)
-    for left, text in ((0, "blurred"), (width, "deblurred")):
-        cv2.putText(
-            head, text, (left + 8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (235,) * 3, 1, cv2.LINE_AA
-        )
-    picture = np.vstack([head, np.hstack([blurred, restored])])
-    return np.pad(picture, ((0, height % 2), (0, 0), (0, 0)), mode="edge").astype(np.uint8)
 
 
 def _jobs(
@@ -277,7 +253,7 @@ def _lies_in(out: Path, folder: Path) -> bool:
 def _result_name(relative: Path, config: DeblurConfig) -> Path:
     """Photos keep their format; videos become MP4, or Matroska where lossless."""
     if relative.suffix.lower() in VIDEO_SUFFIXES:
-        return relative.with_suffix(LOSSLESS_SUFFIX if config.lossless else ".mp4")
+        return movie_name(relative, lossless=config.lossless)
     return relative
 
 
