@@ -14,7 +14,7 @@ from typing import Annotated
 
 import tyro
 
-from benchmarks.train.run import WEIGHTS_FILE
+from benchmarks.train.folder import WEIGHTS_FILE
 from gopro_tools.console import run_command, stderr
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file, write_atomic

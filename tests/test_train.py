@@ -1,4 +1,4 @@
-"""Training: what the recipes say, that it learns, and that it goes on exactly where it stopped."""
+"""Training: what the recipes say, that it learns, and that it resumes exactly where it stopped."""
 
 import json
 import os
@@ -449,7 +449,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_batch(
 def test_a_run_is_not_overwritten_nor_mixed_with_another(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(TINY, dataset, run, options=OPTIONS)
-    with pytest.raises(InputError, match="--resume goes on with it"):
+    with pytest.raises(InputError, match="continue it with --resume"):
         train(TINY, dataset, run, options=OPTIONS)
     with pytest.raises(InputError, match=r"another recipe \(seed differ\)"):
         train(replace(TINY, seed=1), dataset, run, options=OPTIONS, resume=True)

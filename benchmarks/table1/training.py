@@ -17,7 +17,7 @@ from baselines.method import Method, Recipe
 from baselines.restoring import RestoreOptions
 from benchmarks.table1.plan import Table1Config, keyed, recipe_of
 from benchmarks.train import Progress, train
-from benchmarks.train.run import WEIGHTS_FILE
+from benchmarks.train.folder import WEIGHTS_FILE
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file
 from gopro_tools.records import RUN_FILE, dataset_facts, jsonable, read_record

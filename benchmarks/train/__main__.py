@@ -14,7 +14,8 @@ import tyro
 from baselines.machine import EXIT_UNFINISHED, Budget, RunOptions
 from baselines.method import Method, Recipe
 from baselines.methods import METHODS
-from benchmarks.train.run import STRIP_FOLDER, Progress, TrainResult, train
+from benchmarks.train.folder import STRIP_FOLDER
+from benchmarks.train.run import Progress, TrainResult, train
 from gopro_tools.console import EXIT_INTERRUPTED, progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind
 from gopro_tools.records import read_record, recorded_run, run_folder

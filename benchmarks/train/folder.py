@@ -1,0 +1,184 @@
+"""The files of a run: its checkpoint, its weights, and whether it may be continued."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from baselines.checkpoints import load_into, load_latest, previous_of, save_checkpoint
+from baselines.learning import load_optimizer
+from baselines.method import Learner
+from gopro_tools.errors import InputError
+from gopro_tools.files import sha256_of_file, write_atomic
+from gopro_tools.records import RUN_FILE, RunRecord, read_record, to_json
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+WEIGHTS_FILE = "weights.safetensors"
+CONFIG_FILE = "config.json"
+STRIP_FOLDER = "validation"
+
+_START = "started_from_sha256"
+
+
+@dataclass(kw_only=True)
+class RunState:
+    """How far a run is, besides its networks."""
+
+    step: int = 0
+    """Steps done, over all sessions."""
+    sums: dict[str, float] = field(default_factory=dict)
+    """Of the figures since the last line of the log."""
+    seconds: dict[str, float] = field(
+        default_factory=lambda: {"training": 0.0, "of_which_waiting_for_data": 0.0}
+    )
+    """What took how long."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Of the last validation."""
+
+
+class RunFolder:
+    """Where one run keeps its files."""
+
+    def __init__(self, path: Path, *, kind: str, config: Mapping[str, Any], data_hash: str) -> None:
+        """Nothing is read or written yet.
+
+        Args:
+            path: The folder.
+            kind: Of the network, for the headers of weight files.
+            config: Effective config of the run.
+            data_hash: Identity of the training images.
+        """
+        self.path = path
+        self._kind, self._config, self._data_hash = kind, config, data_hash
+        self.checkpoint = path / CHECKPOINT_FILE
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether a run has been begun here."""
+        return self.checkpoint.is_file() or previous_of(self.checkpoint).is_file()
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the record of the finished run is there, and whole."""
+        try:
+            read_record(self.path)
+        except InputError:
+            return False
+        return True
+
+    def check(self, *, resume: bool) -> None:
+        """Refuse to continue, or to overwrite, another run.
+
+        Raises:
+            InputError: A run is there and ``resume`` is false, or its recipe, data or first weights
+                are others.
+        """
+        if not self.has_checkpoint:
+            return
+        if not resume:
+            raise InputError(
+                f"{self.path}: there is a run already; continue it with --resume, or choose "
+                "another --out."
+            )
+        before = load_latest(self.checkpoint, with_training_state=False).record
+        wanted, stored = self._config["recipe"], before.config.get("recipe", {})
+        differing = [key for key in {**wanted, **stored} if wanted.get(key) != stored.get(key)]
+        if differing:
+            raise InputError(
+                f"{self.path}: the run there has another recipe ({', '.join(sorted(differing))} "
+                f"differ); what it used is in {CONFIG_FILE}. Repeat its options, or choose another "
+                "--out."
+            )
+        if before.config.get(_START) != self._config.get(_START):
+            raise InputError(
+                f"{self.path}: the run there started from other weights; name the same with "
+                "--start-from, or choose another --out."
+            )
+        if before.data_hash != self._data_hash:
+            data = self._config["data"]
+            raise InputError(
+                f"{self.path}: the run there was trained on other data than {data['name']} "
+                f"({data['blur_kind']}); name the same, or choose another --out."
+            )
+
+    def load(self, learner: Learner) -> RunState:
+        """Put the state of the newest whole checkpoint into a learner."""
+        checkpoint = load_latest(self.checkpoint)
+        stored = checkpoint.training_state
+        for name, network in learner.networks.items():
+            load_into(network, checkpoint.networks[name], str(self.checkpoint))
+            # A compiled or channels_last network keeps its layout: values are copied in.
+            load_optimizer(learner.optimizers[name], stored["optimizers"][name])
+        return RunState(
+            step=checkpoint.record.step or 0,
+            sums=stored["sums"],
+            seconds=stored["seconds"],
+            metrics=dict(checkpoint.record.metrics),
+        )
+
+    def save(self, learner: Learner, state: RunState) -> None:
+        """Write the checkpoint; the one before it is kept until the next."""
+        optimizers = {name: each.state_dict() for name, each in learner.optimizers.items()}
+        training_state = {
+            "optimizers": optimizers,
+            "sums": state.sums,
+            "seconds": state.seconds,
+        }
+        self._save(
+            self.checkpoint,
+            learner.networks,
+            state,
+            training_state=training_state,
+            keep_previous=True,
+        )
+
+    def save_weights(self, learner: Learner, state: RunState) -> str:
+        """Write the restoring network alone, and return the hash of its file."""
+        path = self.path / WEIGHTS_FILE
+        self._save(path, {"restorer": learner.networks["restorer"]}, state)
+        return sha256_of_file(path)
+
+    def _save(self, path: Path, networks: Any, state: RunState, **options: Any) -> None:
+        save_checkpoint(
+            path,
+            networks,
+            method=self._kind,
+            config=self._config,
+            step=state.step,
+            metrics=state.metrics,
+            data_hash=self._data_hash,
+            **options,
+        )
+
+    def write_config(self) -> None:
+        """Write ``config.json``."""
+        write_atomic(self.path / CONFIG_FILE, to_json(self._config))
+
+    def write_record(self, record: RunRecord) -> None:
+        """Write ``run.json``, last."""
+        write_atomic(self.path / RUN_FILE, to_json(record))
+
+
+@contextmanager
+def locked(out: Path, *, leads: bool) -> Iterator[None]:
+    """Keep a second run out of the folder; the OS releases the lock of a killed process.
+
+    Args:
+        out: The folder.
+        leads: Whether this is the first of several processes; the others do not lock.
+    """
+    if not leads:
+        yield
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise InputError(
+            f"{out}: another process is training there; wait for it, stop it, or choose another "
+            "--out."
+        ) from error
