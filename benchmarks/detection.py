@@ -1,4 +1,4 @@
-"""How many objects a detector still finds as blur grows: ``python -m benchmarks.detection``.
+"""What share of objects a detector still finds as blur grows: ``python -m benchmarks.detection``.
 
 Street photographs are filmed by a shaking camera (`gopro_tools.scenes`) and averaged over exposures
 of growing length, the way the datasets are made. References are the detector's own boxes on the
@@ -39,6 +39,7 @@ from gopro_tools.records import RunRecord, jsonable, seal, unseal
 from gopro_tools.response import Response
 from gopro_tools.scenes import Scene, SceneConfig
 from gopro_tools.scenes.textures import read_photograph
+from gopro_tools.text import markdown_table
 
 _NAME = "detection_over_blur"
 _SIDE_PX = 640
@@ -63,9 +64,9 @@ class BlurConfig:
     runtime: Runtime = "auto"
     """As in gopro_tools.detect."""
     blur_px: tuple[float, ...] = (0, 2, 4, 8, 12, 16, 24, 32, 48)
-    """Lengths of blur: the way that the image moves during the exposure, mean over the image."""
+    """Lengths of blur: the path that the image moves during the exposure, mean over the image."""
     shakes: int = 6
-    """Shakes of the camera a photograph."""
+    """Shakes of the camera per photograph."""
     resamples: int = 1000
     """Bootstrap resamples of the images, for the intervals."""
     seed: int = 0
@@ -78,7 +79,7 @@ class BlurConfig:
         if self.shakes < 1 or self.resamples < 1:
             raise InputError("shakes and resamples must be at least 1.")
         if not self.blur_px or min(self.blur_px) < 0:
-            raise InputError(f"blur_px must be lengths of 0 and up, not {self.blur_px}.")
+            raise InputError(f"blur_px must be lengths of at least 0, not {self.blur_px}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +98,11 @@ def measure(
 
     Args:
         config: What to film.
-        detector: What to look with.
+        detector: What finds objects.
         on_shot: Called after each shot.
 
     Returns:
-        A row a length of blur, and a picture of the boxes in one shot at some of the lengths.
+        One row per length of blur, and a picture of the boxes in one shot at some of the lengths.
 
     Raises:
         InputError: A photograph cannot be used, or the detector finds nothing in the sharp frames.
@@ -220,14 +221,14 @@ def half_exposure_s(scene: Scene, length_px: float) -> float:
     place = seen[:, :2] / seen[:, 2:]
     step_px = np.hypot(*np.moveaxis(np.diff(place, axis=0), 1, 0)).mean(axis=1)
     middle = len(step_px) // 2
-    # Way within so many steps before and after the middle
-    way_px = np.cumsum(step_px[middle:] + step_px[:middle][::-1])
-    if way_px[-1] < length_px:
+    # Path within 1, 2, ... steps before and after the middle.
+    path_px = np.cumsum(step_px[middle:] + step_px[:middle][::-1])
+    if path_px[-1] < length_px:
         raise InputError(
             f"a blur of {length_px:g} px is longer than the shake of {_LONGEST_S:g} s; the longest "
-            f"here is {way_px[-1]:.0f} px."
+            f"here is {path_px[-1]:.0f} px."
         )
-    return float(np.interp(length_px, np.append(0, way_px), np.arange(middle + 1) * _STEP_S))
+    return float(np.interp(length_px, np.append(0, path_px), np.arange(middle + 1) * _STEP_S))
 
 
 def plot(rows: pd.DataFrame, path: Path, title: str) -> None:
@@ -261,19 +262,16 @@ def plot(rows: pd.DataFrame, path: Path, title: str) -> None:
 
 def markdown(rows: pd.DataFrame, config: BlurConfig, detector: Detector) -> str:
     """The report beside the table."""
-    photographs = [
-        f"- `{path.name}`, sha256 `{sha256_of_file(path)}`" for path in photographs_of(config)
+    figures = ("precision", "recall", "f1", "ap50", "map50_95")
+    cells = [
+        [
+            f"{row['blur_px']:g}",
+            *(f"{row[name]:.3f}" for name in figures),
+            *(f"{row[name]:.0f}" for name in ("tp", "fp", "fn")),
+        ]
+        for _, row in rows.iterrows()
     ]
-    table = [
-        "| blur (px) | precision | recall | F1 | AP50 | mAP50-95 | TP | FP | FN |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for _, row in rows.iterrows():
-        values = " | ".join(
-            f"{row[name]:.3f}" for name in ("precision", "recall", "f1", "ap50", "map50_95")
-        )
-        counts = " | ".join(f"{row[name]:.0f}" for name in ("tp", "fp", "fn"))
-        table.append(f"| {row['blur_px']:g} | {values} | {counts} |")
+    head = ["blur (px)", "precision", "recall", "F1", "AP50", "mAP50-95", "TP", "FP", "FN"]
     identity = detector.identity
     lines = [
         "# Detection over the length of blur",
@@ -281,11 +279,11 @@ def markdown(rows: pd.DataFrame, config: BlurConfig, detector: Detector) -> str:
         f"Measured with `python -m benchmarks.detection`, protocol {PROTOCOL}: "
         f"{int(rows['n_images'].iloc[0])} shots, {config.shakes} shakes of each photograph. "
         "Photographs are filmed by a shaking hand-held camera and averaged in linear light, frames "
-        "at most a pixel apart; the length is the way that the image moves during the exposure. "
+        "at most a pixel apart; the length is that of the path of the image during the exposure. "
         "References are the detector's own boxes on the middle frame (confidence and least "
         f"candidate confidence {_CONFIDENCE:g}, IoU {_IOU:g}, area from {_MIN_AREA_PX:g} px²).",
         "",
-        *table,
+        markdown_table(head, cells, n_text_columns=0),
         "",
         f"![Recall over blur]({_NAME}.png)",
         "",
@@ -294,7 +292,7 @@ def markdown(rows: pd.DataFrame, config: BlurConfig, detector: Detector) -> str:
         f"{identity.input_size_px} px, {identity.runtime}. Shaded: 95 % bootstrap over shots, "
         "which does not cover other photographs than these:",
         "",
-        *photographs,
+        *(f"- `{path.name}`, sha256 `{sha256_of_file(path)}`" for path in photographs_of(config)),
     ]
     return "\n".join(lines) + "\n"
 
@@ -321,14 +319,14 @@ def command(config: tyro.conf.OmitArgPrefixes[BlurConfig]) -> int:
     record = RunRecord(
         suite="detection-over-blur",
         method=detector.name,
-        config={**jsonable(config), "detector": Path(config.detector).name},
+        config={**jsonable(config), "detector": Path(config.detector).name, "out": None},
         results={"photographs": {p.name: sha256_of_file(p) for p in photographs_of(config)}},
         detector={"name": detector.name, **asdict(detector.identity)},
         protocols=(PROTOCOL,),
         seed=config.seed,
     )
-    seal(config.out, record, (f"{_NAME}.csv",))
-    stderr.print(f"Look at {config.out / _NAME}.md.", markup=False)
+    seal(config.out, record, [f"{_NAME}.{suffix}" for suffix in ("csv", "md", "png")])
+    stderr.print(f"Look at {config.out / _NAME}.md.")
     return 0
 
 

@@ -1,17 +1,14 @@
 """How near the mean of frames comes to the exposure a real shutter would have recorded.
 
-A rendered scene knows its continuous exposure. Filmed at growing frame rates over the same
-exposure time, the average of its frames must approach it; how far 240 fps still is tells what the
+The continuous exposure of a rendered scene is known. Filmed at growing frame rates over the same
+exposure time, the average of its frames must approach it; the distance left at 240 fps is what the
 GOPRO recipe costs. Two limits stay at any rate: lights that saturate each frame would have made a
 brighter trail (clipping comes before averaging), and averaging code values is not averaging light.
- ``python -m benchmarks.exposure_convergence`` writes a table and a plot.
+``python -m benchmarks.exposure_convergence`` records the scores and draws them.
 """
 
-import csv
-import io
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
@@ -22,20 +19,21 @@ from gopro_tools.console import run_command, stderr
 from gopro_tools.figures import new_figure
 from gopro_tools.files import write_atomic
 from gopro_tools.metrics import psnr_rgb
+from gopro_tools.records import RunRecord, recorded_run
 from gopro_tools.response import Response
 from gopro_tools.scenes import PHOTOGRAPHS, Scene, SceneConfig, render_frames
-
-logger = logging.getLogger(__name__)
+from gopro_tools.text import csv_text
 
 EXPOSURE_S = 11 / 240
 """One exposure of GOPRO_Large: 11 frames at 240 fps."""
 FRAME_COUNTS = (3, 5, 7, 11, 15, 23, 33, 55, 77)
 _TRUTH_SUBFRAMES = 256
+_SIZE_HW = (270, 480)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """The average of so many frames of one scene, against the continuous exposure."""
+    """The average of ``n_frames`` frames of one scene, against the continuous exposure."""
 
     photograph: str
     shake_px_s: float
@@ -52,7 +50,7 @@ class Row:
 def measure(
     photographs: Sequence[str] = tuple(PHOTOGRAPHS),
     shakes_px_s: Sequence[float] = (100.0, 200.0, 400.0),
-    size_hw: tuple[int, int] = (270, 480),
+    size_hw: tuple[int, int] = _SIZE_HW,
 ) -> list[Row]:
     """Film each scene at growing rates over one exposure, and compare the averages."""
     response = Response.named("gamma2.2")
@@ -89,19 +87,16 @@ def measure(
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """The rows as a table."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = list(Row.__dataclass_fields__)
-    writer.writerow(names)
-    for row in rows:
-        values = [getattr(row, name) for name in names]
-        writer.writerow([f"{v:.3f}" if isinstance(v, float) else v for v in values])
-    return text.getvalue()
+    """The rows as a table, to the thousandth."""
+    cells = [
+        [f"{value:.3f}" if isinstance(value, float) else value for value in asdict(row).values()]
+        for row in rows
+    ]
+    return csv_text(list(Row.__dataclass_fields__), cells)
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """PSNR to the continuous exposure against the number of frames, a line a speed.
+    """PSNR to the continuous exposure against the number of frames, one line per speed.
 
     Raises:
         InputError: matplotlib is not installed.
@@ -135,15 +130,29 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 
 
 def command(results: Path = Path("results")) -> int:
-    """Measure, and write exposure_convergence.csv and .png.
+    """Measure, record the scores, and draw exposure_convergence.png.
 
     Args:
-        results: Where they go.
+        results: Folder of all results.
     """
     rows = measure()
-    write_atomic(results / "exposure_convergence.csv", as_csv(rows))
+    record = RunRecord(
+        suite="exposure-convergence",
+        method="average",
+        config={
+            "exposure_s": EXPOSURE_S,
+            "frame_counts": FRAME_COUNTS,
+            "photographs": sorted({row.photograph for row in rows}),
+            "shakes_px_s": sorted({row.shake_px_s for row in rows}),
+            "size_hw": _SIZE_HW,
+            "truth_subframes": _TRUTH_SUBFRAMES,
+        },
+        protocols=("psnr_rgb",),
+    )
+    with recorded_run(results, record) as folder:
+        write_atomic(folder / "rows.csv", as_csv(rows))
     plot(rows, results / "exposure_convergence.png")
-    stderr.print(f"Look at {results / 'exposure_convergence.png'}.", markup=False)
+    stderr.print(f"Look at {results / 'exposure_convergence.png'}.")
     return 0
 
 

@@ -30,6 +30,7 @@ from gopro_tools.gopro_large import (
     regenerate,
 )
 from gopro_tools.images import encode_png, read_rgb
+from gopro_tools.records import check_files, read_record
 from gopro_tools.verify import verify
 
 CLONED = ("GOPR0372_07_01", "GOPR0378_13_00", "GOPR0384_11_05")
@@ -107,10 +108,11 @@ def copy(small: Path) -> Path:
 
 
 def tree(root: Path) -> dict[str, str]:
+    """Files by the hash of their bytes, without the record, which says when it was made."""
     return {
         path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in root.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.name != "run.json"
     }
 
 
@@ -296,8 +298,11 @@ class TestRegenerate:
             rows = list(csv.DictReader(file))
         assert len(rows) == 47 + 77
         assert rows[0]["name"] == "002482.png"
-        window = [rows[0][column] for column in ("frame_start", "frame_stop", "middle_frame")]
-        assert window == ["27289", "27300", "27294"]
+        window = [rows[0][f"{which}_frame_number"] for which in ("first", "middle", "last")]
+        assert window == ["27289", "27294", "27299"]
+        record = read_record(tmp_path / "parts")
+        check_files(tmp_path / "parts", record)
+        assert (record.suite, record.results["n_pairs"]) == ("regenerate", 47 + 77)
 
     def test_missing_and_broken_frames_are_named_and_the_rest_goes_on(
         self, small: Path, tmp_path: Path

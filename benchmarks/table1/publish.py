@@ -13,7 +13,14 @@ from benchmarks.table1.report import PAGE_FILE, device_name, headline, report_te
 from gopro_tools.console import EXIT_FINDINGS, run_command, stderr
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
-from gopro_tools.records import RUN_FILE, iterate_runs, read_record, recorded_run, run_folder
+from gopro_tools.records import (
+    RUN_FILE,
+    check_files,
+    iterate_runs,
+    read_record,
+    recorded_run,
+    run_folder,
+)
 
 SUITE = "table1"
 BEGIN = "<!-- begin: made by `python -m benchmarks.table1.publish` from results/runs/table1 -->"
@@ -128,6 +135,19 @@ def differing(results: Path, readme: Path) -> list[Path]:
     ]
 
 
+def unproven(results: Path) -> list[str]:
+    """What no record proves: files that differ from their record, and tables without a record."""
+    messages, recorded = [], {results / SUITE / scale for scale in _SCALES}  # made from records
+    for path in sorted(results.rglob(RUN_FILE)):
+        recorded.add(path.parent)
+        try:
+            check_files(path.parent, read_record(path.parent))
+        except InputError as error:
+            messages.append(str(error))
+    tables = (p for p in sorted(results.rglob("*.csv")) if recorded.isdisjoint(p.parents))
+    return messages + [f"{path}: no {RUN_FILE} beside it says how it was made." for path in tables]
+
+
 def publish(results: Path, readme: Path) -> None:
     """Make the tables, figures and the front page's block from the records."""
     for scale, folder in latest_runs(results).items():
@@ -142,19 +162,22 @@ def command(
     """Make the published tables, figures and the README's block from the records.
 
     Args:
-        check: Change nothing; name what differs from its record.
+        check: Change nothing; name what differs from its record, and tables without one.
         results: The folder above ``runs``; its README.md has a block too.
         readme: The front page, with the other block.
     """
     if not check:
         publish(results, readme)
         return 0
-    wrong = differing(results, readme)
-    for path in wrong:
-        stderr.print(f"{path}: differs from what its record says.", markup=False, style="red")
-    if wrong:
-        stderr.print("`python -m benchmarks.table1.publish` makes them anew.", markup=False)
-    return EXIT_FINDINGS if wrong else 0
+    advice = "`python -m benchmarks.table1.publish` makes it anew."
+    messages = [
+        f"{path}: differs from what its record says; {advice}"
+        for path in differing(results, readme)
+    ]
+    messages += unproven(results)
+    for message in messages:
+        stderr.print(message, style="red")
+    return EXIT_FINDINGS if messages else 0
 
 
 if __name__ == "__main__":

@@ -36,12 +36,14 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> list[SummaryRow]:
     write_atomic(out / SUMMARY_FILE, summary_csv(rows))
     page = summary_markdown(evaluation, rows)
     (out / STRATA_FILE).unlink(missing_ok=True)
+    names = [PER_IMAGE_FILE, SEQUENCES_FILE, SUMMARY_FILE]
     if strata:
+        names.append(STRATA_FILE)
         write_atomic(out / STRATA_FILE, strata_csv(strata))
         page += "\n" + strata_markdown(strata)
     write_atomic(out / "summary.md", page)
     remember_sources(out, evaluation.sources)
-    seal(out, _record(evaluation), (PER_IMAGE_FILE, SEQUENCES_FILE, SUMMARY_FILE))
+    seal(out, _record(evaluation), names)
     return rows
 
 

@@ -1,6 +1,5 @@
 """Rebuild GOPRO_Large from GOPRO_Large_all."""
 
-import csv
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from gopro_tools import __version__
+from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
 from gopro_tools.files import held, refuse_links, sync_file_system, write_atomic
 from gopro_tools.findings import Finding
@@ -26,13 +26,13 @@ from gopro_tools.gopro_large.table import (
     recipe,
 )
 from gopro_tools.images import encode_png, pixel_hash, read_rgb
+from gopro_tools.records import RUN_FILE, RunRecord, jsonable, seal, unseal
 from gopro_tools.seal import DATASET_FILE, GOPRO_LARGE_FORMAT, read_seal, sealed
-from gopro_tools.text import csv_text
+from gopro_tools.text import csv_text, read_csv
 from gopro_tools.threads import Progress, thread_pool
 
 UNFINISHED = ".unfinished"
 """Lies in the output until all is made."""
-MANIFEST_FILE = "manifest.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +73,10 @@ class RegenerateResult:
 def regenerate(config: RegenerateConfig, progress: Progress | None = None) -> RegenerateResult:
     """Rebuild GOPRO_Large from GOPRO_Large_all.
 
-    Images are written whole or not at all, and what is there and complete is kept, so an
-    interrupted run goes on. A pair with a missing or unreadable frame is left out and named, and
-    the rest goes on. A ``manifest.csv`` lists the pairs for `gopro_tools.verify`.
+    Images are written whole or not at all, and what is there and complete is kept, so the same call
+    resumes after an interruption. A pair with a missing or unreadable frame is left out and named,
+    and the others are made. ``manifest.csv`` lists the pairs for `gopro_tools.verify`;
+    ``run.json``, written last, says how they were made.
 
     Args:
         config: What to make of which frames.
@@ -95,12 +96,19 @@ def regenerate(config: RegenerateConfig, progress: Progress | None = None) -> Re
             result.n_written += one.n_written
             result.n_kept += len(one.hashes) - one.n_written
             if one.hashes:
-                rows.setdefault(image.key, {}).update(_manifest_row(image, one.hashes))
+                rows.setdefault(image.key, {}).update(one.hashes)
             if progress:
                 progress(done, len(images))
         manifest = _manifest_csv(rows)
         write(config.out / MANIFEST_FILE, manifest.encode())
         _write_seal(config.out, write, {MANIFEST_FILE: manifest})
+        record = RunRecord(
+            suite="regenerate",
+            config=jsonable(config),
+            results={"n_pairs": len(rows), "n_findings": len(result.findings)},
+        )
+        with _explained(config.out / RUN_FILE):
+            seal(config.out, record, (MANIFEST_FILE,))
     result.findings.sort(key=lambda finding: finding.sort_key)
     return result
 
@@ -161,6 +169,8 @@ def _output(out: Path) -> Iterator[_Write]:
         _refuse_foreign(out)
     with held(unfinished / "lock", in_use):
         _write_seal(out, write, {})
+        with _explained(out / RUN_FILE):
+            unseal(out)
         yield write
         sync_file_system(out)
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -199,45 +209,53 @@ def _write_seal(out: Path, write: _Write, tables: Mapping[str, str]) -> None:
     write(out / DATASET_FILE, sealed(record, tables).encode())
 
 
-_Rows = dict[tuple[str, str, str], dict[str, str]]
+_Rows = dict[tuple[str, str, str], dict[Kind, str]]
+"""Pixel hashes by split, sequence and name."""
 _COLUMNS = (
-    "split", "sequence", "name", "frame_start", "frame_stop", "middle_frame", "n_frames",
-    "response", *(f"hash_{kind}" for kind in KINDS),
+    "split", "sequence", "name", "first_frame_number", "last_frame_number", "middle_frame_number",
+    "n_frames", "response", *(f"hash_{kind}" for kind in KINDS),
 )  # fmt: skip
 
 
-def _manifest_row(image: LargeImage, hashes: Mapping[Kind, str]) -> dict[str, str]:
-    facts = {
-        "split": image.split,
-        "sequence": image.sequence,
-        "name": image.name,
-        # Numbers as in the frames' file names; the range ends before its last number.
-        "frame_start": str(image.frames.start),
-        "frame_stop": str(image.frames.stop),
-        "middle_frame": str(image.middle_frame),
-        "n_frames": str(len(image.frames)),
-        "response": RESPONSE.name,
-    }
-    return facts | {f"hash_{kind}": value for kind, value in hashes.items()}
-
-
 def _read_manifest(out: Path) -> _Rows:
-    """Rows of an earlier run: it may have been about other sequences or other kinds."""
+    """Hashes of an earlier run: it may have been about other sequences or other kinds."""
     path = out / MANIFEST_FILE
     if not path.is_file():
         return {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {
-                (row["split"], row["sequence"], row["name"]): row for row in csv.DictReader(file)
-            }
-    except (OSError, ValueError, KeyError, csv.Error) as error:
+        rows = read_csv(path, ("split", "sequence", "name"))
+    except InputError as error:
         raise InputError(
-            f"{path}: not the manifest this command wrote ({error!r}). Remove it and give the same "
-            "command again for each part: what is there is kept."
+            f"{error} Remove it and give the same command again for each part: what is there is "
+            "kept."
         ) from error
+    return {
+        (row["split"], row["sequence"], row["name"]): {
+            kind: row[f"hash_{kind}"] for kind in KINDS if row.get(f"hash_{kind}")
+        }
+        for row in rows
+    }
 
 
 def _manifest_csv(rows: _Rows) -> str:
     images = (image for sequence in recipe() for image in sequence.images())
-    return csv_text(_COLUMNS, (rows[image.key] for image in images if image.key in rows))
+    return csv_text(
+        _COLUMNS,
+        (
+            {
+                "split": image.split,
+                "sequence": image.sequence,
+                "name": image.name,
+                # As in the frames' file names. Manifests of `gopro_tools.synthesize` count from 0,
+                # and call their columns frame_start, frame_stop and middle_frame.
+                "first_frame_number": image.frames[0],
+                "last_frame_number": image.frames[-1],
+                "middle_frame_number": image.middle_frame,
+                "n_frames": len(image.frames),
+                "response": RESPONSE.name,
+                **{f"hash_{kind}": value for kind, value in rows[image.key].items()},
+            }
+            for image in images
+            if image.key in rows
+        ),
+    )
