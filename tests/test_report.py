@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ from gopro_tools.detect import DetectConfig, detect
 from gopro_tools.errors import InputError
 from gopro_tools.evaluate import EvaluateConfig, evaluate
 from gopro_tools.files import write_atomic
-from gopro_tools.images import encode_png, read_rgb
+from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.pairing import Sources
 from gopro_tools.report import ReportConfig, report
 from gopro_tools.report.pictures import chosen_images
 from gopro_tools.report.reading import read_comparisons, read_dataset
 from gopro_tools.sources import recall_sources
 from gopro_tools.threads import no_progress
+from gopro_tools.video_output import VideoWriter
 
 HOSTILE = ("<img src=x onerror=alert(1)>", "a\"b'c&amp;", "new\nline", "$title ${x}", "\u202egnp")
 """Folder names that a page must show as text."""
@@ -282,6 +284,42 @@ def test_a_dataset_shows_pairs_facts_rejections_and_findings(tmp_path: Path) -> 
             frames.append(np.array(animation.convert("L"))[22:])
     sharpness = [cv2.Laplacian(cv2.resize(f, (128, 96)), cv2.CV_16S).var() for f in frames]
     assert sharpness[0] < sharpness[1]
+
+
+def write_video(path: Path, frames: list[Rgb]) -> Path:
+    with VideoWriter(
+        path, size_hw=frames[0].shape[:2], seconds_per_tick=Fraction(1, 25), lossless=True
+    ) as writer:
+        for tick, frame in enumerate(frames):
+            writer.write(frame, tick)
+    return path
+
+
+def test_videos_are_shown_frame_by_frame_and_as_a_loop(tmp_path: Path) -> None:
+    frames = [scene(number) for number in range(30)]
+    clip = write_video(tmp_path / "<clip>.mkv", frames)
+    mine = write_video(tmp_path / "mine.mkv", [255 - frame for frame in frames])
+    config = ReportConfig(blurred=clip, restored=(f"mine={mine}",), max_images=4)
+    page = report([], tmp_path / "page", config)
+    (collection,) = data_of(page)["collections"]
+    assert collection["title"] == "<clip>.mkv"
+    assert collection["keys"] == [f"frame {index:06d}" for index in (0, 10, 19, 29)]
+    assert collection["facts"]["time_s"] == [0, 0.4, 0.76, 1.16]
+    for index, url in zip((0, 10, 19, 29), collection["urls"]["mine"], strict=True):
+        np.testing.assert_array_equal(read_rgb(page.parent / url), 255 - frames[index])
+    loop = Image.open(io.BytesIO(base64.b64decode(collection["animation"].partition(",")[2])))
+    height, width = frames[0].shape[:2]
+    assert (loop.n_frames, loop.size) == (24, (2 * width, 28 + height))
+    assert loop.info["loop"] == 0
+    short = write_video(tmp_path / "short.mkv", frames[:7])
+    for options, message in (
+        ({"restored": (f"mine={short}",)}, "frames 7, but .* has 30"),
+        ({"restored": (f"mine={tmp_path}",)}, "videos were expected"),
+        ({}, "name a restored one"),
+    ):
+        with pytest.raises(InputError, match=message):
+            report([], tmp_path / "page", ReportConfig(blurred=clip, **options))
+    assert page.is_file()  # the one before is whole
 
 
 def test_only_a_page_is_overwritten(results: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ methods enlarged, the detector's boxes; plots of gain and recall; and of a datas
 rejected windows and what a check finds.
 """
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +22,16 @@ from gopro_tools.console import progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
-from gopro_tools.pairing import Sources
+from gopro_tools.pairing import BLURRED, SHARP, Sources, restored_folders
 from gopro_tools.report.content import Content, DatasetView
 from gopro_tools.report.page import PAGE_MARK, page_html
 from gopro_tools.report.pictures import IMAGE_FOLDER, OUR_NAMES, Quality, write_pictures
 from gopro_tools.report.reading import joined, read_comparisons, read_dataset
 from gopro_tools.report.tabular import read_tables
+from gopro_tools.report.videos import DEFAULT_FRAMES, read_videos
 from gopro_tools.restorers import is_dataset
 from gopro_tools.threads import Progress, no_progress
+from gopro_tools.video import VIDEO_SUFFIXES
 
 __all__ = ["ReportConfig", "command", "main", "report"]
 
@@ -49,7 +52,7 @@ class ReportConfig:
     single file compressed."""
     max_images: int | None = None
     """Images per dataset and split, spread over the range of gains; all by default, in a single
-    file 24. Scores and plots are always of all."""
+    file 24. Scores and plots are always of all. Of a video 24 frames by default."""
     check: bool = True
     """Check datasets as gopro_tools.verify does, and show what it finds."""
     blur_kind: BlurKind | None = None
@@ -59,23 +62,26 @@ class ReportConfig:
     split: Split = "test"
     """Split of --dataset."""
     sharp: Path | None = None
-    """Where the images of the scores lie, if they have moved: folder of sharp images."""
+    """Where the images of the scores lie, if they have moved: folder of sharp images. Or a sharp
+    video, where there is one."""
     blurred: Path | None = None
-    """Folder of blurred images."""
+    """Folder of blurred images. Or a video, to show its frames beside those of restored videos."""
     restored: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """NAME=DIR, once for each method; with --dataset, or --sharp and --blurred."""
+    """NAME=DIR, once for each method; with --dataset, or --sharp and --blurred. Or NAME=VIDEO."""
 
     def __post_init__(self) -> None:
         """Refuse a number of images that is none, and restored images without their dataset."""
         if self.max_images is not None and self.max_images < 1:
             raise InputError(f"--max-images {self.max_images}: at least 1 expected.")
-        if self.restored and not (self.dataset or self.sharp):
-            raise InputError("--restored needs --dataset, or --sharp and --blurred.")
+        if self.restored and not (self.dataset or self.blurred):
+            raise InputError(
+                "--restored needs --dataset, or --blurred (and --sharp, where there is such)."
+            )
 
     @property
     def sources(self) -> Sources | None:
         """Where the images lie, as far as the command line says so."""
-        if not (self.dataset or self.sharp or self.blurred):
+        if self.videos or not (self.dataset or self.sharp or self.blurred):
             return None
         return Sources(
             dataset=self.dataset,
@@ -86,6 +92,30 @@ class ReportConfig:
             restored=self.restored,
             allow_missing=True,
         )
+
+    @property
+    def videos(self) -> dict[str, Path]:
+        """Method to video; empty where ``blurred`` is none.
+
+        Raises:
+            InputError: Videos and folders are mixed, or there is nothing beside the blurred video.
+        """
+        if self.blurred is None or self.blurred.suffix.lower() not in VIDEO_SUFFIXES:
+            return {}
+        videos = {BLURRED: self.blurred, **restored_folders(self.restored)}
+        if self.sharp is not None:
+            videos[SHARP] = self.sharp
+        others = [str(path) for path in videos.values() if not path.is_file()]
+        if others:
+            raise InputError(
+                f"{', '.join(others)}: no such file; beside the video {self.blurred} videos were "
+                "expected."
+            )
+        if len(videos) < 2:
+            raise InputError(
+                f"--blurred {self.blurred}: name a restored one: --restored NAME=VIDEO."
+            )
+        return videos
 
 
 def report(
@@ -99,7 +129,7 @@ def report(
 
     Args:
         folders: OUT folders of evaluate or detect, folders that hold such, or datasets in the
-            GOPRO layout.
+            GOPRO layout; may be none where ``config`` names videos.
         out: Folder of the page, or the HTML file where ``config.single_file``.
         config: How.
         on_progress: Called with images checked or pictures made, and all of them.
@@ -112,30 +142,40 @@ def report(
             something else.
     """
     config = config or ReportConfig()
-    content = _content(folders, config, on_progress)
     index = out if config.single_file else out / INDEX_FILE
     if config.single_file and out.is_dir():
         index = out / INDEX_FILE
-    if not config.single_file:
-        _clear(out)
-    embedded = _EMBEDDED_IMAGES if config.single_file else None
-    pictures = write_pictures(
-        content.collections,
-        None if config.single_file else out,
-        quality=config.images or ("compressed" if config.single_file else "lossless"),
-        max_images=config.max_images or embedded,
-        on_progress=on_progress,
-    )
-    write_atomic(index, page_html(content, pictures))
+    with tempfile.TemporaryDirectory() as frames:  # of videos, until they are on the page
+        content = _content(folders, config, Path(frames), on_progress)
+        if not config.single_file:
+            _clear(out)
+        embedded = _EMBEDDED_IMAGES if config.single_file else None
+        pictures = write_pictures(
+            content.collections,
+            None if config.single_file else out,
+            quality=config.images or ("compressed" if config.single_file else "lossless"),
+            max_images=config.max_images or embedded,
+            on_progress=on_progress,
+        )
+        write_atomic(index, page_html(content, pictures))
     return index
 
 
-def _content(folders: Sequence[Path], config: ReportConfig, on_progress: Progress) -> Content:
-    if not folders:
-        raise InputError("Name at least one folder of results or one dataset.")
+def _content(
+    folders: Sequence[Path], config: ReportConfig, frames: Path, on_progress: Progress
+) -> Content:
+    videos = config.videos
+    if not (folders or videos):
+        raise InputError(
+            "Name at least one folder of results or one dataset; or videos, as --blurred VIDEO "
+            "--restored NAME=VIDEO."
+        )
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder.")
+            raise InputError(
+                f"{folder}: no such folder. Videos are named as --blurred VIDEO --restored "
+                "NAME=VIDEO."
+            )
     datasets: list[DatasetView] = [
         read_dataset(
             folder, blur_kind=config.blur_kind, check=config.check, on_progress=on_progress
@@ -145,6 +185,9 @@ def _content(folders: Sequence[Path], config: ReportConfig, on_progress: Progres
     ]
     results = [folder for folder in folders if not is_dataset(folder)]
     collections = read_comparisons(results, config.sources)
+    if videos:
+        n_frames = config.max_images or DEFAULT_FRAMES
+        collections.append(read_videos(videos, frames, n_frames=n_frames, on_progress=on_progress))
     pairs = [collection for dataset in datasets for collection in dataset.collections]
     tables, problems = read_tables(results)
     return Content(

@@ -1,4 +1,4 @@
-"""A short looping picture of a dataset: blurred and sharp of a few pairs in turn."""
+"""Short looping pictures: blurred and sharp of a few pairs in turn, or a piece of a video."""
 
 import io
 from collections.abc import Sequence
@@ -13,6 +13,9 @@ from gopro_tools.images import Rgb, read_rgb
 _WIDTH_PX = 480
 _MS_PER_PICTURE = 700
 _MOST_PAIRS = 4
+_LOOP_WIDTH_PX = 960
+LOOP_FRAMES = 24
+"""Frames of a video that are shown as a loop."""
 _LABEL_PX = 22
 
 
@@ -34,9 +37,24 @@ def blink(pairs: Sequence[tuple[Path, Path]]) -> bytes:
     ]
     size = frames[0].size
     frames = [frame if frame.size == size else frame.resize(size) for frame in frames]
+    return _webp(frames, _MS_PER_PICTURE)
+
+
+def looped(pictures: Sequence[Rgb], *, ms_per_picture: int) -> bytes:
+    """An animated WebP of pictures of one size, at least one, small enough for a page."""
+    height, width = pictures[0].shape[:2]
+    size = (min(width, _LOOP_WIDTH_PX), round(height * min(1, _LOOP_WIDTH_PX / width)))
+    small = [
+        Image.fromarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8))
+        for picture in pictures
+    ]
+    return _webp(small, ms_per_picture)
+
+
+def _webp(frames: Sequence[Image.Image], ms_per_picture: int) -> bytes:
     file = io.BytesIO()
     frames[0].save(
-        file, "WEBP", save_all=True, append_images=frames[1:], duration=_MS_PER_PICTURE, loop=0,
+        file, "WEBP", save_all=True, append_images=frames[1:], duration=ms_per_picture, loop=0,
         quality=80,
     )  # fmt: skip
     return file.getvalue()

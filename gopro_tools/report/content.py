@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from gopro_tools.findings import Finding
+from gopro_tools.pairing import UNSTATED
 
 Series: TypeAlias = list[float | None]
 """One value per image, in the order of `Collection.keys`; None where there is none."""
@@ -53,14 +54,17 @@ class Collection:
     boxes: Boxes | None = None
     sweep: list[dict[str, float | str | None]] = field(default_factory=list)
     """method, confidence, precision and recall over the references that the scores use."""
+    animation: bytes | None = None
+    """Animated WebP of a piece of a video, blurred beside restored."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the reader, such as which folders were not found."""
 
     @property
     def title(self) -> str:
-        """Dataset, split and kind of blur."""
+        """Dataset, split and, where it is known, kind of blur."""
         where = " ".join(filter(None, (self.labels["dataset"], self.labels["split"])))
-        return f"{where}, blur_kind {self.labels['blur_kind']}"
+        kind = self.labels["blur_kind"]
+        return where if kind == UNSTATED else f"{where}, blur_kind {kind}"
 
 
 @dataclass(frozen=True, kw_only=True)

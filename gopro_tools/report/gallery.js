@@ -48,6 +48,9 @@ const PAGE_SIZE = 24;
 function gallerySection(set, viewer) {
   const section = make("section", {}, make("h2", {}, "Images: ", shown(set.data.title)));
   section.append(...set.data.notes.map((note) => make("p", { class: "note" }, shown(note))));
+  if (set.data.animation) {
+    section.append(make("img", { class: "animation", src: set.data.animation, alt: "a piece of the video, blurred beside restored" }));
+  }
   const metric = set.metrics[0]?.name;
   const state = { metric, method: set.restored(metric)[0], sort: "name", filter: "", page: 0 };
   const list = make("ul", { class: "gallery" });

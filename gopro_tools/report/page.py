@@ -115,6 +115,7 @@ def _collection(collection: Collection, pictures: Pictures) -> dict[str, Any]:
         "thumbs": pictures.thumbs,
         "boxes": collection.boxes and _boxes(collection.boxes),
         "sweep": collection.sweep,
+        "animation": _webp_address(collection.animation),
         "notes": notes,
     }
 
@@ -151,10 +152,15 @@ def _boxes(boxes: Boxes) -> dict[str, Any]:
     }
 
 
+def _webp_address(animation: bytes | None) -> str | None:
+    if animation is None:
+        return None
+    return f"data:image/webp;base64,{base64.b64encode(animation).decode()}"
+
+
 def _dataset(dataset: DatasetView) -> dict[str, Any]:
-    animation = dataset.animation and base64.b64encode(dataset.animation).decode()
     return {
-        "animation": animation and f"data:image/webp;base64,{animation}",
+        "animation": _webp_address(dataset.animation),
         "name": dataset.name,
         "splits": [[split, list(counts.items())] for split, counts in dataset.splits.items()],
         "rejected": [dict(row) for row in dataset.rejected],
