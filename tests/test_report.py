@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_detect import ByColour, blurred, scene
+from test_movies import Inverting
 from tiny_dataset import write_dataset
 
 from gopro_tools.detect import DetectConfig, detect
@@ -22,9 +23,11 @@ from gopro_tools.evaluate import EvaluateConfig, evaluate
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.pairing import Sources
+from gopro_tools.records import read_record
 from gopro_tools.report import ReportConfig, report
 from gopro_tools.report.pictures import chosen_images
 from gopro_tools.report.reading import read_comparisons, read_dataset
+from gopro_tools.restoring import RestoreConfig, restore
 from gopro_tools.sources import recall_sources
 from gopro_tools.threads import no_progress
 from gopro_tools.video_output import VideoWriter
@@ -119,6 +122,33 @@ def test_the_recorded_table_1_becomes_a_page(tmp_path: Path) -> None:
             assert value[at[f"{row['sequence']}/{row['name']}"]] == float(row["psnr_rgb"])
             n_compared += 1
     assert n_compared >= 100
+
+
+def test_trainings_and_restorings_are_shown_as_they_are_recorded(tmp_path: Path) -> None:
+    recorded = Path(__file__).parent.parent / "results" / "runs" / "train" / "deepdeblur-k2"
+    photos = tmp_path / "photos"
+    write_atomic(photos / "a.png", encode_png(scene(0)))
+    method = RestoreConfig(method="mine", restorer=Inverting(), code_sha256="1")
+    restore(photos, method, out=tmp_path / "restored")
+    data = data_of(report([recorded, tmp_path / "restored"], tmp_path / "page"))
+    assert (data["tables"], data["collections"], data["datasets"]) == ([], [], [])
+    trainings = [run for run in data["runs"] if run["facts"]["run"] == "train"]
+    folders = {json.loads(p.read_text())["made_utc"]: p.parent for p in recorded.rglob("run.json")}
+    assert len(trainings) == len(folders) >= 3
+    for run, (_, folder) in zip(trainings, sorted(folders.items()), strict=True):
+        record = read_record(folder)
+        for name in ("validation_psnr_rgb_db", "n_patches"):
+            assert f"{name} {record.results[name]:.6g}" in run["facts"]["results"]
+        log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        gains = [
+            [e["step"], e["validation_psnr_rgb_db"] - e["validation_blurred_psnr_rgb_db"]]
+            for e in log
+            if "validation_psnr_rgb_db" in e
+        ]
+        assert run["curve"]["points"] == gains
+    (restoring,) = (run for run in data["runs"] if run["facts"]["run"] == "restore")
+    assert restoring["facts"]["method"] == "mine"
+    assert "n_images 1" in restoring["facts"]["results"]
 
 
 def test_a_folder_page_carries_exact_copies_under_names_of_its_own(

@@ -1,13 +1,13 @@
 """A page to look at: ``python -m gopro_tools.report FOLDER... -o page``.
 
-Folders of results (evaluate, detect, or any folder above such) and datasets become one folder with
-``index.html`` and the images, or with ``--single-file`` one HTML file. It opens from the disk,
-needs no server and loads nothing from elsewhere.
+Folders of results (evaluate, detect, train, restore, or any folder above such) and datasets become
+one folder with ``index.html`` and the images, or with ``--single-file`` one HTML file. It opens
+from the disk, needs no server and loads nothing from elsewhere.
 
 On it: the comparison tables, which sort; every image with its scores, to sort by gain, blur or
 quality; a slider between two methods, a key to hold for the sharp image, the same region of all
-methods enlarged, the detector's boxes; plots of gain and recall; and of a dataset its pairs,
-rejected windows and what a check finds.
+methods enlarged, the detector's boxes; plots of gain and recall; of a dataset its pairs, rejected
+windows and what a check finds; of trainings what they reached and how.
 """
 
 import tempfile
@@ -23,10 +23,18 @@ from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.pairing import BLURRED, SHARP, Sources, restored_folders
-from gopro_tools.report.content import Content, DatasetView
+from gopro_tools.report.content import Content, DatasetView, RunView
 from gopro_tools.report.page import PAGE_MARK, page_html
 from gopro_tools.report.pictures import IMAGE_FOLDER, OUR_NAMES, Quality, write_pictures
-from gopro_tools.report.reading import joined, read_comparisons, read_dataset
+from gopro_tools.report.reading import (
+    DETECTION_FILE,
+    EVALUATION_FILE,
+    folders_with_scores,
+    joined,
+    read_comparisons,
+    read_dataset,
+)
+from gopro_tools.report.runs import read_runs
 from gopro_tools.report.tabular import read_tables
 from gopro_tools.report.videos import DEFAULT_FRAMES, read_videos
 from gopro_tools.restorers import is_dataset
@@ -128,8 +136,8 @@ def report(
     """Write a page.
 
     Args:
-        folders: OUT folders of evaluate or detect, folders that hold such, or datasets in the
-            GOPRO layout; may be none where ``config`` names videos.
+        folders: OUT folders of evaluate, detect, restore or train, folders that hold such, or
+            datasets in the GOPRO layout; may be none where ``config`` names videos.
         out: Folder of the page, or the HTML file where ``config.single_file``.
         config: How.
         on_progress: Called with images checked or pictures made, and all of them.
@@ -183,7 +191,21 @@ def _content(
         for folder in folders
         if is_dataset(folder)
     ]
-    results = [folder for folder in folders if not is_dataset(folder)]
+    results: list[Path] = []
+    runs: list[RunView] = []
+    for folder in folders:
+        if is_dataset(folder):
+            continue
+        recorded = read_runs(folder)
+        if any(folders_with_scores(folder)):
+            results.append(folder)
+        elif not recorded:
+            raise InputError(
+                f"{folder}: no {EVALUATION_FILE} or {DETECTION_FILE} in it or below it, no record "
+                "of a run, and no dataset; an OUT folder of evaluate, detect, restore or train, or "
+                "a dataset, was expected."
+            )
+        runs += recorded
     collections = read_comparisons(results, config.sources)
     if videos:
         n_frames = config.max_images or DEFAULT_FRAMES
@@ -196,6 +218,7 @@ def _content(
         tables=tables,
         collections=joined([*collections, *pairs]),
         datasets=datasets,
+        runs=runs,
     )
 
 
@@ -230,7 +253,8 @@ def command(
     """Make a page to look at from folders of results and datasets.
 
     Args:
-        folders: OUT folders of evaluate or detect, folders that hold such, or datasets.
+        folders: OUT folders of evaluate, detect, restore or train, folders that hold such, or
+            datasets.
         out: Folder of the page; with --single-file the HTML file.
         config: What to show, and how.
     """

@@ -118,6 +118,26 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Curve:
+    """How well a network restored the validation images while it was trained."""
+
+    label: str
+    """Method, and folder of the training."""
+    points: Sequence[tuple[float, float]]
+    """Steps done, and the gain in dB over the blurred images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """A record without scores of images."""
+
+    facts: Mapping[str, str]
+    """What is shown of it, by heading."""
+    curve: Curve | None
+    """Of a training that was validated."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Content:
     """Everything on a page."""
 
@@ -127,3 +147,4 @@ class Content:
     tables: Sequence[Table]
     collections: Sequence[Collection]
     datasets: Sequence[DatasetView]
+    runs: Sequence[RunView]

@@ -155,6 +155,15 @@ function datasetSection(data) {
   return section;
 }
 
+/** Records without scores: what they reached, and how trainings came there. */
+function runsSection(runs) {
+  const section = make("section", {}, make("h2", {}, "Runs"));
+  section.append(textTable(Object.keys(runs[0].facts), runs.map((run) => run.facts), `${runs.length} records`));
+  const curves = runs.map((run) => run.curve).filter((curve) => curve);
+  if (curves.length) section.append(make("div", { class: "plots" }, curvesPlot(curves)));
+  return section;
+}
+
 function start() {
   document.getElementById("title").textContent = shown(DATA.title);
   document.getElementById("footer").textContent = DATA.footer;
@@ -171,6 +180,7 @@ function start() {
       make("h2", {}, "Comparison"), make("p", { class: "soft" }, shown(table.title)), comparisonTable(table)));
   });
   DATA.datasets.forEach((dataset, i) => add(`dataset-${i}`, `Dataset: ${dataset.name}`, datasetSection(dataset)));
+  if (DATA.runs.length) add("runs", "Runs", runsSection(DATA.runs));
   const viewer = new Viewer(document.getElementById("viewer"));
   DATA.collections.forEach((data, i) => {
     const set = new ImageSets(data);

@@ -82,6 +82,7 @@ def _payload(content: Content, pictures: Sequence[Pictures]) -> dict[str, Any]:
             for collection, of_it in zip(content.collections, pictures, strict=True)
         ],
         "datasets": [_dataset(dataset) for dataset in content.datasets],
+        "runs": [asdict(run) for run in content.runs],
     }
 
 

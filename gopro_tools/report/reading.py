@@ -37,21 +37,19 @@ def read_comparisons(folders: Sequence[Path], sources: Sources | None) -> list[C
         sources: Where the images lie, for folders whose images have moved or that do not say.
 
     Raises:
-        InputError: A folder has no per-image scores, or two disagree about one number.
+        InputError: Two of them disagree about one number.
     """
-    found_ones: list[Collection] = []
-    for folder in folders:
-        found = list(_result_folders(folder))
-        if not found:
-            raise InputError(
-                f"{folder}: no {EVALUATION_FILE} or {DETECTION_FILE} in it or below it, and no "
-                "dataset; an OUT folder of evaluate or detect, or a dataset, was expected."
-            )
-        found_ones += [_read_results(results, sources) for results in found]
-    return joined(found_ones)
+    return joined(
+        [
+            _read_results(results, sources)
+            for folder in folders
+            for results in folders_with_scores(folder)
+        ]
+    )
 
 
-def _result_folders(folder: Path) -> Iterator[Path]:
+def folders_with_scores(folder: Path) -> Iterator[Path]:
+    """OUT folders of evaluate and detect: the folder itself, or those below it."""
     for path in sorted({file.parent for name in _SUMMARIES for file in folder.rglob(name)}):
         parts = path.relative_to(folder).parts
         complete = any((path / summary).is_file() for summary in _SUMMARIES.values())
