@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 from gopro_tools.detection import Labels, read_detections, read_labels
+from gopro_tools.detection.boxes import Detections, references_from
 from gopro_tools.detection.detectors import StoredBoxes
+from gopro_tools.detection.doubts import doubts_about_labels
 from gopro_tools.detection.yolo_text import find_classes, read_class_names
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, pixel_hash
@@ -68,6 +71,14 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "numbers as text": (each("annotations", "bbox", lambda b: [*map(str, b)]), "'10.0' instead"),
     "huge numbers": (each("annotations", "bbox", lambda _: [0, 0, 10**400, 1]), "out of any range"),
     "corners": (each("annotations", "bbox", lambda _: [120, 50, 190, 90]), "not right and bottom"),
+    "parts of the image": (
+        each("annotations", "bbox", lambda _: [0.1, 0.2, 0.3, 0.4]), "not in parts of the image",
+    ),
+    "a negative size": (each("annotations", "bbox", lambda _: [10, 20, -5, 5]), "negative size"),
+    "no box": (each("annotations", "bbox", lambda _: None), "a bbox None"),
+    "labels of other images": (
+        each("images", "file_name", lambda name: f"x{name}z.png"), "of none of the images.*xa/1",
+    ),
     "three numbers": (each("annotations", "bbox", lambda b: b[:3]), "3 numbers"),
     "a file name that is none": (each("images", "file_name", lambda _: 7), "instead of a name"),
     "classes nobody asked for": (each("categories", "name", lambda n: f"x{n}"), "never find"),
@@ -101,6 +112,71 @@ def test_a_file_that_is_no_coco_json_is_one_sentence(tmp_path, text):
     for reader in (read, read_detections):
         with pytest.raises(InputError, match=r"x\.json"):
             reader(tmp_path / "x.json")
+
+
+def test_a_file_that_is_not_there_is_called_that(tmp_path):
+    with pytest.raises(InputError, match=r"^\S+gone\.json: cannot be read"):
+        read(tmp_path / "gone.json")
+
+
+def test_a_list_of_results_lacks_its_images(tmp_path):
+    results = [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]
+    (tmp_path / "x.json").write_text(json.dumps(results))
+    with pytest.raises(InputError, match="does not say of which images"):
+        read_detections(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(
+    "exported", ["images/3f2a91c0-{}.png", "train/{}_png.rf.8a7b6c5d4e3f.jpg", "3f2a91c0-{}.jpg"]
+)
+def test_names_that_labelling_programs_make_are_known(tmp_path, exported):
+    """Label Studio and Roboflow, of images whose names are unique without their folders."""
+    sizes = {"a/1.png": (100, 200), "b/2.png": (100, 200)}
+    doc = document()
+    for image, stem in zip(doc["images"], "12", strict=True):
+        image["file_name"] = exported.format(stem)
+    (tmp_path / "x.json").write_text(json.dumps(doc))
+    found = read_labels(tmp_path / "x.json", sizes, NAMES, wanted=(0, 1, 2, 3), min_area_px=0)
+    assert [list(one.class_id) for one in found.references] == [[0], [1]]
+
+
+def test_boxes_that_are_there_twice_are_counted_and_said(tmp_path):
+    twice = written(tmp_path, lambda d: d["annotations"].append(d["annotations"][0]))
+    assert "twice, each counted as one to find: 1" in read(twice).notes[0]
+
+
+def test_a_folder_of_other_files_says_what_it_has(tmp_path):
+    for name in ("1.xml", "2.xml", "all.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"found 2 \.xml, 1 \.json.*name it instead"):
+        read(tmp_path)
+
+
+def at(*rows: tuple[int, float]) -> Detections:
+    """Boxes of 10 px in a row: class and left edge of each."""
+    return Detections(
+        box_xyxy=np.array([[x, 0, x + 10, 10] for _, x in rows], np.float32),
+        score=np.full(len(rows), 0.9, np.float32),
+        class_id=np.array([c for c, _ in rows], np.int64),
+    )
+
+
+@pytest.mark.parametrize(
+    ("labelled", "doubt"),
+    [
+        (at((0, 0), (1, 20)), ""),
+        (at((0, 0), (2, 20)), ""),  # a mistake of either is no pattern
+        (at((1, 0), (2, 20)), "another class.*person instead of car, 1 times.*right one for 0"),
+        (at((0, 50), (1, 70)), "finds none of the 2 labelled boxes"),
+        (at(), ""),
+    ],
+)
+def test_labels_of_other_classes_or_images_are_doubted(labelled, doubt):
+    """Category ids that are off by one, and labels of other images, read without an error."""
+    references = references_from(labelled, confidence=0, min_area_px=0)
+    found = at((0, 0), (1, 20))
+    said = "".join(doubts_about_labels([references], [found], NAMES, confidence=0.5))
+    assert re.search(doubt, said) if doubt else not said
 
 
 def test_bytes_pipes_and_broken_links_are_no_labels(tmp_path):
@@ -175,7 +251,9 @@ def test_class_names_inside_the_folder_of_labels_count_too(tmp_path):
 
 
 def test_without_names_the_numbers_are_the_detectors(tmp_path):
-    assert read(yolo(tmp_path, BOX)).references[0].class_id.tolist() == [0]
+    labels = read(yolo(tmp_path, BOX))
+    assert labels.references[0].class_id.tolist() == [0]
+    assert "taken as the detector's" in labels.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -186,6 +264,7 @@ def test_without_names_the_numbers_are_the_detectors(tmp_path):
         ("data.yaml", "nc: 3\nnames: [person, car]", "nc"),
         ("data.yaml", "names: [a, a]", "names"),
         ("data.yaml", "names: [a", "not YAML"),
+        ("data.yaml", "names: {0: person, 0: car}", "0 is there twice"),
         ("data.yaml", "names: " + "[" * 50_000, "not YAML"),
         ("data.yaml", "names:\n " + "- " * 50_000, "not YAML"),
         ("classes.txt", "person\n\ncar\n", "line 2"),
@@ -303,7 +382,7 @@ def test_a_file_per_method_is_one_detector(tmp_path):
         ({"score": float("nan")}, "NaN"),
         ({"image_id": "0"}, "text"),
         ({"category_id": 1}, "category_id"),
-        ({"bbox": [0, 0, -1, 1]}, "finite"),
+        ({"bbox": [0, 0, -1, 1]}, "negative size"),
         ({"bbox": None}, "detections need"),
     ],
 )

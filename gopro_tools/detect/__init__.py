@@ -95,6 +95,8 @@ def command(
         numbers = [f"{row[name]:.3f}" for name in COMPARED]
         table.add_row(row["method"], *numbers, *(str(row[name]) for name in ("tp", "fp", "fn")))
     stderr.print(table)
+    for line in result.record.results["doubts"]:
+        stderr.print(f"doubtful: {line}", markup=False, style="yellow")
     for line in result.record.results["notes"]:
         stderr.print(f"taken as: {line}", markup=False)
     stderr.print(f"Report: {out / 'detection.md'}", markup=False)

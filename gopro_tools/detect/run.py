@@ -25,6 +25,7 @@ from gopro_tools.detection import (
     read_labels,
     references_from,
 )
+from gopro_tools.detection.doubts import doubts_about_labels
 from gopro_tools.detection.finding import find_boxes
 from gopro_tools.detection.report import markdown
 from gopro_tools.detection.rows import (
@@ -218,6 +219,9 @@ def score_detections(
             "--reference-confidence or --min-area-px, or another detector."
         )
     n_classes = len(found.class_names)
+    doubts = labels and doubts_about_labels(
+        labels.references, found.boxes[SHARP], found.class_names, confidence=config.confidence
+    )
     notes = (*pairing.notes, *(labels.notes if labels else ()))
     judged = _judged(config, boxes, references, n_classes)
     dataset = scored_dataset(sources, pairing, found.hashes, found.sizes_hw.values())
@@ -253,6 +257,7 @@ def score_detections(
                 "settings": jsonable(settings),
                 "left_out": pairing.left_out,
                 "notes": notes,
+                "doubts": doubts or (),
             },
             timings_s={"detection": round(time.perf_counter() - began, 3)},
             dataset=dataset,

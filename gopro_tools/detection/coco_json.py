@@ -15,11 +15,18 @@ MAX_TEXT_BYTES = 2**30
 
 def read_coco(path: Path) -> dict[str, Any]:
     """Read the file; `InputError` where it is not COCO JSON."""
+    text = read_text(path)
     try:
-        document = json.loads(read_text(path), parse_constant=_no_constant)
+        document = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError, MemoryError) as error:
         reason = "too deeply nested" if isinstance(error, RecursionError) else error
         raise InputError(f"{path}: not JSON, or cut off ({reason}); write it again.") from error
+    if isinstance(document, list) and document and isinstance(document[0], dict):
+        raise InputError(
+            f"{path}: a list of results alone does not say of which images and classes they are. "
+            "Write an object with `images` and `categories` of the labels' file, and the list as "
+            "`annotations`."
+        )
     parts = ("images", "annotations", "categories")
     if not isinstance(document, dict) or not all(isinstance(document.get(p), list) for p in parts):
         found = (
@@ -85,12 +92,16 @@ def image_ids(path: Path, document: Mapping[str, Any]) -> dict[Any, dict[str, An
     return images
 
 
-def box_xywh(path: Path, entry: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    """The ``bbox`` of an annotation; `ValueError` where it is not four finite numbers."""
+def box_xywh(entry: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """The ``bbox`` of an annotation; `ValueError` where it is no left, top, width and height."""
+    if not isinstance(entry["bbox"], list):
+        raise ValueError(f"a bbox {entry['bbox']!r:.60}")
     numbers = [as_number(value, "bbox") for value in entry["bbox"]]
     if len(numbers) != 4:
         raise ValueError(f"a bbox of {len(numbers)} numbers")
     x, y, width, height = numbers
+    if width < 0 or height < 0:
+        raise ValueError(f"a bbox with a negative size, {numbers}")
     return x, y, width, height
 
 

@@ -1,6 +1,7 @@
 """Boxes that people drew on the sharp images: COCO JSON or YOLO text files."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,12 @@ from gopro_tools.naming import without_kinds
 
 _OUTSIDE_PX = 2.0
 """Rounding may take a box this far over the edge of its image."""
+_ROUNDING = 1e-6
+_EXPORTED = (
+    re.compile(r"[0-9a-f]{8}-(.+)"),  # Label Studio
+    re.compile(r"(.+)_(?:png|jpe?g|bmp|tiff?|webp)\.rf\.\w+", re.IGNORECASE),  # Roboflow
+)
+"""What programs make of an image's name when they export its labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +77,8 @@ def read_labels(
             a class that is not filtered out is unknown to the detector, or none is wanted.
     """
     read = _yolo_labels if path.is_dir() else _coco_labels
-    labels, label_names = read(path, sizes_hw, class_names)
+    labels, own_names = read(path, sizes_hw, class_names)
+    label_names = tuple(class_names) if own_names is None else own_names
     ids = _class_ids(label_names, class_names)
     used = {name for rows in labels.values() for name, _, _ in rows}
     unknown = [name for name in label_names if name not in ids]
@@ -87,6 +95,11 @@ def read_labels(
             f"finds and that were asked for ({listed(class_names[i] for i in sorted(wanted))})."
         )
     notes = []
+    if own_names is None:
+        notes.append("the labels name no classes: their numbers are taken as the detector's")
+    n_double = sum(len(rows) - len(set(rows)) for rows in labels.values())
+    if n_double:
+        notes.append(f"boxes that the labels have twice, each counted as one to find: {n_double}")
     if unknown:
         notes.append(f"classes of the labels that the detector does not have: {listed(unknown)}")
     if unjudged := [class_names[i] for i in sorted(set(wanted) - judged)]:
@@ -105,7 +118,7 @@ def read_labels(
 
 
 _Label: TypeAlias = tuple[str, tuple[float, float, float, float], bool]  # class, xyxy px, crowd
-_Read: TypeAlias = tuple[dict[str, list[_Label]], tuple[str, ...]]  # by key; names of the classes
+_Read: TypeAlias = tuple[dict[str, list[_Label]], tuple[str, ...] | None]  # by key; class names
 
 
 def _class_ids(names: Iterable[str], class_names: Sequence[str]) -> dict[str, int]:
@@ -142,23 +155,25 @@ def _coco_labels(path: Path, sizes_hw: Mapping[str, SizeHw], _class_names: Seque
     document = read_coco(path)
     names, class_of = categories(path, document)
     images = image_ids(path, document)
-    key_of = _keys_of_labels(path, [image["file_name"] for image in images.values()], sizes_hw)
+    file_names = [image["file_name"] for image in images.values()]
+    key_of = _keys_of_labels(path, file_names, sizes_hw)
     # Without a key an image is of another split, say.
     by_id = {i: key_of[im["file_name"]] for i, im in images.items() if im["file_name"] in key_of}
     labels: dict[str, list[_Label]] = {key: [] for key in by_id.values()}
-    n_outside = n_boxes = 0
+    n_outside = n_boxes = n_tiny = 0
     try:
         for number, key in by_id.items():
             _check_size(path, images[number], sizes_hw[key])
         for box in document["annotations"]:
             class_name = names[class_of_box(path, box, class_of)]
-            x, y, width, height = box_xywh(path, box)
+            x, y, width, height = box_xywh(box)
             crowd = as_flag(box.get("iscrowd", 0), "iscrowd")
             if (key := by_id.get(box["image_id"], "")) == "":
                 continue
             labels[key].append((class_name, (x, y, x + width, y + height), crowd))
             over = max(x + width - sizes_hw[key][1], y + height - sizes_hw[key][0])
             n_boxes, n_outside = n_boxes + 1, n_outside + (over > _OUTSIDE_PX)
+            n_tiny += max(x + width, y + height) <= 1 + _ROUNDING
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
@@ -171,7 +186,13 @@ def _coco_labels(path: Path, sizes_hw: Mapping[str, SizeHw], _class_names: Seque
             f"{path}: {n_outside} of {n_boxes} boxes reach out of their images; a bbox is left, "
             "top, width and height in px, not right and bottom."
         )
-    _require_all(path, labels, sizes_hw, "list it under `images` where it shows no object")
+    if n_boxes and n_tiny == n_boxes:
+        raise InputError(
+            f"{path}: every box lies within one pixel; a bbox is in px, not in parts of the image."
+        )
+    _require_all(
+        path, labels, sizes_hw, file_names, "list it under `images` where it shows no object"
+    )
     return labels, names
 
 
@@ -191,6 +212,13 @@ def _yolo_labels(folder: Path, sizes_hw: Mapping[str, SizeHw], class_names: Sequ
     classes = find_classes(folder)
     names = classes.names or tuple(class_names)
     files = label_files(folder)
+    if not files:
+        others = Counter(path.suffix for path in folder.iterdir() if path.is_file())
+        raise InputError(
+            f"{folder}: text files with YOLO labels were expected, found "
+            f"{', '.join(f'{count} {suffix}' for suffix, count in others.items()) or 'none'}. "
+            "COCO JSON is one file: name it instead of its folder."
+        )
     key_of = _keys_of_labels(folder, list(files), sizes_hw)
     objects = read_objects([files[name] for name in key_of], len(names), classes.keypoint_shape)
     labels: dict[str, list[_Label]] = {}
@@ -209,19 +237,27 @@ def _yolo_labels(folder: Path, sizes_hw: Mapping[str, SizeHw], class_names: Sequ
             )
             for one in objects[files[file_name]]
         ]
-    _require_all(folder, labels, sizes_hw, "add an empty text file where it shows no object")
-    return labels, names
+    _require_all(
+        folder, labels, sizes_hw, list(files), "add an empty text file where it shows no object"
+    )
+    return labels, classes.names
 
 
-def _keys_of_labels(path: Path, file_names: Iterable[str], keys: Collection[str]) -> dict[str, str]:
+def _keys_of_labels(path: Path, file_names: Sequence[str], keys: Collection[str]) -> dict[str, str]:
     """Label file name -> image key; names that fit no image are left out."""
+    found = _matched_keys(path, {name: _parts(name) for name in file_names}, keys)
+    return found or _matched_keys(path, {name: _parts_exported(name) for name in file_names}, keys)
+
+
+def _matched_keys(
+    path: Path, parts_of: Mapping[str, tuple[str, ...]], keys: Collection[str]
+) -> dict[str, str]:
     by_stem: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     for key in keys:
         by_stem.setdefault(PurePosixPath(key).stem, []).append((_parts(key), key))
     result: dict[str, str] = {}
     owner: dict[str, str] = {}
-    for file_name in file_names:
-        parts = _parts(file_name)
+    for file_name, parts in parts_of.items():
         fitting = [
             key
             for image, key in by_stem.get(parts[-1], [])
@@ -247,8 +283,28 @@ def _parts(name: str) -> tuple[str, ...]:
     return (*folders, path.stem)
 
 
-def _require_all(path: Path, labels: Mapping[str, Any], keys: Collection[str], remedy: str) -> None:
+def _parts_exported(name: str) -> tuple[str, ...]:
+    """`_parts` without what programs add to the name as they export labels."""
+    *folders, stem = _parts(name)
+    for pattern in _EXPORTED:
+        if added := pattern.fullmatch(stem):
+            return (added[1],)
+    return (*folders, stem)
+
+
+def _require_all(
+    path: Path,
+    labels: Mapping[str, Any],
+    keys: Collection[str],
+    file_names: Sequence[str],
+    remedy: str,
+) -> None:
     missing = [key for key in keys if key not in labels]
+    if len(missing) == len(keys) and file_names:
+        raise InputError(
+            f"{path}: its labels are of none of the images: they are named "
+            f"{listed(file_names, 3)}, and the images {listed(keys, 3)}."
+        )
     if missing:
         raise InputError(
             f"{path}: {len(missing)} of {len(keys)} images have no labels: {listed(missing)}. "

@@ -143,7 +143,7 @@ def read_detections(path: Path) -> StoredDetections:
     try:
         for box in document["annotations"]:
             score = as_number(box["score"], "score")
-            row = (box_xywh(path, box), score, class_of_box(path, box, class_of))
+            row = (box_xywh(box), score, class_of_box(path, box, class_of))
             boxes.setdefault(box["image_id"], []).append(row)
         for number, image in by_id.items():
             rows = boxes.get(number, [])

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -86,6 +87,16 @@ def _classes_in(folder: Path) -> Iterator[YoloClasses]:
             yield found
 
 
+class _TextLoader(yaml.BaseLoader):
+    """Scalars as text, and no key twice: the last would win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if repeated := [key for key, count in keys.items() if count > 1]:
+            raise yaml.YAMLError(f"{', '.join(repeated)} is there twice")
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(path: Path) -> YoloClasses | None:
     """Names and key points of a data set's YAML file; None where it names no classes."""
     text = read_text(path)
@@ -97,9 +108,10 @@ def _read_yaml(path: Path) -> YoloClasses | None:
         raise InputError(f"{path}: not YAML of a data set, but far larger or deeper.")
     try:
         # All scalars as text: a class called `no` is no truth value.
-        document = yaml.load(text, Loader=yaml.BaseLoader)
+        document = yaml.load(text, Loader=_TextLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        reason = "too deeply nested" if isinstance(error, RecursionError) else error
+        deep = isinstance(error, RecursionError)
+        reason = "too deeply nested" if deep else " ".join(str(error).split())
         raise InputError(f"{path}: not YAML, or cut off ({reason}).") from error
     if not isinstance(document, dict) or "names" not in document:
         return None
@@ -185,9 +197,10 @@ def read_objects(
                     raise ValueError("no such class")
                 edges = _edges(list(map(float, words[1:])), have_points)
             except ValueError as error:
+                hint = " A sixth number: labels have no confidence." if len(words) == 6 else ""
                 raise InputError(
                     f"{path}, line {number}: expected `class x y width height`, a class from 0 to "
-                    f"{n_classes - 1} and numbers in [0, 1]; found {' '.join(words)[:80]!r}."
+                    f"{n_classes - 1} and numbers in [0, 1]; found {' '.join(words)[:80]!r}.{hint}"
                 ) from error
             objects[path].append(YoloObject(class_number=class_number, edges=edges))
     return objects
