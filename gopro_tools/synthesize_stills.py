@@ -82,12 +82,14 @@ class StillsSummary:
     """There was nothing to do."""
 
 
-def synthesize_stills(config: StillsConfig, progress: Progress = no_progress) -> StillsSummary:
+def synthesize_stills(
+    config: StillsConfig, *, on_progress: Progress = no_progress
+) -> StillsSummary:
     """Make the dataset. The same call gives the same pixels, and finishes an interrupted one.
 
     Args:
         config: What to make of which photographs.
-        progress: Called with photographs done and in all.
+        on_progress: Called with photographs done and in all.
 
     Raises:
         InputError: No photograph can be used; OUT holds another dataset or is in use.
@@ -115,7 +117,7 @@ def synthesize_stills(config: StillsConfig, progress: Progress = no_progress) ->
                 messages.append(result)
             else:
                 rows_of += result
-            progress(index, len(jobs))
+            on_progress(index, len(jobs))
         if not rows_of:
             raise InputError(f"{config.photographs}: no photograph can be used. {messages[0]}")
         rows_of.sort(key=lambda row: (row["split"], row["sequence"], row["name"]))
@@ -291,7 +293,7 @@ def command(config: Annotated[StillsConfig, tyro.conf.arg(name="")]) -> int:
     with progress_bar("photographs") as bar:
         task = bar.add_task("blur", total=None, rate="")
         summary = synthesize_stills(
-            config, lambda done, total: bar.update(task, completed=done, total=total)
+            config, on_progress=lambda done, total: bar.update(task, completed=done, total=total)
         )
     for failure in summary.failures:
         stderr.print(f"failed: {failure}", style="red")

@@ -101,7 +101,7 @@ def test_synthesis_shows_its_manifest(tmp_path: Path) -> None:
     config = SynthesisConfig(frames="7")
     result = gopro_tools.synthesize(tmp_path / "clip.mp4", config, out=tmp_path / "out", jobs=1)
     frame = result.to_dataframe()
-    assert len(frame) == result.summary.n_pairs == 3
+    assert len(frame) == result.n_pairs == 3
     assert "| train | clip_07_00 | 3 |" in result.to_markdown()
     assert gopro_tools.verify(tmp_path / "out").ok
 

@@ -244,7 +244,7 @@ class TestRegenerate:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            regenerate(broken, interrupt)
+            regenerate(broken, on_progress=interrupt)
         assert tree(broken.out) != tree(whole.out)
         regenerate(broken)
         assert tree(broken.out) == tree(whole.out)
@@ -279,7 +279,7 @@ class TestRegenerate:
                     regenerate(config)
                 refused.append(str(error.value))
 
-        regenerate(config, again)
+        regenerate(config, on_progress=again)
         assert "another run is at work" in refused[0]
 
     def test_parts_add_up(self, small: Path, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_it_is_downloaded_unpacked_and_complete(site: Site, tmp_path: Path) -> N
     site.sha256 = hashlib.sha256(site.data).hexdigest()
     seen: set[str] = set()
     config = DownloadConfig(out=tmp_path, endpoint=site.url)
-    result = download(config, lambda task, done, total: seen.add(task))
+    result = download(config, on_progress=lambda task, done, total: seen.add(task))
     assert (result.n_unpacked, result.n_kept, result.findings) == (9642, 0, [])
     assert seen == {"GOPRO_Large.zip", "unpacking GOPRO_Large.zip"}
     assert [path.name for path in tmp_path.iterdir()] == ["GOPRO_Large"]

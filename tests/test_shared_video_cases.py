@@ -31,7 +31,7 @@ def cases() -> Path:
 def made(source: Path, out: Path, **options: Any) -> tuple[Summary, Mapping[str, Any]]:
     """Summary of a synthesis, and what dataset.json says of its first source."""
     with ThreadPoolExecutor(2) as threads:
-        summary = synthesize([source], out, SynthesisConfig(**options), executor=threads)
+        summary = synthesize([source], SynthesisConfig(**options), out=out, executor=threads)
     described = json.loads((out / "dataset.json").read_text(encoding="utf-8"))
     return summary, described["sources"][0]
 

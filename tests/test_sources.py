@@ -184,7 +184,7 @@ def test_awkward_names_make_a_dataset_all_the_same(
     else:
         write_frames(folder / AWKWARD[name], moving(24))
     out = tmp_path / "out"
-    summary = synthesize([folder], out, SynthesisConfig(fps=240), executor=threads)
+    summary = synthesize([folder], SynthesisConfig(fps=240), out=out, executor=threads)
     assert (summary.n_pairs, summary.failed, summary.damaged) == (2, {}, {})
     row = rows(out / "manifest.csv")[0]
     assert row["source"].isprintable()
@@ -198,7 +198,7 @@ def test_a_bad_file_of_an_awkward_name_is_named_in_print(
 ) -> None:
     written(tmp_path / "good.mp4", 24)
     (tmp_path / os.fsdecode(b"caf\xe9\n.mp4")).write_bytes(b"bad")
-    summary = synthesize([tmp_path], tmp_path / "out", executor=threads)
+    summary = synthesize([tmp_path], out=tmp_path / "out", executor=threads)
     assert list(summary.failed) == [r"caf\xe9\n.mp4"]
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8").replace("\\\\", "\\")
     assert r"caf\xe9\n.mp4" in card
@@ -219,7 +219,7 @@ def test_equal_names_of_two_inputs_are_told_apart(
     for i, folder in enumerate("ab"):
         write_video(tmp_path / folder / "clip.mp4", moving(24, seed=i), 240, LOSSLESS)
     out = tmp_path / "out"
-    summary = synthesize([tmp_path / "a", tmp_path / "b"], out, executor=threads)
+    summary = synthesize([tmp_path / "a", tmp_path / "b"], out=out, executor=threads)
     assert summary.n_pairs == 4
     assert {row["source"] for row in rows(out / "manifest.csv")} == {"a/clip.mp4", "b/clip.mp4"}
     assert len(json.loads((out / "dataset.json").read_text())["identity"]["sources"]) == 2
@@ -322,7 +322,7 @@ def test_no_split_shares_a_recording_and_the_card_says_what_was_checked(
         write_video(path, moving(12, seed=i), 240, LOSSLESS)
         path.with_name(f"IMG_{i} (1).mp4").write_bytes(path.read_bytes())
     config = SynthesisConfig(test_fraction=0.5)
-    synthesize([tmp_path / "in"], tmp_path / "out", config, executor=threads)
+    synthesize([tmp_path / "in"], config, out=tmp_path / "out", executor=threads)
     split_of: dict[str, set[str]] = {}
     for row in rows(tmp_path / "out" / "manifest.csv"):
         split_of.setdefault(row["source"][:5], set()).add(row["split"])
@@ -354,10 +354,10 @@ def test_a_source_replaced_while_it_is_read_stops_the_run(
 
     monkeypatch.setattr(VideoFile, "read", replacing)
     with pytest.raises(InputError, match="changed while it was read"):
-        synthesize([path], tmp_path / "out", executor=threads)
+        synthesize([path], out=tmp_path / "out", executor=threads)
     assert not (tmp_path / "out" / "manifest.csv").exists()
     monkeypatch.setattr(VideoFile, "read", read)
-    synthesize([path], tmp_path / "again", executor=threads)
+    synthesize([path], out=tmp_path / "again", executor=threads)
 
 
 def test_a_flash_is_named_as_one(tmp_path: Path, threads: ThreadPoolExecutor) -> None:
@@ -369,7 +369,7 @@ def test_a_flash_is_named_as_one(tmp_path: Path, threads: ThreadPoolExecutor) ->
     for i in range(40, 44):
         pan[i] = (pan[i].astype(int) * 2 + 40).clip(0, 255).astype(np.uint8)
     write_video(tmp_path / "clip.mp4", pan, 240, LOSSLESS)
-    synthesize([tmp_path / "clip.mp4"], tmp_path / "out", executor=threads)
+    synthesize([tmp_path / "clip.mp4"], out=tmp_path / "out", executor=threads)
     assert [row["reason"] for row in rows(tmp_path / "out" / "rejected.csv")] == [
         "flash in frame 16",
         "flash in frames 25-26",
@@ -383,7 +383,7 @@ def test_windows_of_another_rate_are_named(tmp_path: Path, threads: ThreadPoolEx
     times = [Fraction(i, 240) if i < 40 else Fraction(40, 240) + (i - 40) * Fraction(1, 170)
              for i in range(120)]  # fmt: skip
     write_video(tmp_path / "clip.mp4", moving(120), 240, LOSSLESS, times_s=times)
-    synthesize([tmp_path / "clip.mp4"], tmp_path / "out", executor=threads)
+    synthesize([tmp_path / "clip.mp4"], out=tmp_path / "out", executor=threads)
     reasons = {row["reason"] for row in rows(tmp_path / "out" / "rejected.csv")}
     kept = rows(tmp_path / "out" / "manifest.csv")
     spans = {round(float(row["time_stop_s"]) - float(row["time_start_s"]), 3) for row in kept}

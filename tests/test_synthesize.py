@@ -74,7 +74,7 @@ def test_pairs_are_what_the_definition_says(tmp_path: Path, threads: ThreadPoolE
     frames = moving(80)
     write_video(tmp_path / "clip.mp4", frames, 240, EXACT)
     out = tmp_path / "out"
-    summary = synthesize([tmp_path / "clip.mp4"], out, executor=threads)
+    summary = synthesize([tmp_path / "clip.mp4"], out=out, executor=threads)
     assert (summary.n_pairs, summary.n_rejected, summary.failed) == (7, 0, {})
     folder = out / "train" / "clip_11_00"
     for number in range(1, 8):
@@ -92,7 +92,7 @@ def test_pairs_are_what_the_definition_says(tmp_path: Path, threads: ThreadPoolE
 def test_the_manifest_describes_every_pair(tmp_path: Path, threads: ThreadPoolExecutor) -> None:
     write_video(tmp_path / "videos" / "clip.mp4", moving(40), 240, EXACT)
     out = tmp_path / "out"
-    synthesize([tmp_path / "videos"], out, executor=threads)
+    synthesize([tmp_path / "videos"], out=out, executor=threads)
     manifest = rows(out / "manifest.csv")
     assert [row["name"] for row in manifest] == ["000001.png", "000002.png", "000003.png"]
     second = manifest[1]
@@ -129,7 +129,7 @@ def test_a_constant_clip_gives_the_constant(
     write_video(tmp_path / "constant.mp4", [constant] * 22, 240, EXACT)
     out = tmp_path / "out"
     config = SynthesisConfig(response=response)
-    assert synthesize([tmp_path], out, config, executor=threads).n_pairs == 2
+    assert synthesize([tmp_path], config, out=out, executor=threads).n_pairs == 2
     for path in (out / "train").rglob("*.png"):
         np.testing.assert_array_equal(read_rgb(path), constant)
 
@@ -142,7 +142,7 @@ def test_a_flicker_gives_the_analytic_mean(tmp_path: Path, threads: ThreadPoolEx
         240,
         EXACT,
     )
-    synthesize([tmp_path / "flicker.mp4"], tmp_path / "out", executor=threads)
+    synthesize([tmp_path / "flicker.mp4"], out=tmp_path / "out", executor=threads)
     folder = tmp_path / "out" / "train" / "flicker_11_00"
     light = (6 * (200 / 255) ** 2.2 + 5 * (20 / 255) ** 2.2) / 11
     assert (read_rgb(folder / "blur_gamma" / "000001.png") == round(255 * light ** (1 / 2.2))).all()
@@ -162,11 +162,11 @@ def test_the_result_does_not_depend_on_who_makes_it(
         ("one", {"jobs": 1}),
         ("three", {"jobs": 3}),
     ):
-        synthesize([tmp_path / "in"], tmp_path / name, config, **options)  # type: ignore[arg-type]
+        synthesize([tmp_path / "in"], config, out=tmp_path / name, **options)  # type: ignore[arg-type]
         results.append(tree(tmp_path / name))
     for shard in (2, 1, 3):
         summary = synthesize(
-            [tmp_path / "in"], tmp_path / "shards", config, shard=(shard, 3), executor=threads
+            [tmp_path / "in"], config, out=tmp_path / "shards", shard=(shard, 3), executor=threads
         )
         assert (summary.segments_left == 0) == (shard == 3)
     results.append(tree(tmp_path / "shards"))
@@ -177,9 +177,9 @@ def test_the_result_does_not_depend_on_who_makes_it(
 def test_a_second_run_does_nothing(tmp_path: Path, threads: ThreadPoolExecutor) -> None:
     write_video(tmp_path / "clip.mp4", moving(40), 240, EXACT)
     out = tmp_path / "out"
-    synthesize([tmp_path / "clip.mp4"], out, executor=threads)
+    synthesize([tmp_path / "clip.mp4"], out=out, executor=threads)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    summary = synthesize([tmp_path / "clip.mp4"], out, executor=threads)
+    summary = synthesize([tmp_path / "clip.mp4"], out=out, executor=threads)
     assert summary.already_complete
     assert summary.n_pairs == 3
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == {
@@ -193,12 +193,12 @@ def test_another_recipe_is_refused_unless_overwriting(
     write_video(tmp_path / "clip.mp4", moving(40), 240, EXACT)
     out = tmp_path / "out"
     source = [tmp_path / "clip.mp4"]
-    synthesize(source, out, executor=threads)
+    synthesize(source, out=out, executor=threads)
     other = SynthesisConfig(frames="7")
     with pytest.raises(InputError, match=r"frames: 11 there, 7 asked for.*--overwrite"):
-        synthesize(source, out, other, executor=threads)
-    assert synthesize(source, out, other, executor=threads, overwrite=True).n_pairs == 5
-    synthesize(source, tmp_path / "fresh", other, executor=threads)
+        synthesize(source, other, out=out, executor=threads)
+    assert synthesize(source, other, out=out, executor=threads, overwrite=True).n_pairs == 5
+    synthesize(source, other, out=tmp_path / "fresh", executor=threads)
     assert tree(out) == tree(tmp_path / "fresh")
 
 
@@ -209,7 +209,7 @@ def test_files_of_others_are_never_touched(tmp_path: Path, threads: ThreadPoolEx
     (out / "holiday.jpg").write_bytes(b"precious")
     for overwrite in (False, True):
         with pytest.raises(InputError, match="did not make"):
-            synthesize([tmp_path / "clip.mp4"], out, executor=threads, overwrite=overwrite)
+            synthesize([tmp_path / "clip.mp4"], out=out, executor=threads, overwrite=overwrite)
     assert tree(out) == {"holiday.jpg": hashlib.sha256(b"precious").hexdigest()}
 
 
@@ -231,7 +231,7 @@ def test_windows_with_cuts_repeats_and_gaps_are_rejected(
     write_video(tmp_path / "repeat.mp4", repeat, 240, EXACT)
     write_video(tmp_path / "gap.mp4", pan, 240, EXACT, times_s=times)
     out = tmp_path / "out"
-    summary = synthesize([tmp_path], out, executor=threads)
+    summary = synthesize([tmp_path], out=out, executor=threads)
     assert (summary.n_pairs, summary.n_rejected) == (6, 3)
     reasons = {row["source"]: row["reason"] for row in rows(out / "rejected.csv")}
     assert reasons == {
@@ -243,7 +243,7 @@ def test_windows_with_cuts_repeats_and_gaps_are_rejected(
     assert ("cut.mp4", "000002.png") not in kept
     assert ("cut.mp4", "000003.png") in kept
     unchecked = SynthesisConfig(check=False)
-    assert synthesize([tmp_path], tmp_path / "all", unchecked, executor=threads).n_pairs == 8
+    assert synthesize([tmp_path], unchecked, out=tmp_path / "all", executor=threads).n_pairs == 8
 
 
 def test_a_long_gap_starts_a_new_clip_numbered_by_gopros_rule(
@@ -252,7 +252,7 @@ def test_a_long_gap_starts_a_new_clip_numbered_by_gopros_rule(
     times = [Fraction(i + (480 if i >= 30 else 0), 240) for i in range(60)]
     write_video(tmp_path / "clip.mp4", moving(60), 240, EXACT, times_s=times)
     out = tmp_path / "out"
-    synthesize([tmp_path / "clip.mp4"], out, executor=threads)
+    synthesize([tmp_path / "clip.mp4"], out=out, executor=threads)
     manifest = rows(out / "manifest.csv")
     first = [row for row in manifest if row["sequence"] == "clip_11_00"]
     second = [row for row in manifest if row["sequence"] == "clip_11_01"]
@@ -322,7 +322,7 @@ def test_equal_file_names_get_sequences_of_their_own(
     write_video(tmp_path / "in" / "a" / "clip.mp4", moving(12), 240, EXACT)
     write_video(tmp_path / "in" / "b" / "clip.mp4", moving(12), 240, EXACT)
     write_video(tmp_path / "in" / "b" / "clip.mkv", moving(12), 240, EXACT)
-    synthesize([tmp_path / "in"], tmp_path / "out", executor=threads)
+    synthesize([tmp_path / "in"], out=tmp_path / "out", executor=threads)
     assert {path.name for path in (tmp_path / "out" / "train").iterdir()} == {
         "a-clip_11_00",
         "b-clip.mkv_11_00",
@@ -337,7 +337,7 @@ def test_size_stride_kinds_and_max_pairs(tmp_path: Path, threads: ThreadPoolExec
         frames="5", stride=3, kinds=("sharp", "blur"), size="16x24", max_pairs=4
     )
     out = tmp_path / "out"
-    assert synthesize([tmp_path / "clip.mp4"], out, config, executor=threads).n_pairs == 4
+    assert synthesize([tmp_path / "clip.mp4"], config, out=out, executor=threads).n_pairs == 4
     folder = out / "train" / "clip_05_00"
     assert {path.name for path in folder.iterdir()} == {"sharp", "blur"}
     manifest = rows(out / "manifest.csv")
@@ -351,8 +351,8 @@ def test_a_folder_of_frames_is_a_source(tmp_path: Path, threads: ThreadPoolExecu
     write_frames(tmp_path / "walk", frames)
     write_video(tmp_path / "walk.mp4", frames, 240, EXACT)
     config = SynthesisConfig(fps=240)
-    synthesize([tmp_path / "walk"], tmp_path / "a", config, executor=threads)
-    synthesize([tmp_path / "walk.mp4"], tmp_path / "b", config, executor=threads)
+    synthesize([tmp_path / "walk"], config, out=tmp_path / "a", executor=threads)
+    synthesize([tmp_path / "walk.mp4"], config, out=tmp_path / "b", executor=threads)
     images = tree(tmp_path / "a" / "train")
     assert images == tree(tmp_path / "b" / "train")
     assert len(images) == 6
@@ -364,13 +364,13 @@ def test_low_rates_are_refused_or_warned_about(
     write_video(tmp_path / "in" / "slow.mp4", moving(30), 30, EXACT)
     write_video(tmp_path / "in" / "middling.mp4", moving(30), 100, EXACT)
     source = [tmp_path / "in"]
-    summary = synthesize(source, tmp_path / "out", executor=threads)
+    summary = synthesize(source, out=tmp_path / "out", executor=threads)
     assert "--allow-low-rate" in summary.failed["slow.mp4"]
     assert "middling.mp4: 100 frames a second" in caplog.text
     allowed = SynthesisConfig(allow_low_rate=True)
-    assert not synthesize(source, tmp_path / "all", allowed, executor=threads).failed
+    assert not synthesize(source, allowed, out=tmp_path / "all", executor=threads).failed
     told = SynthesisConfig(fps=240)
-    assert not synthesize(source, tmp_path / "told", told, executor=threads).failed
+    assert not synthesize(source, told, out=tmp_path / "told", executor=threads).failed
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_nothing_to_make_says_why(tmp_path: Path, threads: ThreadPoolExecutor) -
     write_video(tmp_path / "short.mp4", moving(5), 240, EXACT)
     (tmp_path / "bad.mp4").write_bytes(b"bad")
     with pytest.raises(InputError, match=r"(?s)No pair.*bad\.mp4.*short\.mp4: 5 frames"):
-        synthesize([tmp_path], tmp_path / "out", executor=threads)
+        synthesize([tmp_path], out=tmp_path / "out", executor=threads)
     assert not (tmp_path / "out").exists()
 
 
@@ -470,15 +470,15 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, long_clip: P
     assert "resumes from here" in text
     assert "Traceback" not in text
     assert not (out / "dataset.json").exists()
-    synthesize([long_clip], out, jobs=1)
-    synthesize([long_clip], tmp_path / "whole", jobs=1)
+    synthesize([long_clip], out=out, jobs=1)
+    synthesize([long_clip], out=tmp_path / "whole", jobs=1)
     assert tree(out) == tree(tmp_path / "whole")
 
 
 def test_killed_at_any_moment_and_resumed_the_tree_is_the_same(
     tmp_path: Path, long_clip: Path
 ) -> None:
-    synthesize([long_clip], tmp_path / "whole", jobs=2)
+    synthesize([long_clip], out=tmp_path / "whole", jobs=2)
     truth = tree(tmp_path / "whole")
     draw = random.Random(0)
     n_kills = int(os.environ.get("GOPRO_TOOLS_KILLS", "4"))
@@ -538,7 +538,7 @@ def test_damaged_videos_are_named_and_good_ones_beside_them_done(tmp_path: Path)
                 data[draw.randrange(len(data))] = draw.randrange(256)
         (folder / f"mutant{number:03d}{original.suffix}").write_bytes(data)
     out = tmp_path / "out"
-    summary = synthesize([folder], out, jobs=2)
+    summary = synthesize([folder], out=out, jobs=2)
     manifest = rows(out / "manifest.csv")
     for good in (path.name for path in originals):
         assert sum(row["source"] == good for row in manifest) == 4
@@ -569,7 +569,7 @@ def test_a_source_that_vanishes_costs_only_its_own_pairs(
             yield index, frame
 
     monkeypatch.setattr(VideoFile, "read", failing)
-    summary = synthesize([tmp_path / "in"], tmp_path / "out", executor=threads)
+    summary = synthesize([tmp_path / "in"], out=tmp_path / "out", executor=threads)
     assert (summary.n_pairs, summary.n_rejected) == (4, 2)
     assert "Input/output error" in summary.damaged["a.mp4"][0]
 
@@ -603,12 +603,12 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(
         assert "No space left" in text
         assert "resumes from here" in text
         (small / "more").unlink()
-        synthesize([long_clip], out, jobs=1)
-        synthesize([long_clip], tmp_path / "whole", jobs=1)
+        synthesize([long_clip], out=out, jobs=1)
+        synthesize([long_clip], out=tmp_path / "whole", jobs=1)
         assert tree(out) == tree(tmp_path / "whole")
         ballast.write_bytes(bytes(shutil.disk_usage(small).free + (95 << 20)))
         with pytest.raises(InputError, match=r"GB needed.*GB free"):
-            synthesize([long_clip], small / "second", jobs=1)
+            synthesize([long_clip], out=small / "second", jobs=1)
     finally:
         subprocess.run(["umount", "-l", str(small)], check=False)
 
@@ -628,7 +628,7 @@ def test_importing_the_package_is_quick_and_needs_no_torch() -> None:
 @pytest.mark.shared
 def test_real_clips(shared_data: Path, tmp_path: Path) -> None:
     config = SynthesisConfig(allow_low_rate=True, hdr=True, frames="7", max_pairs=6)
-    summary = synthesize([shared_data / "videos"], tmp_path / "out", config, jobs=2)
+    summary = synthesize([shared_data / "videos"], config, out=tmp_path / "out", jobs=2)
     assert summary.failed == {}
     made = {row["source"] for row in rows(tmp_path / "out" / "manifest.csv")}
     assert made == {
@@ -647,7 +647,7 @@ def test_repeated_frames_of_a_real_clip_are_found(
 ) -> None:
     """A third of this clip's frames repeat the one before, from about half of it on."""
     clip = shared_data / "videos" / "street_60fps.mp4"
-    summary = synthesize([clip], tmp_path / "out", executor=threads)
+    summary = synthesize([clip], out=tmp_path / "out", executor=threads)
     assert summary.n_pairs + summary.n_rejected == 932 // 11
     reasons = [row["reason"] for row in rows(tmp_path / "out" / "rejected.csv")]
     assert 40 < sum("repeats the one before" in reason for reason in reasons) < 70

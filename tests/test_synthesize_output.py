@@ -46,7 +46,7 @@ def whole(
 ) -> dict[str, str]:
     """What must come out, however it comes about."""
     out = tmp_path_factory.mktemp("whole") / "out"
-    synthesize([clip], out, executor=threads)
+    synthesize([clip], out=out, executor=threads)
     return tree(out)
 
 
@@ -76,7 +76,7 @@ def begin(clip: Path, out: Path, threads: ThreadPoolExecutor, n_writes: int = 60
     with pytest.MonkeyPatch.context() as patch:
         interrupt_after(patch, n_writes)
         with pytest.raises(RunKilledError), ThreadPoolExecutor(1) as executor:
-            synthesize([clip], out, executor=executor)
+            synthesize([clip], out=out, executor=executor)
     assert (out / STATE_FOLDER / "identity.json").is_file()
 
 
@@ -122,7 +122,7 @@ def test_what_a_power_cut_damaged_is_made_again(
     draw = random.Random(f"{damage}{n_writes}")
     moment = draw.choice([*times, times[0] - 1])
     cut_power(out, moment, DAMAGE[damage])
-    synthesize([clip], out, executor=threads)
+    synthesize([clip], out=out, executor=threads)
     assert tree(out) == whole
 
 
@@ -154,7 +154,7 @@ def test_damaged_state_files_are_no_traceback(
     begin(clip, out, threads, 120)
     for path in (out / STATE_FOLDER).glob("*.json"):
         path.write_text(content)
-    synthesize([clip], out, executor=threads)
+    synthesize([clip], out=out, executor=threads)
     assert tree(out) == whole
 
 
@@ -163,9 +163,9 @@ def test_a_finished_dataset_that_lost_files_is_not_complete(
     tmp_path: Path, clip: Path, whole: dict[str, str], threads: ThreadPoolExecutor, lost: str
 ) -> None:
     out = tmp_path / "out"
-    synthesize([clip], out, executor=threads)
+    synthesize([clip], out=out, executor=threads)
     (out / lost).unlink()
-    assert not synthesize([clip], out, executor=threads).already_complete
+    assert not synthesize([clip], out=out, executor=threads).already_complete
     assert tree(out) == whole
 
 
@@ -173,13 +173,13 @@ def test_the_temporaries_of_a_killed_run_are_gone_in_the_end(
     tmp_path: Path, clip: Path, whole: dict[str, str], threads: ThreadPoolExecutor
 ) -> None:
     out = tmp_path / "out"
-    synthesize([clip], out, executor=threads)
+    synthesize([clip], out=out, executor=threads)
     # Killed after the seal, before the state folder went.
     state = out / STATE_FOLDER
     state.mkdir()
     for name in ("identity.json", "manifest.csv.tmp", "train-clip_11_00-00000.json", "x.pickle"):
         (state / name).write_bytes(b"half")
-    assert synthesize([clip], out, executor=threads).already_complete
+    assert synthesize([clip], out=out, executor=threads).already_complete
     assert tree(out) == whole
     assert not state.exists()
 
@@ -200,7 +200,7 @@ def test_a_strangers_dataset_json_is_not_ours(
         before = tree(out)
         for overwrite in (False, True):
             with pytest.raises(InputError, match="did not make"):
-                synthesize([clip], out, executor=threads, overwrite=overwrite)
+                synthesize([clip], out=out, executor=threads, overwrite=overwrite)
         assert {k: v for k, v in tree(out).items() if not k.startswith(STATE_FOLDER)} == before
 
 
@@ -213,7 +213,7 @@ def test_a_strangers_state_folder_is_not_ours(
     (out / "test").mkdir()
     (out / "test" / "photo.jpg").write_bytes(b"precious")
     with pytest.raises(InputError, match="did not make"):
-        synthesize([clip], out, executor=threads, overwrite=True)
+        synthesize([clip], out=out, executor=threads, overwrite=True)
     assert (out / "test" / "photo.jpg").read_bytes() == b"precious"
 
 
@@ -226,20 +226,20 @@ def test_the_rebuilt_original_is_told_apart(
     (frames / "000001.png").write_bytes(b"no image")
     regenerate(RegenerateConfig(frames=tmp_path / "all", out=out, jobs=1))
     with pytest.raises(InputError, match="holds GOPRO_Large as `gopro_large regenerate`"):
-        synthesize([clip], out, executor=threads, overwrite=True)
+        synthesize([clip], out=out, executor=threads, overwrite=True)
 
 
 def test_overwriting_removes_what_the_manifest_lists_and_no_more(
     tmp_path: Path, clip: Path, threads: ThreadPoolExecutor
 ) -> None:
     out, fresh = tmp_path / "out", tmp_path / "fresh"
-    synthesize([clip], out, executor=threads)
+    synthesize([clip], out=out, executor=threads)
     mine = ["notes.txt", "train/notes.txt", "train/clip_11_00/sharp/notes.txt", "test/x/y.png"]
     for name in mine:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text("mine")
-    synthesize([clip], out, OTHER, executor=threads, overwrite=True)
-    synthesize([clip], fresh, OTHER, executor=threads)
+    synthesize([clip], OTHER, out=out, executor=threads, overwrite=True)
+    synthesize([clip], OTHER, out=fresh, executor=threads)
     after = tree(out)
     assert {name: after.pop(name) for name in mine}
     assert after == tree(fresh)
@@ -251,9 +251,9 @@ def test_an_unfinished_dataset_is_replaced_as_a_finished_one_is(
     out, fresh = tmp_path / "out", tmp_path / "fresh"
     begin(clip, out, threads, 100)
     with pytest.raises(InputError, match=r"frames: 11 there, 7 asked for.*--overwrite"):
-        synthesize([clip], out, OTHER, executor=threads)
-    synthesize([clip], out, OTHER, executor=threads, overwrite=True)
-    synthesize([clip], fresh, OTHER, executor=threads)
+        synthesize([clip], OTHER, out=out, executor=threads)
+    synthesize([clip], OTHER, out=out, executor=threads, overwrite=True)
+    synthesize([clip], OTHER, out=fresh, executor=threads)
     assert tree(out) == tree(fresh)
 
 
@@ -267,7 +267,7 @@ def test_a_killed_overwrite_leaves_no_seal_and_mixes_nothing(
     n_steps: int,
 ) -> None:
     out = tmp_path / "out"
-    synthesize([clip], out, executor=threads)
+    synthesize([clip], out=out, executor=threads)
     left, unlink = n_steps, Path.unlink
 
     def counting(self: Path, missing_ok: bool = False) -> None:
@@ -281,18 +281,18 @@ def test_a_killed_overwrite_leaves_no_seal_and_mixes_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", counting)
         with pytest.raises(RunKilledError):
-            synthesize([clip], out, OTHER, executor=threads, overwrite=True)
+            synthesize([clip], OTHER, out=out, executor=threads, overwrite=True)
     # The seal went first: what is left is no dataset, whatever the next command is.
     assert read_seal(out).state == ("whole" if n_steps == 0 else "none")
     if n_steps:
         with pytest.raises(InputError, match="made otherwise"):
-            synthesize([clip], out, SynthesisConfig(frames="9"), executor=threads)
+            synthesize([clip], SynthesisConfig(frames="9"), out=out, executor=threads)
     again = tmp_path / "again"
     shutil.copytree(out, again)
-    synthesize([clip], out, executor=threads)
+    synthesize([clip], out=out, executor=threads)
     assert tree(out) == whole
-    synthesize([clip], again, OTHER, executor=threads, overwrite=True)
-    synthesize([clip], tmp_path / "fresh", OTHER, executor=threads)
+    synthesize([clip], OTHER, out=again, executor=threads, overwrite=True)
+    synthesize([clip], OTHER, out=tmp_path / "fresh", executor=threads)
     assert tree(again) == tree(tmp_path / "fresh")
 
 
@@ -312,7 +312,7 @@ def test_nothing_is_written_or_removed_through_links(
     for made in (False, True):
         out = tmp_path / f"out{made}"
         if made:
-            synthesize([clip], out, executor=threads)
+            synthesize([clip], out=out, executor=threads)
         target = out / place
         if target.exists():
             shutil.rmtree(target)
@@ -320,7 +320,7 @@ def test_nothing_is_written_or_removed_through_links(
         target.symlink_to(outside)
         for config in (SynthesisConfig(), OTHER):
             with pytest.raises(InputError, match=r"a link|did not make"):
-                synthesize([clip], out, config, executor=threads, overwrite=True)
+                synthesize([clip], config, out=out, executor=threads, overwrite=True)
         assert tree(outside) == before
 
 
@@ -339,7 +339,7 @@ def test_links_to_files_are_replaced_not_followed(
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).unlink(missing_ok=True)
         (out / name).symlink_to(precious)
-    synthesize([clip], out, executor=threads)
+    synthesize([clip], out=out, executor=threads)
     assert precious.read_text() == "precious"
     assert tree(out) == whole
     assert not any(path.is_symlink() for path in out.rglob("*"))
@@ -349,7 +349,7 @@ def test_a_manifest_that_names_files_outside_removes_none(
     tmp_path: Path, clip: Path, threads: ThreadPoolExecutor
 ) -> None:
     out = tmp_path / "out"
-    synthesize([clip], out, executor=threads)
+    synthesize([clip], out=out, executor=threads)
     (tmp_path / "precious.png").write_bytes(b"precious")
     columns = (out / "manifest.csv").read_text().splitlines()[0]
     row = dict.fromkeys(columns.split(","), "1")
@@ -362,7 +362,7 @@ def test_a_manifest_that_names_files_outside_removes_none(
     ):
         lines.append(",".join({**row, "split": split, "sequence": sequence, "name": name}.values()))
     (out / "manifest.csv").write_text("\n".join(lines))
-    synthesize([clip], out, OTHER, executor=threads, overwrite=True)
+    synthesize([clip], OTHER, out=out, executor=threads, overwrite=True)
     assert (tmp_path / "precious.png").read_bytes() == b"precious"
 
 
@@ -375,13 +375,13 @@ def test_versions_are_not_mixed_in_one_dataset(
 ) -> None:
     begun, finished = tmp_path / "begun", tmp_path / "finished"
     begin(clip, begun, threads, 100)
-    synthesize([clip], finished, executor=threads)
+    synthesize([clip], out=finished, executor=threads)
     with monkeypatch.context() as patch:
         patch.setattr(output_module.av, "ffmpeg_version_info", "99.0")
         with pytest.raises(InputError, match=r"begun with ffmpeg .*, this is 99\.0"):
-            synthesize([clip], begun, executor=threads)
-        assert synthesize([clip], finished, executor=threads).already_complete
-    synthesize([clip], begun, executor=threads)
+            synthesize([clip], out=begun, executor=threads)
+        assert synthesize([clip], out=finished, executor=threads).already_complete
+    synthesize([clip], out=begun, executor=threads)
     assert tree(begun) == whole
 
 
@@ -417,11 +417,11 @@ def test_a_shard_that_finds_the_dataset_finished_says_so(
         make_segments(*arguments)  # type: ignore[arg-type]
         # While this shard is here, the other makes its segments and seals the dataset.
         patch.undo()
-        assert synthesize([clip], out, shard=(2, 2), executor=threads).n_pairs == 63
+        assert synthesize([clip], out=out, shard=(2, 2), executor=threads).n_pairs == 63
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "_make_segments", slow)
-        summary = synthesize([clip], out, shard=(1, 2), executor=threads)
+        summary = synthesize([clip], out=out, shard=(1, 2), executor=threads)
     assert (summary.n_pairs, summary.segments_left) == (63, 0)
     assert tree(out) == whole
 
@@ -471,10 +471,10 @@ def test_passing_trouble_stops_the_run_and_is_not_recorded(
             pytest.raises(PassingError, match="same command"),
             ThreadPoolExecutor(1) as executor,
         ):
-            synthesize([source], out, executor=executor)
+            synthesize([source], out=out, executor=executor)
     assert read_seal(out).state == "none"
     shutil.copy2(clip, source)
-    synthesize([source], out, executor=threads)
+    synthesize([source], out=out, executor=threads)
     assert tree(out) == whole
 
 

@@ -239,7 +239,7 @@ def test_unusable_settings_are_refused(settings):
 def test_all_stages_give_one_dataset_however_it_is_made(video, tmp_path):
     config = SynthesisConfig(**ALL_STAGES)
     one = tmp_path / "one"
-    synthesize([video], one, config, jobs=1)
+    synthesize([video], config, out=one, jobs=1)
     stopped = tmp_path / "stopped"
 
     def stop(done: int, _: int) -> None:
@@ -247,8 +247,8 @@ def test_all_stages_give_one_dataset_however_it_is_made(video, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        synthesize([video], stopped, config, jobs=1, progress=stop)
-    synthesize([video], stopped, config, jobs=2)
+        synthesize([video], config, out=stopped, jobs=1, on_progress=stop)
+    synthesize([video], config, out=stopped, jobs=2)
     assert files_of(one) == files_of(stopped)
 
     rows = rows_of(one)
@@ -274,7 +274,7 @@ def test_all_stages_give_one_dataset_however_it_is_made(video, tmp_path):
 
 def test_each_image_draws_its_own_number_of_frames(video, tmp_path):
     out = tmp_path / "random"
-    synthesize([video], out, SynthesisConfig(recipe="random:1-6"), jobs=1)
+    synthesize([video], SynthesisConfig(recipe="random:1-6"), out=out, jobs=1)
     rows = rows_of(out)
     counts = [int(row["n_frames"]) for row in rows]
     assert {row["sequence"] for row in rows} == {"clip_06_00"}
@@ -283,14 +283,14 @@ def test_each_image_draws_its_own_number_of_frames(video, tmp_path):
         assert int(row["frame_stop"]) - int(row["frame_start"]) == count
         assert int(row["middle_frame"]) == int(row["frame_start"]) + count // 2
     again = tmp_path / "again"
-    synthesize([video], again, SynthesisConfig(recipe="random:1-6", max_pairs=2), jobs=1)
+    synthesize([video], SynthesisConfig(recipe="random:1-6", max_pairs=2), out=again, jobs=1)
     assert [row["n_frames"] for row in rows_of(again)] == [row["n_frames"] for row in rows[:2]]
 
 
 def test_windows_without_motion_are_listed_with_their_reason(video, tmp_path):
     out = tmp_path / "selected"
     config = SynthesisConfig(frames="5", least_motion_px=4.0)
-    summary = synthesize([video], out, config, jobs=1)
+    summary = synthesize([video], config, out=out, jobs=1)
     rejected = rows_of(out, "rejected.csv")
     assert summary.n_pairs + len(rejected) == 8
     assert rejected
@@ -301,11 +301,11 @@ def test_windows_without_motion_are_listed_with_their_reason(video, tmp_path):
 def test_frames_that_were_kept_go_with_the_dataset_that_kept_them(video, tmp_path):
     out = tmp_path / "out"
     config = SynthesisConfig(frames="5", latent=True, max_pairs=2)
-    synthesize([video], out, config, jobs=1)
+    synthesize([video], config, out=out, jobs=1)
     kept = list(out.rglob("latent/*/*.png"))
     assert len(kept) == 10
     others = kept[0].parent / "notes.txt"
     others.write_text("mine")
     plain = SynthesisConfig(frames="5", max_pairs=2)
-    synthesize([video], out, plain, jobs=1, overwrite=True)
+    synthesize([video], plain, out=out, jobs=1, overwrite=True)
     assert [path for path in out.rglob("latent/**/*") if path.is_file()] == [others]

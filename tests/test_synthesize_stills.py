@@ -79,7 +79,7 @@ def test_the_same_call_gives_the_same_files_and_finishes_an_interrupted_one(phot
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        synthesize_stills(second, stop)
+        synthesize_stills(second, on_progress=stop)
     assert not (second.out / "dataset.json").exists()
     synthesize_stills(second)
     assert files_of(first.out) == files_of(second.out)

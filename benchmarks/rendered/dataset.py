@@ -111,12 +111,12 @@ def _render(
     _render_clips(clips, folder, jobs, on_progress)
     summary = synthesize(
         [folder],
-        out,
         SynthesisConfig(
             frames=str(N_FRAMES), kinds=("sharp", "blur_gamma"), test_recordings=("test_*",)
         ),
+        out=out,
         jobs=jobs,
-        progress=lambda done, total: on_progress("synthesizing", done, total),
+        on_progress=lambda done, total: on_progress("synthesizing", done, total),
     )
     if summary.failed or summary.damaged:
         raise InputError(

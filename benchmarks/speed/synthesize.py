@@ -148,7 +148,7 @@ def _ffmpeg(*arguments: object) -> None:
 
 
 def _ours(video: Path, kinds: tuple[Kind, ...], pool: ProcessPoolExecutor, out: Path) -> None:
-    synthesize([video], out, SynthesisConfig(kinds=kinds, allow_low_rate=True), executor=pool)
+    synthesize([video], SynthesisConfig(kinds=kinds, allow_low_rate=True), out=out, executor=pool)
 
 
 def _our_command(video: Path, kinds: tuple[Kind, ...], jobs: int, out: Path) -> None:

@@ -61,9 +61,9 @@ def command(
 
         result: CheckResult | RegenerateResult
         if isinstance(action, CheckConfig):
-            result = check(action, progress)
+            result = check(action, on_progress=progress)
         else:
-            result = regenerate(action, progress)
+            result = regenerate(action, on_progress=progress)
     if isinstance(action, CheckConfig) and isinstance(result, CheckResult):
         print_agreement(result, action.tolerance_levels)
         return report_findings(result.findings, str(action.dataset), action.out)
@@ -83,7 +83,7 @@ def _download(config: DownloadConfig) -> int:
                 rate = f"{speed / 1e6:.1f} MB/s" if speed and name.endswith(".zip") else ""
                 bar.update(task, description=name, completed=done, total=total or None, rate=rate)
 
-            result = download(config, progress)
+            result = download(config, on_progress=progress)
     except KeyboardInterrupt:
         stderr.print("Stopped. The same command resumes from here.")
         return EXIT_INTERRUPTED

@@ -90,12 +90,12 @@ class CheckResult:
     """Images whose blur could not be checked, as their frames were never released."""
 
 
-def check(config: CheckConfig, progress: Progress | None = None) -> CheckResult:
+def check(config: CheckConfig, *, on_progress: Progress | None = None) -> CheckResult:
     """Compare every image of a copy of GOPRO_Large with what the released frames give.
 
     Args:
         config: Which copy, which frames, which tolerance.
-        progress: Called after each image (all kinds of it together).
+        on_progress: Called after each image (all kinds of it together).
 
     Returns:
         Findings (an image that is off, missing or unreadable is an error; one whose frames were
@@ -139,8 +139,8 @@ def check(config: CheckConfig, progress: Progress | None = None) -> CheckResult:
                             *image.key,
                         )
                     )
-            if progress:
-                progress(done, len(images))
+            if on_progress:
+                on_progress(done, len(images))
     result.findings.sort(key=lambda finding: finding.sort_key)
     return result
 

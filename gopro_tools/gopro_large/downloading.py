@@ -71,20 +71,20 @@ class DownloadResult:
 
 
 def download(
-    config: DownloadConfig, progress: OnProgress = lambda task, done, total: None
+    config: DownloadConfig, *, on_progress: OnProgress = lambda task, done, total: None
 ) -> DownloadResult:
     """Download, unpack and check; after an interruption the same call resumes.
 
     Args:
         config: What, and where to.
-        progress: Called with a task, and bytes or files done and all.
+        on_progress: Called with a task, and bytes or files done and all.
 
     Raises:
         InputError: `huggingface_hub` is missing, no connection, too little space, or a file that is
             not what it should be.
     """
     with claimed(config.out):
-        return _download(config, progress)
+        return _download(config, on_progress)
 
 
 def _download(config: DownloadConfig, progress: OnProgress) -> DownloadResult:
@@ -221,7 +221,7 @@ def _check(config: DownloadConfig, result: DownloadResult, progress: OnProgress)
     if all(folder.is_dir() for folder in folders.values()):
         checked = check(
             CheckConfig(dataset=folders["GOPRO_Large"], frames=folders["GOPRO_Large_all"]),
-            lambda done, total: progress("checking", done, total),
+            on_progress=lambda done, total: progress("checking", done, total),
         )
         result.findings += checked.findings
         result.checked = "every image was compared with what its frames give"

@@ -70,7 +70,9 @@ class RegenerateResult:
     """Images that were there already and complete."""
 
 
-def regenerate(config: RegenerateConfig, progress: Progress | None = None) -> RegenerateResult:
+def regenerate(
+    config: RegenerateConfig, *, on_progress: Progress | None = None
+) -> RegenerateResult:
     """Rebuild GOPRO_Large from GOPRO_Large_all.
 
     Images are written whole or not at all, and what is there and complete is kept, so the same call
@@ -80,7 +82,7 @@ def regenerate(config: RegenerateConfig, progress: Progress | None = None) -> Re
 
     Args:
         config: What to make of which frames.
-        progress: Called after each image (all kinds of it together).
+        on_progress: Called after each image (all kinds of it together).
 
     Raises:
         InputError: There are no such frames, ``out`` holds something else, or cannot be written to.
@@ -97,8 +99,8 @@ def regenerate(config: RegenerateConfig, progress: Progress | None = None) -> Re
             result.n_kept += len(one.hashes) - one.n_written
             if one.hashes:
                 rows.setdefault(image.key, {}).update(one.hashes)
-            if progress:
-                progress(done, len(images))
+            if on_progress:
+                on_progress(done, len(images))
         manifest = _manifest_csv(rows)
         write(config.out / MANIFEST_FILE, manifest.encode())
         _write_seal(config.out, write, {MANIFEST_FILE: manifest})

@@ -224,7 +224,7 @@ def read_dataset(
         name=root.resolve().name,
         splits=splits,
         rejected=read_csv(rejected, columns) if rejected.is_file() else (),
-        findings=verify(root, progress=on_progress) if check else None,
+        findings=verify(root, on_progress=on_progress) if check else None,
         collections=collections,
         animation=_animation(collections),
     )

@@ -3,7 +3,7 @@
 The pipeline, in the order data takes: `config` (what the user asks for) -> `plan` (sources, clips,
 windows, segments) -> `segment` (decode, check, average, write: the only part that runs in worker
 processes) -> `publish` (manifest, dataset card, preview). `run` drives it, remembers what is done
-and goes on after an interruption.
+and resumes after an interruption.
 """
 
 from gopro_tools.synthesize.config import SynthesisConfig
@@ -14,4 +14,4 @@ from gopro_tools.verbs import callable_package
 __all__ = ["Summary", "SynthesisConfig", "main", "synthesize"]
 
 
-callable_package(__name__, "gopro_tools.api:synthesize")
+callable_package(__name__, "gopro_tools.synthesize.run:synthesize")

@@ -63,12 +63,12 @@ def command(
 
             summary = synthesize(
                 sources,
-                out,
                 config,
+                out=out,
                 jobs=jobs or None,
                 shard=part,
                 overwrite=overwrite,
-                progress=show,
+                on_progress=show,
             )
     except KeyboardInterrupt:
         stderr.print(f"Stopped. The same command resumes from here ({out}).", markup=False)

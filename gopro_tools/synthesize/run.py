@@ -1,20 +1,24 @@
 """Drive the synthesis: from sources to a sealed dataset, resuming after an interruption."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 
+from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
 from gopro_tools.files import held, write_atomic
 from gopro_tools.images import PNG_ENCODER
 from gopro_tools.processes import Workers
 from gopro_tools.seal import Seal, read_seal
+from gopro_tools.shown import ShownResult
 from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.output import (
     STATE_FOLDER,
@@ -35,19 +39,25 @@ from gopro_tools.synthesize.segment import (
     window_row,
 )
 from gopro_tools.synthesize.sources import Source, discover
+from gopro_tools.text import markdown_cell, markdown_table, read_csv
 from gopro_tools.threads import Progress, n_cores, thread_pool
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What a run came to."""
+class Summary(ShownResult):
+    """Result of `synthesize`; shows itself as the manifest of the dataset."""
 
     out: Path
+    """Folder of the dataset."""
     n_pairs: int = 0
     """Pairs in the finished dataset; 0 while other shards are at work."""
     n_rejected: int = 0
+    """Windows left out."""
     failed: dict[str, str] = field(default_factory=dict)
     """Sources that gave nothing, and why."""
     damaged: dict[str, list[str]] = field(default_factory=dict)
@@ -56,6 +66,22 @@ class Summary:
     """There was nothing to do."""
     segments_left: int = 0
     """Segments that other shards have still to make."""
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """The manifest: one row per pair. Empty while other shards are still to be made."""
+        import pandas as pd
+
+        path = self.out / MANIFEST_FILE
+        return pd.DataFrame(read_csv(path, ()) if path.is_file() else ())
+
+    def to_markdown(self) -> str:
+        """Number of pairs of each sequence."""
+        frame = self.to_dataframe()
+        if frame.empty:
+            return "No pairs.\n"
+        counts = Counter(zip(frame["split"], frame["sequence"], strict=True))
+        rows = [[split, markdown_cell(name), str(n)] for (split, name), n in counts.items()]
+        return markdown_table(["split", "sequence", "pairs"], rows, n_text_columns=2) + "\n"
 
 
 def plan_synthesis(
@@ -88,15 +114,15 @@ def _plan(sources: Sequence[Path], out: Path, config: SynthesisConfig, workers: 
 
 
 def synthesize(
-    sources: Sequence[Path | str],
-    out: Path | str,
+    sources: Path | str | Sequence[Path | str],
     config: SynthesisConfig | None = None,
     *,
+    out: Path | str,
+    on_progress: Progress | None = None,
     jobs: int | None = None,
     executor: Executor | None = None,
     shard: tuple[int, int] = (1, 1),
     overwrite: bool = False,
-    progress: Progress | None = None,
 ) -> Summary:
     """Make a dataset of blurred/sharp pairs in the GOPRO_Large layout from videos.
 
@@ -105,15 +131,15 @@ def synthesize(
 
     Args:
         sources: Video files, folders of numbered frames, or folders to search for such.
+        config: The recipe; that of GOPRO_Large by default.
         out: Folder of the dataset.
-        config: The recipe; GOPRO's by default.
+        on_progress: Called with the number of windows dealt with and of all windows.
         jobs: Worker processes; one per core by default. The result does not depend on it.
         executor: Runs the work instead of local processes; it must see the same file system.
         shard: ``(i, n)``: make only the i-th of n shares, counted from 1, for job arrays. The share
             that finds all others done finishes the dataset.
         overwrite: Replace the dataset that lies at ``out`` if it was made otherwise: the files that
             its manifest lists, and no others.
-        progress: Called with the number of windows dealt with and of all windows.
 
     Returns:
         What was made and what failed; a bad source does not stop the others.
@@ -125,6 +151,7 @@ def synthesize(
             a lack of memory. What was made is kept, and the same call resumes.
     """
     config = config or SynthesisConfig()
+    named = [sources] if isinstance(sources, str | Path) else sources
     out = Path(out)
     shard_index, n_shards = shard
     if not 1 <= shard_index <= n_shards:
@@ -134,7 +161,7 @@ def synthesize(
     if PNG_ENCODER == "opencv":
         logger.warning("fpng is not installed: OpenCV writes the PNG files, ten times slower.")
     with _workers(jobs, executor) as workers:
-        plan = _plan([Path(source) for source in sources], out, config, workers)
+        plan = _plan([Path(source) for source in named], out, config, workers)
         if not plan.segments:
             raise InputError(_nothing_to_make(plan))
         with only_run(out, plan, shard, overwrite=overwrite) as complete:
@@ -143,7 +170,7 @@ def synthesize(
             else:
                 tasks = _tasks(plan, out, workers.n_jobs)
                 mine = [task for i, task in enumerate(tasks) if i % n_shards == shard_index - 1]
-                _make_segments(plan, mine, workers, progress)
+                _make_segments(plan, mine, workers, on_progress)
                 summary = _finish(plan, out, tasks)
             if not summary.segments_left:
                 clean_state(out)

@@ -5,19 +5,22 @@ not the ones the manifest promises, a dataset that was never finished. Warnings 
 should look at.
 """
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from gopro_tools.console import progress_bar, run_command
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, sequences_of
 from gopro_tools.errors import InputError
-from gopro_tools.files import natural_key
-from gopro_tools.findings import Finding, report_findings
+from gopro_tools.files import natural_key, write_atomic
+from gopro_tools.findings import Finding, findings_csv, has_errors, report_findings
 from gopro_tools.layouts import GOPRO, Place, find_dataset, list_pairs
 from gopro_tools.naming import group_of
+from gopro_tools.shown import ShownResult
 from gopro_tools.threads import Progress, thread_pool
 from gopro_tools.verbs import callable_package
 from gopro_tools.verify.folders import (
@@ -40,8 +43,12 @@ from gopro_tools.verify.pixels import (
 )
 from gopro_tools.verify.published import check_rows, check_seal, check_state
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = [
     "Shift",
+    "Verification",
     "VerifyConfig",
     "command",
     "main",
@@ -50,25 +57,67 @@ __all__ = [
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Verification(ShownResult, Sequence[Finding]):
+    """Result of `verify`: a sequence of findings, empty if all is well."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no finding says that the data is wrong."""
+        return not has_errors(self.findings)
+
+    def __len__(self) -> int:
+        return len(self.findings)
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.findings[index]
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """One row per finding."""
+        import pandas as pd
+
+        text = findings_csv(self.findings)
+        return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+
+
 def verify(
-    root: Path, config: VerifyConfig | None = None, progress: Progress | None = None
-) -> list[Finding]:
+    dataset: Path | str,
+    config: VerifyConfig | None = None,
+    *,
+    out: Path | None = None,
+    on_progress: Progress | None = None,
+) -> Verification:
     """Check a dataset in the GOPRO_Large layout, and its manifest if it has one.
 
     Of a dataset of another layout (see `gopro_tools.layouts`), partners and pixels are checked.
 
     Args:
-        root: The folder with ``train`` and ``test``.
+        dataset: The folder with ``train`` and ``test``.
         config: Limits and number of jobs.
-        progress: Called after each image (all kinds of it together).
+        out: CSV file for the findings; None writes none.
+        on_progress: Called with the images done and all.
 
     Returns:
         Findings in the order of the folders, the same on every run.
 
     Raises:
-        InputError: ``root`` is no dataset of a known layout.
+        InputError: ``dataset`` is none of a known layout, or ``out`` cannot be written.
     """
-    config = config or VerifyConfig()
+    findings = tuple(_findings(Path(dataset), config or VerifyConfig(), on_progress))
+    if out is not None:
+        try:
+            write_atomic(out, findings_csv(findings))
+        except OSError as error:
+            raise InputError(f"{out}: cannot be written ({error.strerror}).") from error
+    return Verification(findings=findings)
+
+
+def _findings(root: Path, config: VerifyConfig, progress: Progress | None) -> list[Finding]:
     places = _places(root)
     ours = [place for place in places if place.layout == GOPRO and place.folder.name in SPLITS]
     if places and not ours:
@@ -198,7 +247,7 @@ def command(
         findings = verify(
             dataset,
             config,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     return report_findings(findings, str(dataset), out)
 
@@ -208,4 +257,4 @@ def main() -> None:
     run_command(command)
 
 
-callable_package(__name__, "gopro_tools.api:verify")
+callable_package(__name__, "gopro_tools.verify:verify")
