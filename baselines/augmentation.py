@@ -1,4 +1,4 @@
-"""What happens to a training patch on its way to the network."""
+"""Random changes of training patches."""
 
 from dataclasses import dataclass
 
@@ -11,31 +11,31 @@ from gopro_tools.images import Rgb
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What happens to a patch on its way to the network; the chances are independent."""
+    """Random changes of a pair of patches, drawn independently."""
 
     sharp_to_sharp_p: float = 0.0
-    """Chance that the input is the sharp patch itself."""
+    """Probability that the input is the sharp patch itself."""
     hflip_p: float = 0.0
-    """Chance of a left-right flip."""
+    """Probability of a left-right flip."""
     vflip_p: float = 0.0
-    """Chance of an upside-down flip."""
+    """Probability of an upside-down flip."""
     rotate: bool = False
     """Whether to turn by 0, 90, 180 or 270 degrees, all equally likely."""
     permute_channels: bool = False
     """Whether to shuffle red, green and blue, all six orders equally likely."""
     saturation_p: float = 0.0
-    """Chance that the HSV saturation of both patches is multiplied."""
+    """Probability that the HSV saturation of both patches is multiplied."""
     saturation_range: tuple[float, float] = (0.5, 1.5)
-    """By how much: uniform between these."""
+    """Range of the factor, drawn uniformly."""
     noise_sigma_std: float = 0.0
-    """The input gets noise N(0, sigma^2) with sigma drawn from N(0, this^2), a patch at a time."""
+    """The input gets noise N(0, sigma^2) with sigma drawn per patch from N(0, this^2)."""
 
     def __post_init__(self) -> None:
-        """Refuse chances outside [0, 1] and negative spreads."""
+        """Check the ranges."""
         for name in ("sharp_to_sharp_p", "hflip_p", "vflip_p", "saturation_p"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(
-                    f"{name} = {getattr(self, name)}: a chance in [0, 1] was expected."
+                    f"{name} = {getattr(self, name)}: a probability in [0, 1] was expected."
                 )
         if (
             self.noise_sigma_std < 0
@@ -57,7 +57,7 @@ NAH2017_AUGMENTATION = Augmentation(
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationDraw:
-    """What chance decided for one patch, but for the values of its noise."""
+    """What was drawn for one patch, except the values of its noise."""
 
     sharp_to_sharp: bool
     """The input is the sharp patch itself."""
@@ -72,11 +72,11 @@ class AugmentationDraw:
     saturation: float | None
     """Factor of the HSV saturation; None leaves it."""
     noise_sigma: float
-    """Of the input's noise; its sign means nothing."""
+    """Of the input's noise, of either sign."""
 
 
 def draw_augmentation(config: Augmentation, rng: np.random.Generator) -> AugmentationDraw:
-    """Draw for one patch; how many numbers are drawn does not depend on the outcome."""
+    """Draw for one patch; the number of draws does not depend on their outcome."""
     copy_p, hflip_p, vflip_p, saturation_p = rng.random(4)
     quarter_turns = int(rng.integers(4)) if config.rotate else 0
     red, green, blue = rng.permutation(3).tolist() if config.permute_channels else (0, 1, 2)
@@ -96,13 +96,13 @@ def draw_augmentation(config: Augmentation, rng: np.random.Generator) -> Augment
 def augment(
     blurred: Rgb, sharp: Rgb, config: Augmentation, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Augment one pair of square patches, both alike but for the input's noise.
+    """Augment a blurred and a sharp patch in the same way, except for the input's noise.
 
     Args:
         blurred: (P, P, 3) uint8.
         sharp: (P, P, 3) uint8.
-        config: What to do.
-        rng: Draws; see `draw_augmentation`.
+        config: Which changes, and how likely.
+        rng: See `draw_augmentation`.
 
     Returns:
         Blurred and sharp patch, (3, P, P) float32 in [0, 1].

@@ -1,15 +1,15 @@
 """From a dataset in the GOPRO layout to training patches.
 
-Every patch is a pure function of (seed, batch number, index in the global batch): nothing else
-decides it, so a resumed run sees what the uninterrupted one saw, and two machines share a batch by
-taking its halves. Threads crop ahead of the network; OpenCV and numpy release the interpreter's
-lock for the work, and threads share the decoded frames where processes would copy them.
+Every patch is a pure function of (seed, batch number, index in the global batch), so a resumed run
+sees the patches of an uninterrupted one, and several processes each take a part of a batch. Threads
+cut patches in advance: OpenCV and numpy release the interpreter's lock, and threads share the
+decoded frames where processes would copy them.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -29,7 +29,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, read_rgb
 from gopro_tools.text import size_text
-from gopro_tools.threads import n_cores
+from gopro_tools.threads import Progress, n_cores, no_progress
 
 Cache = Literal["memory", "mmap", "none"]
 
@@ -55,24 +55,24 @@ class PatchConfig:
     """What happens to each patch."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes that are not positive."""
+        """Check the ranges."""
         if min(self.patch_px, self.batch, self.crop_alignment_px) < 1:
             raise InputError("patch_px, batch and crop_alignment_px must be at least 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What a training step gets."""
+    """The patches of a training step."""
 
     number: int
-    """Counts batches from 0 over the whole run."""
+    """Of the batch, from 0 over the whole run."""
     blurred: Tensor
     """(N, 3, P, P) float32 in [0, 1]."""
     sharp: Tensor
     """(N, 3, P, P) float32 in [0, 1]."""
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on a device; does not wait where the memory is pinned."""
+        """The same on a device; copied in the background where the memory is pinned."""
         return Batch(
             number=self.number,
             blurred=self.blurred.to(device, non_blocking=True),
@@ -95,18 +95,18 @@ class FramePairs:
         cache: Cache = "none",
         cache_folder: Path | None = None,
         resize_hw: tuple[int, int] | None = None,
-        on_progress: Callable[[int, int], None] = lambda done, total: None,
+        on_progress: Progress = no_progress,
     ) -> None:
         """Find the pairs and fill the cache.
 
         Args:
             root: A dataset in the GOPRO layout.
-            split: Which part.
+            split: Train or test.
             blur_kind: Which of its blurred images.
-            cache: ``memory`` decodes all now and keeps them (height x width x 6 bytes a pair).
+            cache: ``memory`` decodes all now and keeps them (height x width x 6 bytes per pair).
                 ``mmap`` decodes all into a file once, which all processes and later runs read.
                 ``none`` decodes at each access.
-            cache_folder: Where the file of ``mmap`` goes; it must be given then.
+            cache_folder: Folder of the file, required for ``mmap``.
             resize_hw: See `PatchConfig`.
             on_progress: Called with (pairs decoded, all) while the cache is filled.
 
@@ -132,7 +132,7 @@ class FramePairs:
         return len(self.pairs)
 
     def frames(self, index: int) -> tuple[Rgb, Rgb]:
-        """Blurred and sharp image of pair ``index``: (H, W, 3) uint8 each, not to be written to."""
+        """Blurred and sharp image of pair ``index``: (H, W, 3) uint8 each; do not modify them."""
         return self._cached[index] if self._cached is not None else self._decode(self.pairs[index])
 
     def size_hw(self, index: int) -> tuple[int, int]:
@@ -146,7 +146,7 @@ class FramePairs:
         try:
             needed = 2 * self._decode(self.pairs[0])[0].size * len(self.pairs)
         except InputError:
-            return  # named with all others when all are decoded
+            return  # reported with all others when all are decoded
         if needed > free_bytes:
             raise InputError(
                 f"{len(self.pairs)} decoded pairs need {needed / 2**30:.1f} GiB, but "
@@ -164,9 +164,7 @@ class FramePairs:
             return resized(blurred, self._resize_hw), resized(sharp, self._resize_hw)
         return blurred, sharp
 
-    def _decode_all(
-        self, on_progress: Callable[[int, int], None]
-    ) -> Iterator[tuple[Pair, tuple[Rgb, Rgb]]]:
+    def _decode_all(self, on_progress: Progress) -> Iterator[tuple[Pair, tuple[Rgb, Rgb]]]:
         errors: list[str] = []
 
         def decode(pair: Pair) -> tuple[Rgb, Rgb] | None:
@@ -186,9 +184,7 @@ class FramePairs:
         if errors:
             raise InputError(f"{len(errors)} pair(s) cannot be used:\n" + "\n".join(sorted(errors)))
 
-    def _mapped(
-        self, folder: Path, on_progress: Callable[[int, int], None]
-    ) -> list[tuple[Rgb, Rgb]]:
+    def _mapped(self, folder: Path, on_progress: Progress) -> list[tuple[Rgb, Rgb]]:
         listing = [_fingerprint(pair, self._blur_folder) for pair in self.pairs]
         index_path = folder / "frames.json"
         expected = {"resize_hw": list(self._resize_hw or ()), "pairs": listing}
@@ -239,7 +235,7 @@ class Patches:
     """Batches of augmented patches, each a pure function of the seed and its number."""
 
     def __init__(self, frames: FramePairs, config: PatchConfig, seed: int) -> None:
-        """Remember what to draw from; nothing is read yet."""
+        """Draw from ``frames``; nothing is read yet."""
         self.frames = frames
         self.config = config
         self.seed = seed
@@ -252,8 +248,8 @@ class Patches:
         """A part of batch ``number``.
 
         Args:
-            number: Which batch of the run, from 0.
-            indices: Which places of the global batch: all, or a process's share.
+            number: Of the batch in the run, from 0.
+            indices: Places of the global batch: all, or the share of one process.
             pin: Whether to use pinned memory, from which a GPU copies in the background.
 
         Raises:
@@ -276,7 +272,7 @@ class Patches:
         return augment(blurred[window], sharp[window], self.config.augmentation, rng)
 
     def place(self, number: int, index: int) -> tuple[int, int, int, np.random.Generator]:
-        """Where a patch is cut: pair, first row, first column, and what draws its augmentation.
+        """Where a patch is cut: pair, first row, first column, and the generator of augmentation.
 
         Raises:
             InputError: The image is smaller than a patch, or unreadable.

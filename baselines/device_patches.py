@@ -1,9 +1,9 @@
-"""Training patches cut on the device, where the decoded pairs lie.
+"""Training patches cut on the device, where the decoded pairs are kept.
 
-The same patches as `baselines.data.Patches` cuts on the CPU, value for value, but for the noise of
-recipes that add some: that is drawn by the device's own generator, with the spread that the CPU
-drew. A patch is an affine walk over its image (flips and quarter turns only change start and
-steps), so the CPU draws a few integers a patch and the device gathers.
+They equal those that `baselines.data.Patches` cuts on the CPU, value for value, except for added
+noise, which the device's generator draws with the standard deviation that the CPU drew. A patch is
+an affine walk over its image (flips and quarter turns only change start and steps), so the CPU
+draws a few integers per patch and the device gathers pixels.
 """
 
 from collections.abc import Sequence
@@ -32,10 +32,10 @@ class Plan:
 
 
 class DevicePatches:
-    """All decoded pairs on one device, and the batches of `Patches` cut from them there."""
+    """All decoded pairs on one device, from which the batches of `Patches` are cut there."""
 
     def __init__(self, patches: Patches, device: torch.device) -> None:
-        """Copy the pairs to the device: 6 bytes a pixel.
+        """Copy the pairs to the device: 6 bytes per pixel.
 
         Raises:
             torch.OutOfMemoryError: They do not fit.
@@ -60,7 +60,7 @@ class DevicePatches:
                 self._pixels[first : first + len(rows)] = rows.to(device)
         size = patches.config.patch_px
         self._steps = torch.arange(size, device=device)
-        # A tensor, as GPUs multiply by the rounded reciprocal of a plain number.
+        # A tensor, because GPUs divide by a plain number through its rounded reciprocal.
         self._largest = torch.tensor(255.0, device=device)
 
     def plan(self, number: int, indices: Sequence[int], *, pin: bool = False) -> Plan:
@@ -91,11 +91,10 @@ class DevicePatches:
         return Plan(number=number, places=places, strengths=strengths)
 
     def cut(self, places: Tensor, strengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut and augment the patches of a plan, whose tensors lie on the device.
+        """Cut and augment the patches of a plan, whose tensors are on the device.
 
         Returns:
-            Blurred and sharp patches, (N, 3, P, P) float32 in [0, 1], channels side by side in
-            memory.
+            Blurred and sharp patches, (N, 3, P, P) float32 in [0, 1], in channels_last memory.
         """
         augmentation = self._patches.config.augmentation
         walk = (
@@ -124,7 +123,7 @@ Place = tuple[int, int]
 
 
 def _walk(draw: AugmentationDraw, size: int) -> tuple[Place, Place, Place]:
-    """Row and column of the patch at which its result starts, and what a step down, right adds."""
+    """Row and column where the augmented patch starts, and what a step down or right adds."""
     last = size - 1
 
     def source(row: int, column: int) -> Place:

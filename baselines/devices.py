@@ -1,4 +1,4 @@
-"""Where and how tensors lie, for training and restoring alike."""
+"""Device, memory layout, compilation and threads, for training and restoring."""
 
 import functools
 import logging
@@ -50,8 +50,8 @@ def to_layout(value: Any, *, channels_last: bool) -> Any:
 def compile_blocks(network: nn.Module) -> None:
     """Compile each block that says it is repeated (residual blocks) with `torch.compile`, in place.
 
-    All blocks of a network share one compiled form for each size of features, so this takes
-    seconds; the whole network as one graph takes minutes and gains little more. Where a stance of
+    All blocks of a network share one compiled form per size of features, so this takes seconds;
+    the whole network as one graph takes minutes and is hardly faster. Where a stance of
     "force_eager" is set (`torch.compiler.set_stance`), the blocks run uncompiled.
     """
     for module in network.modules():
@@ -60,7 +60,7 @@ def compile_blocks(network: nn.Module) -> None:
 
 
 def computes_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is quicker there than float32: a GPU, or a CPU with instructions for it."""
+    """Whether bfloat16 is faster there than float32: a GPU, or a CPU with instructions for it."""
     if device.type != "cpu":
         return True
     capabilities = torch.backends.cpu.get_cpu_capability() if _is_x86() else ""
@@ -73,14 +73,14 @@ def _is_x86() -> bool:
 
 @functools.lru_cache(maxsize=1)
 def use_quickest_threads() -> int:
-    """Let torch compute with one thread of the CPU or with all, whichever is quicker here.
+    """Let torch compute with one thread of the CPU or with all, whichever is faster here.
 
-    On some virtual machines it takes longer to wake a second thread than to do its work: training
-    with two was measured to be fifteen times slower than with one, on others 1.6 times quicker.
-    ``OMP_NUM_THREADS`` decides in place of the trial where it is set.
+    On some virtual machines waking a second thread takes longer than its work: training with two
+    was measured to be fifteen times slower than with one, on others 1.6 times faster. Where
+    ``OMP_NUM_THREADS`` is set, it decides instead of the trial.
 
     Returns:
-        How many were chosen.
+        The number of threads.
     """
     n_all = torch.get_num_threads()
     if n_all == 1 or "OMP_NUM_THREADS" in os.environ:
@@ -88,13 +88,13 @@ def use_quickest_threads() -> int:
     rates = {n: _steps_per_second(n) for n in (1, n_all)}
     chosen = n_all if rates[n_all] > _MORE_THREADS_GAIN * rates[1] else 1
     torch.set_num_threads(chosen)
-    told = ", ".join(f"{rate:.0f} steps/s on {n}" for n, rate in rates.items())
-    log.info("Computing with %d of %d threads (%s).", chosen, n_all, told)
+    measured = ", ".join(f"{rate:.0f} steps/s on {n}" for n, rate in rates.items())
+    log.info("Computing with %d of %d threads (%s).", chosen, n_all, measured)
     return chosen
 
 
 def _steps_per_second(n_threads: int) -> float:
-    """Steps of a small network, the kind that waking threads delays most."""
+    """Training steps of a small network, which suffer most from waking threads."""
     torch.set_num_threads(n_threads)
     layers = [nn.Conv2d(16, 16, 5, padding=2) for _ in range(6)]
     network = to_layout(nn.Sequential(*layers), channels_last=True)

@@ -1,8 +1,8 @@
-"""What learners share: one guarded update of networks; and the simplest learner."""
+"""What learners share: networks on a device and one guarded update; and the simplest learner."""
 
 import math
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
 import torch
@@ -27,31 +27,93 @@ class NotFiniteError(ArithmeticError):
 
 
 class LearnerBase:
-    """A learner but for its step: networks with optimizers, moved to the device."""
+    """A learner except for its step: networks with optimizers on the device, precision, updates."""
 
     n_batches = 1
 
     def __init__(
         self, networks: dict[str, nn.Module], optimisation: Optimisation, setting: Setting
     ) -> None:
-        """Take charge of networks.
+        """Move the networks to the device and make their optimizers.
 
         Args:
             networks: ``restorer`` and others by name.
             optimisation: Of all of them.
             setting: Where and how.
         """
+        options, device, processes = setting.options, setting.device, setting.processes
         self.networks = networks
-        self.engine = Engine(networks, optimisation, setting)
-        self.optimizers = self.engine.optimizers
+        self._device = device
+        self._processes = processes
+        self._bf16 = options.precision == "bf16"
+        self._clip = optimisation.clip_gradient_norm or math.inf
+        self._deferred = options.defers(device, processes)
+        self._not_finite = torch.zeros((), device=device)
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        for name, network in networks.items():
+            to_layout(network.to(device).train(), channels_last=options.channels_last)
+            if options.compile:
+                compile_blocks(network)
+            rate = optimisation.learning_rate
+            self.optimizers[name] = torch.optim.Adam(
+                network.parameters(),
+                # A captured step reads its rate from the device.
+                lr=torch.tensor(rate, device=device) if self._deferred else rate,
+                betas=optimisation.adam_betas,
+                eps=optimisation.adam_epsilon,
+                fused=self._deferred or device.type == "cuda",
+                capturable=self._deferred and device.type == "cuda",
+            )
 
     def start(self, learning_rate: float) -> None:
         """See `Learner`."""
-        self.engine.start(learning_rate)
+        for name, optimizer in self.optimizers.items():
+            self.networks[name].train()
+            for group in optimizer.param_groups:
+                if self._deferred:
+                    group["lr"].fill_(learning_rate)
+                else:
+                    group["lr"] = learning_rate
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """The autocast context of a forward pass."""
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16)
+
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """Let a gradient through a network that does not learn from it."""
+        self.networks[name].requires_grad_(requires_grad=False)
+        yield
+        self.networks[name].requires_grad_(requires_grad=True)
+
+    def update(self, name: str, loss: Tensor, parts: Figures, batch: Batch) -> Figures:
+        """Take one step of a network against the gradient of ``loss``, if all is finite.
+
+        Where figures stay on the device the check does too: after the first figure that is not
+        finite, the optimizers (PyTorch's fused Adam supports this) leave all weights as they are.
+        """
+        network, optimizer = self.networks[name], self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._processes.average_gradients(network)
+        norm = nn.utils.clip_grad_norm_(network.parameters(), self._clip)
+        figures = {
+            key: value.detach().float().reshape(())
+            for key, value in (parts | {f"{name}_gradient_norm": norm}).items()
+        }
+        values = torch.stack(list(figures.values()))
+        if self._deferred:
+            bad = 1 - values.isfinite().all().float()
+            self._not_finite.copy_(torch.maximum(self._not_finite, bad))
+            optimizer.found_inf = self._not_finite  # type: ignore[attr-defined]
+        elif not bool(values.isfinite().all()):
+            raise NotFiniteError(name, scalars(figures), batch)
+        optimizer.step()
+        return figures
 
     def not_finite(self) -> Tensor:
         """See `Learner`."""
-        return self.engine.not_finite
+        return self._not_finite
 
     def finish(self, pairs: FramePairs, on_progress: Progress) -> None:
         """See `Learner`; nothing is left to fit."""
@@ -81,95 +143,18 @@ class PlainLearner(LearnerBase):
     def step(self, batches: Sequence[Batch]) -> Figures:
         """See `Learner`."""
         (batch,) = batches
-        with self.engine.precision():
-            restored = self.engine.run["restorer"](batch.blurred)
+        with self.precision():
+            restored = self.networks["restorer"](batch.blurred)
         content = self._loss(restored.float(), batch.sharp)
-        return self.engine.update("restorer", content, {"content": content}, batch)
-
-
-class Engine:
-    """What all learners share: networks in place, precision, and one guarded update."""
-
-    def __init__(
-        self, networks: dict[str, nn.Module], optimisation: Optimisation, setting: Setting
-    ) -> None:
-        """Move the networks to the device and make their optimizers."""
-        options, device, processes = setting.options, setting.device, setting.processes
-        self._networks = networks
-        self._device = device
-        self._processes = processes
-        self._bf16 = options.precision == "bf16"
-        self._clip = optimisation.clip_gradient_norm or math.inf
-        self._deferred = options.defers(device, processes)
-        self.not_finite = torch.zeros((), device=device)
-        self.run: dict[str, Any] = {}
-        self.optimizers: dict[str, torch.optim.Optimizer] = {}
-        for name, network in networks.items():
-            to_layout(network.to(device).train(), channels_last=options.channels_last)
-            if options.compile:
-                compile_blocks(network)
-            self.run[name] = network
-            rate = optimisation.learning_rate
-            self.optimizers[name] = torch.optim.Adam(
-                network.parameters(),
-                # A captured step reads its rate from the device.
-                lr=torch.tensor(rate, device=device) if self._deferred else rate,
-                betas=optimisation.adam_betas,
-                eps=optimisation.adam_epsilon,
-                fused=self._deferred or device.type == "cuda",
-                capturable=self._deferred and device.type == "cuda",
-            )
-
-    def start(self, learning_rate: float) -> None:
-        """Set the learning rate of the step."""
-        for name, optimizer in self.optimizers.items():
-            self._networks[name].train()
-            for group in optimizer.param_groups:
-                if self._deferred:
-                    group["lr"].fill_(learning_rate)
-                else:
-                    group["lr"] = learning_rate
-
-    def precision(self) -> AbstractContextManager[Any]:
-        """What a forward pass runs under."""
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16)
-
-    def frozen(self, name: str) -> AbstractContextManager[Any]:
-        """Let a gradient through a network that does not learn from it."""
-        return _Frozen(self._networks[name])
-
-    def update(self, name: str, loss: Tensor, parts: Figures, batch: Batch) -> Figures:
-        """Take one step of a network against the gradient of ``loss``, if all is finite.
-
-        Where figures stay on the device so does the check: after the first figure that is not
-        finite, the optimizers (PyTorch's fused Adam knows how) leave all weights as they are.
-        """
-        network, optimizer = self._networks[name], self.optimizers[name]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._processes.average_gradients(network)
-        norm = nn.utils.clip_grad_norm_(network.parameters(), self._clip)
-        figures = {
-            key: value.detach().float().reshape(())
-            for key, value in (parts | {f"{name}_gradient_norm": norm}).items()
-        }
-        values = torch.stack(list(figures.values()))
-        if self._deferred:
-            bad = 1 - values.isfinite().all().float()
-            self.not_finite.copy_(torch.maximum(self.not_finite, bad))
-            optimizer.found_inf = self.not_finite  # type: ignore[attr-defined]
-        elif not bool(values.isfinite().all()):
-            raise NotFiniteError(name, scalars(figures), batch)
-        optimizer.step()
-        return figures
+        return self.update("restorer", content, {"content": content}, batch)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Fill an optimizer from a checkpoint, which may come from another machine.
 
-    It goes on in its own way (fused, captured or neither). Moments take their weights' memory
-    layout, for a fused update walks over the memory of both side by side: moments stored row by row
-    beside weights in channels_last would be another channel's, without a word.
+    It keeps its own implementation (fused, captured or neither). Moments take the memory layout of
+    their weights: a fused update walks over the memory of both, and moments stored row by row would
+    silently be applied to other weights than their own where those are in channels_last.
     """
     own = [
         {key: group[key] for key in ("lr", "fused", "capturable", "foreach")}
@@ -186,14 +171,3 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
                     entries[key] = value.to(weights.device if group["fused"] else "cpu")
                 else:
                     entries[key] = torch.empty_like(weights).copy_(value)
-
-
-class _Frozen:
-    def __init__(self, network: nn.Module) -> None:
-        self._network = network
-
-    def __enter__(self) -> None:
-        self._network.requires_grad_(requires_grad=False)
-
-    def __exit__(self, *_: object) -> None:
-        self._network.requires_grad_(requires_grad=True)

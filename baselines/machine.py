@@ -1,4 +1,4 @@
-"""How the machine trains, which the outcome does not depend on but for rounding."""
+"""How the machine trains; the outcome depends on it only by rounding."""
 
 import math
 import os
@@ -13,9 +13,9 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-# Its functions keep the process group of the moment of this import as a default argument. Imported
+# Its functions keep the process group at the time of this import as a default argument. Imported
 # later, as optimisers do, they would keep ours, and its threads would outlive Python: some runs
-# that had ended well were aborted.
+# were aborted after they had ended well.
 import torch.distributed.nn
 from torch import Tensor, nn
 
@@ -23,45 +23,44 @@ from baselines.data import Cache
 from gopro_tools.errors import InputError
 
 EXIT_UNFINISHED = 3
-"""Exit code where the minutes given are spent: the same command continues."""
+"""Exit code where ``--minutes`` ran out: the same command continues."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Speed, safety and what is shown; the recipe holds what decides the outcome."""
+    """Speed, checkpoints and display; the recipe holds what decides the outcome."""
 
     device: str = "auto"
     """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """``bf16`` computes the networks in mixed precision; weights stay in fp32."""
     channels_last: bool = True
-    """Keep the channels of a pixel side by side in memory, which fast convolutions like."""
+    """Keep the channels of a pixel together in memory, which convolutions are faster with."""
     compile: bool = False
     """Compile the networks' residual blocks with `torch.compile`; the first steps then take half a
     minute."""
     loop: Literal["auto", "host", "device"] = "auto"
     """``host``: threads cut patches, and each step waits for its figures. ``device``: the decoded
-    pairs lie on the device, patches are cut there, and figures are looked at every ``log_every``
-    steps, which a GPU does several times as fast (a step is then one CUDA graph). ``auto``:
+    pairs are kept on the device, patches are cut there, and figures are checked every ``log_every``
+    steps, which is several times as fast on a GPU (a step is then one CUDA graph). ``auto``:
     ``device`` for one process on a GPU with the pairs in memory."""
     cache: Cache = "memory"
-    """Decoded frames in memory, in a memory map (for more data than memory, or many processes on
-    one machine), or none: decoded again for each patch."""
+    """Keep decoded frames in memory, in a memory map (for more data than memory, or several
+    processes on one machine), or decode them again for each patch (``none``)."""
     cache_folder: Path | None = None
-    """Where the memory map goes, which later runs share; by default into the run's folder."""
+    """Folder of the memory map, which later runs share; by default the run's folder."""
     n_threads: int = 2
-    """Threads that cut patches ahead of the network; 0 cuts them in between."""
+    """Threads that cut patches in advance; 0 cuts them between steps."""
     checkpoint_every_s: float = 600.0
-    """Seconds between checkpoints. There is always one at the end and when asked to stop."""
+    """Seconds between checkpoints. There is always one at the end, and one when stopped."""
     log_every: int = 20
-    """Steps between lines of ``log.jsonl``; each holds the means since the line before."""
+    """Steps between lines of ``log.jsonl``, which hold means over these steps."""
     validate_every: int = 1000
     """Steps between validations, which also renew the curves and the strip of images."""
     n_validation_images: int = 8
-    """Test pairs, evenly spread, to validate on; 0 leaves validation out."""
+    """Test pairs, evenly spread, to validate on; 0 for no validation."""
     validation_crop_px: int | None = None
-    """Validate on the middle square of this side in place of whole images."""
-
+    """Validate on the middle square of this side instead of whole images."""
     vgg_weights: Path | None = None
     """Weights of VGG19 for DeblurGAN's content loss; by default torchvision's download."""
     start_from: Path | None = None
@@ -69,7 +68,7 @@ class RunOptions:
     without it, training starts from random weights. The record names its hash."""
 
     def __post_init__(self) -> None:
-        """Refuse counts that cannot be."""
+        """Check the ranges."""
         if min(self.log_every, self.validate_every) < 1 or self.n_validation_images < 0:
             raise InputError("log_every and validate_every must be at least 1.")
         if self.n_threads < 0 or self.checkpoint_every_s < 0:
@@ -93,10 +92,9 @@ class RunOptions:
 class Processes:
     """The processes that train together; one unless torchrun started more.
 
-    Gradients are averaged here after the backward pass, not by `DistributedDataParallel`: the
-    critic's gradient penalty differentiates twice and its passes share one backward, which that
-    wrapper's bookkeeping does not foresee; and the transfer (48 MB for 12 M weights) is small
-    beside a step.
+    Gradients are averaged here after the backward pass, not by `DistributedDataParallel`, which
+    does not support the gradient penalty: it differentiates twice, and its passes share one
+    backward. The transfer (48 MB for 12 M weights) takes little time compared with a step.
     """
 
     rank: int = 0
@@ -129,7 +127,7 @@ class Processes:
             gradient.copy_(part.view_as(gradient))
 
     def agree(self, figures: Mapping[str, float], *, stop: bool) -> tuple[dict[str, float], bool]:
-        """Mean of each figure over the processes, and whether any of them was told to stop."""
+        """Mean of each figure over the processes, and whether any of them is to stop."""
         if self.n == 1:
             return dict(figures), stop
         vector = torch.tensor([float(stop), *figures.values()], dtype=torch.float64)
@@ -138,7 +136,7 @@ class Processes:
         return {k: s / self.n for k, s in zip(figures, sums, strict=True)}, any_stop > 0
 
     def wait_for_all(self) -> None:
-        """Go on when every process has come here."""
+        """Wait until every process has reached this point."""
         if self.n > 1:
             dist.all_reduce(torch.zeros(1))  # on the CPU, where no GPU's queue has to drain
 
@@ -158,7 +156,7 @@ def joined_processes(device: torch.device) -> Iterator[Processes]:
 
 
 def seed_torch(*key: int) -> None:
-    """Seed torch's random numbers (dropout, penalty weights) by what is asked for, nothing else.
+    """Seed torch's random numbers (dropout, penalty weights) by integers.
 
     Called before every step with (seed, step, rank), so that a resumed run needs no stored state.
     """
@@ -167,10 +165,10 @@ def seed_torch(*key: int) -> None:
 
 
 class Budget:
-    """Minutes that a command may take."""
+    """The time that a command may take."""
 
     def __init__(self, minutes: float | None) -> None:
-        """Start counting; None is no limit.
+        """Start the clock; None is no limit.
 
         Raises:
             InputError: Not a positive number.
@@ -182,7 +180,7 @@ class Budget:
 
     @property
     def spent(self) -> bool:
-        """Whether the time is over."""
+        """Whether the time has run out."""
         return time.monotonic() >= self._end
 
 

@@ -32,12 +32,12 @@ Figures = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Optimisation:
-    """Adam, its learning rate, and for how long."""
+    """Adam, its learning-rate schedule, and the length of training."""
 
     learning_rate: float
-    """At the start."""
+    """At the start, after the warm-up."""
     n_epochs: int
-    """How long."""
+    """Length of the training."""
     steps_per_epoch: int | None = None
     """Steps of the (generator) network per epoch; None: one patch of each training image."""
     milestones: tuple[int, ...] = ()
@@ -47,8 +47,8 @@ class Optimisation:
     n_epochs_decay: int = 0
     """Over this many epochs at the end the learning rate falls linearly towards zero."""
     n_warm_up_steps: int = 0
-    """Over this many steps at the start the rate rises linearly from nothing. A network that starts
-    by giving back its input would else forget that in Adam's first steps and learn it again."""
+    """Over this many steps at the start the rate rises linearly from zero. A network that starts as
+    the identity would otherwise unlearn that in Adam's first steps."""
     adam_betas: tuple[float, float] = (0.9, 0.999)
     """Adam's."""
     adam_epsilon: float = 1e-8
@@ -57,7 +57,7 @@ class Optimisation:
     """Largest norm of the gradient of a network; none of the published recipes clips."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained with."""
+        """Check the ranges."""
         if not self.learning_rate > 0 or self.n_epochs < 1 or (self.steps_per_epoch or 1) < 1:
             raise InputError("learning_rate, n_epochs and steps_per_epoch must be positive.")
         if self.n_warm_up_steps < 0:
@@ -79,7 +79,7 @@ class Optimisation:
         return risen * self.learning_rate_in(step // epoch_length)
 
     def learning_rate_in(self, epoch: int) -> float:
-        """Learning rate in an epoch, counted from 0, once it is warm."""
+        """Learning rate in an epoch, counted from 0, after the warm-up."""
         steps_down = sum(epoch >= milestone for milestone in self.milestones)
         rate = self.learning_rate * self.milestone_factor**steps_down
         if self.n_epochs_decay:
@@ -93,15 +93,15 @@ class Optimisation:
 class Recipe:
     """What decides the outcome of a training; methods add fields of their own.
 
-    It never says how the machine does it (threads, precision, checkpoints): `RunOptions` does.
+    Threads, precision, checkpoints and the like are in `RunOptions`.
     """
 
     method: tyro.conf.Fixed[str]
     """Name of the method."""
     preset: tyro.conf.Fixed[str]
-    """What it started from."""
+    """The preset that it is, or was changed from."""
     scale: tyro.conf.Fixed[Scale]
-    """How far from the paper's own effort."""
+    """Size of the training compared with the paper's."""
     patches: Annotated[PatchConfig, tyro.conf.arg(name="")]
     """How batches are drawn."""
     optimisation: Annotated[Optimisation, tyro.conf.arg(name="")]
@@ -115,22 +115,22 @@ class Recipe:
         return None
 
     def n_steps(self, n_pairs: int) -> int:
-        """Training steps on a dataset of so many pairs."""
+        """Training steps on a dataset of ``n_pairs`` pairs."""
         length = self.optimisation.epoch_length(n_pairs, self.patches.batch)
         return self.optimisation.n_epochs * length
 
     def lasting(self, n_patches: int) -> Self:
-        """The recipe with another length; the fall of the learning rate is stretched with it."""
+        """The recipe with another number of patches, and its learning-rate schedule stretched."""
         steps = max(1, n_patches // (self.patches.batch * self.optimisation.n_epochs))
         return replace(self, optimisation=replace(self.optimisation, steps_per_epoch=steps))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What a learner is made for, besides its recipe."""
+    """Where and how a learner trains, besides its recipe."""
 
     device: torch.device
-    """Where it learns."""
+    """Of networks and batches."""
     options: RunOptions = field(default_factory=RunOptions)
     """How the machine trains."""
     processes: Processes = field(default_factory=Processes)
@@ -160,19 +160,19 @@ class Learner(Protocol):
             Losses (unweighted, as they were before the step) and gradient norms by name.
 
         Raises:
-            NotFiniteError: One of them is not finite, and figures are looked at in each step.
+            NotFiniteError: One of them is not finite, and figures are checked in each step.
         """
         ...
 
     def not_finite(self) -> Tensor:
-        """Whether a figure of any step so far was not finite: since then nothing has changed.
+        """Whether a figure of any step so far was not finite; weights have not changed since.
 
-        One element on the device, 0 or 1; for learners that leave figures on the device.
+        One element on the device, 0 or 1; for learners that keep figures on the device.
         """
         ...
 
     def finish(self, pairs: FramePairs, on_progress: Progress) -> None:
-        """Fit what is not learned by gradient; called once, after the last step."""
+        """Fit what is not learned by gradient descent; called once, after the last step."""
         ...
 
 
@@ -201,7 +201,7 @@ class Method:
     learner: Callable[[Any, Setting], Learner] | None = None
     """Makes the networks of a recipe with fresh weights, and what trains them."""
     restorer: Callable[[nn.Module, CheckpointRecord, RestoreOptions], Restorer] = network_restorer
-    """Puts a network to work."""
+    """Makes a restorer of a trained network."""
     accepts: Callable[[nn.Module], bool] = lambda network: True
     """Whether a network of the kind is one of this method's."""
     family: str | None = None
@@ -211,18 +211,18 @@ class Method:
     validates: bool = True
     """Whether the network restores by itself, so that training can be validated on the way."""
     modules: tuple[str, ...] = ("baselines",)
-    """Modules or packages whose code decides what it restores."""
+    """Modules or packages whose code decides the restored images."""
     open_untrained: Callable[[Path | None, RestoreOptions], Restorer] | None = None
-    """Opens a method without training."""
+    """Makes the restorer of a method without training."""
     weights: Path | None = None
-    """File it opens where none is named: such a method is not trained."""
+    """Weight file of such a method where the command line names none."""
 
     def open(self, weights: Path | None, options: RestoreOptions) -> Restorer:
         """The restorer of a weight file, in tiles where options say so.
 
         Raises:
-            InputError: The file is missing, unfitting or another method's, or an option is not for
-                this method.
+            InputError: The file is missing, does not fit or is another method's, or an option is
+                for other methods.
         """
         weights = weights or self.weights
         if self.kind is None:
@@ -241,7 +241,7 @@ class Method:
         return in_tiles(self.restorer(network, record, options), options, radius_px)
 
     def training_scale(self, weights: Path | None) -> Scale | None:
-        """How long weights were trained compared with the paper, as their header says."""
+        """Scale of the training that weights come from, by their header; None if untrained."""
         if self.kind is None or weights is None:
             return None
         stored = safetensors_header(weights).get("record")
@@ -252,7 +252,7 @@ class Method:
 
     @property
     def code_sha256(self) -> str:
-        """Hash of the code that trains and restores; what it made is stored under it."""
+        """Hash of the code that trains and restores: the key of cached results."""
         return hash_of([source_sha256(module) for module in self.modules])
 
     def recipe(self, scale: Scale, *, on_gpu: bool) -> Recipe | None:

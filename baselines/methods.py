@@ -1,4 +1,4 @@
-"""The methods of the tables, and methods by name."""
+"""All methods in the order of the tables, and methods by name."""
 
 import re
 from dataclasses import replace
@@ -24,7 +24,7 @@ OTHERS: tuple[Method, ...] = (SPANDREL,)
 KINDS: tuple[NetworkKind, ...] = tuple(
     {method.kind.name: method.kind for method in METHODS if method.kind}.values()
 )
-"""What weight files of this project hold."""
+"""The kinds of network in weight files of this project."""
 
 
 def method_named(text: str) -> Method:

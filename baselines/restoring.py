@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from baselines.devices import chosen_device, compile_blocks, to_layout
-from baselines.tiles import TiledRestorer
+from gopro_tools import tiles
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.restorers import Restorer
@@ -27,28 +27,28 @@ class RestoreOptions:
     tile: int | None = None
     """Side of square tiles in pixels, for images that do not fit into memory whole."""
     overlap: int | None = None
-    """Pixels that neighbouring tiles share. By default what the receptive field asks for, but a
-    quarter of a tile at most; the middle of the overlap is blended, the rest given up."""
+    """Pixels that neighbouring tiles share. By default what the receptive field needs, but at most
+    a quarter of a tile; the middle of the overlap is blended, the rest dropped."""
     half: Literal["bf16", "fp16"] | None = None
-    """Compute in half precision; on GPUs several times as fast, on CPUs with bf16 too."""
+    """Compute in half precision: several times as fast on GPUs, and on CPUs with bf16."""
     channels_last: bool = True
-    """Keep the channels of a pixel side by side in memory, which fast convolutions like."""
+    """Keep the channels of a pixel together in memory, which convolutions are faster with."""
     compile: bool = False
-    """Compile the residual blocks with `torch.compile`, which pays for many images of one size."""
+    """Compile the residual blocks with `torch.compile`: faster for many images of one size."""
     rounding: Literal["nearest", "truncate"] | None = None
-    """How values become 8 bits. By default as the recipe of the weights says (DeblurGAN's code
-    truncates), and to the nearest where it says nothing."""
+    """How values become 8 bits. By default as in the recipe of the weights (DeblurGAN's code
+    truncates), or else to the nearest."""
     seed: int = 0
-    """Of the dropout that DeblurGAN keeps at test time; drawn anew for each image."""
+    """Of the dropout that DeblurGAN keeps at test time; set again for each image."""
     prior: Literal["epll", "hyper-laplacian"] | None = None
-    """sun2015: what restored images look like. ``epll``, the paper's patches and the default, or
-    ``hyper-laplacian``, sparse gradients, which is faster."""
+    """sun2015: prior of restored images. ``epll``, the paper's and the default, is a mixture of
+    patches; ``hyper-laplacian``, sparse gradients, is faster."""
     learn_residual: Literal["yes", "no"] | None = None
     """deblurgan: whether the network's output is added to the blurred image, or is the restored
     image itself. Official weights do not say; by default it is found out, and reported."""
 
     def __post_init__(self) -> None:
-        """Refuse tiles that do not fit together."""
+        """Check the tiles."""
         if self.tile is None and self.overlap is not None:
             raise InputError("--overlap is for tiles; name their side with --tile.")
         if self.tile is not None and self.tile < 2 * TILE_ALIGNMENT_PX:
@@ -61,12 +61,12 @@ class NetworkRestorer:
     """Restores with a network of this project."""
 
     def __init__(self, network: nn.Module, options: RestoreOptions) -> None:
-        """Put a network to work.
+        """Set up a network.
 
         Args:
-            network: Takes (N, 3, H, W) floats in [0, 1]; gives the same, or a list whose first
-                entry it is. It is moved to the device.
-            options: How; tiles are `in_tiles`'s business.
+            network: Takes (N, 3, H, W) floats in [0, 1]; returns the same, or a list that starts
+                with it. It is moved to the device.
+            options: All but tiles, which `in_tiles` adds.
 
         Raises:
             InputError: There is no such device, or an option is for another method.
@@ -121,13 +121,36 @@ class NetworkRestorer:
         return result
 
 
+@dataclass(frozen=True)
+class TiledRestorer:
+    """Any restorer, one tile at a time; see `gopro_tools.tiles.in_tiles`.
+
+    Instance norm (DeblurGAN) takes statistics over the whole of what it is given, and Torch7's
+    pyramid pads with its mean, so that tiles differ a little from the whole image.
+    """
+
+    restorer: Restorer
+    """Restores the tiles."""
+    tile_px: int
+    """Side of a tile."""
+    overlap_px: int
+    """Pixels that neighbours share, at least."""
+
+    def restore(self, blurred: Rgb) -> Rgb:
+        """See `Restorer`."""
+        restored = tiles.in_tiles(
+            self.restorer.restore, blurred, tile_px=self.tile_px, overlap_px=self.overlap_px
+        )
+        return np.rint(restored).astype(np.uint8)
+
+
 def in_tiles(restorer: Restorer, options: RestoreOptions, radius_px: int | None = None) -> Restorer:
-    """The restorer, a tile at a time where tiles are asked for.
+    """The restorer, one tile at a time if the options ask for tiles.
 
     Args:
         restorer: Restores whole images.
-        options: Say whether, and how large tiles are.
-        radius_px: How far a pixel of the result sees to each side; None for the whole image.
+        options: Size and overlap of tiles.
+        radius_px: Receptive field of a result pixel to each side; None for the whole image.
     """
     if options.tile is None:
         return restorer

@@ -11,6 +11,7 @@ from skimage import data
 
 from baselines import losses
 from baselines.deblurgan import Critic
+from baselines.deblurgan.vgg import content_features
 from gopro_tools.errors import InputError
 
 VGG19_LAYERS = {  # place in torchvision's features: Caffe's name, channels in, out
@@ -175,10 +176,6 @@ def torchvision_names(tensors):
     return {f"features.{place}.{kind}": t.clone() for (place, kind), t in tensors.items()}
 
 
-def caffe_names(tensors):
-    return {f"{VGG19_LAYERS[p][0]}.{kind}": t.clone() for (p, kind), t in tensors.items()}
-
-
 def direct_features(tensors, x):
     """VGG19 up to conv3_3, before its ReLU."""
     for place in VGG19_LAYERS:
@@ -191,14 +188,10 @@ def direct_features(tensors, x):
 
 
 @pytest.mark.parametrize("layer", ["conv3_3", "relu3_3"])
-@pytest.mark.parametrize("network_input", ["imagenet", "signed", "caffe"])
+@pytest.mark.parametrize("network_input", ["imagenet", "signed"])
 def test_vgg_features_equal_a_direct_computation(tmp_path, vgg_tensors, layer, network_input):
-    if network_input == "caffe":
-        path = tmp_path / "vgg.pth"
-        torch.save(caffe_names(vgg_tensors), path)
-    else:
-        path = tmp_path / "vgg.safetensors"
-        save_file(torchvision_names(vgg_tensors), path)
+    path = tmp_path / "vgg.safetensors"
+    save_file(torchvision_names(vgg_tensors), path)
     images = torch.rand(2, 3, 16, 20, dtype=torch.float64)
     red, green, blue = images.unbind(1)
     prepared = {
@@ -206,11 +199,10 @@ def test_vgg_features_equal_a_direct_computation(tmp_path, vgg_tensors, layer, n
             [(red - 0.485) / 0.229, (green - 0.456) / 0.224, (blue - 0.406) / 0.225], 1
         ),
         "signed": images * 2 - 1,
-        "caffe": torch.stack([blue * 255 - 103.939, green * 255 - 116.779, red * 255 - 123.68], 1),
     }[network_input]
     expected = direct_features({k: t.double() for k, t in vgg_tensors.items()}, prepared)
     expected = expected if layer == "conv3_3" else F.relu(expected)
-    network = losses.Vgg19Conv33(path, layer=layer, network_input=network_input)
+    network = content_features(path, layer=layer, network_input=network_input)
     torch.testing.assert_close(network.double()(images), expected, rtol=1e-6, atol=1e-4)
 
 
@@ -219,7 +211,7 @@ def test_perceptual_loss_trains_the_restored_image_alone(tmp_path, vgg_tensors):
     # as a whole state dict with more layers, which are not kept
     more = {"features.16.weight": torch.zeros(1), "classifier.0.bias": torch.zeros(1)}
     torch.save(torchvision_names(vgg_tensors) | more, path)
-    network = losses.Vgg19Conv33(path, layer="conv3_3", network_input="signed")
+    network = content_features(path, layer="conv3_3", network_input="signed")
     restored = torch.rand(1, 3, 8, 8, requires_grad=True)
     sharp = torch.rand(1, 3, 8, 8, requires_grad=True)
     loss = losses.perceptual_loss(network, restored, sharp)
@@ -239,11 +231,11 @@ def test_missing_vgg_weights_say_what_to_do_and_torchvision_s_are_found(
 ):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(InputError, match=r"(?s)--vgg-weights FILE.*--content-loss l1"):
-        losses.Vgg19Conv33()
+        content_features()
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     torch.save(torchvision_names(vgg_tensors), folder / "vgg19-dcbb9e9d.pth")
-    assert losses.Vgg19Conv33()(torch.rand(1, 3, 8, 8)).shape == (1, 256, 2, 2)
+    assert content_features()(torch.rand(1, 3, 8, 8)).shape == (1, 256, 2, 2)
 
 
 def test_unfitting_vgg_weights_are_listed(tmp_path, vgg_tensors):
@@ -252,33 +244,23 @@ def test_unfitting_vgg_weights_are_listed(tmp_path, vgg_tensors):
     del tensors["features.7.weight"]
     tensors["features.12.bias"] = torch.zeros(3)
     torch.save(tensors, path)
-    with pytest.raises(InputError, match=r"(?s)features.7.weight: missing.*features.12.bias: \(3,"):
-        losses.Vgg19Conv33(path)
+    with pytest.raises(InputError, match=r"(?s)7\.weight: missing.*12\.bias: \(3,"):
+        content_features(path)
 
 
 def test_vgg16_is_not_taken_for_vgg19(tmp_path, vgg_tensors):
     """Its first seven layers have the same names and shapes."""
-    for names, later in (
-        (torchvision_names, "features.17.weight"),
-        (caffe_names, "conv4_1.weight"),
-    ):
-        path = tmp_path / "vgg16.pth"
-        torch.save(names(vgg_tensors) | {later: torch.zeros(512, 256, 3, 3)}, path)
-        with pytest.raises(InputError, match="this is VGG16"):
-            losses.Vgg19Conv33(path, network_input="caffe")
-
-
-def test_caffe_s_weights_want_caffe_s_input(tmp_path, vgg_tensors):
-    path = tmp_path / "vgg.pth"
-    torch.save(caffe_names(vgg_tensors), path)
-    with pytest.raises(InputError, match='Choose "caffe"'):
-        losses.Vgg19Conv33(path)
+    path = tmp_path / "vgg16.pth"
+    later = {"features.17.weight": torch.zeros(512, 256, 3, 3)}
+    torch.save(torchvision_names(vgg_tensors) | later, path)
+    with pytest.raises(InputError, match="this is VGG16"):
+        content_features(path)
 
 
 @pytest.mark.shared
 def test_normalised_vgg_gives_activations_of_about_one_and_a_gradient(shared_data):
     weights = shared_data / "weights" / "vgg_normalised_conv3_1.pth"
-    network = losses.content_features(weights, "relu3_1")
+    network = content_features(weights, "relu3_1")
     photographs = [data.astronaut(), data.coffee(), data.chelsea()]
     for photograph in photographs:
         images = torch.from_numpy(photograph[:255, :257].copy()).permute(2, 0, 1)[None] / 255
@@ -291,7 +273,7 @@ def test_normalised_vgg_gives_activations_of_about_one_and_a_gradient(shared_dat
     assert blurred.grad.isfinite().all()
     assert blurred.grad.abs().mean() > 0
     with pytest.raises(InputError, match="--vgg-layer relu3_1"):
-        losses.content_features(weights, "relu3_3")
+        content_features(weights, "relu3_3")
 
 
 def test_normalised_vgg_equals_a_direct_computation(tmp_path):
@@ -309,9 +291,9 @@ def test_normalised_vgg_equals_a_direct_computation(tmp_path):
             x = F.max_pool2d(x, 2, 2, ceil_mode=True)
         x = F.pad(x, (1, 1, 1, 1), mode="reflect")
         x = F.relu(F.conv2d(x, tensors[f"{place}.weight"], tensors[f"{place}.bias"]))
-    network = losses.content_features(tmp_path / "vgg.pth", "relu3_1")
+    network = content_features(tmp_path / "vgg.pth", "relu3_1")
     torch.testing.assert_close(network(images), x, rtol=1e-4, atol=1e-4)
     del tensors["12.bias"]
     torch.save(tensors, tmp_path / "vgg.pth")
     with pytest.raises(InputError, match=r"12\.bias: missing"):
-        losses.content_features(tmp_path / "vgg.pth", "relu3_1")
+        content_features(tmp_path / "vgg.pth", "relu3_1")

@@ -18,8 +18,7 @@ from baselines.checkpoints import save_checkpoint
 from baselines.deblurgan import Generator
 from baselines.deepdeblur import DeepDeblur
 from baselines.methods import open_restorer
-from baselines.restoring import NetworkRestorer, RestoreOptions
-from baselines.tiles import restore_in_tiles
+from baselines.restoring import NetworkRestorer, RestoreOptions, TiledRestorer
 from benchmarks.restore import restore_command
 from gopro_tools.console import exit_code_of
 from gopro_tools.errors import InputError
@@ -190,9 +189,9 @@ def test_tiles_equal_the_whole_image_within_a_level(
     # Torch7's pyramid surrounds an image with its mean, which a tile at the border does not know.
     margin = network.receptive_radius_px if n_scales > 1 and pyramid == "torch7" else 0
     inside = np.s_[margin : photo.shape[0] - margin, margin : photo.shape[1] - margin]
-    tiled = restore_in_tiles(restorer, photo, 112, overlap)
+    tiled = TiledRestorer(restorer, 112, overlap).restore(photo)
     assert np.abs(whole.astype(int) - tiled)[inside].max() <= 1
-    seams = restore_in_tiles(restorer, photo, 32, 0)
+    seams = TiledRestorer(restorer, 32, 0).restore(photo)
     assert np.abs(whole.astype(int) - seams)[inside].max() > 1  # the overlap is what does it
 
 
@@ -206,7 +205,7 @@ def test_tiles_of_a_pixelwise_restorer_leave_no_trace(
 ) -> None:
     image = np.random.default_rng(height * width).integers(0, 256, (height, width, 3))
     blurred = image.astype(np.uint8)
-    restored = restore_in_tiles(Inverting(), blurred, tile, int(tile * overlap_share))
+    restored = TiledRestorer(Inverting(), tile, int(tile * overlap_share)).restore(blurred)
     assert np.array_equal(restored, 255 - blurred)
 
 

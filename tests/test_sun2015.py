@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,14 +16,14 @@ from baselines.machine import RunOptions
 from baselines.method import Method, Setting
 from baselines.methods import KINDS, method_named, open_restorer
 from baselines.restoring import RestoreOptions
-from baselines.sun2015.__main__ import Accuracy, Restore, restorer_of
-from baselines.sun2015.accuracy import blurred_by
+from baselines.sun2015.__main__ import restore, restorer_of
+from baselines.sun2015.confidences import Confidences, FieldOptions
 from baselines.sun2015.deconvolution import DeconvolutionOptions
-from baselines.sun2015.kernels import candidate_index
+from baselines.sun2015.kernels import candidate_index, kernels
 from baselines.sun2015.method import SUN2015, SUN2015_PLUS, Sun2015Recipe
 from baselines.sun2015.network import MotionClassifier, Sun2015
 from baselines.sun2015.patches import SOURCE_PX
-from baselines.sun2015.restorer import PAPER, PLUS, Sun2015Restorer
+from baselines.sun2015.restorer import PAPER, PLUS, Sun2015Options, Sun2015Restorer
 from benchmarks.train import train
 from gopro_tools.errors import InputError
 from gopro_tools.images import encode_png, read_rgb
@@ -198,25 +199,38 @@ def test_other_files_are_refused(weights: Path, plus_weights: Path, tmp_path: Pa
 
 
 def blurred_photograph(candidate: int) -> tuple[np.ndarray, np.ndarray]:
+    response = Response.named("gamma2.2")
     sharp = np.ascontiguousarray(read_photograph("coffee")[120:248, 200:360])
-    rng = np.random.default_rng(0)
-    return sharp, blurred_by(sharp, candidate, Response.named("gamma2.2"), 0.005, rng)
+    light = cv2.filter2D(response.decode(sharp), -1, kernels()[candidate].astype(np.float64))
+    noise = np.random.default_rng(0).normal(0, 0.005 * 255, sharp.shape)
+    noisy = response.encode(np.clip(light, 0, 1)) + noise
+    return sharp, np.rint(np.clip(noisy, 0, 255)).astype(np.uint8)
 
 
 @pytest.mark.parametrize("how", [PAPER, PLUS], ids=["paper", "plus"])
 @pytest.mark.parametrize("prior", ["epll", "hyper-laplacian"])
-def test_known_motion_is_undone(weights: Path, prior: str, how: object) -> None:
+def test_a_motion_that_is_found_is_undone(
+    weights: Path, prior: str, how: Sun2015Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
     candidate = candidate_index(4, 5)  # 9 px at 30 degrees
     sharp, blurred = blurred_photograph(candidate)
+
+    def certain(classifier: object, image: np.ndarray, options: FieldOptions) -> Confidences:
+        values = np.full((361, 13, 17), 1e-3, np.float32)
+        values[candidate] = 1
+        return Confidences(
+            values / values.sum(0), np.ones((13, 17), np.float32), 8, 14.5, (128, 160)
+        )
+
+    monkeypatch.setattr("baselines.sun2015.restorer.dense_confidences", certain)
     network, _ = load_restorer_network(weights, KINDS)
+    assert isinstance(network, Sun2015)
     deconvolution = DeconvolutionOptions(prior=prior, device="cpu")  # type: ignore[arg-type]
-    restorer = Sun2015Restorer(network, "gamma2.2", replace(how, deconvolution=deconvolution))  # type: ignore[arg-type, type-var]
-    motion = np.full(sharp.shape[:2], candidate, np.int64)
-    steps: list[tuple[int, int]] = []
-    found = restorer.restore_with_motion(blurred, motion, lambda *step: steps.append(step))
-    assert steps[-1][0] == steps[-1][1] > 0
+    restorer = Sun2015Restorer(network, "gamma2.2", replace(how, deconvolution=deconvolution))
+    found = restorer.restore_with_motion(blurred)
     assert psnr_rgb(sharp, found.image) > psnr_rgb(sharp, blurred) + 2
-    assert found.motion_picture.shape == sharp.shape
+    assert (found.motion == candidate).all()
+    assert (found.undone > 0).all()
 
 
 def test_both_restore_like_the_others(weights: Path, plus_weights: Path) -> None:
@@ -258,31 +272,10 @@ def test_restore_names_what_fails_and_restores_the_rest(
     (tmp_path / "in" / "b.png").write_bytes(encode_png(blurred))
     (tmp_path / "in" / "a.png").write_bytes(encode_png(blurred)[:500])
     (tmp_path / "in" / "c.png").write_bytes(encode_png(blurred[:20]))
-    command = Restore(images=tmp_path / "in", weights=weights, out=tmp_path / "out", options=FAST)
-    assert command.run() == 1
+    assert restore(tmp_path / "in", weights=weights, out=tmp_path / "out", options=FAST) == 1
     said = capsys.readouterr().err
     assert "a.png" in said
     assert "at least 30x30" in said
     assert "1 restored, 2 failed" in said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"b.png", "b_motion.png"}
     assert read_rgb(tmp_path / "out" / "b.png").shape == blurred.shape
-
-
-def test_accuracy_draws_and_counts(
-    plus_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    image = np.ascontiguousarray(read_photograph("cat")[100:300, 150:450])
-    (tmp_path / "cat.png").write_bytes(encode_png(image))
-    command = Accuracy(
-        photographs=tmp_path / "cat.png", weights=plus_weights, out=tmp_path / "out",
-        n_orientations=1, crop_px=128,
-    )  # fmt: skip
-    assert command.run() == 0
-    said = capsys.readouterr().out
-    shares = [float(line.rpartition(" ")[2]) for line in said.splitlines() if "tolerance" in line]
-    assert len(shares) == 3
-    assert all(0 <= share <= 1 for share in shares)
-    assert "endpoint error, objects" in said
-    assert len((tmp_path / "out" / "accuracy.csv").read_text().splitlines()) == 1 + 1 + 12
-    for name in ("confusion.png", "two_motions.png"):
-        assert (tmp_path / "out" / name).stat().st_size > 5_000

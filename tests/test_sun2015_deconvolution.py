@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load, save
 from scipy import ndimage
 from scipy.signal import convolve2d
 from scipy.stats import multivariate_normal
@@ -50,7 +49,7 @@ def options(name="epll", **settings):
 def log_likelihood(prior, patches):
     """Log density of patches, whatever their brightness, in nats per patch."""
     rest = patches - patches.mean(1, keepdim=True)
-    scorer = prior_module._Scorer(prior, noise_variance=0.0, kept=0.0)
+    scorer = prior_module._Scorer(prior.spectrum(), noise_variance=0.0, kept=0.0)
     return scorer(rest).logsumexp(1) - 32 * math.log(2 * math.pi)
 
 
@@ -153,14 +152,19 @@ def test_extending_repeats_the_border_and_cropping_undoes_it():
 # ---- the prior
 
 
+def filled(weights, covariances):
+    prior = PatchPrior(len(weights))
+    prior.load_state_dict({"weights": weights, "covariances": covariances})
+    return prior
+
+
 def random_prior(seed=0, n=3, floor=1e-4):
     rng = np.random.default_rng(seed)
     factors = rng.normal(size=(n, 64, 6)) * rng.uniform(0.02, 0.2, (n, 1, 6))
     covariances = factors @ factors.transpose(0, 2, 1) + floor * np.eye(64)
     weights = rng.random(n) + 0.2
-    return PatchPrior(
-        weights=torch.from_numpy(weights / weights.sum()).float(),
-        covariances=torch.from_numpy(covariances).float(),
+    return filled(
+        torch.from_numpy(weights / weights.sum()).float(), torch.from_numpy(covariances).float()
     )
 
 
@@ -174,44 +178,25 @@ def drawn_patches(prior, n, seed=0):
     return torch.from_numpy(patches - patches.mean(1, keepdims=True)).float()
 
 
-def test_a_prior_comes_back_from_a_file_as_it_was(prior):
-    again = PatchPrior.from_state_dict(load(save(prior.state_dict())))
-    assert again.n_components == prior.n_components == 20
-    for name in ("weights", "covariances", "eigenvalues", "eigenvectors"):
-        assert torch.equal(getattr(again, name), getattr(prior, name)), name
-    assert prior.weights.dtype == prior.covariances.dtype == torch.float32
-    assert prior.to("cpu") is prior
-
-
-@pytest.mark.parametrize("missing", ["weights", "covariances"])
-def test_a_prior_that_lacks_a_tensor_is_refused(missing):
-    state = random_prior().state_dict()
-    del state[missing]
-    with pytest.raises(InputError, match=f"lacks {missing}"):
-        PatchPrior.from_state_dict(state)
-
-
 @pytest.mark.parametrize(
-    ("weights", "covariances", "message"),
+    ("weights", "covariances"),
     [
-        (torch.ones(2) / 2, torch.eye(64).repeat(3, 1, 1), r"found \(2,\) and \(3, 64, 64\)"),
-        (torch.ones(1, 1), torch.eye(64)[None], "weights"),
-        (torch.ones(1), torch.eye(25)[None], "found"),
-        (torch.ones(2), torch.eye(64).repeat(2, 1, 1), "sum to 1"),
-        (torch.ones(1), -torch.eye(64)[None], "positive"),
-        (torch.ones(1), torch.full((1, 64, 64), torch.nan), "NaN"),
+        (torch.zeros(2), torch.zeros(2, 64, 64)),  # never fitted
+        (torch.ones(2), torch.eye(64).repeat(2, 1, 1)),
+        (torch.ones(1), -torch.eye(64)[None]),
+        (torch.ones(1), torch.full((1, 64, 64), torch.nan)),
     ],
 )
-def test_a_prior_that_is_none_is_refused(weights, covariances, message):
-    with pytest.raises(InputError, match=message):
-        PatchPrior(weights=weights, covariances=covariances)
+def test_a_prior_that_is_none_is_refused(weights, covariances):
+    with pytest.raises(InputError, match="not fitted or is damaged"):
+        filled(weights, covariances).spectrum()
 
 
 @pytest.mark.parametrize("noise_variance", [0.0, 0.01])
 def test_scores_are_log_densities_up_to_a_constant(noise_variance):
     prior = random_prior()
     patches = drawn_patches(prior, 40)
-    scores = prior_module._Scorer(prior, noise_variance, kept=0.0)(patches).numpy()
+    scores = prior_module._Scorer(prior.spectrum(), noise_variance, kept=0.0)(patches).numpy()
     expected = np.stack(
         [
             math.log(weight)
@@ -252,13 +237,13 @@ def test_the_quick_choice_of_a_component_is_nearly_the_full_one(prior, noise_sig
         np.random.default_rng(0).standard_normal(patches.shape, np.float32)
     )
     patches -= patches.mean(1, keepdim=True)
-    full = PatchDenoiser(prior, noise_sigma**2, kept=0.0)
-    quick = PatchDenoiser(prior, noise_sigma**2, kept=0.25)
+    full = PatchDenoiser(prior.spectrum(), noise_sigma**2, kept=0.0)
+    quick = PatchDenoiser(prior.spectrum(), noise_sigma**2, kept=0.25)
     chosen = quick.choose(patches)
     same = chosen == full.choose(patches)
     assert same.float().mean() > 0.9
     # Where they differ, the densities hardly do.
-    scores = prior_module._Scorer(prior, noise_sigma**2, kept=0.0)(patches)
+    scores = prior_module._Scorer(prior.spectrum(), noise_sigma**2, kept=0.0)(patches)
     lost = scores.max(1).values - scores.gather(1, chosen[:, None])[:, 0]
     assert lost.min() >= 0
     assert lost.mean() < 0.1
@@ -273,7 +258,7 @@ def test_denoising_with_one_gaussian_is_the_wiener_filter():
     rest = patches[0].double().numpy() - 0.5
     rest -= rest.mean(1, keepdims=True)
     expected = patches[0].numpy().mean(1, keepdims=True) + rest @ wiener.T
-    result = PatchDenoiser(prior, noise_variance)(patches)[0]
+    result = PatchDenoiser(prior.spectrum(), noise_variance)(patches)[0]
     np.testing.assert_allclose(result, expected, atol=2e-5)
 
 
@@ -281,7 +266,7 @@ def test_denoising_with_one_gaussian_is_the_wiener_filter():
 def test_all_channels_are_filtered_by_the_component_of_their_grey(n_channels):
     prior = random_prior(3, n=4)
     patches = torch.stack([drawn_patches(prior, 60, seed) for seed in range(n_channels)])
-    denoiser = PatchDenoiser(prior, 0.002)
+    denoiser = PatchDenoiser(prior.spectrum(), 0.002)
     weights = np.array(GREY_WEIGHTS if n_channels == 3 else [1])
     labels = denoiser.choose(torch.from_numpy(np.tensordot(weights, patches, 1)).float())
     assert len(labels.unique()) > 1
@@ -296,7 +281,7 @@ def test_all_channels_are_filtered_by_the_component_of_their_grey(n_channels):
 def test_denoising_a_photograph_helps(prior):
     sharp = inner(photograph("cat", 60, 130))
     image = noisy(sharp, 0.05)
-    denoiser = PatchDenoiser(prior, 0.05**2)
+    denoiser = PatchDenoiser(prior.spectrum(), 0.05**2)
     result = denoised_image(torch.from_numpy(image), denoiser, 2, (0, 0)).numpy()
     assert psnr_db(result, sharp) > psnr_db(image, sharp) + 4.5
 
@@ -371,7 +356,7 @@ def test_a_fit_to_nothing_but_sky_is_still_a_prior():
     flat = np.full((20, 20, 3), 90, np.uint8)
     stripes = np.broadcast_to(np.uint8([[[0]], [[255]]] * 10), (20, 20, 3))
     fitted = fit_prior([flat, stripes], n_components=2, n_patches=400, n_steps=3)
-    assert fitted.eigenvalues.min() > 0
+    assert fitted.spectrum().eigenvalues.min() > 0
     assert torch.isfinite(log_likelihood(fitted, torch.full((1, 64), 0.5))).all()
 
 
@@ -447,7 +432,9 @@ def test_conjugate_gradients_descend_to_the_solution(clip_at):
     problem.observe_clipping(start, done=0.5)
 
     def energy(x):
-        return problem.energy(x) + penalty / 2 * float((x - z).square().sum())
+        rest = problem.blur(x) - problem.observed
+        rest = rest if problem._mask is None else rest * problem._mask
+        return 100 / 2 * float(rest.square().sum()) + penalty / 2 * float((x - z).square().sum())
 
     found = [
         problem.minimise(start, z * penalty, lambda v: v * penalty, n) for n in (1, 2, 4, 8, 60)
@@ -479,7 +466,9 @@ def test_conjugate_gradients_descend_to_the_solution(clip_at):
 def test_nothing_is_done_to_what_is_sharp(prior, name):
     sharp = noisy(inner(photograph("coffee", 150, 200, (64, 64))), 0.0)
     field = np.zeros(sharp.shape[:2], int)
-    result = deconvolve(sharp, field, kernels(), options(name, noise_sigma=0.0005), prior)
+    result = deconvolve(
+        sharp, field, kernels(), options(name, noise_sigma=0.0005), prior.spectrum()
+    )
     assert result.shape == sharp.shape
     assert result.dtype == np.float32
     assert psnr_db(result, sharp) > 50
@@ -500,7 +489,7 @@ def test_the_true_kernel_wins_three_decibels(prior, name, picture, corner, candi
     wide = photograph(picture, *corner)
     blurred = noisy(blurred_by(candidate, wide))
     field = np.full(blurred.shape[:2], candidate)
-    result = deconvolve(blurred, field, kernels(), options(name), prior)
+    result = deconvolve(blurred, field, kernels(), options(name), prior.spectrum())
     assert result.min() >= 0
     assert result.max() <= 1
     assert psnr_db(result, inner(wide)) >= psnr_db(blurred, inner(wide)) + 3
@@ -513,7 +502,9 @@ def test_a_wrong_kernel_is_worse_than_the_true_one(prior, name):
     blurred = noisy(blurred_by(SLANTED, wide))
     mirrored = candidate_index(LENGTHS_PX.index(11), 25)  # 150 degrees
     right, wrong = (
-        deconvolve(blurred, np.full((128, 128), candidate), kernels(), options(name), prior)
+        deconvolve(
+            blurred, np.full((128, 128), candidate), kernels(), options(name), prior.spectrum()
+        )
         for candidate in (SLANTED, mirrored)
     )
     assert psnr_db(right, inner(wide)) > psnr_db(wrong, inner(wide)) + 5
@@ -529,7 +520,7 @@ def test_two_regions_with_motions_of_their_own(prior, name):
             (field == SLANTED)[..., None], blurred_by(SLANTED, wide), blurred_by(UPRIGHT, wide)
         )
     )
-    result = deconvolve(blurred, field, kernels(), options(name), prior)
+    result = deconvolve(blurred, field, kernels(), options(name), prior.spectrum())
     for part in (np.s_[:, :64], np.s_[:, 64:], np.s_[:, 56:72]):
         won = psnr_db(result[part], inner(wide)[part]) - psnr_db(blurred[part], inner(wide)[part])
         assert won > 3
@@ -544,7 +535,11 @@ def test_clipped_highlights_do_not_ring(prior, name):
     sharp = np.clip(inner(wide), 0, 1)
     heeded, ignored = (
         deconvolve(
-            blurred, field, kernels(), options(name, clipped_above=above, noise_sigma=0.005), prior
+            blurred,
+            field,
+            kernels(),
+            options(name, clipped_above=above, noise_sigma=0.005),
+            prior.spectrum(),
         )
         for above in (0.98, 1.1)
     )
@@ -563,7 +558,9 @@ def test_nothing_wraps_round_the_borders(prior, name):
     bright[:, :21] = 0.95
     field = np.full((48, 96), SLANTED)
     results = [
-        deconvolve(noisy(blurred_by(SLANTED, image)), field, kernels(), options(name), prior)
+        deconvolve(
+            noisy(blurred_by(SLANTED, image)), field, kernels(), options(name), prior.spectrum()
+        )
         for image in (wide, bright)
     ]
     difference = np.abs(results[0] - results[1])
@@ -576,7 +573,7 @@ def test_nothing_wraps_round_the_borders(prior, name):
 def test_a_lone_light_that_nothing_blurs_stays(prior, name):
     image = noisy(inner(photograph("cat", 60, 130, (32, 32))) * 0.5, 0.003)
     image[16, 16] = 1
-    result = deconvolve(image, np.zeros((32, 32), int), kernels(), options(name), prior)
+    result = deconvolve(image, np.zeros((32, 32), int), kernels(), options(name), prior.spectrum())
     assert result[16, 16].min() > 0.93
 
 
@@ -584,7 +581,9 @@ def test_a_lone_light_that_nothing_blurs_stays(prior, name):
 def test_borders_are_restored_nearly_as_well_as_the_middle(prior, name):
     wide = photograph("astronaut", 43, 163)
     blurred = noisy(blurred_by(SLANTED, wide))
-    result = deconvolve(blurred, np.full((128, 128), SLANTED), kernels(), options(name), prior)
+    result = deconvolve(
+        blurred, np.full((128, 128), SLANTED), kernels(), options(name), prior.spectrum()
+    )
     border = np.ones((128, 128), bool)
     border[8:-8, 8:-8] = False
     sharp = inner(wide)
@@ -595,7 +594,7 @@ def test_borders_are_restored_nearly_as_well_as_the_middle(prior, name):
 def test_images_smaller_than_a_kernel_are_restored(prior, name):
     wide = photograph("astronaut", 43, 163, (8, 9))
     blurred = noisy(blurred_by(LEVEL, wide))
-    result = deconvolve(blurred, np.full((8, 9), LEVEL), kernels(), options(name), prior)
+    result = deconvolve(blurred, np.full((8, 9), LEVEL), kernels(), options(name), prior.spectrum())
     assert result.shape == (8, 9, 3)
     assert np.isfinite(result).all()
 
@@ -608,7 +607,9 @@ def test_more_noise_is_smoothed_more(prior, name):
     variations = [
         np.abs(np.diff(result, axis=1)).mean()
         for result in (
-            deconvolve(blurred, field, kernels(), options(name, noise_sigma=sigma), prior)
+            deconvolve(
+                blurred, field, kernels(), options(name, noise_sigma=sigma), prior.spectrum()
+            )
             for sigma in (0.005, 0.02, 0.06)
         )
     ]
@@ -623,14 +624,19 @@ def test_what_the_caller_passes_stays_as_it_is(prior):
     before = blurred.copy()
     told = []
     plain = deconvolve(
-        blurred, field, kernels(), options(), prior, on_progress=lambda *done: told.append(done)
+        blurred,
+        field,
+        kernels(),
+        options(),
+        prior.spectrum(),
+        on_progress=lambda *done: told.append(done),
     )
     np.testing.assert_array_equal(blurred, before)
     assert told == [(step, 7) for step in range(8)]
     blurred.setflags(write=False)
     field.setflags(write=False)
     for image in (blurred, np.asfortranarray(blurred), blurred.astype(np.float64)):
-        again = deconvolve(image, field, kernels(), options(), prior)
+        again = deconvolve(image, field, kernels(), options(), prior.spectrum())
         np.testing.assert_array_equal(again, plain)
     told.clear()
     without = deconvolve(
@@ -640,57 +646,10 @@ def test_what_the_caller_passes_stays_as_it_is(prior):
     assert not np.array_equal(without, plain)
 
 
-GOOD = {
-    "blurred": np.full((9, 9, 3), 0.5, np.float32),
-    "field": np.zeros((9, 9), int),
-    "kernels": kernels()[:3],
-}
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"blurred": np.full((9, 9), 0.5)}, r"\(9, 9\)"),
-        ({"blurred": np.full((9, 9, 4), 0.5)}, r"\(9, 9, 4\)"),
-        ({"blurred": np.full((7, 9, 3), 0.5)}, "at least 8x8"),
-        ({"blurred": np.full((9, 9, 3), 128, np.uint8)}, "divide 8-bit"),
-        ({"blurred": np.full((9, 9, 3), np.nan)}, "NaN"),
-        ({"blurred": np.full((9, 9, 3), 128.0)}, "128 to 128"),
-        ({"blurred": np.full((9, 9, 3), -0.6)}, "-0.6"),
-        ({"field": np.zeros((9, 8), int)}, r"\(9, 8\)"),
-        ({"field": np.zeros((9, 9))}, "float64"),
-        ({"field": np.full((9, 9), 3)}, "kernels 0 to 2"),
-        ({"field": np.full((9, 9), -1)}, "indices are -1"),
-        ({"kernels": np.ones((3, 4, 4)) / 16}, "S odd"),
-        ({"kernels": np.ones((5, 5)) / 25}, r"\(5, 5\)"),
-        ({"kernels": np.ones((1, 3, 5)) / 15}, r"\(1, 3, 5\)"),
-        ({"kernels": 2 * kernels()[:3]}, "sums are 2 to 2"),
-        ({"kernels": np.full((1, 3, 3), np.nan)}, "sums are nan"),
-        ({}, "needs a patch prior"),
-    ],
-)
-def test_input_that_cannot_be_is_refused(changed, message):
-    with pytest.raises(InputError, match=message):
-        deconvolve(**(GOOD | changed), options=options())
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ({"noise_sigma": 0.0}, "noise_sigma=0.0"),
-        ({"noise_sigma": 1.0}, "noise_sigma=1.0"),
-        ({"patch_stride": 0}, "patch_stride=0"),
-        ({"patch_stride": 9}, "1 to 8"),
-        ({"n_steps": 0}, "at least 1"),
-        ({"n_conjugate_gradients": 0}, "at least 1"),
-        ({"first_penalty": 0.0}, "positive"),
-        ({"gradient_weight": -1.0}, "positive"),
-        ({"prior": "gmm"}, "gmm"),
-    ],
-)
-def test_options_that_cannot_be_are_refused(setting, message):
-    with pytest.raises(InputError, match=message):
-        DeconvolutionOptions(**setting)
+def test_epll_needs_its_prior():
+    blurred, field = np.full((9, 9, 3), 0.5, np.float32), np.zeros((9, 9), int)
+    with pytest.raises(InputError, match="needs a patch prior"):
+        deconvolve(blurred, field, kernels(), options())
 
 
 def test_a_motion_of_no_candidate_length_can_be_undone_too(prior):
@@ -701,6 +660,8 @@ def test_a_motion_of_no_candidate_length_can_be_undone_too(prior):
     stacked = [convolve2d(inner(wide)[..., c], kernel, "same", "symm") for c in range(3)]
     blurred = noisy(np.stack(stacked, axis=-1))
     field = np.zeros((128, 128), int)
-    result = deconvolve(blurred, field, kernel[None].astype(np.float32), options(), prior)
+    result = deconvolve(
+        blurred, field, kernel[None].astype(np.float32), options(), prior.spectrum()
+    )
     assert psnr_db(result, inner(wide)) > psnr_db(blurred, inner(wide)) + 3
     assert LinearMotion(5, 0).length_px == np.count_nonzero(kernel)

@@ -1,8 +1,8 @@
 """Checkpoints: ours, written whole or not at all, and the official files of both methods.
 
 Ours is one safetensors file: the tensors of every network under its name ("restorer.…",
-"critic.…"), what a training run needs to continue, and the record of both in the header. The record
-is copied to a JSON file of the same name beside it, for people and their tools; the header counts.
+"critic.…"), what a training run needs to continue, and the record of both in the header. A JSON
+file beside it holds a copy of the record for people and tools; only the header is read.
 
 Nothing here runs code from a file: PyTorch files are read with `weights_only=True`. A tensor that
 is missing, unexpected or of another shape is an error that lists them all.
@@ -11,14 +11,15 @@ is missing, unexpected or of another shape is an error that lists them all.
 |---------------------|---------------------------------------|------------------------------------|
 | DeepDeblur-PyTorch, | "G": `body_models.*` and              | same weights, biases / 255, that   |
 | `model-N.pt`        | `conv_end_models.*`, for 0..255       | release's pyramid                  |
-| DeblurGAN,          | `model.*`, two convolutions a block   | same weights; running statistics,  |
-| `latest_net_G.pth`  | (11.4 M parameters)                   | which its code never reads, go     |
-| the same, trained   | one convolution a block (6.07 M), by  | refused, with the reason           |
-| since March 2019    | a mistake in the code                 |                                    |
+| DeblurGAN,          | `model.*`, two convolutions per block | same weights without the running   |
+| `latest_net_G.pth`  | (11.4 M parameters)                   | statistics, which its code never   |
+|                     |                                       | reads; finds out about the skip    |
+| the same, trained   | one convolution per block (6.07 M),   | refused, with the reason           |
+| since March 2019    | by a mistake in the code              |                                    |
 
 Why dividing the biases is exact: convolution, ReLU, sum and pixel shuffle without biases commute
 with a positive factor. If y = W x + b on 0..255, then y / 255 = W (x / 255) + b / 255, layer after
-layer; and 127.5 / 255 is the 0.5 that we take away and add. Only float rounding differs.
+layer; and 127.5 / 255 is the 0.5 that we subtract and add. Only float rounding differs.
 """
 
 from baselines.checkpoints.onnx_graph import OnnxGraph

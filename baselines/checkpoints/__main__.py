@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Show:
-    """Say what a weight file is: method, architecture, parameters, step, metrics, hash; as JSON."""
+    """Describe a weight file as JSON: method, architecture, parameters, step, metrics, hash."""
 
     file: tyro.conf.Positional[Path]
     """One of our checkpoints, or an official file of DeepDeblur-PyTorch or DeblurGAN."""
@@ -29,7 +29,7 @@ class Convert:
     """Write the restoring network alone as one of our checkpoints."""
 
     file: tyro.conf.Positional[Path]
-    """An official file, or one of our checkpoints, whose training state is then left out."""
+    """An official file, or one of our checkpoints, whose training state is left out."""
     out: tyro.conf.Positional[Path]
     """The new checkpoint, `.safetensors`; its JSON sidecar goes beside it."""
 
@@ -52,7 +52,7 @@ def checkpoints(
         tyro.conf.arg(name=""),
     ],
 ) -> int:
-    """Look into weight files and convert them."""
+    """Describe, convert and export weight files."""
     if isinstance(command, Show):
         sys.stdout.write(json.dumps(describe(command.file, KINDS), indent=2) + "\n")
     elif isinstance(command, Export):

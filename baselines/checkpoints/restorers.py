@@ -1,4 +1,4 @@
-"""Networks that restore, from our checkpoints and from official files, and what is made of them."""
+"""Restoring networks of our checkpoints and of official files: loaded, converted, exported."""
 
 import json
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def load_restorer_network(
         kinds: What is expected: `baselines.methods.KINDS` for anything of this project.
 
     Returns:
-        The network in evaluation mode on the CPU, float32, and what is known of it.
+        The network in evaluation mode on the CPU, float32, and its record.
 
     Raises:
         InputError: The file is missing, damaged, of another kind, or a tensor does not fit.
@@ -68,7 +68,7 @@ def load_restorer_network(
 
 
 def describe(path: Path, kinds: Sequence[NetworkKind]) -> dict[str, Any]:
-    """What `show` prints: the record and the size of a weight file that loads.
+    """What `show` prints: hash, number of parameters and record of a weight file.
 
     Raises:
         InputError: It does not load; see `load_restorer_network`.
@@ -112,7 +112,7 @@ def export_onnx(path: Path, out: Path, kinds: Sequence[NetworkKind]) -> Checkpoi
         kinds: What is expected.
 
     Returns:
-        What is known of the weights; the file's metadata hold it too.
+        The record of the weights, which the file's metadata hold too.
 
     Raises:
         InputError: The weights cannot be loaded or exported, ``out`` has another suffix, or the
@@ -125,8 +125,8 @@ def export_onnx(path: Path, out: Path, kinds: Sequence[NetworkKind]) -> Checkpoi
     if export is None:
         exported = " and ".join(kind.name for kind in kinds if kind.export)
         raise InputError(
-            f"{path}: {record.method} is more than a network that restores an image; only "
-            f"{exported} are exported."
+            f"{path}: {record.method} restores by more than a network, so it cannot be exported; "
+            f"only {exported} can."
         )
     graph = OnnxGraph()
     model = graph.model(export(network, graph))

@@ -31,13 +31,13 @@ class NetworkKind:
     """One kind of network that weight files hold."""
 
     name: str
-    """As checkpoints name it: ``deepdeblur``."""
+    """In checkpoints: ``deepdeblur``."""
     network: Callable[..., nn.Module]
-    """Makes it from its ``architecture``, a property with the arguments."""
+    """Makes one from its ``architecture``, a property that holds the arguments."""
     published: Callable[[Mapping[str, Tensor], Path], nn.Module | None] = lambda tensors, path: None
-    """Reads the authors' weight files; None for tensors of another layout."""
+    """Makes one from the tensors of the authors' weight files; None for another layout."""
     published_layout: str = ""
-    """Whose layout that is, and the names by which to recognise it."""
+    """Name of the authors' layout, with tensors that it is recognised by."""
     export: Callable[[Any, OnnxGraph], str] | None = None
     """Adds a network to an ONNX graph and names the restored image; None where it cannot be."""
 
@@ -51,9 +51,9 @@ class CheckpointRecord:
     architecture: Mapping[str, Any]
     """Constructor arguments of the restoring network."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """The effective configuration of the training run; empty for official files."""
+    """Effective configuration of the training run; empty for official files."""
     step: int | None = None
-    """Training steps done; None for official files, which do not say."""
+    """Training steps done; None for official files, where it is unknown."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Last validation results, by name with unit."""
     data_hash: str | None = None
@@ -69,7 +69,7 @@ class CheckpointRecord:
 
     @property
     def output_rounding(self) -> Literal["nearest", "truncate"] | None:
-        """How the training's code makes 8 bits of values; None where it is not known."""
+        """How the code that trained it makes 8 bits of values; None if unknown."""
         rounding: Literal["nearest", "truncate"] | None
         rounding = self.recipe.get("options", {}).get("output_rounding")
         return rounding
@@ -83,7 +83,7 @@ class Checkpoint:
     networks: Mapping[str, Mapping[str, Tensor]]
     """State dict of each network, "restorer" among them."""
     training_state: Any
-    """What `save_checkpoint` was given; None if nothing."""
+    """As given to `save_checkpoint`."""
 
 
 def save_checkpoint(
@@ -106,19 +106,19 @@ def save_checkpoint(
         networks: By name; "restorer" is the one that restores. They may be wrapped by
             `torch.compile` or DistributedDataParallel.
         method: Name of the restoring network's `NetworkKind`.
-        config: The effective configuration, made of what JSON knows.
+        config: The effective configuration, as JSON can hold it.
         step: Training steps done.
         metrics: Validation results.
         data_hash: Hash of the training data.
         source: Where converted weights come from.
-        training_state: Whatever continues the run: state dicts of optimisers, of random
-            generators and so on, nested in dicts with string or integer keys, lists and tuples
-            of tensors, numbers, strings and None. It comes back equal, bit for bit.
-        keep_previous: Keep the checkpoint that lies at `path` as `previous_of(path)`.
+        training_state: State dicts of optimisers, random generators and so on: dicts with string or
+            integer keys, lists and tuples of tensors, numbers, strings and None, nested. It comes
+            back equal, bit for bit.
+        keep_previous: Keep an existing checkpoint as `previous_of(path)`.
 
     Raises:
         InputError: `path` has another suffix.
-        TypeError: `training_state` holds something else.
+        TypeError: `training_state` holds anything else.
         OSError: The file cannot be written; an older one in its place is unharmed.
     """
     if path.suffix != ".safetensors":
@@ -177,7 +177,7 @@ def _with_digest(data: bytes) -> bytes:
 
 
 def previous_of(path: Path) -> Path:
-    """Where the checkpoint before the one at ``path`` is kept."""
+    """Path of the checkpoint that preceded the one at ``path``."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
@@ -186,7 +186,7 @@ def _keep_previous(path: Path) -> None:
     try:
         if not path.is_file() or safetensors_header(path).get("format") != FORMAT:
             return
-    except InputError:  # damaged: the one kept before is worth more
+    except InputError:  # damaged: keep the one before it
         return
     previous = previous_of(path)
     temporary = temporary_beside(previous)
@@ -212,7 +212,7 @@ def load_latest(path: Path, *, with_training_state: bool = True) -> Checkpoint:
         previous = previous_of(path)
         if not previous.is_file():
             raise
-        log.warning("%s The one before it is taken.", error)
+        log.warning("%s Using the checkpoint before it.", error)
         return load_checkpoint(previous, with_training_state=with_training_state)
     if _sidecar(path) is None:
         _write_sidecar(path, checkpoint.record, sha256_of_file(path))
@@ -250,7 +250,7 @@ def load_checkpoint(path: Path, *, with_training_state: bool = True) -> Checkpoi
 
     Args:
         path: A `.safetensors` file by `save_checkpoint`.
-        with_training_state: Whether to read what continues the run; it is most of the file.
+        with_training_state: Whether to read the training state, which is most of the file.
 
     Raises:
         InputError: The file is missing, damaged, or not one of ours.
@@ -259,8 +259,8 @@ def load_checkpoint(path: Path, *, with_training_state: bool = True) -> Checkpoi
     if header.get("format") != FORMAT:
         raise InputError(
             f"{path}: not a checkpoint of this project (its header has no format {FORMAT}). "
-            "`python -m baselines.checkpoints show` tells what a file is; `convert` makes a "
-            "checkpoint of the official ones."
+            "`python -m baselines.checkpoints show` describes weight files; `convert` makes a "
+            "checkpoint of official ones."
         )
     _check_tensors(path, header)
     names: list[str] = json.loads(header["networks"])
@@ -279,7 +279,7 @@ def load_checkpoint(path: Path, *, with_training_state: bool = True) -> Checkpoi
 
 
 def _packed(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """JSON that stands for `value`; its tensors go to `tensors`."""
+    """JSON for `value`; its tensors are added to `tensors`."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Tensor):

@@ -1,4 +1,4 @@
-"""Tensors out of files, and into networks: all that fit, or none."""
+"""Tensors from files, and into networks: all of them fit, or none is loaded."""
 
 import zipfile
 from collections.abc import Callable, Mapping
@@ -65,8 +65,8 @@ def load_into(
         network: May be wrapped by `torch.compile` or DistributedDataParallel. Its dtype and
             device stay as they are.
         tensors: By their names in the file.
-        source: What to call the tensors in an error.
-        name_in_file: Takes a name of the network's state dict to the name in the file.
+        source: Name of their source in errors.
+        name_in_file: Maps a name of the network's state dict to the name in the file.
 
     Raises:
         InputError: Tensors are missing, left over or of another shape; all of them are listed.
@@ -101,7 +101,7 @@ def unwrapped(network: nn.Module) -> nn.Module:
 
 
 def is_safetensors(path: Path) -> bool:
-    """By its first bytes: the header's length, then JSON."""
+    """Whether a file is one by its name, or by its first bytes: the header's length, then JSON."""
     try:
         with path.open("rb") as file:
             start = file.read(9)
@@ -141,7 +141,7 @@ def _read_torch_file(path: Path) -> Any:
         return torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
-    except Exception as error:  # the unpickler fails on other files in any way there is
+    except Exception as error:  # the unpickler may raise anything on other files
         raise InputError(
             f"{path}: not a whole file of tensors by torch.save, or it holds objects that could "
             "only be read by running code from it. Get the file again, or a copy that holds a "

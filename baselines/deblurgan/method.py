@@ -26,11 +26,11 @@ from baselines.deblurgan.network import (
     Generator,
     start_without_correction,
 )
+from baselines.deblurgan.vgg import content_features
 from baselines.deblurgan.weights import LAYOUT, export_deblurgan, load_deblurgan
 from baselines.devices import to_layout
 from baselines.learning import LearnerBase
 from baselines.losses import (
-    content_features,
     critic_loss,
     generator_loss,
     gradient_penalty,
@@ -54,27 +54,27 @@ class DeblurGanRecipe(Recipe):
     """How to train DeblurGAN (Kupyn et al. 2018)."""
 
     options: Annotated[DeblurGanOptions, tyro.conf.arg(name="")]
-    """What paper and code do differently."""
+    """Where paper and released code differ."""
     n_features: int = 64
     """Channels at full size, of generator and critic."""
     n_blocks: int = 9
     """Residual blocks of the generator."""
     content_loss: Literal["vgg", "l1"] = "vgg"
-    """``l1`` compares pixels: for those without weights of VGG19. It is not the paper's loss."""
+    """``l1`` compares pixels and needs no weights of VGG19. It is not the paper's loss."""
     adversarial_weight: float = 1.0
-    """Of the critic's judgement beside the content loss; 0 trains without a critic."""
+    """Weight of the critic's loss; 0 trains without a critic."""
     first_weights: Literal["default", "identity"] = "default"
-    """``identity`` starts by giving back the blurred image (`start_without_correction`), for short
-    trainings; the code's start, normal weights of deviation 0.02, is the default."""
+    """``identity``: the untrained network returns the blurred image (`start_without_correction`),
+    for short trainings; the code starts with normal weights of deviation 0.02."""
 
     @property
     def output_rounding(self) -> Literal["nearest", "truncate"]:
-        """As the options say."""
+        """See `Recipe`."""
         return self.options.output_rounding
 
 
 class DeblurGanLearner(LearnerBase):
-    """WGAN-GP with several critic steps for one of the generator, plus the content loss."""
+    """WGAN-GP with several critic steps per generator step, plus the content loss."""
 
     def __init__(self, recipe: DeblurGanRecipe, setting: Setting) -> None:
         """Make both networks, and read VGG19 where the content loss needs it."""
@@ -99,44 +99,42 @@ class DeblurGanLearner(LearnerBase):
 
     def step(self, batches: Sequence[Batch]) -> Figures:
         """See `Learner`."""
-        recipe, engine = self._recipe, self.engine
+        recipe = self._recipe
         *critic_batches, batch = batches
         figures: Figures = {}
         for own in critic_batches:
-            with torch.no_grad(), engine.precision():
-                seen = engine.run["restorer"](own.blurred)
+            with torch.no_grad(), self.precision():
+                seen = self.networks["restorer"](own.blurred)
             figures |= self._judge(own, seen)
-        with engine.precision():
-            restored = engine.run["restorer"](batch.blurred)
+        with self.precision():
+            restored = self.networks["restorer"](batch.blurred)
         if recipe.adversarial_weight and not critic_batches:
             for _ in range(recipe.options.n_critic_steps):
                 figures |= self._judge(batch, restored.detach())
         parts = {"content": self._content_loss(restored, batch.sharp)}
         loss = recipe.options.content_weight * parts["content"]
         if recipe.adversarial_weight:
-            with engine.frozen("critic"), engine.precision():
-                parts["adversarial"] = generator_loss(engine.run["critic"](restored))
+            with self.frozen("critic"), self.precision():
+                parts["adversarial"] = generator_loss(self.networks["critic"](restored))
             loss = loss + recipe.adversarial_weight * parts["adversarial"]
-        return figures | engine.update("restorer", loss, parts, batch)
+        return figures | self.update("restorer", loss, parts, batch)
 
     def _content_loss(self, restored: Tensor, sharp: Tensor) -> Tensor:
         if self._features is None:
             return F.l1_loss(restored.float(), sharp)
-        with self.engine.precision():
+        with self.precision():
             return perceptual_loss(self._features, restored, sharp)
 
     def _judge(self, batch: Batch, restored: Tensor) -> Figures:
-        how, critic = self._recipe.options, self.engine.run["critic"]
-        with self.engine.precision():
+        how, critic = self._recipe.options, self.networks["critic"]
+        with self.precision():
             distance = critic_loss(critic(batch.sharp), critic(restored))
         # Twice differentiated, so neither compiled nor in half precision.
         penalty = gradient_penalty(
             self.networks["critic"], batch.sharp, restored, how.gradient_norm, how.penalty_alpha
         )
         loss = distance + how.penalty_weight * penalty
-        return self.engine.update(
-            "critic", loss, {"critic": distance, "gradient_penalty": penalty}, batch
-        )
+        return self.update("critic", loss, {"critic": distance, "gradient_penalty": penalty}, batch)
 
 
 def _restorer(network: nn.Module, record: CheckpointRecord, options: RestoreOptions) -> Restorer:

@@ -5,10 +5,12 @@ image; a PatchGAN critic and the features of VGG19 judge the result.
 
 | point            | paper                    | released code               | here               |
 |------------------|--------------------------|-----------------------------|--------------------|
-| gradient penalty | WGAN-GP: one gradient    | one a pixel, over its       | `gradient_norm`    |
-|                  | norm an image            | channels (issue 185)        |                    |
-| sharp-restored   | WGAN-GP: one weight      | one weight a batch          | `penalty_alpha`    |
-| mixture          | an image                 |                             |                    |
+| skip from input  | yes                      | only with --learn_residual  | `learn_residual`   |
+| to output        |                          |                             |                    |
+| gradient penalty | WGAN-GP: one gradient    | one per pixel, over its     | `gradient_norm`    |
+|                  | norm per image           | channels (issue 185)        |                    |
+| sharp-restored   | WGAN-GP: one weight      | one weight per batch        | `penalty_alpha`    |
+| mixture          | per image                |                             |                    |
 | critic steps     | 5, a batch each          | 5, all on the same batch    | `critic_batches`   |
 | content features | VGG19 conv3_3 after ReLU | before the ReLU             | `vgg_layer`        |
 | input of VGG19   | not said, so as trained  | [-1, 1], not normalised     | `vgg_input`        |
@@ -22,8 +24,8 @@ image; a PatchGAN critic and the features of VGG19 judge the result.
 | residual block   | two convolutions         | two; by accident one since  | two                |
 |                  |                          | March 2019 (issues 145, 168)|                    |
 
-Where the paper is silent the preset `paper` follows the code, save for the rounding. Sources: the
-paper; the repository KupynOrest/DeblurGAN (the issues are its).
+Where the paper is silent the preset `paper` follows the code, except for the rounding. Sources: the
+paper; the repository KupynOrest/DeblurGAN, whose issues are meant.
 """
 
 from dataclasses import dataclass
@@ -33,31 +35,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.deepdeblur.network import pad_to_multiple
+from baselines.deepdeblur.pyramid import pad_to_multiple
 from gopro_tools.errors import InputError
 
 GradientNorm = Literal["image", "pixel"]
 PenaltyAlpha = Literal["image", "batch"]
 ContentLayer = Literal["conv3_3", "relu3_3", "relu3_1"]
-VggInput = Literal["imagenet", "signed", "caffe"]
+VggInput = Literal["imagenet", "signed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeblurGanOptions:
-    """Everything the paper and the released code do differently, and what they share."""
+    """What the paper and the released code do differently, and what they share."""
 
     gradient_norm: GradientNorm
     """Norm in the gradient penalty: over all values of an image, or over a pixel's channels."""
     penalty_alpha: PenaltyAlpha
-    """One random weight for each image, or one for the batch, between sharp and restored."""
+    """One random weight between sharp and restored for each image, or one for the batch."""
     critic_batches: Literal["fresh", "reused"]
     """Whether each critic step draws its own batch, or all reuse the generator step's."""
     vgg_layer: ContentLayer
-    """Features of VGG19 that the content loss compares: conv3_3 before or after its ReLU, or, an
-    earlier layer than the paper's, conv3_1 after its ReLU."""
+    """Features of VGG19 that the content loss compares: conv3_3 before or after its ReLU, or
+    conv3_1 after its ReLU, an earlier layer than the paper's."""
     vgg_input: VggInput
-    """What VGG19 sees: ImageNet-normalised, plain [-1, 1], or Caffe's BGR 0..255 minus mean. A
-    weight file that brings its own first layer (`baselines.losses.NormalisedVgg19`) sees [0, 1]."""
+    """What VGG19 sees: ImageNet-normalised images, or plain [-1, 1]. Weights with a first layer of
+    their own (`vgg.NormalisedVgg19`) see [0, 1]."""
     output_rounding: Literal["nearest", "truncate"]
     """How restored values become 8 bits."""
     dropout: float = 0.5
@@ -72,7 +74,7 @@ class DeblurGanOptions:
     """Weight of the content loss beside the adversarial one (the paper's lambda)."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained with."""
+        """Check the ranges."""
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout={self.dropout}: a share in [0, 1) was expected.")
         if self.n_critic_steps < 1:
@@ -195,8 +197,8 @@ class Generator(nn.Module):
 def start_without_correction(network: Generator) -> None:
     """Set the last convolution to zero, so that the blurred image comes back: not as in the code.
 
-    With the code's first weights the correction begins as noise, and a short training spends itself
-    on taking that away again, most of all where little is to be corrected.
+    With the code's first weights the correction starts as noise, and a short training is spent on
+    removing it again, most of all where little is to be corrected.
     """
     last = network.model[-2]
     assert isinstance(last, nn.Conv2d)
@@ -248,7 +250,7 @@ class Dropout(nn.Dropout):
 class Critic(nn.Module):
     """The PatchGAN critic: a score for each patch of an image, higher for sharp ones; no sigmoid.
 
-    It judges the image alone, without the blurred one beside it.
+    It judges the image alone, without the blurred one.
     """
 
     def __init__(self, n_features: int = 64, n_layers: int = 3) -> None:

@@ -70,9 +70,9 @@ def load_deblurgan(tensors: Mapping[str, Tensor], path: Path) -> Generator | Non
     if resemblance > _RESEMBLES:
         network.learn_residual = False
         log.warning(
-            "%s: the output of this generator is an image, not a correction of one (%.2f of a test "
-            "image is in it): it was trained without --learn_residual. Its output is taken as the "
-            "restored image; --learn-residual yes adds it to the blurred one all the same.",
+            "%s: this generator returns images rather than corrections (its output has %.2f of a "
+            "test image), so it was trained without --learn_residual. Its output is used as the "
+            "restored image; --learn-residual yes adds it to the blurred image instead.",
             path,
             resemblance,
         )
@@ -83,13 +83,12 @@ _RESEMBLES = 0.5
 
 
 def output_resemblance(network: Generator) -> float:
-    """How much of an image is in what the layers make of it.
+    """How much of an image its output contains: about 0 or 1, with or without the skip.
 
-    A correction has little of the image: about 0 for weights trained with the skip. Without the
-    skip the layers must give the image back: about 1.
+    With the skip the layers return a small correction; without it they must return the image.
 
     Returns:
-        The slope of the output over the input, for noise with the spectrum of photographs.
+        The slope of output over input, for noise with the spectrum of photographs.
     """
     side = 128
     noise = torch.randn(3, side, side, generator=torch.Generator().manual_seed(0))

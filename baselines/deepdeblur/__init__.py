@@ -5,11 +5,9 @@ from baselines.deepdeblur.network import (
     DeepDeblur,
     Discriminator,
     DiscriminatorLayout,
-    PyramidKind,
-    pad_to_multiple,
-    pyramid,
     start_as_identity,
 )
+from baselines.deepdeblur.pyramid import PyramidKind, pad_to_multiple, pyramid
 
 __all__ = [
     "PAPER_N_RESBLOCKS",

@@ -3,13 +3,13 @@
 paper2017
     Nah et al. 2017. Where the paper is silent, its Torch7 code: a tenth of the pairs sharp to
     sharp, noise, crops on multiples of 4, a sequence drawn before its image. The number of
-    iterations and the fall of the learning rate are from memory of the paper, unverified.
+    iterations and the learning-rate schedule are from memory of the paper, unverified.
 torch7-release
     What that code does by default: 19 blocks for any K, batch 4, saturation changed in a tenth of
     the patches, losses summed over the scales, one more discriminator layer.
 pytorch-release
     The author's later code: L1, no adversary, batch 16, 19 blocks for any K, vertical flips, the
-    other pyramid. It computes on 0..255 and ours on 0..1, so biases learn at another pace.
+    other pyramid. It computes on 0..255 and ours on 0..1, so biases learn at another rate.
 reduced, reduced-cpu, smoke
     For minutes on a GPU, for an hour or two on two CPU cores, and to see that all of it learns.
 """
@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 import tyro
 from torch import Tensor, nn
 
@@ -29,10 +28,9 @@ from baselines.deepdeblur.network import (
     DeepDeblur,
     Discriminator,
     DiscriminatorLayout,
-    PyramidKind,
-    pyramid,
     start_as_identity,
 )
+from baselines.deepdeblur.pyramid import PyramidKind, pyramid
 from baselines.deepdeblur.weights import LAYOUT, export_deepdeblur, load_deepdeblur_pytorch
 from baselines.learning import LearnerBase
 from baselines.losses import adversarial_loss, multi_scale_loss
@@ -54,14 +52,14 @@ class DeepDeblurRecipe(Recipe):
     n_scales: tyro.conf.Fixed[int] = 3
     """K, the number of scales."""
     n_resblocks: int | None = None
-    """Residual blocks a scale; None is the paper's 59, 29, 19 for K = 1, 2, 3."""
+    """Residual blocks per scale; None is the paper's 59, 29, 19 for K = 1, 2, 3."""
     n_features: int = 64
     """Channels between the convolutions."""
     pyramid: PyramidKind = "torch7"
     """How the smaller scales are made."""
     first_weights: Literal["default", "identity"] = "default"
-    """``identity`` starts by giving back the blurred image (`start_as_identity`), for trainings too
-    short to learn to copy first; the paper's and the releases' start is the default."""
+    """``identity``: the untrained network returns the blurred image (`start_as_identity`), for
+    trainings too short to learn to copy first; the paper and the releases start at random."""
     content_loss: Literal["mse", "l1"] = "mse"
     """Compared at every scale."""
     loss_reduction: Literal["paper", "sum"] = "paper"
@@ -73,7 +71,7 @@ class DeepDeblurRecipe(Recipe):
     discriminator: DiscriminatorLayout = "paper"
     """Which layers it has."""
     discriminator_first: bool = False
-    """Whether it learns before the network does in a step (PyTorch release) or after (Torch7)."""
+    """Whether it is updated before the network in a step (PyTorch release) or after (Torch7)."""
 
 
 class DeepDeblurLearner(LearnerBase):
@@ -97,22 +95,20 @@ class DeepDeblurLearner(LearnerBase):
     def step(self, batches: Sequence[Batch]) -> Figures:
         """See `Learner`."""
         (batch,) = batches
-        recipe, engine = self._recipe, self.engine
+        recipe = self._recipe
         sharp = pyramid(batch.sharp, recipe.n_scales, recipe.pyramid)
-        with engine.precision():
-            restored = engine.run["restorer"](batch.blurred)
+        with self.precision():
+            restored = self.networks["restorer"](batch.blurred)
         content = multi_scale_loss(restored, sharp, recipe.content_loss, recipe.loss_reduction)
         if not recipe.adversarial_weight:
-            return engine.update("restorer", content, {"content": content}, batch)
+            return self.update("restorer", content, {"content": content}, batch)
         figures: Figures = {}
         if recipe.discriminator_first:
             figures |= self._judge(batch, restored[0].detach())
-        with engine.frozen("discriminator"), engine.precision():
-            logits = engine.run["discriminator"](restored[0])
-        adversarial = adversarial_loss(
-            logits, labelled_sharp=True, in_bits=recipe.adversarial_in_bits
-        )
-        figures |= engine.update(
+        with self.frozen("discriminator"), self.precision():
+            logits = self.networks["discriminator"](restored[0])
+        adversarial = self._adversarial(logits, labelled_sharp=True)
+        figures |= self.update(
             "restorer",
             content + recipe.adversarial_weight * adversarial,
             {"content": content, "adversarial": adversarial},
@@ -123,16 +119,17 @@ class DeepDeblurLearner(LearnerBase):
         return figures
 
     def _judge(self, batch: Batch, restored: Tensor) -> Figures:
-        with self.engine.precision():
-            logits = [self.engine.run["discriminator"](x) for x in (batch.sharp, restored)]
-        loss = sum(
-            (
-                adversarial_loss(x, labelled_sharp=label, in_bits=self._recipe.adversarial_in_bits)
-                for x, label in zip(logits, (True, False), strict=True)
-            ),
-            start=torch.zeros((), device=restored.device),
-        )
-        return self.engine.update("discriminator", loss, {"discriminator": loss}, batch)
+        losses = []
+        for images, labelled_sharp in ((batch.sharp, True), (restored, False)):
+            with self.precision():
+                logits = self.networks["discriminator"](images)
+            losses.append(self._adversarial(logits, labelled_sharp=labelled_sharp))
+        loss = losses[0] + losses[1]
+        return self.update("discriminator", loss, {"discriminator": loss}, batch)
+
+    def _adversarial(self, logits: Tensor, *, labelled_sharp: bool) -> Tensor:
+        in_bits = self._recipe.adversarial_in_bits
+        return adversarial_loss(logits, labelled_sharp=labelled_sharp, in_bits=in_bits)
 
 
 _PAPER2017 = DeepDeblurRecipe(
@@ -152,11 +149,28 @@ _PAPER2017 = DeepDeblurRecipe(
     adversarial_weight=1e-4,
 )
 
-_SMALL_PATCHES = PatchConfig(
-    patch_px=64,
-    batch=4,
-    draw="image",
-    augmentation=Augmentation(hflip_p=0.5, rotate=True, permute_channels=True),
+# Rates and the warm-up were chosen by the training loss of short runs on rendered scenes; with a
+# higher rate or without warming up the first hundred steps unlearned the start.
+_REDUCED = DeepDeblurRecipe(
+    method="deepdeblur-k3",
+    preset="reduced",
+    scale="reduced",
+    patches=PatchConfig(
+        patch_px=64,
+        batch=16,
+        draw="image",
+        augmentation=Augmentation(hflip_p=0.5, rotate=True, permute_channels=True),
+    ),
+    optimisation=Optimisation(
+        learning_rate=2e-4,
+        n_epochs=50,
+        steps_per_epoch=280,
+        n_epochs_decay=50,
+        n_warm_up_steps=500,
+        clip_gradient_norm=0.5,
+    ),
+    first_weights="identity",
+    content_loss="l1",
 )
 
 _PRESETS: Mapping[str, DeepDeblurRecipe] = {
@@ -195,55 +209,26 @@ _PRESETS: Mapping[str, DeepDeblurRecipe] = {
         discriminator="pytorch-release",
         discriminator_first=True,
     ),
-    # Rates and the warm-up were chosen by the training loss of short runs on rendered scenes; with
-    # a higher rate or without warming up the first hundred steps unlearned the start.
-    "reduced": DeepDeblurRecipe(
-        method="deepdeblur-k3",
-        preset="reduced",
-        scale="reduced",
-        patches=replace(_SMALL_PATCHES, batch=16),
-        optimisation=Optimisation(
-            learning_rate=2e-4,
-            n_epochs=50,
-            steps_per_epoch=280,
-            n_epochs_decay=50,
-            n_warm_up_steps=500,
-            clip_gradient_norm=0.5,
-        ),
-        first_weights="identity",
-        content_loss="l1",
-    ),
-    "reduced-cpu": DeepDeblurRecipe(
-        method="deepdeblur-k3",
+    "reduced": _REDUCED,
+    "reduced-cpu": replace(
+        _REDUCED,
         preset="reduced-cpu",
-        scale="reduced",
         n_features=24,
-        n_resblocks=5,
-        patches=replace(_SMALL_PATCHES, batch=16),
-        optimisation=Optimisation(
-            learning_rate=5e-4,
-            n_epochs=50,
-            steps_per_epoch=200,
-            n_epochs_decay=50,
-            n_warm_up_steps=500,
+        optimisation=replace(
+            _REDUCED.optimisation, learning_rate=5e-4, steps_per_epoch=200, clip_gradient_norm=None
         ),
-        first_weights="identity",
-        content_loss="l1",
     ),
-    "smoke": DeepDeblurRecipe(
-        method="deepdeblur-k3",
+    "smoke": replace(
+        _REDUCED,
         preset="smoke",
         scale="smoke",
         n_features=16,
-        n_resblocks=3,
-        patches=_SMALL_PATCHES,
+        patches=replace(_REDUCED.patches, batch=4),
         # Without a skip from input to output the network learns to copy first, which takes a high
         # rate; what it gains over the blurred input comes as the rate falls.
         optimisation=Optimisation(
             learning_rate=1e-3, n_epochs=30, steps_per_epoch=100, n_epochs_decay=30
         ),
-        first_weights="identity",
-        content_loss="l1",
     ),
 }
 
@@ -254,7 +239,7 @@ def deepdeblur_recipe(preset: str, n_scales: int = 3) -> DeepDeblurRecipe:
     """A preset for K scales.
 
     Shallow presets keep the number of convolutions the same for every K, as the paper does with its
-    120: ``reduced-cpu`` has 17, 8, 5 blocks a scale for K = 1, 2, 3, ``smoke`` 11, 5, 3.
+    120: ``reduced-cpu`` has 17, 8, 5 blocks per scale for K = 1, 2, 3, ``smoke`` 11, 5, 3.
     """
     recipe = replace(_PRESETS[preset], method=f"deepdeblur-k{n_scales}", n_scales=n_scales)
     if preset not in _N_CONVOLUTIONS:

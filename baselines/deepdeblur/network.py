@@ -1,11 +1,11 @@
 """DeepDeblur, the multi-scale network of Nah, Kim and Lee (CVPR 2017), and its discriminator.
 
-One residual network per scale, none shared. The coarsest sees the blurred image alone; each finer
-one sees the blurred image of its scale beside the enlarged restoration of the scale below.
+One residual network per scale, no weights shared. The coarsest sees the blurred image alone; each
+finer one also sees the enlarged restoration of the scale below.
 
 | point         | paper               | released code                | here                        |
 |---------------|---------------------|------------------------------|-----------------------------|
-| depth         | 120 convolutions    | 40 a scale (19 blocks),      | the paper's by default,     |
+| depth         | 120 convolutions    | 40 per scale (19 blocks),    | the paper's by default,     |
 |               | for any K (issue 6) | whatever K is                | `n_resblocks=19` for both   |
 | pyramid       | "Gaussian pyramid"  | Torch7: 3x3, zeros outside;  | both, `pyramid=`; the first |
 |               |                     | PyTorch: scikit-image's      | trained the published rows  |
@@ -22,20 +22,25 @@ Sources: the paper; the repositories SeungjunNah/DeepDeblur_release (Torch7; the
 are its), SeungjunNah/DeepDeblur-PyTorch and torch/image (`gaussianpyramid`).
 """
 
-import math
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from baselines.deepdeblur.pyramid import (
+    PyramidKind,
+    check_choice,
+    cropped_level,
+    pad_to_multiple,
+    pyramid,
+)
 from gopro_tools.errors import InputError
 
-PyramidKind = Literal["torch7", "pytorch-release"]
 DiscriminatorLayout = Literal["paper", "torch7", "pytorch-release"]
 
 PAPER_N_RESBLOCKS = {1: 59, 2: 29, 3: 19}
-"""Residual blocks a scale, by number of scales: 2 R + 2 convolutions each, 120 in all."""
+"""Residual blocks per scale, by number of scales: 2 R + 2 convolutions each, 120 in all."""
 
 
 class DeepDeblur(nn.Module):
@@ -56,7 +61,7 @@ class DeepDeblur(nn.Module):
 
         Args:
             n_scales: K, the number of scales; each is half as large as the one before.
-            n_resblocks: Residual blocks a scale. None takes the paper's depth, which keeps 120
+            n_resblocks: Residual blocks per scale. None takes the paper's depth, which keeps 120
                 convolutions in all: 59, 29, 19 for K = 1, 2, 3.
             n_features: Channels between the convolutions (64 in the paper).
             pyramid: How the coarser images are made; see `pyramid`.
@@ -78,7 +83,7 @@ class DeepDeblur(nn.Module):
                 f"n_scales={n_scales}, n_resblocks={n_resblocks}, n_features={n_features}: "
                 "each must be at least 1."
             )
-        _check_choice("pyramid", pyramid, PyramidKind)
+        check_choice("pyramid", pyramid, PyramidKind)
         self.n_scales = n_scales
         self.n_resblocks = n_resblocks
         self.n_features = n_features
@@ -136,15 +141,15 @@ class DeepDeblur(nn.Module):
                 seen = torch.cat([seen, enlarged.to(seen.dtype)], dim=1)
             restored.append(self._restored_scale(k, seen))
         return [
-            _cropped(centred.to(blurred.dtype) + 0.5, size_hw, k)
+            cropped_level(centred.to(blurred.dtype) + 0.5, size_hw, k)
             for k, centred in enumerate(reversed(restored))
         ]
 
     def _restored_scale(self, k: int, seen: Tensor) -> Tensor:
         """The network of one scale; its input and result are centred on 0.
 
-        Autocast lowers the blocks alone. The image passes through the sum that they add to, and the
-        8 bits of bfloat16 are too few for it: dozens of roundings come to a code value and more.
+        Autocast applies to the blocks alone. The image passes through the sum that they add to;
+        bfloat16 has too few bits for it: dozens of roundings add up to a code value or more.
         """
         first, *blocks, last = self.scale_networks[k].children()
         with torch.autocast(seen.device.type, enabled=False):
@@ -158,12 +163,12 @@ class DeepDeblur(nn.Module):
 
 @torch.no_grad()
 def start_as_identity(network: DeepDeblur) -> None:
-    """Set the weights so that every scale gives back what it sees: not the paper's start.
+    """Set the weights so that every scale returns its input, which the paper does not do.
 
     Without a skip from input to output, a network with the default weights spends most of a short
     training on learning to copy. Here three features carry the image from the first convolution to
-    the last, and the second convolution of each block starts at zero; all else keeps its random
-    weights.
+    the last, and the second convolution of each block starts at zero; all other weights stay
+    random.
 
     Raises:
         InputError: There are fewer features than colours.
@@ -216,9 +221,9 @@ def _residual_network(n_in: int, n_resblocks: int, n_features: int) -> nn.Sequen
 
 
 class Discriminator(nn.Module):
-    """Tells sharp from restored images: 5x5 convolutions without bias, LeakyReLU 0.2.
+    """Classifies images as sharp or restored: 5x5 convolutions without bias, LeakyReLU 0.2.
 
-    It sees patches of one size, which its strides take down to a single value.
+    It takes patches of one size, which its strides reduce to a single value.
     """
 
     def __init__(
@@ -231,14 +236,14 @@ class Discriminator(nn.Module):
                 it, 3 -> 32 with stride 1 (issue 7 of the release); "pytorch-release" is the same
                 without a bias in the last layer.
             n_features: Twice the channels of the first layer (64 in the paper).
-            patch_px: Side of the patches it will see, a multiple of 64 (256 in the paper). The
-                last large kernel covers what is left of them: 4x4 for 256.
+            patch_px: Side of the patches, a multiple of 64 (256 in the paper). The last large
+                kernel covers what the strides leave of them: 4x4 for 256.
 
         Raises:
             InputError: `patch_px` is no multiple of 64, or the layout is unknown.
         """
         super().__init__()
-        _check_choice("layout", layout, DiscriminatorLayout)
+        check_choice("layout", layout, DiscriminatorLayout)
         if patch_px < 64 or patch_px % 64:
             raise InputError(
                 f"patch_px={patch_px}: the discriminator needs patches of a multiple of 64 pixels. "
@@ -276,14 +281,14 @@ class Discriminator(nn.Module):
         return {"layout": self.layout, "n_features": self.n_features, "patch_px": self.patch_px}
 
     def forward(self, images: Tensor) -> Tensor:
-        """Judge a batch of patches.
+        """Classify a batch of patches.
 
         Args:
             images: (N, 3, patch_px, patch_px) floats in [0, 1].
 
         Returns:
-            (N,) logits. The sigmoid that ends both the paper's and the released network belongs
-            to the loss here, where it does not saturate.
+            (N,) logits. The sigmoid that ends both the paper's and the released network is part
+            of the loss here, where it does not saturate.
 
         Raises:
             InputError: The patches have another size.
@@ -295,99 +300,3 @@ class Discriminator(nn.Module):
             )
         logits: Tensor = self.layers(images)
         return logits.flatten()
-
-
-def pyramid(images: Tensor, n_scales: int, kind: PyramidKind = "torch7") -> list[Tensor]:
-    """The Gaussian pyramid that the network sees and its loss compares with; differentiable.
-
-    "torch7" is what the paper's own code does: take away the mean of each channel, then at each
-    level filter with a 3x3 Gaussian (sigma 0.75 pixels, zeros outside) and keep every second
-    pixel, and at the end add the mean again. "pytorch-release" is scikit-image's
-    `pyramid_gaussian` with its defaults: a Gaussian of sigma 2/3 cut off at 3 pixels, the border
-    mirrored with the edge pixel repeated, then the mean of each 2x2 block.
-
-    Args:
-        images: (N, C, H, W) floats, of any range and size. Sizes that do not halve n_scales - 1
-            times are padded by repeating the last row and column, and cropped again.
-        n_scales: How many levels, the first being `images` itself.
-        kind: Which of the two.
-
-    Returns:
-        Level k of (N, C, ceil(H / 2^k), ceil(W / 2^k)), from fine to coarse, in the input's dtype
-        (autocast does not lower it).
-    """
-    _check_choice("pyramid", kind, PyramidKind)
-    size_hw = images.shape[-2:]
-    level = pad_to_multiple(images, 2 ** (n_scales - 1))
-    mean = level.mean(dim=(-2, -1), keepdim=True)
-    levels = [images]
-    for k in range(1, n_scales):
-        if kind == "torch7":
-            # The border is filled with zeros around the mean, so the mean is taken away first.
-            centred = F.pad(level - mean, (1, 1, 1, 1))
-            level = _filtered_and_halved(centred, TORCH7_TAPS) + mean
-        else:
-            level = _filtered_and_halved(_mirrored(level, 3), _RELEASE_TAPS)
-        levels.append(_cropped(level, size_hw, k))
-    return levels
-
-
-def pad_to_multiple(images: Tensor, multiple: int, least: int = 1) -> Tensor:
-    """Repeat the last row and column until both sides are multiples of `multiple`.
-
-    Args:
-        images: (N, C, H, W).
-        multiple: What both sides must be divisible by.
-        least: The smallest side that may come out.
-    """
-    height, width = images.shape[-2:]
-    down, right = (-(-max(side, least) // multiple) * multiple - side for side in (height, width))
-    return F.pad(images, (0, right, 0, down), mode="replicate") if down or right else images
-
-
-def _cropped(level: Tensor, size_hw: torch.Size, k: int) -> Tensor:
-    """Level k of a padded image, without the padding."""
-    return level[..., : -(-size_hw[0] // 2**k), : -(-size_hw[1] // 2**k)]
-
-
-def _gaussian_taps(radius: int, sigma_px: float) -> list[float]:
-    taps = [math.exp(-0.5 * (offset / sigma_px) ** 2) for offset in range(-radius, radius + 1)]
-    return [tap / sum(taps) for tap in taps]
-
-
-# torch/image gives sigma as a fraction of the kernel: 0.25 of 3 pixels.
-TORCH7_TAPS = _gaussian_taps(radius=1, sigma_px=0.25 * 3)
-"""The filter of the pyramid "torch7" along one axis."""
-
-# The Gaussian (cut off at 4 sigma), then the mean of two neighbours, as one filter of 8 taps.
-_RELEASE_GAUSSIAN = _gaussian_taps(radius=3, sigma_px=2 * 2 / 6)
-_RELEASE_TAPS = [
-    (a + b) / 2 for a, b in zip([*_RELEASE_GAUSSIAN, 0.0], [0.0, *_RELEASE_GAUSSIAN], strict=True)
-]
-
-
-def _filtered_and_halved(padded: Tensor, taps: list[float]) -> Tensor:
-    """Filter both axes with `taps` and keep every second result, beginning with the first.
-
-    Sums of shifted views, not a convolution: autocast would run that in half precision.
-    """
-    for dim in (-2, -1):
-        views = padded.unfold(dim, len(taps), 2).unbind(-1)
-        padded = taps[0] * views[0]
-        for tap, view in zip(taps[1:], views[1:], strict=True):
-            padded = padded + tap * view
-    return padded
-
-
-def _mirrored(images: Tensor, margin: int) -> Tensor:
-    """Pad all four sides by mirroring with the edge pixel repeated (c b a | a b c | c b a)."""
-    for dim in (-2, -1):
-        n = images.shape[dim]
-        index = torch.arange(-margin, n + margin, device=images.device) % (2 * n)
-        images = images.index_select(dim, torch.minimum(index, 2 * n - 1 - index))
-    return images
-
-
-def _check_choice(name: str, value: str, choices: Any) -> None:
-    if value not in get_args(choices):
-        raise InputError(f"{name}={value!r}: expected one of {', '.join(get_args(choices))}.")

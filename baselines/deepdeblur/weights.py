@@ -9,7 +9,8 @@ from torch import Tensor
 
 from baselines.checkpoints import OnnxGraph, load_into
 from baselines.checkpoints.onnx_graph import BLURRED
-from baselines.deepdeblur.network import TORCH7_TAPS, DeepDeblur
+from baselines.deepdeblur.network import DeepDeblur
+from baselines.deepdeblur.pyramid import TORCH7_TAPS
 from gopro_tools.errors import InputError
 
 LAYOUT = "DeepDeblur-PyTorch (body_models.0.body.0.weight, …)"

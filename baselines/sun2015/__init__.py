@@ -1,15 +1,15 @@
 """Sun, Cao, Xu and Ponce, CVPR 2015: the motion of each patch from a CNN, undone by deconvolution.
 
 A CNN classifies which of 73 straight motions blurred a 30x30 patch; turned copies of the image
-extend them to 361; a Markov random field makes one motion field of all patches, and the image is
-deconvolved by it under a patch prior (EPLL). Two methods: ``sun2015`` follows the paper as
-faithfully as it is known, ``sun2015-plus`` adds what was found to help.
+extend them to 361; a Markov random field combines all patches into one motion field, and the image
+is deconvolved with it under a patch prior (EPLL). Two methods: ``sun2015`` follows the paper as far
+as it is known, ``sun2015-plus`` adds what was found to help.
 
 | point            | paper                    | sun2015             | sun2015-plus                |
 |------------------|--------------------------|---------------------|-----------------------------|
 | network          | 96, 256 features, 1024   | the same (`paper`); narrower, with batch norm     |
 |                  | units, 73 classes        | for short trainings (`reduced`)                   |
-| what it sees     | the patch                | the patch           | against the contrast around |
+| its input        | the patch                | the patch           | relative to local contrast  |
 | training patches | 1.4 million of PASCAL VOC| of the dataset's sharp training images            |
 | their detail     | as it is                 | as it is            | amplified, damped, added,   |
 |                  |                          |                     | some of it directed; softer |
@@ -19,14 +19,14 @@ faithfully as it is known, ``sun2015-plus`` adds what was found to help.
 | shrunk copies    | none                     | none                | to a half and a third       |
 | stride           | 6 px*                    | 6 px                | 8 px                        |
 | fusion           | Gaussian-weighted mean*  | the same            | of logarithms               |
-| field, one cell  | less its confidence      | the same            | less where nothing is to be |
-|                  |                          |                     | seen; neighbours support    |
-| field, neighbours| square of the difference*| the same            | up to 10 px                 |
+| field, one cell  | minus its confidence     | the same            | less where no detail shows; |
+|                  |                          |                     | neighbours support          |
+| field, neighbours| square of the difference*| the same            | at most 10 px squared       |
 | motion undone    | the field                | the field           | that of least expected      |
 |                  |                          |                     | error                       |
 | result           | the deconvolved image    | the same            | the blurred one where       |
 |                  |                          |                     | nothing moves or shows      |
-| deconvolution    | EPLL, half-quadratic     | the same, in linear light, clipped values         |
+| deconvolution    | EPLL, half-quadratic     | the same, in linear light, clipped values may be  |
 |                  | splitting                | brighter than recorded                            |
 
 From a public re-implementation and, with *, from memory of the paper: unverified.

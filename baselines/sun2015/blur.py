@@ -13,9 +13,9 @@ from torch import Tensor
 class VaryingBlur:
     """K of y = K x: y[p] = sum over o of kernel_of_p[o] x[p - o].
 
-    x is larger than y by `margin` pixels on each side, so that every tap meets a pixel. Memory is
-    16 bytes a tap, for K and its transpose: at 1280x720 0.4 GB on average over the 361 candidates,
-    0.8 GB if every pixel had the one with the most taps; twice that while it is made.
+    x is larger than y by `margin` pixels on each side, so that every tap meets a pixel. K and
+    its transpose take 16 bytes per tap: at 1280x720 0.4 GB on average over the 361 candidates, 0.8
+    GB if every pixel had the one with the most taps; twice that while they are made.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """The 361 candidate motions of Sun et al. (CVPR 2015, section 3.1), as kernels and as vectors.
 
-A candidate is a straight, even motion: a length in {1, 3, …, 25} pixels and an orientation. A blur
-does not tell forth from back, so orientations lie in [0, 180). Length 1 is no motion at all, one
-candidate whatever its orientation. The network is trained on six orientations (73 candidates); its
-answers on rotated images extend them to 30 (361).
+A candidate is a straight, even motion: a length in {1, 3, …, 25} pixels and an orientation. Blur is
+the same forwards and backwards, so orientations lie in [0, 180). Length 1 is no motion at all, one
+candidate whatever its orientation. The network is trained on six orientations (73 candidates);
+rotated images extend them to 30 (361).
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from gopro_tools.errors import InputError
-
 LENGTHS_PX = tuple(range(1, 26, 2))
 """Lengths of the candidates; the first is no motion."""
 ORIENTATION_STEP_DEGREES = 6
@@ -21,9 +19,11 @@ ORIENTATION_STEP_DEGREES = 6
 TRAINED_STEP_DEGREES = 30
 """Between the orientations that the network is trained on."""
 N_ORIENTATIONS = 180 // ORIENTATION_STEP_DEGREES
-"""Of all candidates of one length."""
+"""Candidates per length."""
 N_KERNELS = 1 + (len(LENGTHS_PX) - 1) * N_ORIENTATIONS
 """Candidates in all: 361."""
+
+_KERNEL_PX = 27
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,6 @@ class LinearMotion:
     """Number of pixels a point is smeared over; 1 is no motion."""
     angle_degrees: float
     """Orientation, counter-clockwise from the direction to the right as seen, in [0, 180)."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if not (self.length_px >= 1 and 0 <= self.angle_degrees < 180):
-            raise InputError(
-                f"{self}: a length of at least 1 px and an angle in [0, 180) degrees are expected."
-            )
 
 
 CANDIDATES: tuple[LinearMotion, ...] = (
@@ -86,38 +79,27 @@ def turned_candidate(candidate: int, degrees: int) -> int:
     return candidate_index(length_index + 1, orientation + degrees // ORIENTATION_STEP_DEGREES)
 
 
-def linear_kernel(motion: LinearMotion, size_px: int = 27) -> NDArray[np.float64]:
-    """The blur kernel of a motion: an antialiased line.
+def linear_kernel(motion: LinearMotion) -> NDArray[np.float64]:
+    """The blur kernel of a motion of at most 27 px: an antialiased line.
 
     A tap weighs 1 minus its distance in pixels to the segment between the outer two of `length_px`
     points one pixel apart, where that is positive; then all are scaled to sum to 1. Along rows
-    and columns an odd length gives as many equal taps. MATLAB's ``fspecial('motion')`` follows the
-    same definition (from memory, unverified).
-
-    Args:
-        motion: Length and orientation.
-        size_px: Side of the kernel, odd and large enough to hold the line.
+    and columns an odd length gives that number of equal taps. MATLAB's ``fspecial('motion')``
+    follows the same definition (from memory, unverified).
 
     Returns:
-        (size_px, size_px) float64, symmetric about its middle, sum 1.
-
-    Raises:
-        InputError: The line does not fit, or the size is even.
+        (27, 27) float64, symmetric about its middle, sum 1.
     """
     half_px = (motion.length_px - 1) / 2
     angle = np.deg2rad(motion.angle_degrees)
     direction_xy = np.array([np.cos(angle), -np.sin(angle)])  # rows count downwards
-    radius = size_px // 2
-    if size_px % 2 == 0 or radius + 1e-9 < half_px:
-        raise InputError(
-            f"size_px={size_px}: expected odd and at least {motion.length_px} for {motion}."
-        )
+    radius = _KERNEL_PX // 2
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float64)
     along = x * direction_xy[0] + y * direction_xy[1]
     across = x * direction_xy[1] - y * direction_xy[0]
     beyond = np.maximum(np.abs(along) - half_px, 0)
     taps = np.maximum(1 - np.hypot(across, beyond), 0)
-    taps[taps < 1e-12] = 0  # rounding of the cosine would give an upright line a second column
+    taps[taps < 1e-12] = 0  # else rounding of the cosine gives an upright line a second column
     kernel: NDArray[np.float64] = taps / taps.sum()
     return kernel
 
@@ -135,8 +117,8 @@ def motion_vectors() -> NDArray[np.float32]:
     """The candidates as displacements during the exposure.
 
     Returns:
-        (361, 2) float32, read-only: (u, v) in pixels to the right and **down**, as optical flow has
-        them; (0, 0) is no motion. Orientations in [0, 180) stand for both directions: v <= 0.
+        (361, 2) float32, read-only: (u, v) in pixels to the right and **down**, as in optical flow;
+        (0, 0) is no motion. Orientations in [0, 180) stand for both directions: v <= 0.
     """
     vectors = np.zeros((N_KERNELS, 2), np.float32)
     for index, motion in enumerate(CANDIDATES[1:], start=1):

@@ -1,17 +1,18 @@
-"""Sun et al. as two methods: as the paper has it, and with what was added beyond it.
+"""Sun et al. as two methods: the paper's, and one with additions.
 
-Both learn from the sharp images of the dataset's train split alone: patches are cut from them, and
+Both learn from the sharp images of the dataset's train split alone: patches are cut from them and
 blurred by known motions (`patches`). After the last step the patch prior is fitted to them.
 
 paper
     The paper's widths and number of patches, without batch norm.
 reduced, reduced-cpu, smoke
     Narrower, with batch norm, which short trainings need: for minutes on a GPU, for half an hour
-    on two CPU cores, and to see that all of it works.
+    on two CPU cores, and to check that everything works.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -39,12 +40,11 @@ from baselines.sun2015.restorer import (
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
 from gopro_tools.response import Response
-from gopro_tools.restorers import Restorer
 from gopro_tools.threads import Progress
 
 KIND = NetworkKind(name="sun2015", network=Sun2015)
 KIND_PLUS = NetworkKind(name="sun2015-plus", network=Sun2015)
-"""The same network, but it sees and has learned other patches."""
+"""The same network, trained on other patches."""
 
 _RESPONSES: dict[BlurKind, str] = {"gamma": "gamma2.2", "linear_crf": "linear"}
 _MOST_PRIOR_IMAGES = 48
@@ -62,7 +62,7 @@ class Sun2015Recipe(Recipe):
     dropout: float = 0.5
     """Share of hidden units left out while training."""
     batch_norm: bool = False
-    """Normalise inside the network, which the paper does not: short trainings get further."""
+    """Batch norm inside the network, which the paper does not have: helps short trainings."""
     n_components: int = 200
     """Gaussians of the patch prior; 0 leaves the prior out."""
     n_prior_patches: int = 400_000
@@ -70,7 +70,7 @@ class Sun2015Recipe(Recipe):
 
 
 class Sun2015Learner(LearnerBase):
-    """Cross-entropy of the motion classes of patches that are blurred as it learns."""
+    """Cross-entropy of the motion classes of patches that are blurred on the fly."""
 
     def __init__(self, recipe: Sun2015Recipe, setting: Setting) -> None:
         """Make the network.
@@ -94,13 +94,13 @@ class Sun2015Learner(LearnerBase):
         """See `Learner`."""
         (batch,) = batches
         seen, shares = self._patches.make(batch.sharp)
-        with self.engine.precision():
-            logits = self.engine.run["restorer"](seen)
+        with self.precision():
+            logits = self.networks["restorer"](seen)
         loss = F.cross_entropy(logits.float()[..., 0, 0], shares)
-        return self.engine.update("restorer", loss, {"cross_entropy": loss}, batch)
+        return self.update("restorer", loss, {"cross_entropy": loss}, batch)
 
     def finish(self, pairs: FramePairs, on_progress: Progress) -> None:
-        """Fit the mixture to some of the sharp images and keep its parameters."""
+        """Fit the patch prior to some of the sharp images."""
         if not self._recipe.n_components:
             return
         n_images = min(len(pairs), _MOST_PRIOR_IMAGES)
@@ -116,7 +116,7 @@ class Sun2015Learner(LearnerBase):
 
 
 def _check_scikit_learn() -> None:
-    """Say that it is missing before the classifier is trained, not after."""
+    """Raise InputError before the classifier is trained, not after."""
     try:
         import sklearn  # noqa: F401
     except ImportError as error:
@@ -133,15 +133,18 @@ def sun2015_restorer(
 
     Args:
         network: A `Sun2015`.
-        record: Of its weight file: says in which camera response it learned.
+        record: Of its weight file; the training data's kind of blur decides the camera response.
         options: Device and prior.
         how: `restorer.PAPER` or `restorer.PLUS`.
 
     Raises:
         InputError: Options for other methods, or no prior in the weights.
     """
-    if options.half is not None or options.compile:
-        raise InputError("--half, --compile: sun2015 computes in single precision, uncompiled.")
+    if options.half is not None or options.compile or options.learn_residual is not None:
+        raise InputError(
+            "--half, --compile, --learn-residual are for networks; sun2015 computes in single "
+            "precision, uncompiled."
+        )
     assert isinstance(network, Sun2015)
     data = record.config.get("data") or {}
     response = _RESPONSES[data.get("blur_kind", "gamma")]
@@ -149,18 +152,6 @@ def sun2015_restorer(
         prior=options.prior or "epll", device=options.device, noise_sigma=ESTIMATED_NOISE_SIGMA
     )
     return Sun2015Restorer(network, response, replace(how, deconvolution=deconvolution))
-
-
-def _paper_restorer(
-    network: nn.Module, record: CheckpointRecord, options: RestoreOptions
-) -> Restorer:
-    return sun2015_restorer(network, record, options, PAPER)
-
-
-def _plus_restorer(
-    network: nn.Module, record: CheckpointRecord, options: RestoreOptions
-) -> Restorer:
-    return sun2015_restorer(network, record, options, PLUS)
 
 
 _PAPER_RECIPE = Sun2015Recipe(
@@ -224,7 +215,7 @@ SUN2015 = Method(
     kind=KIND,
     presets=_PRESETS,
     learner=Sun2015Learner,
-    restorer=_paper_restorer,
+    restorer=partial(sun2015_restorer, how=PAPER),
     half_on_gpu=False,
     validates=False,
 )
@@ -239,8 +230,8 @@ SUN2015_PLUS = Method(
         for name, recipe in _PRESETS.items()
     },
     learner=Sun2015Learner,
-    restorer=_plus_restorer,
+    restorer=partial(sun2015_restorer, how=PLUS),
     half_on_gpu=False,
     validates=False,
 )
-"""With shrunk copies, other patches, the motion of least risk; the package lists what differs."""
+"""With shrunk copies, other patches, the motion of least risk; see the table of the package."""

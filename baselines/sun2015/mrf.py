@@ -2,12 +2,12 @@
 
     E(m) = sum_p U_p(m_p) + smoothness * sum_(p,q) d(m_p, m_q)^2
 
-over the cells p of a grid and its 4-neighbours. d is the distance of two motion vectors; as a blur
-does not tell v from -v, the smaller of |v_p - v_q| and |v_p + v_q|. A largest distance that counts
-keeps objects' edges sharp.
+over the cells p of a grid and their 4-neighbours q. d is the distance of two motion vectors; as
+blur is the same for v and -v, it is the smaller of |v_p - v_q| and |v_p + v_q|. With a largest
+distance that counts, objects keep sharp edges.
 
-Messages are passed as Tappen and Freeman do it, in sweeps across the grid, so that one sweep
-carries what is known from side to side; within a sweep whole columns are computed at once.
+Messages are passed in sweeps across the grid, as Tappen and Freeman do it: one sweep carries
+information from one side to the other, and all cells of a row or column are computed at once.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gopro_tools.errors import InputError
-
 Float = NDArray[np.float32]
 Labels = NDArray[np.int64]
+
+_MOST_DESCENTS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,34 +28,16 @@ class MrfOptions:
     smoothness_per_px2: float = 0.01
     """Weight of squared differences of motion against confidences of 0 to 1."""
     largest_difference_px: float | None = 10.0
-    """Differences beyond this cost no more; None for the paper's plain square."""
+    """Larger differences cost no more than this one; None for the paper's plain square."""
     n_labels: int = 32
-    """Candidates a cell chooses from while messages pass: the best of its own and of its
-    surroundings, half each."""
+    """Labels per cell while messages are passed: half of them the best by the cell itself, half
+    the best by its surroundings."""
     n_sweeps: int = 6
-    """Times that messages pass in all four directions."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        if self.smoothness_per_px2 < 0 or self.n_labels < 1 or self.n_sweeps < 0:
-            raise InputError(
-                "smoothness_per_px2 and n_sweeps must not be negative, n_labels at least 1."
-            )
-        if self.largest_difference_px is not None and self.largest_difference_px <= 0:
-            raise InputError("largest_difference_px must be positive; leave it out for none.")
+    """How often messages are passed in all four directions."""
 
 
 def pair_costs(a: Float, b: Float, options: MrfOptions) -> Float:
-    """Cost of two neighbours' motions.
-
-    Args:
-        a: (..., 2) pixels.
-        b: (..., 2) pixels, of a shape that broadcasts with it.
-        options: Smoothness and largest difference.
-
-    Returns:
-        (...) float32.
-    """
+    """Cost of the motions of two neighbours: (..., 2) and (..., 2) pixels to (...) float32."""
     # |a - b|^2 and |a + b|^2 differ in the sign of the product alone.
     product = np.abs(a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1])
     squared = (a**2).sum(-1) + (b**2).sum(-1) - 2 * product
@@ -66,14 +48,7 @@ def pair_costs(a: Float, b: Float, options: MrfOptions) -> Float:
 
 
 def energy(labels: Labels, unary: Float, vectors: Float, options: MrfOptions) -> float:
-    """E of a labelling.
-
-    Args:
-        labels: (h, w) indices.
-        unary: (L, h, w) cost of each label in each cell.
-        vectors: (L, 2) motions in pixels.
-        options: Of the field.
-    """
+    """E of a labelling (h, w); see `smoothed_labels`."""
     chosen = np.take_along_axis(unary, labels[None], axis=0)
     motion = vectors[labels]
     across = pair_costs(motion[:, 1:], motion[:, :-1], options)
@@ -82,29 +57,24 @@ def energy(labels: Labels, unary: Float, vectors: Float, options: MrfOptions) ->
 
 
 def smoothed_labels(
-    unary: Float,
-    vectors: Float,
-    options: MrfOptions | None = None,
-    surroundings: Float | None = None,
+    unary: Float, vectors: Float, options: MrfOptions, surroundings: Float | None = None
 ) -> Labels:
-    """A labelling of low energy, never above that of the best label of each cell for itself.
+    """A labelling of low energy, never above that of each cell's own best label.
 
     Args:
         unary: (L, h, w) float32, cost of each label in each cell.
         vectors: (L, 2) float32, motions in pixels.
-        options: How.
-        surroundings: (L, h, w), a smoother version of ``unary`` that proposes labels to cells that
-            know little themselves; by default ``unary``.
+        options: Smoothness and effort.
+        surroundings: (L, h, w), a smoother version of ``unary`` that proposes labels to cells whose
+            own costs say little; by default ``unary``.
 
     Returns:
         (h, w) int64.
     """
-    options = options or MrfOptions()
-    start: Labels = unary.argmin(axis=0)
-    starts = [start]
+    starts: list[Labels] = [unary.argmin(axis=0)]
     if options.smoothness_per_px2 > 0:
-        candidates = _candidates(unary, unary if surroundings is None else surroundings, options)
-        starts.append(_passed_messages(unary, vectors, candidates, options))
+        labels = _candidates(unary, unary if surroundings is None else surroundings, options)
+        starts.append(_after_messages(unary, vectors, labels, options))
     found = [_descended(labels, unary, vectors, options) for labels in starts]
     return min(found, key=lambda labels: energy(labels, unary, vectors, options))
 
@@ -119,38 +89,34 @@ def _candidates(unary: Float, surroundings: Float, options: MrfOptions) -> Label
     return np.moveaxis(np.concatenate(best), 0, -1)
 
 
-def _passed_messages(
+def _after_messages(
     unary: Float, vectors: Float, candidates: Labels, options: MrfOptions
 ) -> Labels:
-    """Min-sum belief propagation over each cell's candidates."""
+    """The best labels after min-sum belief propagation over the candidates of each cell."""
     own = np.take_along_axis(np.moveaxis(unary, 0, -1), candidates, axis=-1)  # (h, w, N)
     motion = vectors[candidates]
-    # (h, w - 1, N, N) and (h - 1, w, N, N): first the left or upper cell's label.
+    # (h, w - 1, N, N) and (h - 1, w, N, N): first the label of the left or upper cell.
     across = pair_costs(motion[:, :-1, :, None], motion[:, 1:, None], options)
     down = pair_costs(motion[:-1, :, :, None], motion[1:, :, None], options)
-    # What each cell has heard from its left, right, upper and lower neighbour.
-    heard = {side: np.zeros_like(own) for side in ("left", "right", "upper", "lower")}
+    costs_of = (across, across.swapaxes(-1, -2), down, down.swapaxes(-1, -2))
+    # What each cell has received from its left, right, upper and lower neighbour.
+    received = [np.zeros_like(own) for _ in range(4)]
 
-    def told(place: tuple[slice | int, ...], costs: Float, but: str) -> Float:
-        belief = own[place] + sum(heard[side][place] for side in heard if side != but)
-        message = (belief[..., :, None] + costs).min(axis=-2)
-        normalised: Float = message - message.min(axis=-1, keepdims=True)
-        return normalised
+    def along(side: int, cells: Float) -> Float:
+        """With the rows or columns first, in the order that messages from this side travel."""
+        return (cells if side >= 2 else cells.swapaxes(0, 1))[:: -1 if side % 2 else 1]
 
-    height, width = own.shape[:2]
-    every = slice(None)
     for _ in range(options.n_sweeps):
-        for x in range(width - 1):
-            heard["left"][:, x + 1] = told((every, x), across[:, x], "right")
-        for x in range(width - 1, 0, -1):
-            costs = across[:, x - 1].swapaxes(-1, -2)
-            heard["right"][:, x - 1] = told((every, x), costs, "left")
-        for y in range(height - 1):
-            heard["upper"][y + 1] = told((y,), down[y], "lower")
-        for y in range(height - 1, 0, -1):
-            heard["lower"][y - 1] = told((y,), down[y - 1].swapaxes(-1, -2), "upper")
-    belief = own + sum(heard.values())
-    best = belief.argmin(axis=-1)[..., None]
+        for side in range(4):
+            cells, costs = along(side, own), along(side, costs_of[side])
+            messages = [along(side, each) for each in received]
+            # A message ignores what came from its receiver.
+            senders = [messages[other] for other in range(4) if other != side ^ 1]
+            for place in range(len(cells) - 1):
+                belief = cells[place] + sum(sender[place] for sender in senders)
+                message = (belief[..., :, None] + costs[place]).min(axis=-2)
+                messages[side][place + 1] = message - message.min(axis=-1, keepdims=True)
+    best = (own + sum(received)).argmin(axis=-1)[..., None]
     return np.take_along_axis(candidates, best, axis=-1)[..., 0]
 
 
@@ -182,6 +148,3 @@ def _descended(labels: Labels, unary: Float, vectors: Float, options: MrfOptions
         if not changed:
             break
     return labels
-
-
-_MOST_DESCENTS = 20

@@ -1,6 +1,6 @@
-"""The network that classifies the motion of a patch (Sun et al. 2015, section 3.1), and its bundle.
+"""The network that classifies the motion of a patch (Sun et al. 2015, section 3.1).
 
-Made of convolutions alone, it looks at a 30x30 patch or, in one pass, at all patches of an image
+Made of convolutions alone, it classifies a 30x30 patch or, in one pass, all patches of an image
 whose corners lie on a grid of four pixels: two poolings by two make the grid, and the fully
 connected layers are convolutions.
 """
@@ -11,15 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from baselines.sun2015.kernels import TRAINED
+from baselines.sun2015.prior import PatchPrior
 from gopro_tools.errors import InputError
 
 PATCH_PX = 30
 """Side of the patches that are classified."""
 GRID_PX = 4
-"""Distance of the patches that one pass looks at."""
-PRIOR_PATCH_PX = 8
-"""Side of the patches whose distribution the prior is."""
-
+"""Distance of the patches that one pass classifies."""
 PAPER_WIDTHS = (96, 256, 1024)
 
 
@@ -36,13 +34,13 @@ class MotionClassifier(nn.Module):
         dropout: float = 0.5,
         batch_norm: bool = False,
     ) -> None:
-        """Make the layers, with He's first weights.
+        """Make the layers, initialised as He et al. do.
 
         Args:
             widths: Features of the two convolutions and units of the hidden layer.
             dropout: Share of hidden units left out while training.
-            batch_norm: Normalise before each ReLU, which the paper's network does not; trainings
-                too short for its slow start want it.
+            batch_norm: Normalise before each ReLU, which the paper's network does not; short
+                trainings need it to get past the slow start.
         """
         super().__init__()
         first, second, hidden = widths
@@ -91,24 +89,6 @@ class MotionClassifier(nn.Module):
         return logits
 
 
-class PatchMixture(nn.Module):
-    """The patch prior's parameters, so that they are stored with the classifier's: no more."""
-
-    weights: Tensor
-    covariances: Tensor
-
-    def __init__(self, n_components: int) -> None:
-        """Make room for a mixture of zero-mean Gaussians over 8x8 patches; see `prior.PatchPrior`.
-
-        Args:
-            n_components: How many Gaussians.
-        """
-        super().__init__()
-        n_pixels = PRIOR_PATCH_PX**2
-        self.register_buffer("weights", torch.zeros(n_components))
-        self.register_buffer("covariances", torch.zeros(n_components, n_pixels, n_pixels))
-
-
 class Sun2015(nn.Module):
     """All that is learned: the motion classifier and the patch prior, in one weight file."""
 
@@ -119,16 +99,12 @@ class Sun2015(nn.Module):
         n_components: int = 200,
         batch_norm: bool = False,
     ) -> None:
-        """Make both.
+        """Make both; see `MotionClassifier` and `PatchPrior`.
 
-        Args:
-            widths: See `MotionClassifier`.
-            dropout: See `MotionClassifier`.
-            n_components: Gaussians of the prior; 0 for none, which leaves ``hyper-laplacian``.
-            batch_norm: See `MotionClassifier`.
+        Without components (``n_components=0``), only the prior ``hyper-laplacian`` restores.
 
         Raises:
-            InputError: A size that cannot be.
+            InputError: An impossible size.
         """
         super().__init__()
         if len(widths) != 3 or min(widths) < 1 or n_components < 0 or not 0 <= dropout < 1:
@@ -143,7 +119,7 @@ class Sun2015(nn.Module):
             "batch_norm": batch_norm,
         }
         self.classifier = MotionClassifier((widths[0], widths[1], widths[2]), dropout, batch_norm)
-        self.prior = PatchMixture(n_components)
+        self.prior = PatchPrior(n_components)
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify patches: (N, 3, 30, 30) to (N, 73, 1, 1) logits; see `MotionClassifier`."""

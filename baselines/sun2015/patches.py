@@ -1,8 +1,8 @@
 """Training patches of known motion, made on the device from sharp ones (Sun et al. 2015, 3.1).
 
 A sharp piece, just large enough for the longest kernel around a patch, is blurred by the kernel of
-one candidate in linear light, gets a little noise, and is rounded to 8 bits again. All of a batch
-is computed at once, by Fourier transforms, so that a GPU makes patches as fast as it learns.
+one candidate in linear light, gets a little noise, and is rounded to 8 bits again. A batch is
+computed at once, by Fourier transforms, so that a GPU makes patches as fast as it learns.
 """
 
 import math
@@ -23,18 +23,18 @@ from gopro_tools.errors import InputError
 from gopro_tools.response import Response
 
 NORMALISED_OVER_PX = 15
-"""Side of the square about a pixel whose mean and contrast it is compared with."""
+"""Side of the square around a pixel whose mean and contrast it is compared with."""
 _COMPARED_PX = PATCH_PX + 2 * (NORMALISED_OVER_PX // 2)
-_BLURRED_PX = 54  # turned by 12 degrees it still holds those 44, and what is interpolated from
+_BLURRED_PX = 54  # turned by 12 degrees it still covers those 44, and a margin to interpolate
 _REACH_PX = kernels().shape[1] // 2
 SOURCE_PX = _BLURRED_PX + 2 * _REACH_PX
-"""Side of a sharp piece: a patch, turned, what it is compared with, and what blurs into it: 80, a
-size that Fourier transforms like."""
+"""Side of a sharp piece: a patch, turned, its surroundings, and what blurs into it: 80, a size that
+is fast to Fourier transform."""
 
 TURNS_DEGREES = (-12, -6, 0, 6, 12)
-"""With these each of the 30 orientations is one of the six trained ones, turned, in one way."""
+"""With these turns each of the 30 orientations is reached from exactly one of the trained six."""
 
-_LEAST_CONTRAST = 0.01  # of [0, 1]: noise is not to be amplified without end
+_LEAST_CONTRAST = 0.01  # of [0, 1]: limits how much noise is amplified
 _N_LEVELS = 4096
 _OCTAVE_SIGMAS_PX = (0.7, 1.4, 2.8)
 
@@ -44,25 +44,25 @@ class PatchOptions:
     """How training patches are made; the defaults are the paper's as far as it is known."""
 
     noise_sigma_max: float = 0.015
-    """Noise has a sigma drawn evenly from 0 to this, of [0, 1]."""
+    """Noise has a sigma drawn uniformly from 0 to this, of [0, 1]."""
     normalise: bool = False
     """Show pixels against the mean and contrast of their surroundings (`normalised`)."""
     between_orientations: bool = False
     """Motions lie up to 12 degrees off the six orientations, as in turned copies of an image, and
-    belong to the two next to them in part. A network that saw its six orientations alone took long
-    motions that lie between them for short ones."""
+    belong in part to both neighbouring ones. A network that saw the six orientations alone mistook
+    long motions between them for short ones."""
     band_gain_max: float = 1.0
-    """Detail is amplified or damped by up to this factor in each of three octaves: length is then
-    not to be read from how much detail is left."""
+    """Detail is amplified or damped by up to this factor in each of three octaves, so that the
+    amount of detail does not reveal the length."""
     grain_share: float = 0.0
-    """Share of the patches given a random texture, half of them a directed one, as hair and grass
-    are, which otherwise pass for motion."""
+    """Share of the patches given a random texture, half of them directed as hair and grass are,
+    which are otherwise mistaken for motion."""
     soft_share: float = 0.0
-    """Share of the patches made soft by a Gaussian of 0.4 to 4 px: what is out of focus otherwise
-    passes for a long motion."""
+    """Share of the patches softened by a Gaussian of 0.4 to 4 px: defocus is otherwise mistaken for
+    a long motion."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
+        """Check the ranges."""
         shares = (self.grain_share, self.soft_share)
         if min(shares) < 0 or max(shares) > 1 or self.band_gain_max < 1:
             raise InputError("Shares lie between 0 and 1, band_gain_max is at least 1.")
@@ -73,14 +73,14 @@ class PatchOptions:
 def normalised(images: Tensor) -> Tensor:
     """Images as the network of `sun2015-plus` sees them: pixels against their surroundings.
 
-    A long motion leaves little contrast, and what distinguishes 21 pixels from 25 is a small part
-    of it; at the scale of a whole image's contrast a short training never comes to see it.
+    A long motion leaves little contrast, and the difference between 21 and 25 pixels is a small
+    part of it, which a short training does not learn at the scale of the whole image's contrast.
 
     Args:
         images: (N, 3, H, W) in [0, 1], code values.
 
     Returns:
-        The same shape, of mean 0 and deviation near 1; flat places stay near 0.
+        The same shape, of mean 0 and standard deviation near 1; flat regions stay near 0.
     """
     margin = NORMALISED_OVER_PX // 2
     padded = F.pad(images, (margin,) * 4, mode="reflect")
@@ -91,19 +91,19 @@ def normalised(images: Tensor) -> Tensor:
 
 
 def centred(images: Tensor) -> Tensor:
-    """Images as the paper's network sees them, less the middle of the range."""
+    """Images as the paper's network sees them: minus the middle of the range."""
     return images - 0.5
 
 
 class MotionPatches:
-    """Makes training patches of sharp pieces; random numbers are the device's own."""
+    """Makes training patches of sharp pieces; the device's generator draws."""
 
     def __init__(self, response: Response, options: PatchOptions, device: torch.device) -> None:
         """Prepare spectra and tables.
 
         Args:
             response: Camera response: blur happens in its linear light.
-            options: How.
+            options: Which patches.
             device: Where patches are made.
         """
         self.options = options
@@ -114,7 +114,7 @@ class MotionPatches:
         # A straight motion's kernel is its own mirror image: its spectrum is real.
         self._transfers = torch.fft.rfft2(shifted).real.contiguous().to(device)
         self._light_of_code = torch.from_numpy(response.linear_of_code).float().to(device)
-        # Codes crowd in the shadows; so do equal steps of the square root.
+        # Codes are dense in the shadows; so are equal steps of the square root.
         light = (torch.arange(_N_LEVELS).double()[:, None] / (_N_LEVELS - 1)).square().expand(-1, 3)
         codes = torch.from_numpy(response.encode(light.numpy()))
         self._code_of_level = (codes.float() / 255).to(device)
@@ -135,13 +135,13 @@ class MotionPatches:
         self._y, self._x = y.expand(-1, x.shape[1]), x.expand(len(y), -1)
 
     def make(self, sharp: Tensor) -> tuple[Tensor, Tensor]:
-        """Blur a batch by motions drawn evenly from the classes.
+        """Blur a batch by motions drawn uniformly from the classes.
 
         Args:
             sharp: (N, 3, 80, 80) in [0, 1], code values.
 
         Returns:
-            (N, 3, 30, 30) as the network sees them, and (N, 73) the share of each class, sum 1.
+            (N, 3, 30, 30) as the network sees them, and (N, 73) target shares of the classes.
         """
         n, device = len(sharp), sharp.device
         one = torch.randint(len(TRAINED), (n,), device=device)
@@ -190,7 +190,7 @@ class MotionPatches:
         return torch.exp(-2 * math.pi**2 * sigma_px[:, None, None].square() * squared)
 
     def _band_gains(self, n: int, device: torch.device) -> Tensor:
-        """Detail of each octave times a gain; what is coarser stays."""
+        """Detail of each octave times a gain; coarser structure stays."""
         finer = torch.ones(n, *self._x.shape, device=device)
         result = torch.zeros_like(finer)
         for sigma_px in _OCTAVE_SIGMAS_PX:
@@ -206,9 +206,9 @@ class MotionPatches:
         return self._gaussian(sigma_px * (torch.rand(n, device=device) < self.options.soft_share))
 
     def _grain(self, n: int, device: torch.device) -> Tensor:
-        """Spectra of random textures, as coarse, strong and colourful as they fall.
+        """Spectra of random textures of random coarseness, strength and colourfulness.
 
-        Half of them run in one direction, as hair, grass and brushed metal do.
+        Half of them have one direction, as hair, grass and brushed metal do.
         """
 
         def drawn(low: float, high: float) -> Tensor:
@@ -222,7 +222,7 @@ class MotionPatches:
         sigma_px = drawn(-1, 2.5).clamp(min=0)
         directed = drawn(0, 1) < 0.5
         stretch = torch.where(directed, torch.pow(24.0, drawn(0, 1)), torch.ones_like(sigma_px))
-        # A directed texture is at least half a pixel wide, or there would be none along it.
+        # A directed texture is at least half a pixel wide, or else its direction would not show.
         sigma_px = torch.where(directed, sigma_px.clamp(min=0.5), sigma_px)
         squared = (sigma_px * stretch * along).square() + (sigma_px * across).square()
         shape = torch.exp(-2 * math.pi**2 * squared)
@@ -233,17 +233,17 @@ class MotionPatches:
 
 
 def shares_of(one: int, off_degrees: int) -> Tensor:
-    """(73,) what a motion that lies off its class's orientation has of each class."""
+    """(73,) shares of the classes for a motion that lies off the orientation of its class."""
     shares = torch.zeros(len(TRAINED))
     share = abs(off_degrees) / TRAINED_STEP_DEGREES
     step = TRAINED_STEP_DEGREES if off_degrees > 0 else -TRAINED_STEP_DEGREES
     shares[TRAINED.index(turned_candidate(TRAINED[one], step))] = share
-    shares[one] += 1 - share  # no motion has one class alone
+    shares[one] += 1 - share  # "no motion" has one class, and gets all
     return shares
 
 
 def _turned_middle(images: Tensor, radians: Tensor) -> Tensor:
-    """The middle of images turned counter-clockwise, each by its own angle."""
+    """The middle of images, each turned counter-clockwise by its own angle."""
     shrink = _COMPARED_PX / images.shape[-1]
     cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
     matrix = shrink * torch.stack(

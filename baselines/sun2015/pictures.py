@@ -1,4 +1,4 @@
-"""Motion fields as colours, and what there is to see beside them."""
+"""Motion fields as colours, with a legend."""
 
 from collections.abc import Sequence
 
@@ -15,10 +15,10 @@ _LEGEND_PX = 150
 
 
 def motion_colours(vectors: NDArray[np.floating]) -> Rgb:
-    """Colours of motions: the hue goes once around over 180 degrees, colour grows with length.
+    """Colours of motions: the hue turns once over 180 degrees, saturation grows with length.
 
     Args:
-        vectors: (H, W, 2) pixels to the right and down. v and -v look the same, as they blur.
+        vectors: (H, W, 2) pixels to the right and down. v and -v blur alike and look alike.
 
     Returns:
         (H, W, 3) uint8: white is no motion; 25 pixels and more are saturated.
@@ -40,7 +40,7 @@ def field_colours(field: NDArray[np.int64]) -> Rgb:
 
 
 def legend(side_px: int = _LEGEND_PX) -> Rgb:
-    """The colours of all motions up to 25 px: the vector from the middle to a point is its own."""
+    """The colours of all motions up to 25 px, each at the end of its vector from the middle."""
     reach = LENGTHS_PX[-1]
     line = np.linspace(-reach, reach, side_px)
     x, y = np.meshgrid(line, line)
@@ -58,24 +58,20 @@ def legend(side_px: int = _LEGEND_PX) -> Rgb:
     return picture
 
 
-def side_by_side(
-    pictures: Sequence[tuple[str, Rgb]], *, with_legend: bool = True, n_columns: int = 2
-) -> Rgb:
-    """Named pictures of one size in rows, and the legend of motions beside them."""
+def side_by_side(pictures: Sequence[tuple[str, Rgb]]) -> Rgb:
+    """Named pictures of one size in two columns, and the legend of motions beside them."""
     height, width = (max(picture.shape[axis] for _, picture in pictures) for axis in (0, 1))
-    n_columns = min(n_columns, len(pictures))
+    n_columns = min(2, len(pictures))
     n_rows = -(-len(pictures) // n_columns)
-    extra = _LEGEND_PX + _GAP_PX if with_legend else 0
-    size = (
-        max(n_rows * (height + _HEADER_PX), _LEGEND_PX + _HEADER_PX if with_legend else 0),
-        n_columns * (width + _GAP_PX) + extra,
+    sheet_hw = (
+        max(n_rows * (height + _HEADER_PX), _LEGEND_PX + _HEADER_PX),
+        n_columns * (width + _GAP_PX) + _LEGEND_PX + _GAP_PX,
     )
-    sheet = np.full((*size, 3), 255, np.uint8)
+    sheet = np.full((*sheet_hw, 3), 255, np.uint8)
     for index, (name, picture) in enumerate(pictures):
         row, column = divmod(index, n_columns)
         _put(sheet, name, picture, row * (height + _HEADER_PX), column * (width + _GAP_PX))
-    if with_legend:
-        _put(sheet, "motion", legend(), 0, n_columns * (width + _GAP_PX))
+    _put(sheet, "motion", legend(), 0, n_columns * (width + _GAP_PX))
     return sheet
 
 

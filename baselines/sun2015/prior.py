@@ -1,10 +1,9 @@
 """The patch prior: a Gaussian mixture of mean-removed 8x8 patches (Zoran & Weiss, ICCV 2011).
 
-What a patch looks like does not depend on how bright it is, so its mean is taken away first and put
-back last; and a patch is as likely as its negative, so every component has mean zero. That is what
-scikit-learn's `GaussianMixture` cannot keep to, and with 200 components it takes minutes for one
-step on the patches needed here. So its k-means finds the first components, and the steps of
-expectation-maximisation after that are the forty lines below, which skip what weighs nothing.
+How a patch looks does not depend on its brightness, so its mean is subtracted first and added again
+last; and a patch is as likely as its negative, so every component has mean zero. scikit-learn's
+`GaussianMixture` has no such constraint, and with 200 components one of its steps takes minutes.
+So its k-means finds the first components, and expectation-maximisation is done here.
 
 | | paper (Zoran & Weiss; from memory, unverified) | here |
 |---|---|---|
@@ -15,17 +14,18 @@ expectation-maximisation after that are the forty lines below, which skip what w
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.fft import dctn
-from torch import Tensor
+from torch import Tensor, nn
 
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
+from gopro_tools.threads import Progress, no_progress
 
 PATCH_PX = 8
 """Side of a patch."""
@@ -35,85 +35,77 @@ GREY_WEIGHTS = (0.299, 0.587, 0.114)
 
 _FLOOR = 1e-6
 """Smallest variance of any direction: a quarter of a grey level, about what rounding to 8 bits
-leaves. Without it a component of flat sky would be infinitely sure of itself."""
+leaves. Without it a component of flat sky would be infinitely certain."""
 _NEGLIGIBLE = 1e-3
 """Smaller responsibilities are left out of a component's covariance."""
 _CHUNK = 2048
 """Patches scored at once: their scores stay in the cache."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PatchPrior:
-    """A zero-mean Gaussian mixture of mean-removed 8x8 patches with values in [0, 1]."""
+class PatchPrior(nn.Module):
+    """A zero-mean Gaussian mixture of mean-removed 8x8 patches with values in [0, 1].
+
+    A module, so that weight files hold it beside the motion classifier.
+    """
 
     weights: Tensor
     """(K,) float32, sum 1."""
     covariances: Tensor
     """(K, 64, 64) float32, symmetric and positive definite; patches are read row by row."""
-    eigenvalues: Tensor = field(init=False, repr=False)
-    """(K, 64) float32, the largest first."""
-    eigenvectors: Tensor = field(init=False, repr=False)
-    """(K, 64, 64) float32, in columns."""
 
-    def __post_init__(self) -> None:
-        """Check the shapes, and take the covariances apart once."""
-        shape = (len(self.weights), N_VALUES, N_VALUES)
-        if self.weights.ndim != 1 or self.covariances.shape != shape:
-            raise InputError(
-                f"A patch prior has weights (K,) and covariances (K, {N_VALUES}, {N_VALUES}); "
-                f"found {tuple(self.weights.shape)} and {tuple(self.covariances.shape)}."
-            )
-        if not bool(torch.isfinite(self.covariances).all()):
-            raise InputError("A patch prior's covariances hold NaN or infinity.")
-        values, vectors = torch.linalg.eigh(self.covariances.double())
-        if not (bool((values > 0).all()) and abs(float(self.weights.sum()) - 1) < 1e-3):
-            raise InputError("A patch prior's covariances are positive, and its weights sum to 1.")
-        object.__setattr__(self, "eigenvalues", values.flip(1).float())
-        object.__setattr__(self, "eigenvectors", vectors.flip(2).float())
+    def __init__(self, n_components: int) -> None:
+        """Make room for a mixture; `fit_prior` or a weight file fills it.
 
-    @property
-    def n_components(self) -> int:
-        """K."""
-        return len(self.weights)
+        Args:
+            n_components: K.
+        """
+        super().__init__()
+        self.register_buffer("weights", torch.zeros(n_components))
+        self.register_buffer("covariances", torch.zeros(n_components, N_VALUES, N_VALUES))
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """What a checkpoint stores of it: "weights" and "covariances"."""
-        return {"weights": self.weights, "covariances": self.covariances}
-
-    @classmethod
-    def from_state_dict(cls, state: Mapping[str, Tensor]) -> "PatchPrior":
-        """The prior of what `state_dict` gave.
+    def spectrum(self) -> "Spectrum":
+        """What scores and filters are computed from.
 
         Raises:
-            InputError: A tensor is missing or has another shape.
+            InputError: The mixture is damaged, or was never fitted.
         """
-        missing = {"weights", "covariances"} - set(state)
-        if missing:
-            raise InputError(f"The patch prior lacks {', '.join(sorted(missing))}.")
-        return cls(weights=state["weights"], covariances=state["covariances"])
+        is_finite = bool(torch.isfinite(self.covariances).all())
+        if is_finite and abs(float(self.weights.sum()) - 1) < 1e-3:
+            values, vectors = torch.linalg.eigh(self.covariances.double())
+            if bool((values > 0).all()):
+                return Spectrum(self.weights, values.flip(1).float(), vectors.flip(2).float())
+        raise InputError(
+            "The patch prior of these weights was not fitted or is damaged: its weights must sum "
+            "to 1 and its covariances be positive. It is fitted at the end of training."
+        )
 
-    def to(self, device: torch.device | str) -> "PatchPrior":
-        """The same on another device."""
-        if self.weights.device == torch.device(device):
-            return self
-        return PatchPrior(weights=self.weights.to(device), covariances=self.covariances.to(device))
+
+class Spectrum(NamedTuple):
+    """A mixture with its covariances decomposed."""
+
+    weights: Tensor
+    """(K,) float32."""
+    eigenvalues: Tensor
+    """(K, 64) float32, the largest first."""
+    eigenvectors: Tensor
+    """(K, 64, 64) float32, in columns."""
 
 
 class PatchDenoiser:
-    """The most likely sharp patches behind patches with white noise of one variance.
+    """The most likely sharp patches, given patches with white noise of one variance.
 
-    As EPLL does it: the component of the largest posterior probability is chosen, and its Wiener
-    filter applied, C (C + s I)^-1.
+    As in EPLL, the component of the largest posterior probability is chosen, and its Wiener filter
+    applied, C (C + s I)^-1.
     """
 
-    def __init__(self, prior: PatchPrior, noise_variance: float, kept: float = 0.25) -> None:
+    def __init__(self, prior: Spectrum, noise_variance: float, kept: float = 0.25) -> None:
         """Prepare the filters.
 
         Args:
             prior: The mixture.
             noise_variance: s, of each value of a patch.
-            kept: For the choice of the component alone, variances below `kept` x s count as their
-                mean; 0 keeps all apart, which takes several times as long.
+            kept: For the choice of the component alone, variances below `kept` x s are replaced by
+                their mean; 0 keeps all of them, which takes several times as long.
         """
         values, vectors = prior.eigenvalues, prior.eigenvectors
         self._scorer = _Scorer(prior, noise_variance, kept)
@@ -125,14 +117,10 @@ class PatchDenoiser:
         return torch.cat([self._scorer(part).argmax(1) for part in torch.split(patches, _CHUNK)])
 
     def __call__(self, patches: Tensor) -> Tensor:
-        """Denoise patches of one grey or several colour channels.
+        """Denoise patches of one grey or several colour channels: (C, N, 64) to the same.
 
-        Args:
-            patches: (C, N, 64). The component is chosen on the channels' weighted sum where C is
-                3, which saves two thirds of the work and keeps channels in step.
-
-        Returns:
-            (C, N, 64).
+        Where C is 3 the component is chosen on the channels' weighted sum, which saves two thirds
+        of the work and treats all channels alike.
         """
         means = patches.mean(2, keepdim=True)
         rest = patches - means
@@ -158,11 +146,11 @@ class _Scorer:
     """Log of weight x density, up to a constant, of patches with noise under each component.
 
     A component's directions of little variance, below `kept` x s, are given their mean variance t.
-    Then what they add is (|z|^2 - what lies in the others) / (t + s), and only the others, often
-    few, are projected on.
+    Their part of the exponent is then (|z|^2 - what lies in the others) / (t + s), so that patches
+    are projected on the others alone, which are often few.
     """
 
-    def __init__(self, prior: PatchPrior, noise_variance: float, kept: float) -> None:
+    def __init__(self, prior: Spectrum, noise_variance: float, kept: float) -> None:
         values = prior.eigenvalues.double() + noise_variance
         count = (prior.eigenvalues > kept * noise_variance).sum(1)
         count = torch.where(count > N_VALUES - 2, N_VALUES, count)
@@ -202,13 +190,13 @@ def fit_prior(
     n_patches: int = 100_000,
     n_steps: int = 12,
     seed: int = 0,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress = no_progress,
 ) -> PatchPrior:
     """Fit the mixture to patches of sharp images, by expectation-maximisation.
 
     Args:
-        images: Sharp photographs, each (H, W, 3) uint8 RGB of at least 8x8; each gives as many
-            patches.
+        images: Sharp photographs, each (H, W, 3) uint8 RGB of at least 8x8; all of them give the
+            same number of patches.
         n_components: K.
         n_patches: Patches in all; at least 20 a component.
         n_steps: Of expectation-maximisation.
@@ -232,20 +220,18 @@ def fit_prior(
     responsibilities = torch.nn.functional.one_hot(labels, n_components).float()
     prior = _maximised(patches, responsibilities)
     for step in range(n_steps):
-        if on_progress is not None:
-            on_progress(step, n_steps)
-        scorer = _Scorer(prior, noise_variance=0.0, kept=0.0)
+        on_progress(step, n_steps)
+        scorer = _Scorer(prior.spectrum(), noise_variance=0.0, kept=0.0)
         for begin in range(0, len(patches), _CHUNK):
             part = slice(begin, begin + _CHUNK)
             responsibilities[part] = scorer(patches[part]).softmax(1)
         prior = _maximised(patches, responsibilities)
-    if on_progress is not None:
-        on_progress(n_steps, n_steps)
+    on_progress(n_steps, n_steps)
     return prior
 
 
 def sample_patches(images: Iterable[Rgb], n_patches: int, seed: int) -> NDArray[np.float32]:
-    """Grey 8x8 patches from everywhere in the images, as many from each: (n, 64) in [0, 1].
+    """Grey 8x8 patches at random places, the same number of each image: (n, 64) in [0, 1].
 
     Raises:
         InputError: There is no image, or one is smaller than a patch.
@@ -271,11 +257,11 @@ def sample_patches(images: Iterable[Rgb], n_patches: int, seed: int) -> NDArray[
 
 
 def _first_labels(patches: NDArray[np.float32], n_components: int, seed: int) -> NDArray[np.int64]:
-    """Clusters of patches with alike spectra.
+    """Clusters of patches with similar spectra.
 
-    On the patches themselves k-means would part them by sign, which zero means cannot express, and
-    by the contrast of the strongest alone. The root tells weak textures apart too; after ten steps
-    of expectation-maximisation a patch not seen in the fit was likelier by 5.2 nats than from
+    On the patches themselves k-means would separate them by sign, which zero means cannot express,
+    and by the contrast of the strongest alone. The root separates weak textures too; after ten
+    steps of expectation-maximisation a patch not seen in the fit was likelier by 5.2 nats than from
     k-means on the patches (50 components, 20,000 patches).
     """
     from sklearn.cluster import MiniBatchKMeans
@@ -301,5 +287,7 @@ def _maximised(patches: Tensor, responsibilities: Tensor) -> PatchPrior:
         mass[index] = weight.sum()
         scatter = (members * weight[:, None]).T @ members
         covariances[index] += scatter.double() / mass[index].clamp(min=1)
-    mass = (mass + 1e-3) / (mass + 1e-3).sum()  # an empty component stays, and harms nobody
-    return PatchPrior(weights=mass.float(), covariances=covariances.float())
+    mass = (mass + 1e-3) / (mass + 1e-3).sum()  # an empty component stays, and does no harm
+    prior = PatchPrior(n_components)
+    prior.load_state_dict({"weights": mass.float(), "covariances": covariances.float()})
+    return prior

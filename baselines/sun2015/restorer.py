@@ -1,6 +1,5 @@
 """From a blurred image to its motion field and the restored image: the whole method."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,33 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.devices import chosen_device
-from baselines.sun2015.deconvolution import DeconvolutionOptions, deconvolve
-from baselines.sun2015.field import (
+from baselines.sun2015.confidences import (
     PAPER_FIELD,
     PLUS_FIELD,
     FieldOptions,
     dense_confidences,
-    field_from,
-    seen_per_patch,
 )
+from baselines.sun2015.deconvolution import DeconvolutionOptions, deconvolve
+from baselines.sun2015.detail import detail_per_patch
+from baselines.sun2015.field import field_from, fused
 from baselines.sun2015.kernels import kernels
 from baselines.sun2015.network import PATCH_PX, Sun2015
-from baselines.sun2015.pictures import field_colours
-from baselines.sun2015.prior import PatchPrior
 from baselines.sun2015.risk import safest_field
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.response import Response
 
 ESTIMATED_NOISE_SIGMA = 0.03
-"""What estimated motion leaves unexplained is more than a camera's noise: with EPLL, on 14 rendered
-clips that the network had not seen, 0.02 was as good and 0.06 lost about 0.1 dB."""
+"""Estimated motion leaves more unexplained than a camera's noise: with EPLL, on 14 rendered clips
+that the network had not seen, 0.02 was as good and 0.06 lost about 0.1 dB."""
 
-Undo = Literal["safest", "likeliest"]
-"""Which motion is undone: that of least expected error (see `risk`), or the estimated field."""
-
-_FEATHER_SIGMA_PX = 4.0  # from what moves to what does not
-_SEEN_STRIDE_PX = 8
+_FEATHER_SIGMA_PX = 4.0  # between moving and unmoved regions
+_DETAIL_STRIDE_PX = 8
 _HALF_UNDONE_PER_PX = 0.005  # slope of fine detail; 0.0025 was as good, 0.01 left too much alone
 
 
@@ -45,8 +39,8 @@ class Sun2015Options:
 
     motion: FieldOptions = PAPER_FIELD
     """How motion is estimated."""
-    undo: Undo = "likeliest"
-    """Which motion is undone."""
+    undo: Literal["safest", "likeliest"] = "likeliest"
+    """Which motion is undone: that of least expected error (see `risk`), or the estimated field."""
     keep_unmoved: bool = False
     """Keep the blurred image where nothing moves, or where no fine detail is left to estimate
     motion from."""
@@ -64,31 +58,26 @@ PLUS = Sun2015Options(motion=PLUS_FIELD, undo="safest", keep_unmoved=True)
 
 @dataclass(frozen=True)
 class Restored:
-    """What becomes of one image."""
+    """A restored image and its motion."""
 
     image: Rgb
     """(H, W, 3) uint8."""
     motion: NDArray[np.int64]
-    """(H, W) the estimated, or known, candidate of each pixel."""
+    """(H, W) the estimated candidate of each pixel."""
     undone: NDArray[np.int64]
     """(H, W) the candidate that was undone; see `Sun2015Options.undo`."""
-
-    @property
-    def motion_picture(self) -> Rgb:
-        """(H, W, 3) uint8; see `pictures.motion_colours`."""
-        return field_colours(self.motion)
 
 
 class Sun2015Restorer:
     """Sun et al. 2015 as a restorer of images; deterministic on a CPU."""
 
     def __init__(self, network: Sun2015, response: str, options: Sun2015Options = PAPER) -> None:
-        """Put what was learned to work.
+        """Set up a trained network.
 
         Args:
-            network: Filled; it is moved to the device of the deconvolution's options.
+            network: Trained; it is moved to the device of the deconvolution's options.
             response: Camera response of its training: blur is undone in its linear light.
-            options: How.
+            options: How images are restored.
 
         Raises:
             InputError: EPLL is asked for and the network was trained without a prior, there is no
@@ -96,45 +85,30 @@ class Sun2015Restorer:
         """
         self.options = options
         self._response = Response.named(response)
-        self._device = chosen_device(self.options.deconvolution.device)
-        self.classifier = network.classifier.eval().to(self._device)
-        self._prior: PatchPrior | None = None
-        if self.options.deconvolution.prior == "epll":
+        device = chosen_device(options.deconvolution.device)
+        self.classifier = network.classifier.eval().to(device)
+        self._prior = None
+        if options.deconvolution.prior == "epll":
             if not len(network.prior.weights):
                 raise InputError(
                     "These weights hold no patch prior; restore with --prior hyper-laplacian, or "
                     "train with a prior (n_components above 0)."
                 )
-            self._prior = PatchPrior.from_state_dict(network.prior.state_dict()).to(self._device)
+            self._prior = network.prior.to(device).spectrum()
 
     def restore(self, blurred: Rgb) -> Rgb:
-        """Restore one image of at least 30x30 pixels: (H, W, 3) uint8 RGB to the same.
+        """See `Restorer`.
 
         Raises:
-            InputError: The image is smaller.
+            InputError: The image is smaller than 30x30 pixels.
         """
         return self.restore_with_motion(blurred).image
 
-    def motion_field(self, blurred: Rgb) -> NDArray[np.int64]:
-        """(H, W) the estimated candidate of each pixel."""
-        options = self.options.motion
-        return field_from(dense_confidences(self.classifier, blurred, options), options)
-
-    def restore_with_motion(
-        self,
-        blurred: Rgb,
-        motion: NDArray[np.int64] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
-    ) -> Restored:
+    def restore_with_motion(self, blurred: Rgb) -> Restored:
         """Restore one image and keep its motion field.
 
-        Args:
-            blurred: (H, W, 3) uint8 RGB.
-            motion: (H, W) candidates where they are known; by default they are estimated.
-            on_progress: Called with steps of the deconvolution done and all.
-
         Raises:
-            InputError: The image is smaller than 30x30 pixels, or the field does not fit.
+            InputError: The image is smaller than 30x30 pixels.
         """
         height, width = blurred.shape[:2]
         if min(height, width) < PATCH_PX:
@@ -143,41 +117,32 @@ class Sun2015Restorer:
                 "patch whose motion is estimated."
             )
         options = self.options
-        estimated = motion is None
-        if motion is None:
-            confidences = dense_confidences(self.classifier, blurred, options.motion)
-            undone = motion = field_from(confidences, options.motion)
-            if options.undo == "safest":
-                undone = safest_field(confidences, options.deconvolution.noise_sigma)
-        else:
-            undone = motion
+        each = dense_confidences(self.classifier, blurred, options.motion)
+        confidences = fused(each, options.motion)
+        undone = motion = field_from(confidences, options.motion)
+        if options.undo == "safest":
+            undone = safest_field(confidences, options.deconvolution.noise_sigma)
         light = self._response.decode(blurred).astype(np.float32)
-        restored = deconvolve(
-            light, undone, kernels(), options.deconvolution, self._prior, on_progress
-        )
+        restored = deconvolve(light, undone, kernels(), options.deconvolution, self._prior)
         if options.keep_unmoved:
-            share = _share_undone(blurred, undone, estimated=estimated)[..., None]
+            share = _share_undone(blurred, undone)[..., None]
             restored = light + share * (restored - light)
         return Restored(self._response.encode(restored), motion, undone)
 
 
-def _share_undone(
-    blurred: Rgb, motion: NDArray[np.int64], *, estimated: bool
-) -> NDArray[np.float32]:
+def _share_undone(blurred: Rgb, motion: NDArray[np.int64]) -> NDArray[np.float32]:
     """(H, W) in [0, 1]: how much of the deconvolved image is used, the rest being the blurred one.
 
-    None where nothing moves: the prior alone would only smooth. None where the motion was estimated
-    without evidence: undoing one that was not there costs more than leaving one that was.
+    None where nothing moves: the prior alone would only smooth. None where no detail shows the
+    motion: undoing one that was not there costs more than leaving one that was.
     """
     moves = (motion > 0).astype(np.float32)
     share = np.asarray(cv2.GaussianBlur(moves, (0, 0), _FEATHER_SIGMA_PX), np.float32)
-    if not estimated:
-        return share
-    seen = cv2.GaussianBlur(
-        seen_per_patch(blurred, _SEEN_STRIDE_PX, _HALF_UNDONE_PER_PX), (0, 0), 1.5
+    detail = cv2.GaussianBlur(
+        detail_per_patch(blurred, _DETAIL_STRIDE_PX, _HALF_UNDONE_PER_PX), (0, 0), 1.5
     )
     middle = (PATCH_PX - 1) / 2
-    to_pixels = np.array([[_SEEN_STRIDE_PX, 0, middle], [0, _SEEN_STRIDE_PX, middle]], np.float64)
+    to_pixels = np.array([[_DETAIL_STRIDE_PX, 0, middle], [0, _DETAIL_STRIDE_PX, middle]], float)
     size_wh = (blurred.shape[1], blurred.shape[0])
-    shown = cv2.warpAffine(seen, to_pixels, size_wh, borderMode=cv2.BORDER_REPLICATE)
+    shown = cv2.warpAffine(detail, to_pixels, size_wh, borderMode=cv2.BORDER_REPLICATE)
     return share * np.asarray(shown, np.float32)

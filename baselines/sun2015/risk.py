@@ -1,8 +1,8 @@
-"""Which motion to undo, when none is certain: the one that is expected to leave the least error.
+"""Which motion to undo, when none is certain: the one with the least expected error.
 
-The likeliest motion is the wrong choice where it is hardly likelier than others. Undoing 23 pixels
-where 5 were costs several times what leaving the blur alone does, so doubt speaks for a shorter
-motion, and much doubt for none.
+The likeliest motion is the wrong choice where others are nearly as likely. Undoing 23 pixels where
+5 were costs several times what leaving the blur alone does, so uncertainty favours a shorter
+motion, and great uncertainty none.
 """
 
 from functools import lru_cache
@@ -10,36 +10,36 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.sun2015.field import Confidences
+from baselines.sun2015.confidences import Confidences
 from baselines.sun2015.kernels import kernels
 
 CONTRAST = 0.15
 """Standard deviation of a photograph's light, of [0, 1]."""
 N_INDEPENDENT = 4.0
-"""Patches whose votes are fused and that see different things: fusing takes the mean of logarithms,
-as if one patch had voted, and this many votes are that much surer. Of 3, 4 and 5 the best by
+"""Independent observations among the fused patches. Fusing takes the mean of logarithms, which is
+as certain as a single patch; several independent ones are more certain. Of 3, 4 and 5 the best by
 PSNR on 14 rendered clips that the network had not seen."""
 NO_MOTION_PRIOR = 5.0
-"""How many times as likely as any other candidate no motion is taken to be before one looks: the
-network saw all of them equally often, images at rest are more frequent. By PSNR on the same clips 5
-was slightly better than 1 and 30, and sharp images are changed less."""
+"""Prior odds of no motion against any other candidate: all were equally frequent in training, but
+no motion is more frequent in images. By PSNR on the same clips 5 was slightly better than 1 and 30,
+and sharp images are changed less."""
 
 _SIDE_PX = 64
 
 
 @lru_cache(maxsize=4)
 def expected_errors(noise_sigma: float) -> NDArray[np.float32]:
-    """What is left when one motion blurred an image and another is undone.
+    """What error is left when one motion blurred an image and another is undone.
 
-    The image is one of the mean power spectrum of photographs (1/f^2), and undoing is Wiener's
-    filter; both are crude, but what counts is how errors grow from motion to motion.
+    The image has the mean power spectrum of photographs (1/f^2), and a Wiener filter undoes the
+    motion; both are crude, but all that counts is how errors grow from motion to motion.
 
     Args:
-        noise_sigma: Of the noise that the filter reckons with, of [0, 1], above 0.
+        noise_sigma: Noise that the filter assumes, of [0, 1], above 0.
 
     Returns:
-        (361, 361) float32: mean squared error by true motion and motion undone (the first, none,
-        leaves the image as it is), in units of the image's variance. Not to be written to.
+        (361, 361) float32, read-only: mean squared error by true motion and motion undone (the
+        first, none, leaves the image as it is), in units of the image's variance.
     """
     sampled = kernels()
     middle = sampled.shape[1] // 2
@@ -52,7 +52,7 @@ def expected_errors(noise_sigma: float) -> NDArray[np.float32]:
     multiplicity = np.full(frequency.shape, 2.0)  # of each frequency and its opposite
     multiplicity[:, [0, -1]] = 1
     signal = 1 / (frequency**2 + 0.5 / _SIDE_PX**2)
-    signal[0, 0] = 0  # the mean is never in doubt
+    signal[0, 0] = 0  # the mean is always known
     signal *= CONTRAST**2 / (signal * multiplicity).sum()
     power, times = signal.ravel(), multiplicity.ravel()
     noise = noise_sigma**2 / _SIDE_PX**2
@@ -67,20 +67,17 @@ def expected_errors(noise_sigma: float) -> NDArray[np.float32]:
     return result
 
 
-def safest_field(
-    confidences: Confidences, noise_sigma: float, n_independent: float = N_INDEPENDENT
-) -> NDArray[np.int64]:
+def safest_field(confidences: Confidences, noise_sigma: float) -> NDArray[np.int64]:
     """The motion of least expected error at each pixel.
 
     Args:
         confidences: Fused.
-        noise_sigma: What the deconvolution will reckon with, of [0, 1].
-        n_independent: See `N_INDEPENDENT`.
+        noise_sigma: Noise that the deconvolution assumes, of [0, 1].
 
     Returns:
         (H, W) int64 indices into `CANDIDATES`.
     """
-    logs = np.float32(n_independent) * np.log(np.maximum(confidences.values, 1e-12))
+    logs = np.float32(N_INDEPENDENT) * np.log(np.maximum(confidences.values, 1e-12))
     logs[0] += np.float32(np.log(NO_MOTION_PRIOR))
     probabilities = np.exp(logs - logs.max(axis=0))
     probabilities /= probabilities.sum(axis=0)

@@ -134,7 +134,7 @@ def _one_image(what: tuple[Prior, tuple[int, int]]) -> tuple[float, float]:
     prior = fit_prior([photograph], n_components=_N_COMPONENTS, n_patches=_N_PRIOR_PATCHES)
     field = camera_field(size_hw)
     begin = time.perf_counter()
-    deconvolve(blurred, field, kernels(), DeconvolutionOptions(prior=name), prior)
+    deconvolve(blurred, field, kernels(), DeconvolutionOptions(prior=name), prior.spectrum())
     return time.perf_counter() - begin, process_peak_mib(chosen_device("auto"))
 
 

@@ -15,8 +15,7 @@ from rich.table import Table
 
 from baselines.deepdeblur import DeepDeblur
 from baselines.devices import chosen_device
-from baselines.restoring import NetworkRestorer, RestoreOptions
-from baselines.tiles import TiledRestorer
+from baselines.restoring import NetworkRestorer, RestoreOptions, TiledRestorer
 from benchmarks.speed.timing import Timing, ratio_table
 from benchmarks.speed.train import (
     benchmark_recipe,

@@ -1,0 +1,134 @@
+"""Features of VGG19 for DeblurGAN's content loss; weights are read from a file, never at random."""
+
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from baselines.checkpoints import load_into, read_tensors
+from baselines.deblurgan.network import ContentLayer, VggInput
+from gopro_tools.errors import InputError
+
+_CHANNELS = {0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128), 10: (128, 256), 12: (256, 256)}
+_CHANNELS |= {14: (256, 256)}  # of the convolutions, by their place in torchvision's `features`
+_POOLED = (4, 9)
+_N_LAYERS = {"relu3_1": 12, "conv3_3": 15, "relu3_3": 16}
+
+_NORMALISED_CHANNELS = {2: (3, 64), 5: (64, 64), 9: (64, 128), 12: (128, 128), 16: (128, 256)}
+_NORMALISED_POOLED = (7, 14)
+
+# Mean and deviation of images in [0, 1].
+_INPUT = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "signed": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
+_WHERE_TO_GET_VGG = (
+    'Where torchvision may download, `python -c "import torchvision; '
+    "torchvision.models.vgg19(weights='DEFAULT')\"` fetches the file once and it is then found; "
+    "otherwise name a copy with --vgg-weights FILE, or train with --content-loss l1, which needs "
+    "none."
+)
+
+
+def content_features(
+    weights: Path | None = None,
+    layer: ContentLayer = "relu3_3",
+    network_input: VggInput = "imagenet",
+) -> nn.Module:
+    """VGG19 for the perceptual loss, of the kind that a weight file is for.
+
+    Args:
+        weights: A file for `Vgg19` or, with its own first layer, for `NormalisedVgg19`; None looks
+            for torchvision's file where torch keeps downloads.
+        layer: Which features.
+        network_input: See `Vgg19`.
+
+    Returns:
+        A fixed network: (N, 3, H, W) RGB in [0, 1] to (N, 256, H / 4, W / 4).
+
+    Raises:
+        InputError: There is no such file, it lacks a layer or has it in another shape (all are
+            listed), or it does not reach as far as ``layer``.
+    """
+    path = weights or Path(torch.hub.get_dir()) / "checkpoints" / "vgg19-dcbb9e9d.pth"
+    if weights is None and not path.is_file():
+        raise InputError(
+            f"The content loss needs the trained weights of VGG19, and there is no {path}. "
+            f"{_WHERE_TO_GET_VGG}"
+        )
+    tensors = read_tensors(path)
+    first = tensors.get("0.weight")
+    if first is not None and tuple(first.shape) == (3, 3, 1, 1):
+        network: nn.Module = NormalisedVgg19()
+        if layer != "relu3_1":
+            raise InputError(
+                f"{path}: these weights end with conv3_1, but the content loss was to compare "
+                f"{layer}; choose --vgg-layer relu3_1 with them."
+            )
+        load_into(network, {f"layers.{name}": tensor for name, tensor in tensors.items()}, path)
+        return network.requires_grad_(requires_grad=False)
+    names = {name: name.removeprefix("features.") for name in tensors}
+    if "17.weight" in names.values() and "16.weight" not in names.values():
+        raise InputError(f"{path}: this is VGG16; VGG19 was expected. {_WHERE_TO_GET_VGG}")
+    vgg = Vgg19(layer, network_input)
+    wanted = vgg.state_dict()
+    kept = {f"layers.{short}": tensors[name] for name, short in names.items()}
+    load_into(vgg, {name: kept[name] for name in wanted if name in kept}, f"{path} (VGG19)")
+    return vgg.requires_grad_(requires_grad=False)
+
+
+class Vgg19(nn.Module):
+    """VGG19 up to the compared layer, for weights under torchvision's names."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, layer: ContentLayer, network_input: VggInput) -> None:
+        """Make the layers.
+
+        Args:
+            layer: conv3_3 before ("conv3_3") or after ("relu3_3") its ReLU, or conv3_1 after its
+                ReLU ("relu3_1").
+            network_input: "imagenet" is what torchvision's weights expect; "signed" is what the
+                released DeblurGAN gives them, images in [-1, 1].
+        """
+        super().__init__()
+        layers: dict[str, nn.Module] = {str(place): nn.MaxPool2d(2) for place in _POOLED}
+        for place, (n_in, n_out) in _CHANNELS.items():
+            layers[str(place)] = nn.Conv2d(n_in, n_out, 3, padding=1)
+            layers[str(place + 1)] = nn.ReLU()
+        ordered = [(str(place), layers[str(place)]) for place in range(_N_LAYERS[layer])]
+        self.layers = nn.Sequential(OrderedDict(ordered))
+        for name, values in zip(("mean", "deviation"), _INPUT[network_input], strict=True):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of (N, 3, H, W) RGB images in [0, 1]: (N, 256, H // 4, W // 4)."""
+        features: Tensor = self.layers((images - self.mean) / self.deviation)
+        return features
+
+
+class NormalisedVgg19(nn.Module):
+    """VGG19 up to conv3_1 with weights scaled so that activations have a mean of about 1.
+
+    Such weights (the normalisation of Gatys et al. 2016, common in style transfer) come with a
+    first 1x1 convolution that takes RGB in [0, 1] to what the network expects; borders are
+    reflected, and pooling keeps the last row and column of odd sizes.
+    """
+
+    def __init__(self) -> None:
+        """Make the layers: ``0`` and then 2, 5, 9, 12, 16 for conv1_1 to conv3_1."""
+        super().__init__()
+        layers: dict[str, nn.Module] = {"0": nn.Conv2d(3, 3, 1)}
+        for place, (n_in, n_out) in _NORMALISED_CHANNELS.items():
+            if place - 2 in _NORMALISED_POOLED:
+                layers[str(place - 2)] = nn.MaxPool2d(2, ceil_mode=True)
+            convolution = nn.Conv2d(n_in, n_out, 3, padding=1, padding_mode="reflect")
+            layers |= {str(place): convolution, str(place + 1): nn.ReLU()}
+        self.layers = nn.Sequential(OrderedDict(layers))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of (N, 3, H, W) RGB in [0, 1], sides 5 or more: (N, 256, H / 4, W / 4)."""
+        features: Tensor = self.layers(images)
+        return features

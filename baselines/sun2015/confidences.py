@@ -1,0 +1,315 @@
+"""How well each candidate motion explains the blur at each point of a grid.
+
+The network classifies the patches of an image and of a few turned and shrunk copies of it. Turning
+an image turns its motions by the same angle, so the six trained orientations become others;
+shrinking it shortens them (`at_full_size`).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch.nn import functional as F
+
+from baselines.sun2015.detail import detail_per_patch
+from baselines.sun2015.kernels import (
+    LENGTHS_PX,
+    N_KERNELS,
+    TRAINED,
+    turned_candidate,
+)
+from baselines.sun2015.mrf import MrfOptions
+from baselines.sun2015.network import GRID_PX, PATCH_PX, MotionClassifier
+from baselines.sun2015.patches import TURNS_DEGREES, centred, normalised
+from gopro_tools.images import Rgb
+
+LEAST_CONFIDENCE = 1e-4
+"""Added before logarithms are taken: no single patch, and no single copy, excludes a candidate."""
+
+_HALF_DETAIL_PER_PX = 0.01
+_LEAST_SIDE_PX = 64  # below, too few turned patches lie inside
+_BAND_PX2 = 120_000  # pixels classified at a time, so that large images fit into memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldOptions:
+    """How a motion field is estimated; the defaults are the paper's as far as it is known."""
+
+    normalise: bool = False
+    """Show the network pixels against their surroundings (`patches.normalised`), as in training."""
+    stride_px: int = 6
+    """Distance of the patches that are classified, an even number."""
+    turns_degrees: tuple[int, ...] = tuple(range(-24, 25, 6))
+    """Copies of the image that are classified, turned by multiples of 6 degrees; with the trained
+    orientations they reach all 30."""
+    sizes: tuple[float, ...] = (1.0,)
+    """Sizes of the copies, at most 1. A patch shows too little of a long motion to distinguish 17
+    pixels from 21; in a smaller copy it is a short one. Copies below 64 pixels are left out."""
+    fusion_sigma_px: float = 10.0
+    """Confidences of overlapping patches are fused with a Gaussian weight of this sigma."""
+    fusion: Literal["product", "mean"] = "mean"
+    """``mean``: the arithmetic mean of the paper; ``product``: the geometric mean, with which each
+    patch may exclude a candidate."""
+    neighbour_support: float = 0.0
+    """How much candidates next to each other, in length or orientation, support one another: the
+    network spreads its confidence over what it cannot distinguish."""
+    flat_weight: float = 1.0
+    """Weight of a patch without texture beside one with plenty; 1 weighs all the same."""
+    mrf: MrfOptions = field(default_factory=lambda: MrfOptions(largest_difference_px=None))
+    """How the field is smoothed."""
+
+
+PAPER_FIELD = FieldOptions()
+"""`sun2015`: as in the paper."""
+
+PLUS_FIELD = FieldOptions(
+    normalise=True,
+    stride_px=8,
+    turns_degrees=TURNS_DEGREES,
+    sizes=(1.0, 0.5, 0.35),
+    fusion_sigma_px=16.0,
+    fusion="product",
+    neighbour_support=0.5,
+    flat_weight=0.02,
+    mrf=MrfOptions(),
+)
+"""`sun2015-plus`."""
+
+
+@dataclass(frozen=True)
+class Confidences:
+    """How well each candidate explains the blur around each point of a grid."""
+
+    values: NDArray[np.float32]
+    """(361, h, w) float32, at least 0, of sum 1 over the candidates."""
+    weights: NDArray[np.float32]
+    """(h, w) float32 in (0, 1]: how much detail there is to estimate motion from."""
+    stride_px: int
+    """Distance of the points."""
+    origin_px: float
+    """Coordinate of the first point, in x and in y, in pixel centres."""
+    size_hw: tuple[int, int]
+    """Of the image."""
+
+    def enlarged(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(h, w) to (H, W): each pixel takes the label of the nearest point."""
+        rows, columns = (
+            np.clip(np.rint((np.arange(side) - self.origin_px) / self.stride_px), 0, n - 1)
+            for side, n in zip(self.size_hw, labels.shape, strict=True)
+        )
+        return labels[rows.astype(np.int64)[:, None], columns.astype(np.int64)]
+
+
+def dense_confidences(
+    classifier: MotionClassifier, blurred: Rgb, options: FieldOptions
+) -> Confidences:
+    """Confidences of all candidates on a grid, each patch by itself; see `field.fused`.
+
+    Patches that reach beyond the image do not count; points near its border take the nearest ones
+    that lie inside.
+
+    Args:
+        classifier: In evaluation mode, on any device.
+        blurred: (H, W, 3) uint8.
+        options: Grid and copies.
+    """
+    size_hw = (blurred.shape[0], blurred.shape[1])
+    short = [max(0, _LEAST_SIDE_PX - side) for side in size_hw]
+    seen = np.pad(blurred, ((0, short[0]), (0, short[1]), (0, 0)), mode="symmetric")
+    stride = options.stride_px
+    origin_px = (PATCH_PX - 1) / 2
+    n_rows, n_columns = ((side - PATCH_PX) // stride + 1 for side in seen.shape[:2])
+    y, x = np.mgrid[:n_rows, :n_columns] * float(stride) + origin_px
+    points = np.stack([x, y, np.ones_like(x)])
+    sizes = [size for size in options.sizes if size * min(seen.shape[:2]) >= _LEAST_SIDE_PX]
+    values = _geometric_mean(
+        [
+            _confidences_at(size, classifier, seen, points, options)
+            for size in sizes or [max(options.sizes)]
+        ]
+    )
+    detail = detail_per_patch(seen, stride, _HALF_DETAIL_PER_PX)
+    weights = options.flat_weight + (1 - options.flat_weight) * detail
+    rows, columns = (slice(-(-side // stride)) for side in size_hw)
+    return Confidences(
+        values[:, rows, columns],
+        weights[:n_rows, :n_columns][rows, columns].astype(np.float32),
+        stride,
+        origin_px,
+        size_hw,
+    )
+
+
+def _geometric_mean(opinions: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Of confidences, each (361, h, w) of sum 1, to the same: each may exclude a candidate."""
+    if len(opinions) == 1:
+        return opinions[0]
+    logs = sum(np.log(each + np.float32(LEAST_CONFIDENCE)) for each in opinions)
+    values = np.exp(logs / np.float32(len(opinions)))
+    result: NDArray[np.float32] = values / values.sum(axis=0)
+    return result
+
+
+def _confidences_at(
+    size: float,
+    classifier: MotionClassifier,
+    image: Rgb,
+    points: NDArray[np.float64],
+    options: FieldOptions,
+) -> NDArray[np.float32]:
+    """(361, h, w) confidences at points of an image, from turned copies of it at one size."""
+    height, width = image.shape[:2]
+    small_wh = (max(PATCH_PX, round(width * size)), max(PATCH_PX, round(height * size)))
+    if small_wh != (width, height):
+        image = cv2.resize(image, small_wh, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        points = points.copy()
+        points[0] = (points[0] + 0.5) * (small_wh[0] / width) - 0.5
+        points[1] = (points[1] + 0.5) * (small_wh[1] / height) - 0.5
+        stride = GRID_PX * max(1, round(options.stride_px * size / GRID_PX))
+        options = replace(options, stride_px=stride)
+    values = np.zeros((N_KERNELS, *points.shape[1:]), np.float32)
+    n_copies = np.zeros(N_KERNELS, np.float32)  # that show each candidate
+    for degrees in options.turns_degrees:
+        found = _filled(_turned_probabilities(classifier, image, points, degrees, options))
+        probabilities = at_full_size(found, size)
+        for place, candidate in enumerate(TRAINED):
+            values[turned_candidate(candidate, -degrees)] += probabilities[place]
+            n_copies[turned_candidate(candidate, -degrees)] += 1
+    values /= n_copies[:, None, None]
+    values /= values.sum(axis=0)
+    return values
+
+
+def at_full_size(probabilities: NDArray[np.float32], size: float) -> NDArray[np.float32]:
+    """Probabilities of motions in the image, from those in a shrunk copy of it.
+
+    A motion over n pixels has the variance (n^2 - 1) / 12, and size^2 times that in the copy.
+    Logarithms are interpolated between the trained lengths.
+
+    Args:
+        probabilities: (73, h, w) float32 of `TRAINED`, in the copy.
+        size: Of the copy, at most 1.
+
+    Returns:
+        (73, h, w) float32 of `TRAINED`, in the image, of sum 1.
+    """
+    if size == 1:
+        return probabilities
+    n_lengths, spatial = len(LENGTHS_PX), probabilities.shape[1:]
+    logs = np.log(probabilities + np.float32(LEAST_CONFIDENCE))
+    moving = logs[1:].reshape(n_lengths - 1, -1, *spatial)
+    # No motion is the shortest length of every orientation.
+    still = np.broadcast_to(logs[0], moving.shape[1:])
+    by_length = np.concatenate([still[None], moving])
+    lengths = np.array(LENGTHS_PX, np.float64)
+    small = np.sqrt(1 + size**2 * (lengths[1:] ** 2 - 1))
+    places = np.interp(small, lengths, np.arange(n_lengths))
+    lower = np.minimum(places.astype(int), n_lengths - 2)
+    upper_share = (places - lower).astype(np.float32)[:, None, None, None]
+    stretched = (1 - upper_share) * by_length[lower] + upper_share * by_length[lower + 1]
+    values = np.exp(np.concatenate([logs[:1], stretched.reshape(-1, *spatial)]))
+    result: NDArray[np.float32] = values / values.sum(axis=0)
+    return result
+
+
+def _turned_probabilities(
+    classifier: MotionClassifier,
+    image: Rgb,
+    points: NDArray[np.float64],
+    degrees: int,
+    options: FieldOptions,
+) -> NDArray[np.float32]:
+    """Probabilities of the classes in an image turned counter-clockwise, at points of the image.
+
+    Returns:
+        (73, h, w) float32; NaN where no patch inside the image is near.
+    """
+    height, width = image.shape[:2]
+    to_turned = np.vstack(
+        [cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0), [0, 0, 1]]
+    )
+    corners = to_turned @ np.array(
+        [[0, width - 1, 0, width - 1], [0, 0, height - 1, height - 1], [1, 1, 1, 1]]
+    )
+    left, top = np.floor(corners[:2].min(axis=1) + 1e-6)
+    right, bottom = np.ceil(corners[:2].max(axis=1) - 1e-6)
+    to_turned[:2, 2] -= left, top
+    size_wh = (int(right - left) + 1, int(bottom - top) + 1)
+    turned = image
+    if degrees:
+        turned = cv2.warpAffine(
+            image, to_turned[:2], size_wh, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+        ).astype(np.uint8, copy=False)
+    probabilities = _probabilities(classifier, turned, options)
+    rows, columns = probabilities.shape[-2:]
+    stride_px = options.stride_px
+    # Whether the corners of each patch lie inside the image.
+    from_turned = np.linalg.inv(to_turned)
+    inside = np.ones((rows, columns), bool)
+    patch_y, patch_x = np.mgrid[:rows, :columns] * float(stride_px)
+    for dy in (0, PATCH_PX - 1):
+        for dx in (0, PATCH_PX - 1):
+            place = np.stack([patch_x + dx, patch_y + dy, np.ones_like(patch_x)])
+            at = np.einsum("ij,jyx->iyx", from_turned, place)
+            inside &= (at[0] > -1) & (at[0] < width) & (at[1] > -1) & (at[1] < height)
+    at = np.einsum("ij,jyx->iyx", to_turned, points)
+    grid = (at[:2] - (PATCH_PX - 1) / 2) / stride_px
+    if grid.shape[1:] == (rows, columns) and np.allclose(grid, np.mgrid[:rows, :columns][::-1]):
+        return probabilities.numpy()
+    scale = 2 / np.maximum(np.array([columns - 1, rows - 1]), 1)
+    sampled_at = torch.from_numpy((np.moveaxis(grid, 0, -1) * scale - 1).astype(np.float32)[None])
+    weight = torch.from_numpy(inside.astype(np.float32))[None, None]
+    both = torch.cat([probabilities[None] * weight, weight], dim=1)
+    sampled = F.grid_sample(both, sampled_at, padding_mode="zeros", align_corners=True)[0].numpy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result: NDArray[np.float32] = np.where(
+            sampled[-1:] > 0.25, sampled[:-1] / sampled[-1:], np.nan
+        )
+    return result
+
+
+@torch.inference_mode()
+def _probabilities(classifier: MotionClassifier, image: Rgb, options: FieldOptions) -> torch.Tensor:
+    """(73, h, w) on the CPU, a band of rows at a time so that large images fit into memory.
+
+    One pass classifies patches 4 px apart; for other strides, shifted passes are interleaved.
+    """
+    device = next(classifier.parameters()).device
+    stride = options.stride_px
+    codes = torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    planes = (normalised if options.normalise else centred)(codes.to(device))
+    n_rows, n_columns = ((side - PATCH_PX) // stride + 1 for side in image.shape[:2])
+    n_passes = GRID_PX // math.gcd(stride, GRID_PX)
+    found = torch.empty(len(TRAINED), n_rows, n_columns)
+    n_band = n_passes * max(1, _BAND_PX2 // (image.shape[1] * stride * n_passes))
+    for first in range(0, n_rows, n_band):
+        last = min(first + n_band, n_rows) - 1
+        band = planes[:, :, first * stride : last * stride + PATCH_PX]
+        for down in range(min(n_passes, last - first + 1)):
+            for right in range(min(n_passes, n_columns)):
+                seen = band[:, :, down * stride :, right * stride :]
+                logits = classifier(
+                    seen.contiguous(memory_format=torch.channels_last), stride * n_passes
+                )
+                part = found[:, first + down : last + 1 : n_passes, right::n_passes]
+                part.copy_(logits.float().softmax(dim=1)[0])
+    return found
+
+
+def _filled(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Points that no patch inside the image is near take the values of the nearest one."""
+    known = np.isfinite(probabilities[0])
+    if known.all():
+        return probabilities
+    if not known.any():
+        return np.full_like(probabilities, 1 / len(probabilities))
+    rows, columns = ndimage.distance_transform_edt(
+        ~known, return_distances=False, return_indices=True
+    )
+    return probabilities[:, rows, columns]
