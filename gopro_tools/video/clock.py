@@ -50,6 +50,8 @@ def read_clock(ticks: Ticks, seconds_per_tick: Fraction, rate_from_header: float
     if median < _COARSE_TICKS and not _is_exact(seconds_per_tick, rate_from_header, median):
         return _coarse(ticks, seconds_per_tick, rate_from_header)
     usual = intervals[intervals <= 1.5 * median]
+    if (alike := usual[usual >= 0.6 * median]).size:
+        usual = alike  # no doubled frames, nor those of a faster part
     interval = float(usual.mean()) or 1.0
     odd = (intervals > 1.5 * interval) | (intervals < 0.5 * interval)
     constant = bool((np.abs(intervals - interval) <= 1).all())

@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from gopro_tools.errors import InputError
+from gopro_tools.video.headers import headers_of
 from gopro_tools.video.libav import listening
 
 VIDEO_SUFFIXES = frozenset(
@@ -26,7 +27,7 @@ VIDEO_SUFFIXES = frozenset(
         *("flv", "ogv", "qt", "3g2", "y4m", "mod", "tod"),
     )
 )
-_PREVIEW_SHARE = 10
+_PREVIEW_SHARE = 4
 """A stream with less than this part of the frames of another is a still or a preview."""
 _STILLS = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
@@ -43,6 +44,8 @@ class Packets:
     """Byte in the file, where the container knows it."""
     n_empty: int = 0
     """Chunks without data, by which AVI repeats a picture."""
+    headers: bytes = b""
+    """The first ones that come with a keyframe; see `headers_of`."""
 
     @property
     def n_pictures(self) -> int:
@@ -61,6 +64,8 @@ class Places:
     """(n, 2) index of the first frame, and tick to seek to."""
     by_order: bool
     """Frames are counted from the start of the file; ticks do not tell them apart."""
+    headers: bytes = b""
+    """Those in the stream that the file begins with."""
 
     def index(self, tick: int | None) -> int | None:
         """Index of the frame shown at ``tick``; -1 for a hidden one, None for an unknown one."""
@@ -109,6 +114,8 @@ def read_packets(container: InputContainer) -> tuple[dict[int, Packets], list[st
     """The packets of every video stream, by stream number, and the damage met on the way."""
     streams = list(container.streams.video)
     packets = {stream.index: Packets() for stream in streams}
+    if not streams:
+        return packets, []  # asked for the packets of no stream, FFmpeg gives those of all
     with listening() as complaints:
         for packet in container.demux(streams):
             of_stream = packets[packet.stream.index]
@@ -121,6 +128,8 @@ def read_packets(container: InputContainer) -> tuple[dict[int, Packets], list[st
             of_stream.is_keyframe.append(packet.is_keyframe)
             of_stream.is_hidden.append(packet.is_discard)
             of_stream.place.append(packet.pos)
+            if packet.is_keyframe and not of_stream.headers:
+                of_stream.headers = headers_of(packet)
     return packets, complaints
 
 
@@ -133,13 +142,15 @@ def choose_stream(
     the largest picture, then the one with the most frames, then the first.
 
     Raises:
-        InputError: There is no video stream, or none of number ``wanted``, or FFmpeg has no
-            decoder for it.
+        InputError: There is no video stream, or only a cover picture, or none of number
+            ``wanted``, or FFmpeg has no decoder for it.
     """
     streams = list(container.streams.video)
     described = {s.index: _describe(s, packets[s.index]) for s in streams}
     if not streams:
         raise InputError(f"{path}: no video stream in it.")
+    if all(s.disposition & Disposition.attached_pic for s in streams):
+        raise InputError(f"{path}: no video stream in it, only a cover picture.")
     if wanted is not None:
         if wanted not in described:
             raise InputError(
@@ -201,6 +212,7 @@ def index_of(packets: Packets) -> tuple[Places, int | None]:
         or len({tick for tick, _, _ in known}) < len(known)
         or _goes_back(packets.dts)
         or _goes_back(keys),
+        headers=packets.headers,
     )
     return places, keys[0] if keys else None
 
@@ -218,12 +230,27 @@ def cut_short(
     interval_s: float,
     complaints: Sequence[str],
 ) -> str:
-    """What the header promises beyond what there is; empty where it keeps its promise."""
+    """What the header promises beyond what there is; empty where it keeps its promise.
+
+    Args:
+        container: The file, read to its end.
+        stream: The stream in question.
+        packets: What was found of it.
+        found_s: Until when its last frame is shown. A header may count from zero or from the first
+            frame; one that counts from the first only promises less.
+        interval_s: From frame to frame.
+        complaints: What FFmpeg said on the way.
+    """
     n_found = packets.n_pictures + packets.n_empty
-    # AVI counts pictures that were dropped, too; FFmpeg's duration of it is what it found.
-    n_told = max(n_found, stream.duration or 0) if container.format.name == "avi" else n_found
-    if stream.frames > n_told:
-        return f"{stream.frames} frames promised, {n_found} found"
+    n_promised = stream.frames
+    if container.format.name == "avi":
+        # It counts pictures that were dropped, too; FFmpeg's duration of it is what it found.
+        n_promised = 0 if n_promised <= (stream.duration or 0) else n_promised
+    elif "mp4" in container.format.name.split(","):
+        # An edit list hides whole groups of pictures: they are not in the index.
+        n_promised = min(n_promised, len(stream.index_entries) or n_promised)
+    if n_promised > n_found:
+        return f"{n_promised} frames promised, {n_found} found"
     promised_s = 0.0 if stream.frames else _promised_s(container, stream)
     if promised_s - found_s > max(2 * interval_s, 0.02):
         return f"{promised_s:.2f} s promised, {found_s:.2f} s found"
@@ -235,7 +262,10 @@ def _promised_s(container: InputContainer, stream: VideoStream) -> float:
     """Duration of the picture by the header; 0 where it only tells that of picture and sound."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    stored = next((v for k, v in stream.metadata.items() if k.upper().startswith("DURATION")), "")
+    stored = ""
+    if "matroska" in container.format.name:  # elsewhere the tag is of the file this was made from
+        tags = stream.metadata.items()
+        stored = next((value for name, value in tags if name.upper().startswith("DURATION")), "")
     parts = stored.split(":")
     if len(parts) == 3:
         try:

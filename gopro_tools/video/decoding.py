@@ -4,14 +4,16 @@ FFmpeg's decoders run with ``err_detect=explode``: what would have to be guessed
 an error nothing is trusted until the next keyframe, as pictures lean on one another. Two kinds of
 picture fail without any damage: those before the first keyframe, and those that a keyframe of an
 *open* group carries along to be shown before it, which lean on the group before. They are missing
-where decoding starts at that keyframe, and taint nothing after it.
+where decoding starts at that keyframe, and taint nothing after it. Nor do those that fail before a
+recovery point has refreshed the whole picture, of which the decoder shows none.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import av
 import numpy as np
@@ -19,15 +21,17 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from gopro_tools.video.container import Places
+from gopro_tools.video.headers import headers_of
 from gopro_tools.video.libav import heard, hearing
+from gopro_tools.video.pictures import Sample
 from gopro_tools.video.source import FrameProblem, Problem
+from gopro_tools.video.transport import joint_before, may_end_in_the_middle
 
 Packet: TypeAlias = "av.Packet[VideoStream]"
 Opened = tuple[InputContainer, VideoStream]
-Decoded = Generator[tuple[int, av.VideoFrame, VideoStream], None, None]
-"""Index of a frame, the frame, and the stream it is from."""
-
-
+Decoded = Generator[Sample, None, None]
+_FORMATS_WITH_TAGS = ("mp4", "matroska")
+"""Containers with tags of their own, which stand for the whole file."""
 _JOINT_PACKETS = 3
 """Where two recordings are put together, FFmpeg takes the last packets of the first for damaged:
 if the clock goes back within so many packets, it was only the joint."""
@@ -55,14 +59,14 @@ class Decoder:
         self._threads = threads
 
     def frames(self, start: int, on_problem: Problem) -> Decoded:
-        """Frames from index ``start`` on, each with its index and the stream it is from."""
+        """Frames from index ``start`` on."""
         position = start
         if self._threads > 1:
             # Several threads report an error late, with another frame: one thread looks again.
             try:
-                for index, frame, stream in self._from(start, self._threads, on_problem):
-                    yield index, frame, stream
-                    position = index + 1
+                for sample in self._from(start, self._threads, on_problem):
+                    yield sample
+                    position = sample.index + 1
             except _InDoubt:
                 pass
             else:
@@ -74,7 +78,7 @@ class Decoder:
         problems: list[FrameProblem] = []
         with closing(self._run(key, 1, problems.append)) as frames:
             first = next(frames, None)
-        return first is not None and first[0] == int(self._places.keyframes[key, 0])
+        return first is not None and first.index == int(self._places.keyframes[key, 0])
 
     def _from(self, start: int, threads: int, on_problem: Problem) -> Decoded:
         usable = np.flatnonzero(self._places.keyframes[:, 0] <= start)
@@ -86,13 +90,13 @@ class Decoder:
             problems: list[FrameProblem] = []
             settled = key == 0
             with closing(self._run(key, threads, problems.append)) as frames:
-                for index, frame, stream in frames:
-                    if index > start and not settled:
+                for sample in frames:
+                    if sample.index > start and not settled:
                         break
                     settled = True
                     _pass_on(problems, on_problem)
-                    if index >= start:
-                        yield index, frame, stream
+                    if sample.index >= start:
+                        yield sample
             if settled:
                 _pass_on(problems, on_problem)
                 return
@@ -105,22 +109,134 @@ class Decoder:
                 tick = int(self._places.keyframes[key, 1])
                 container.seek(tick, stream=stream, backward=True, any_frame=False)
             reading = _Reading(self._path, self._places, from_start=key == 0, threads=threads)
-            decoder = stream.codec_context
+            decoders = _Decoders(self._open, container, stream, self._places.headers, threads)
             try:
                 with hearing():
-                    for index, frame in reading.frames(container, stream, on_problem):
-                        yield index, frame, stream
+                    yield from reading.samples(container, stream, decoders, on_problem)
             finally:
-                # The decoder's threads must rest before it is freed: one may be about to speak.
-                decoder.flush_buffers()
+                decoders.close()
 
 
-def _goes_back(
-    packet: "av.Packet[VideoStream]", following: "av.Packet[VideoStream] | None"
-) -> bool:
-    if following is None or packet.dts is None or following.dts is None:
-        return False
-    return following.dts < packet.dts
+class _Decoders:
+    """The decoder of a stream, and another one where its headers change."""
+
+    def __init__(
+        self,
+        open_stream: Callable[[int], Opened],
+        container: InputContainer,
+        stream: VideoStream,
+        headers: bytes,
+        threads: int,
+    ) -> None:
+        self._open = open_stream
+        self._threads = threads
+        self._first_headers = self._headers = headers
+        self._has_tags = any(name in container.format.name for name in _FORMATS_WITH_TAGS)
+        self._others: list[InputContainer] = []
+        self.alone = False
+        """See `Sample`."""
+        self.current = stream.codec_context
+
+    def changes_at(self, keyframe: Packet) -> bool:
+        """Whether headers come with this keyframe that are not those in force."""
+        headers = headers_of(keyframe)
+        return bool(headers) and headers != self._headers
+
+    def change(self, keyframe: Packet) -> None:
+        """Take a new decoder for what follows."""
+        self._headers = headers_of(keyframe)
+        self.alone = self._headers != self._first_headers and not self._has_tags
+        if self.alone:
+            self.renew(keyframe)
+            return
+        self.current.flush_buffers()
+        container, stream = self._open(self._threads)
+        self._others.append(container)
+        self.current = stream.codec_context
+
+    def renew(self, packet: Packet) -> None:
+        """Take a new decoder that knows nothing but the stream."""
+        self.current.flush_buffers()
+        self.current = _new_decoder(packet.stream.codec_context)
+
+    def close(self) -> None:
+        """Let the decoder's threads rest: one may be about to speak when it is freed."""
+        self.current.flush_buffers()
+        for container in self._others:
+            container.close()
+
+
+def _new_decoder(like: av.VideoCodecContext) -> av.VideoCodecContext:
+    decoder = av.CodecContext.create(like.name, "r")
+    assert isinstance(decoder, av.VideoCodecContext)
+    decoder.extradata = like.extradata
+    decoder.thread_count, decoder.thread_type = like.thread_count, like.thread_type
+    decoder.options = like.options
+    return decoder
+
+
+class _Read(NamedTuple):
+    """A packet, None at the end, and what is wrong with it."""
+
+    packet: "Packet | None"
+    complaints: list[str]
+    lacks_data: bool
+
+
+class _Packets:
+    """Every packet of a stream, those of a transport stream with a look at what follows."""
+
+    def __init__(
+        self, path: Path, container: InputContainer, stream: VideoStream, *, everywhere: bool
+    ) -> None:
+        self._path = path
+        self._demuxed = container.demux(stream)
+        self._everywhere = everywhere
+        self._is_transport = container.format.name == "mpegts"
+        self._waiting: deque[_Read] = deque()
+
+    def __iter__(self) -> Iterator[_Read]:
+        while True:
+            read = self._waiting.popleft() if self._waiting else self._next()
+            if self._is_transport and read.packet is not None and read.packet.size:
+                read = self._judged(read, read.packet)
+            yield read
+            if read.packet is None:
+                return
+
+    def _next(self) -> _Read:
+        packet, complaints = heard(partial(next, self._demuxed, None), everywhere=self._everywhere)
+        lacks_data = packet is not None and packet.is_corrupt
+        return _Read(packet, [] if lacks_data else complaints, lacks_data)
+
+    def _judged(self, read: _Read, packet: Packet) -> _Read:
+        n_ahead = _JOINT_PACKETS if read.lacks_data else 1
+        while len(self._waiting) < n_ahead and (not self._waiting or self._waiting[-1].packet):
+            self._waiting.append(self._next())
+        if read.lacks_data:
+            at_joint = any(self._is_joint(packet, following.packet) for following in self._waiting)
+            if not at_joint:
+                return read._replace(complaints=["data is missing from the stream"])
+            read = read._replace(lacks_data=False)
+        return read._replace(lacks_data=self._is_cut(packet, self._waiting[0].packet))
+
+    def _is_joint(self, packet: Packet, following: "Packet | None") -> bool:
+        """Whether another recording follows soon."""
+        if following is None or following.pos is None:
+            return False
+        return _goes_back(packet, following) or joint_before(self._path, following.pos)
+
+    def _is_cut(self, packet: Packet, following: "Packet | None") -> bool:
+        """Whether the recording ends with a packet that is not whole."""
+        if following is None or not following.size:
+            return packet.pos is not None and may_end_in_the_middle(self._path, packet.pos)
+        if following.pos is None or not _goes_back(packet, following):
+            return False
+        return not joint_before(self._path, following.pos, clock_goes_back=True)
+
+
+def _goes_back(packet: Packet, following: Packet) -> bool:
+    return following.dts is not None and packet.dts is not None and following.dts < packet.dts
 
 
 def _pass_on(problems: list[FrameProblem], on_problem: Problem) -> None:
@@ -145,101 +261,126 @@ class _Reading:
         """Pictures shown before this tick are not used, whatever the decoder makes of them."""
         self._broken: int | None = None
         """Tick of the picture that was damaged."""
+        self._keyframe: Packet | None = None
+        """The last one that decoding started from."""
+        self._only_keyframe = True
+        """Nothing after it was decoded yet."""
+        self._shows = False
+        """Frames came out since."""
         self._n_given = 0
         self._last = -1
 
-    def frames(
-        self, container: InputContainer, stream: VideoStream, on_problem: Problem
-    ) -> Iterator[tuple[int, av.VideoFrame]]:
-        packets = container.demux(stream)
-        decoder = stream.codec_context
+    def samples(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        decoders: _Decoders,
+        on_problem: Problem,
+    ) -> Iterator[Sample]:
         everywhere = self._threads > 1
-        lossy: Packet | None = None
-        n_since_loss = 0
         doubtful = False
-        while True:
-            packet, complaints = heard(partial(next, packets, None), everywhere=everywhere)
-            if lossy is not None and _goes_back(lossy, packet):
-                lossy = None
-            n_since_loss += 1
-            if lossy is not None and (packet is None or n_since_loss > _JOINT_PACKETS):
-                self._report(lossy.pts, ["data is missing from the stream"], on_problem)
-                lossy = None
+        for packet, complaints, lacks_data in _Packets(
+            self._path, container, stream, everywhere=everywhere
+        ):
             if packet is None:
                 if complaints:
                     self._report(None, complaints, on_problem)
                 return
             if not packet.size and (packet.pts is not None or packet.dts is not None):
                 continue  # an empty chunk, by which AVI repeats a picture
-            complaints = [] if packet.is_corrupt else complaints
             if complaints:
                 self._report(packet.pts, complaints, on_problem)
-            if complaints or packet.is_corrupt:
+            if complaints or lacks_data:
                 self._trusted = False
-            if packet.is_corrupt:
-                lossy, n_since_loss, doubtful = packet, 0, True
+            if lacks_data and not complaints:
+                index = None if self._places.by_order else self._places.index(packet.pts)
+                on_problem(FrameProblem("", index, "may be cut short: its recording ends there"))
+            if lacks_data:
+                doubtful = bool(complaints)
                 continue
             if doubtful and packet.size:
                 doubtful = False  # FFmpeg's parsers mark the packet before the one that lacks data
                 continue
             if not packet.size and not self._trusted:
-                yield from self._sound_waiting(decoder, on_problem)
+                yield from self._sound_waiting(decoders, on_problem)
                 continue
             if packet.is_keyframe and packet.size:
-                yield from self._pass_keyframe(packet.pts, decoder, on_problem)
+                yield from self._pass_keyframe(packet, decoders, on_problem)
             if not self._trusted:
                 continue
-            decoded, complaints = heard(packet.decode, everywhere=everywhere)
+            decoded, complaints = heard(
+                partial(decoders.current.decode, packet if packet.size else None),
+                everywhere=everywhere,
+            )
             frames = decoded or []
-            if complaints and not self._is_carried(packet.pts):
+            if complaints and not self._is_carried(packet.pts) and not self._is_recovering():
                 self._report(packet.pts, complaints, on_problem)
                 # Later pictures lean on the broken one until a keyframe starts afresh.
                 self._trusted = False
                 self._broken = packet.pts
                 frames = [f for f in frames if f.pts is not None and f.pts != packet.pts]
-            for frame in frames:
-                index = self._place(frame, on_problem)
-                if index is not None:
-                    yield index, frame
+            if not complaints and packet is not self._keyframe:
+                self._only_keyframe = False
+            yield from self._usable(frames, decoders, on_problem)
+
+    def _usable(
+        self, frames: Iterable[av.VideoFrame], decoders: _Decoders, on_problem: Problem
+    ) -> Iterator[Sample]:
+        for frame in frames:
+            self._shows = True
+            index = self._place(frame, on_problem)
+            if index is not None:
+                aspect = decoders.current.sample_aspect_ratio
+                yield Sample(index, frame, aspect, decoders.alone)
 
     def _pass_keyframe(
-        self, tick: int | None, decoder: "av.VideoCodecContext", on_problem: Problem
-    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        self, packet: Packet, decoders: _Decoders, on_problem: Problem
+    ) -> Iterator[Sample]:
         """Start afresh; what was decoded before the damage and waits to be shown is sound."""
+        tick = packet.pts
+        changes = decoders.changes_at(packet)
+        if not self._trusted or changes:
+            yield from self._sound_waiting(decoders, on_problem)
+        if changes:
+            decoders.change(packet)
+        elif not self._trusted:
+            decoders.current.flush_buffers()
         if not self._trusted:
-            yield from self._sound_waiting(decoder, on_problem)
-            decoder.flush_buffers()
             self._broken = None
             self._dropped_before = tick
         elif not self._seen_keyframe and not self._from_start:
             self._dropped_before = tick
         if not self._trusted or not self._seen_keyframe:
             self._carried_before = tick
+            self._keyframe, self._shows, self._only_keyframe = packet, False, True
         self._trusted = self._seen_keyframe = True
 
-    def _sound_waiting(
-        self, decoder: "av.VideoCodecContext", on_problem: Problem
-    ) -> Iterator[tuple[int, av.VideoFrame]]:
-        for frame in self._waiting(decoder):
-            index = self._place(frame, on_problem)
-            if index is not None:
-                yield index, frame
-
-    def _waiting(self, decoder: "av.VideoCodecContext") -> list[av.VideoFrame]:
+    def _sound_waiting(self, decoders: _Decoders, on_problem: Problem) -> Iterator[Sample]:
         if not self._seen_keyframe:
-            return []
-        frames, complaints = heard(partial(decoder.decode, None), everywhere=False)
-        if complaints:
-            return []
-        return [f for f in frames or [] if f.pts is not None and f.pts != self._broken]
+            return
+        frames, complaints = heard(partial(decoders.current.decode, None), everywhere=False)
+        if not complaints:
+            sound = [f for f in frames or [] if f.pts is not None and f.pts != self._broken]
+            yield from self._usable(sound, decoders, on_problem)
 
     def _is_carried(self, tick: int | None) -> bool:
         """Whether a picture that fails was not to be expected here."""
         if not self._seen_keyframe:
             self._trusted = False  # quietly: the first keyframe starts afresh
             return True
+        if tick is None:  # shown before a start at zero, where some containers have no time for it
+            return self._only_keyframe
         before = self._carried_before
-        return tick is not None and before is not None and tick < before
+        return before is not None and tick < before
+
+    def _is_recovering(self) -> bool:
+        """Whether decoding started at a recovery point, and shows nothing before it is through."""
+        if self._shows or self._keyframe is None:
+            return False
+        decoder = _new_decoder(self._keyframe.stream.codec_context)
+        first, _ = heard(partial(decoder.decode, self._keyframe), everywhere=False)
+        rest, _ = heard(partial(decoder.decode, None), everywhere=False)
+        return not first and not rest
 
     def _place(self, frame: av.VideoFrame, on_problem: Problem) -> int | None:
         """Index of a frame that can be used."""

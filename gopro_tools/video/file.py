@@ -10,7 +10,6 @@ from pathlib import Path
 import av
 import numpy as np
 from av.codec.context import CodecContext
-from av.video.stream import VideoStream
 
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
@@ -27,7 +26,7 @@ from gopro_tools.video.container import (
 )
 from gopro_tools.video.decoding import Decoder, Opened
 from gopro_tools.video.joined import second_recording_at
-from gopro_tools.video.pictures import ContainerFacts, Look, Pictures, container_facts
+from gopro_tools.video.pictures import ContainerFacts, Look, Pictures, Sample, container_facts
 from gopro_tools.video.source import FrameProblem, Problem, SourceInfo
 
 logger = logging.getLogger(__name__)
@@ -83,10 +82,12 @@ class VideoFile:
             hidden=self.info.hidden,
             keyframes=self.info.keyframes,
             by_order=self.info.by_order,
+            headers=self.info.headers,
         )
         decoder = self._decoder(places, self._decode_threads)
         with closing(decoder.frames(start, noted)) as frames:
-            for index, frame, stream in frames:
+            for sample in frames:
+                index = sample.index
                 if expected < min(index, stop) and not n_problems:
                     text = f"{self._path}: no frame {expected} came out of the decoder."
                     noted(FrameProblem(text, expected, "did not come out of the decoder"))
@@ -96,7 +97,7 @@ class VideoFile:
                 if pictures is None:
                     assert self._facts is not None
                     pictures = Pictures(self._facts, self.info.look, self._hdr)
-                fault = pictures.fault(frame, stream.codec_context.sample_aspect_ratio)
+                fault = pictures.fault(sample)
                 if fault:
                     text = f"{self._path}: frame {index} {fault}."
                     # One sentence for a stretch of them, a reason for each.
@@ -104,7 +105,7 @@ class VideoFile:
                     odd = fault
                     continue
                 odd = ""
-                yield index, pictures.rgb(frame)
+                yield index, pictures.rgb(sample.frame)
 
     def _open(self, threads: int) -> Opened:
         container = open_video(self._path)
@@ -137,11 +138,10 @@ class VideoFile:
             capture_hz = capture_rate(dict(container.metadata) | dict(stream.metadata))
             places, first_key = index_of(chosen)
             clock = read_clock(places.ticks, seconds_per_tick, rate_hz)
-            span = places.ticks[-1] - places.ticks[0] if len(places.ticks) > 1 else 0
+            first, last = places.ticks[[0, -1]].tolist() if len(places.ticks) else (0, 0)
+            shown_until_s = float(max(last, last - first) * seconds_per_tick)
             interval_s = clock.interval_ticks * float(seconds_per_tick)
-            promise = cut_short(
-                container, stream, chosen, float(span * seconds_per_tick), interval_s, complaints
-            )
+            promise = cut_short(container, stream, chosen, shown_until_s, interval_s, complaints)
         joint = second_recording_at(self._path)
         start = None if places.by_order else self._check_start(places, first_key)
         notes: list[str] = []
@@ -185,6 +185,7 @@ class VideoFile:
             complaints=tuple(dict.fromkeys(complaints)),
             notes=(*notes, *look.notes, *(f"not used: {other}" for other in others)),
             by_order=places.by_order,
+            headers=places.headers,
         )
 
     def _check_start(self, places: Places, first_key: int | None) -> "_Start | None":
@@ -197,10 +198,10 @@ class VideoFile:
         problems: list[FrameProblem] = []
         seen: list[int] = []
         with closing(self._decoder(places).frames(0, problems.append)) as frames:
-            for index, frame, stream in frames:
-                start.look_at(self._path, self._pictures(), frame, stream)
-                seen.append(index)
-                if index + 1 >= until:
+            for sample in frames:
+                self._look_at(start, sample)
+                seen.append(sample.index)
+                if sample.index + 1 >= until:
                     break
         if any(problem.misplaced for problem in problems):
             return None
@@ -228,10 +229,10 @@ class VideoFile:
         start = _Start()
         times: dict[int, int | None] = {}
         with closing(self._decoder(places).frames(0, lambda problem: None)) as frames:
-            for index, frame, stream in frames:
+            for sample in frames:
                 if len(times) < _CHECKED_FRAMES:
-                    start.look_at(self._path, self._pictures(), frame, stream)
-                times[index] = frame.pts
+                    self._look_at(start, sample)
+                times[sample.index] = sample.frame.pts
         if not times:
             raise ValueError("no frame of it can be decoded")
         n_frames = max(times) + 1
@@ -255,15 +256,23 @@ class VideoFile:
             start,
         )
 
-    def _pictures(self) -> Pictures:
+    def _look_at(self, start: "_Start", sample: Sample) -> None:
+        """Take in one of the first frames."""
         assert self._facts is not None
-        return Pictures(self._facts)
+        start.pictures = start.pictures or Pictures(self._facts)
+        try:
+            look = start.pictures.look_of(sample)
+        except ValueError as error:
+            raise InputError(f"{self._path}: {error}.") from error
+        first = start.found or look
+        start.found = replace(first, interlaced=first.interlaced or look.interlaced)
 
 
 @dataclass(slots=True)
 class _Start:
     """What the first frames of a file are like."""
 
+    pictures: Pictures | None = None
     found: Look | None = None
     missing: list[int] = field(default_factory=list)
     """Indices of frames that need earlier ones, which the file does not have."""
@@ -273,14 +282,3 @@ class _Start:
         """Look of the clip."""
         assert self.found is not None
         return self.found
-
-    def look_at(
-        self, path: Path, pictures: Pictures, frame: av.VideoFrame, stream: VideoStream
-    ) -> None:
-        """Take in one of the first frames."""
-        try:
-            look = pictures.look_of(frame, stream.codec_context.sample_aspect_ratio)
-        except ValueError as error:
-            raise InputError(f"{path}: {error}.") from error
-        first = self.found or look
-        self.found = replace(first, interlaced=first.interlaced or look.interlaced)

@@ -73,6 +73,12 @@ class Geometry:
         return (width, height) if self.transposed else (height, width)
 
     @property
+    def matrix(self) -> Matrix:
+        """The display matrix that turns and flips in this way."""
+        to_x, to_y = -1.0 if self.flipped_x else 1.0, -1.0 if self.flipped_y else 1.0
+        return (0.0, to_y, to_x, 0.0) if self.transposed else (to_x, 0.0, 0.0, to_y)
+
+    @property
     def changes_nothing(self) -> bool:
         """Whether the picture shown is what is stored."""
         turned = self.transposed or self.flipped_x or self.flipped_y
@@ -127,7 +133,9 @@ class Geometry:
 
 
 def geometry_of(
-    frame: av.VideoFrame,
+    height: int,
+    width: int,
+    matrix: Matrix,
     crop_trbl: tuple[int, int, int, int],
     pixel_aspect: Fraction | None,
 ) -> Geometry:
@@ -136,9 +144,9 @@ def geometry_of(
     Raises:
         ValueError: Something that cannot be shown upright without resampling, or nonsense.
     """
-    transposed, flipped_x, flipped_y = orientation(display_matrix(frame))
+    transposed, flipped_x, flipped_y = orientation(matrix)
     return Geometry(
-        stored_hw=(frame.height, frame.width),
+        stored_hw=(height, width),
         crop_trbl=crop_trbl,
         pixel_aspect=pixel_aspect or Fraction(1),
         transposed=transposed,
@@ -147,12 +155,12 @@ def geometry_of(
     )
 
 
-def display_matrix(frame: av.VideoFrame) -> Matrix:
-    """The frame's display matrix; the identity where it has none, or one of nothing but zeros."""
+def display_matrix(frame: av.VideoFrame) -> Matrix | None:
+    """The frame's display matrix, None where it has none; of nothing but zeros, the identity."""
     container: Any = frame.side_data  # typed as a mapping, which iterates over its values
     found = [data for data in container if data.type == SideDataType.DISPLAYMATRIX]
     if not found:
-        return IDENTITY
+        return None
     values = np.frombuffer(bytes(found[0]), np.int32) / 65536
     a, b, c, d = (float(values[i]) for i in (0, 1, 3, 4))
     return (a, b, c, d) if any((a, b, c, d)) else IDENTITY

@@ -12,7 +12,9 @@ import av.logging
 
 _lock = Lock()
 _n_listening = 0
-_before: tuple[int | None, bool] = (None, True)
+_before: tuple[int | None, bool, bool] = (None, True, True)
+_logger = logging.getLogger("libav")
+_logger.addHandler(logging.NullHandler())
 
 _HARMLESS = re.compile(
     r"ignoring invalid SAR|unable to decode APP fields|unref short failure|SEI type|"
@@ -94,12 +96,17 @@ def _start() -> None:
     global _n_listening, _before
     with _lock:
         if _n_listening == 0:
-            _before = (av.logging.get_level(), av.logging.get_skip_repeated())
+            _before = (
+                av.logging.get_level(),
+                av.logging.get_skip_repeated(),
+                _logger.propagate,
+            )
             # INFO is what av_dump_format() writes at; a message that comes again counts again.
             av.logging.set_level(av.logging.INFO)
             av.logging.set_skip_repeated(False)
-            # What other threads' decoders say meanwhile is for nobody.
-            logging.getLogger("libav").disabled = True
+            # What is said outside a block that listens (by the conversion to RGB, by other
+            # threads' decoders) is for nobody.
+            _logger.propagate = False
         _n_listening += 1
 
 
@@ -110,4 +117,4 @@ def _stop() -> None:
         if _n_listening == 0:
             av.logging.set_level(_before[0])
             av.logging.set_skip_repeated(_before[1])
-            logging.getLogger("libav").disabled = False
+            _logger.propagate = _before[2]

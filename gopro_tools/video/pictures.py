@@ -15,12 +15,38 @@ from gopro_tools.images import Rgb
 from gopro_tools.response import Response
 from gopro_tools.video.color import Color, ContainerColor, color_of, container_color, converter
 from gopro_tools.video.container import pixel_aspect_of, stream_header
-from gopro_tools.video.geometry import Geometry, crop_of, display_matrix, geometry_of
+from gopro_tools.video.geometry import (
+    IDENTITY,
+    Geometry,
+    Matrix,
+    crop_of,
+    display_matrix,
+    geometry_of,
+)
 
 _FIELD_ORDERS = (2, 3, 4, 5)
 """Interlaced values of AVFieldOrder."""
-_BLIND_CODECS = ("rawvideo", "huffyuv", "ffvhuff", "utvideo", "v210", "mjpeg", "png")
-"""Codecs that cannot mark a frame as interlaced: there the container's word counts."""
+_CODECS_THAT_SAY = frozenset(
+    (
+        *("h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3"),
+        *("prores", "dnxhd", "dvvideo", "ffv1"),
+    )
+)
+"""Codecs that mark a frame as interlaced; of any other the container's word counts."""
+_ORIENTED_CODECS = ("h264", "hevc")
+"""Codecs that can have an orientation in the bitstream, often with the first frame only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A decoded frame, and what else decides how it looks."""
+
+    index: int
+    frame: av.VideoFrame
+    aspect: Fraction | None
+    """The decoder's pixel aspect ratio."""
+    alone: bool
+    """Its headers are not those the file begins with: what the container says is not of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +65,7 @@ class Look:
         if self.pixel_format.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")):
             said.append("its alpha channel is left out")
         if self.interlaced:
-            said.append("interlaced: the first field of each frame, its lines interpolated")
+            said.append("interlaced: the upper field of each frame, its lines interpolated")
         return tuple(said)
 
     def difference(self, other: "Look") -> str:
@@ -51,7 +77,8 @@ class Look:
             if other.geometry.pixel_aspect != self.geometry.pixel_aspect:
                 return "has another pixel aspect ratio than the first frame"
             return "is turned or mirrored otherwise than the first frame"
-        if other.pixel_format != self.pixel_format:
+        # "yuvj" is FFmpeg's name for full range, which is a tag like others.
+        if other.pixel_format.replace("yuvj", "yuv") != self.pixel_format.replace("yuvj", "yuv"):
             return f"is {other.pixel_format} instead of {self.pixel_format}"
         if other.interlaced and not self.interlaced:
             return "is interlaced, the first frame is not"
@@ -94,7 +121,7 @@ def container_facts(container: InputContainer, stream: VideoStream) -> Container
         color=container_color(
             int(context.color_trc), int(context.colorspace), container.format.name, lines
         ),
-        interlaced=field_order in _FIELD_ORDERS and context.name in _BLIND_CODECS,
+        interlaced=field_order in _FIELD_ORDERS and context.name not in _CODECS_THAT_SAY,
     )
 
 
@@ -116,27 +143,51 @@ class Pictures:
         self._convert: Callable[[av.VideoFrame], Rgb] | None = None
         self._is_plain = False
         self._seen: dict[tuple[object, ...], str] = {}
+        self._held = look.geometry.matrix if look else IDENTITY
+        self._alone = False
 
-    def look_of(self, frame: av.VideoFrame, aspect: Fraction | None) -> Look:
-        """Look of a decoded frame; ``aspect`` is the decoder's pixel aspect ratio.
+    def look_of(self, sample: Sample) -> Look:
+        """Look of a decoded frame. Frames are to come in the order in which they are shown.
 
         Raises:
             ValueError: Something that is not converted here; the message says what.
         """
         facts = self._facts
-        # The container's word stands, unless the bitstream changes its own.
-        pixel_aspect = facts.pixel_aspect
-        if aspect and aspect > 0 and aspect != facts.coded_aspect:
-            pixel_aspect = pixel_aspect if facts.coded_aspect is None and pixel_aspect else aspect
+        frame, aspect = sample.frame, sample.aspect
         return Look(
-            geometry=geometry_of(frame, facts.crop_trbl, pixel_aspect),
-            color=color_of(frame, facts.codec, facts.color),
+            geometry=geometry_of(
+                frame.height,
+                frame.width,
+                self._matrix(sample),
+                facts.crop_trbl,
+                (aspect or None) if sample.alone else self._pixel_aspect(aspect),
+            ),
+            color=color_of(frame, facts.codec, ContainerColor() if sample.alone else facts.color),
             pixel_format=frame.format.name,
             interlaced=bool(frame.interlaced_frame) or facts.interlaced,
         )
 
-    def fault(self, frame: av.VideoFrame, aspect: Fraction | None) -> str:
+    def _pixel_aspect(self, of_decoder: Fraction | None) -> Fraction | None:
+        """The container's word stands, unless the bitstream changes its own."""
+        facts = self._facts
+        if not of_decoder or of_decoder < 0 or of_decoder == facts.coded_aspect:
+            return facts.pixel_aspect
+        begins_unsaid = facts.coded_aspect is None and facts.pixel_aspect is not None
+        return facts.pixel_aspect if begins_unsaid else of_decoder
+
+    def _matrix(self, sample: Sample) -> Matrix:
+        """The frame's display matrix; in a bitstream it stands until another one comes."""
+        found = display_matrix(sample.frame)
+        if found is None and self._facts.codec not in _ORIENTED_CODECS:
+            found = IDENTITY
+        if sample.alone != self._alone:
+            self._alone, self._held = sample.alone, IDENTITY
+        self._held = self._held if found is None else found
+        return self._held
+
+    def fault(self, sample: Sample) -> str:
         """Why a frame does not belong to the clip ("is 40x56 instead of ..."); "" if it does."""
+        frame = sample.frame
         signature = (
             frame.width,
             frame.height,
@@ -144,14 +195,16 @@ class Pictures:
             int(frame.color_range),
             int(frame.colorspace),
             int(frame.color_trc),
+            int(frame.color_primaries),
             bool(frame.interlaced_frame),
-            display_matrix(frame),
-            aspect,
+            self._matrix(sample),
+            sample.aspect,
+            sample.alone,
         )
         known = self._seen.get(signature)
         if known is None:
             try:
-                look = self.look_of(frame, aspect)
+                look = self.look_of(sample)
                 self._look = self._look or look
                 known = self._look.difference(look)
             except ValueError as error:

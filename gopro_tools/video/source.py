@@ -72,6 +72,8 @@ class SourceInfo:
     """What a person should know of how the file is read, though nothing is wrong."""
     by_order: bool = False
     """The file's times do not tell its frames apart: frames are counted from its start."""
+    headers: bytes = b""
+    """Parameter sets that come with the first keyframe."""
 
     @property
     def size_hw(self) -> tuple[int, int]:

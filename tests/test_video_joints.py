@@ -1,0 +1,123 @@
+"""Recordings put together, cut apart, refreshed bit by bit: exact on both sides of each seam."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from media import INTRA_REFRESH, OPEN_GOP, ffmpeg, moving, with_tags
+from test_video_reading import read, whole
+
+from gopro_tools.images import Rgb
+from gopro_tools.response import Response
+from gopro_tools.scenes import Encoding, write_video
+
+HEVC = Encoding(codec="libx265", options={"preset": "ultrafast"})
+MPEG2 = Encoding(codec="mpeg2video", crf=None, bit_rate=2_000_000, gop_size=15)
+CODECS = {"h264": Encoding(gop_size=20), "hevc": HEVC, "mpeg2": MPEG2}
+
+
+def recording(path: Path, encoding: Encoding, seed: int = 0, n_frames: int = 50) -> Path:
+    write_video(path, moving(n_frames, seed=seed), 60 if encoding is MPEG2 else 240, encoding)
+    return path
+
+
+def cat(paths: list[Path], out: Path) -> Path:
+    out.write_bytes(b"".join(path.read_bytes() for path in paths))
+    return out
+
+
+def frame_set(frames: list[Rgb]) -> set[bytes]:
+    return {frame.tobytes() for frame in frames}
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".m2ts"])
+@pytest.mark.parametrize("codec", CODECS)
+def test_no_frame_is_lost_where_transport_streams_join(
+    tmp_path: Path, codec: str, suffix: str
+) -> None:
+    """FFmpeg takes the last packets before the joint for damaged, as the counters start anew."""
+    parts = [recording(tmp_path / f"{i}{suffix}", CODECS[codec], seed=i) for i in (0, 1)]
+    path = cat([parts[0], parts[1], parts[0]], tmp_path / f"joined{suffix}")
+    frames, problems, info = read(path)
+    assert problems == []
+    assert info.parts == (50, 100)
+    assert len(info.gaps()) == 0
+    expected = [*whole(parts[0]), *whole(parts[1]), *whole(parts[0])]
+    np.testing.assert_array_equal(list(frames.values()), expected)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_recording_cut_in_a_packet_before_a_joint_gives_no_wrong_frame(
+    tmp_path: Path, codec: str
+) -> None:
+    first, second = (
+        recording(tmp_path / f"{i}.ts", CODECS[codec], seed=i, n_frames=40) for i in (0, 1)
+    )
+    truth = frame_set([*whole(first), *whole(second)])
+    draw = random.Random(codec)
+    data = first.read_bytes()
+    for _ in range(8):
+        cut = 188 * draw.randrange(len(data) // 376, len(data) // 188)
+        path = tmp_path / "cut.ts"
+        path.write_bytes(data[:cut] + second.read_bytes())
+        frames, _, info = read(path)
+        assert frame_set(list(frames.values())) <= truth, cut
+        assert len(frames) >= 20
+        assert info.n_frames >= len(frames)
+
+
+@pytest.mark.parametrize("order", ["tagged first", "tagged last"])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"video_full_range_flag": 1},
+        {"matrix_coefficients": 9},
+        {"transfer_characteristics": 16},
+        {"sample_aspect_ratio": "4/3"},
+    ],
+    ids=str,
+)
+def test_what_one_recording_says_is_not_said_of_the_next(
+    tmp_path: Path, tags: dict[str, object], order: str
+) -> None:
+    """FFmpeg's decoders keep tags that later headers leave out."""
+    bare = recording(tmp_path / "bare.ts", Encoding(tagged=False))
+    other = recording(tmp_path / "other.ts", Encoding(tagged=False), seed=1)
+    tagged = with_tags(other, tmp_path / "tagged.ts", **tags)
+    parts = [tagged, bare] if order == "tagged first" else [bare, tagged]
+    options = {"hdr": Response.named("srgb")} if "transfer_characteristics" in tags else {}
+    frames, problems, info = read(cat(parts, tmp_path / "both.ts"), **options)
+    assert info.n_frames == 100
+    assert [problem.frame for problem in problems] == list(range(50, 100))
+    np.testing.assert_array_equal(list(frames.values()), whole(parts[0], **options))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".flv", ".nut", ".ts"])
+@pytest.mark.parametrize("encoding", [INTRA_REFRESH, OPEN_GOP], ids=["refresh", "open"])
+def test_what_is_cut_out_at_a_recovery_point_is_no_damage(
+    tmp_path: Path, encoding: Encoding, suffix: str
+) -> None:
+    """Pictures fail until all of the picture was refreshed; none of them is shown."""
+    original = tmp_path / "original.ts" if suffix == ".ts" else tmp_path / "original.mp4"
+    write_video(original, moving(120), 240, encoding)
+    path = tmp_path / f"cut{suffix}"
+    ffmpeg("-ss", "0.2", "-i", original, "-c", "copy", path)
+    frames = whole(path)
+    assert len(frames) >= 60
+    np.testing.assert_array_equal(frames, whole(original)[-len(frames) :])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_an_orientation_in_the_bitstream_stands_for_what_follows(
+    tmp_path: Path, suffix: str
+) -> None:
+    original = recording(tmp_path / "original.mp4", Encoding(gop_size=12))
+    path = with_tags(
+        original, tmp_path / f"turned{suffix}", display_orientation="insert", rotate=90
+    )
+    upright = [np.ascontiguousarray(np.rot90(frame)) for frame in whole(original)]
+    np.testing.assert_array_equal(whole(path), upright)
+    frames, problems, _ = read(path, 30, 40)
+    assert problems == []
+    np.testing.assert_array_equal(list(frames.values()), upright[30:40])
