@@ -1,6 +1,7 @@
 """The page in a real browser: what a person clicks, and every number that is shown."""
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -269,3 +270,32 @@ def test_one_file_works_alone(chromium: Any, results: Path, tmp_path: Path) -> N
         opened.wait_for_function("document.querySelector('.stage img').naturalWidth === 200")
         assert "null" not in opened.locator("dialog").inner_text()
         assert "undefined" not in opened.locator("body").inner_text()
+
+
+def test_trainings_are_drawn_per_method_and_reasons_are_counted_by_kind(
+    chromium: Any, tmp_path: Path
+) -> None:
+    root = write_dataset(tmp_path / "data", train=(2,), test=(), size_hw=(64, 80))
+    reasons = ["scene cut before frame 7", "scene cut before frame 12", "repeats frame 3"]
+    lines = ["split,sequence,source,reason", *(f"train,GOPR0001_11_00,a.mp4,{r}" for r in reasons)]
+    (root / "rejected.csv").write_text("\n".join(lines) + "\n")
+    recorded = Path(__file__).parent.parent / "results" / "runs" / "train"
+    index = report([root, recorded], tmp_path / "page", ReportConfig(check=False))
+    with browser.watched_page(chromium, index.as_uri()) as page:
+        table = page.locator("details", has=page.locator("summary", has_text="kinds of reason"))
+        cells = table.locator("tbody td").all_inner_texts()
+        assert cells == ["scene cut before frame …", "2", "repeats frame …", "1"]
+        methods = {path.name for path in recorded.iterdir()}
+        plots = page.locator('[data-plot="curves"]')
+        assert plots.count() == len(methods)
+        for folder in recorded.rglob("log.jsonl"):
+            log = [json.loads(line) for line in folder.read_text().splitlines()]
+            gains = [
+                e["validation_psnr_rgb_db"] - e["validation_blurred_psnr_rgb_db"]
+                for e in log
+                if "validation_psnr_rgb_db" in e
+            ]
+            line = page.locator(f'[data-label="{folder.parent.name}"]')
+            shown = [float(gain) for gain in line.get_attribute("data-gain").split()]
+            assert shown == pytest.approx(gains, rel=1e-12)
+        assert plots.first.bounding_box()["width"] < 700

@@ -122,7 +122,7 @@ class Curve:
     """How well a network restored the validation images while it was trained."""
 
     label: str
-    """Method, and folder of the training."""
+    """Folder of the training."""
     points: Sequence[tuple[float, float]]
     """Steps done, and the gain in dB over the blurred images."""
 

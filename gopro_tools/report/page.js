@@ -145,9 +145,11 @@ function datasetSection(data) {
   section.append(make("h3", {}, "Rejected windows"));
   if (data.rejected.length) {
     const counts = new Map();
-    data.rejected.forEach((row) => counts.set(row.reason, (counts.get(row.reason) ?? 0) + 1));
+    // Reasons name frames: "scene cut before frame 307" is one kind, whatever the frame.
+    const kind = (reason) => reason.replace(/\d+(\.\d+)?/g, "…");
+    data.rejected.forEach((row) => counts.set(kind(row.reason), (counts.get(kind(row.reason)) ?? 0) + 1));
     const reasons = [...counts].sort((a, b) => b[1] - a[1]).map(([reason, windows]) => ({ reason, windows }));
-    section.append(textTable(["reason", "windows"], reasons, `${reasons.length} reasons`));
+    section.append(textTable(["reason", "windows"], reasons, `${reasons.length} kinds of reason`));
     section.append(textTable(Object.keys(data.rejected[0]), data.rejected, `${data.rejected.length} rejected windows`));
   } else {
     section.append(make("p", {}, "None."));
@@ -159,8 +161,12 @@ function datasetSection(data) {
 function runsSection(runs) {
   const section = make("section", {}, make("h2", {}, "Runs"));
   section.append(textTable(Object.keys(runs[0].facts), runs.map((run) => run.facts), `${runs.length} records`));
-  const curves = runs.map((run) => run.curve).filter((curve) => curve);
-  if (curves.length) section.append(make("div", { class: "plots" }, curvesPlot(curves)));
+  const byMethod = new Map();
+  runs.filter((run) => run.curve).forEach(({ facts, curve }) =>
+    byMethod.set(facts.method, [...(byMethod.get(facts.method) ?? []), curve]));
+  if (byMethod.size) {
+    section.append(make("div", { class: "plots" }, ...[...byMethod].map(([method, curves]) => curvesPlot(method, curves))));
+  }
   return section;
 }
 
@@ -172,12 +178,12 @@ function start() {
   main.replaceChildren(...DATA.notes.map((note) => make("p", { class: "note" }, shown(note))));
   const add = (id, text, section) => {
     section.id = id;
-    nav.append(make("a", { href: `#${id}` }, shown(text)));
+    if (text) nav.append(make("a", { href: `#${id}` }, shown(text)));
     main.append(section);
   };
   DATA.tables.forEach((table, i) => {
-    add(`table-${i}`, DATA.tables.length > 1 ? `Table ${i + 1}` : "Table", make("section", {},
-      make("h2", {}, "Comparison"), make("p", { class: "soft" }, shown(table.title)), comparisonTable(table)));
+    const name = DATA.tables.length > 1 ? `Table ${i + 1}` : "Table";
+    add(`table-${i}`, name, make("section", {}, make("h2", {}, name), make("p", { class: "soft" }, shown(table.title)), comparisonTable(table)));
   });
   DATA.datasets.forEach((dataset, i) => add(`dataset-${i}`, `Dataset: ${dataset.name}`, datasetSection(dataset)));
   if (DATA.runs.length) add("runs", "Runs", runsSection(DATA.runs));
@@ -186,6 +192,6 @@ function start() {
     const set = new ImageSets(data);
     add(`images-${i}`, `Images: ${data.title}`, gallerySection(set, viewer));
     const plots = plotsSection(set, viewer);
-    if (plots) add(`plots-${i}`, "Plots", plots);
+    if (plots) add(`plots-${i}`, DATA.collections.length > 1 ? null : "Plots", plots);  // they follow their images
   });
 }

@@ -164,7 +164,8 @@ def _encoded(job: _Job, quality: Quality) -> tuple[str, bytes]:
     jpeg_quality = _JPEG_QUALITY
     if job.small:
         height, width = image.shape[:2]
-        size = (_THUMB_WIDTH_PX, max(1, round(_THUMB_WIDTH_PX * height / width)))
+        thumb_px = min(width, _THUMB_WIDTH_PX)
+        size = (thumb_px, max(1, round(thumb_px * height / width)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
         jpeg_quality = 80
     return ".jpg", encode_jpeg(image, jpeg_quality)

@@ -132,8 +132,8 @@ function sweepPlot(set) {
   return figure(svg, "Objects found again over the least confidence of a box", methods, "recall");
 }
 
-/** Gain on the validation images over the steps of each training. */
-function curvesPlot(curves) {
+/** Gain on the validation images over the steps of each training of a method. */
+function curvesPlot(method, curves) {
   const points = curves.flatMap((curve) => curve.points);
   const { svg, x, y } = axes(points.map(([step]) => step), [...points.map(([, gain]) => gain), 0], "steps", "gain (dB)");
   svg.append(make("line", { class: "zero", x1: FRAME.left, x2: FRAME.width - FRAME.right, y1: y(0), y2: y(0) }));
@@ -141,7 +141,7 @@ function curvesPlot(curves) {
     svg.append(make("polyline", { points: curve.points.map(([step, gain]) => `${x(step)},${y(gain)}`).join(" "), fill: "none", stroke: seriesColour(i), "stroke-width": 2,
       "data-label": curve.label, "data-gain": curve.points.map(([, gain]) => gain).join(" ") }, make("title", {}, shown(curve.label))));
   });
-  return figure(svg, "Gain on the validation images while training", curves.map((curve) => curve.label), "curves");
+  return figure(svg, `${shown(method)}: gain on the validation images while training`, curves.map((curve) => curve.label), "curves");
 }
 
 start();

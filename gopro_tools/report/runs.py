@@ -69,7 +69,7 @@ def _curve(record: RunRecord, folder: Path) -> Curve | None:
         for entry in entries
         if {"step", _VALIDATION, _BLURRED} <= entry.keys()
     ]
-    return Curve(label=f"{record.method} {folder.name}", points=points) if len(points) > 1 else None
+    return Curve(label=folder.name, points=points) if len(points) > 1 else None
 
 
 def _entries(lines: Sequence[str]) -> list[dict[str, Any]]:

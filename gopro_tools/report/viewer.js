@@ -65,7 +65,7 @@ class Viewer {
         labelled("zoom", this.zoomSelect), hasSharp ? this.sharpButton : null, this.set.data.boxes ? this.boxButton : null,
         this.previous, this.next, button("close", { class: "close" }, () => this.dialog.close())),
       this.stage, this.range, ...(note ? [note] : []), make("h3", {}, "The same region of all methods"), this.zooms,
-      make("h3", {}, "Scores of this image"), this.scores,
+      make("h3", {}, this.set.metrics.length ? "Scores of this image" : "About this image"), this.scores,
       make("p", { class: "soft" }, "Keys: ", ...[["←", "previous"], ["→", "next"], ["s", "hold for the sharp image"], ["m", "next method"],
         ["z", "zoom"], ["b", "boxes"], ["[ ]", "move the slider"], ["shift+arrows", "move the region"], ["Esc", "close"]]
         .flatMap(([key, what]) => [make("kbd", {}, key), ` ${what}  `])));
