@@ -6,10 +6,7 @@ cut patches in advance: OpenCV and numpy release the interpreter's lock, and thr
 decoded frames where processes would copy them.
 """
 
-import json
-import os
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -26,14 +23,11 @@ from torch.nn import functional as F
 from baselines.augmentation import Augmentation, augment
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, BlurKind, Pair, Split, iterate_pairs
 from gopro_tools.errors import InputError
-from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, read_rgb
 from gopro_tools.text import size_text
 from gopro_tools.threads import Progress, n_cores, no_progress
 
-Cache = Literal["memory", "mmap", "none"]
-
-_CHUNK = 64  # pairs decoded before they are stored: bounds the memory of building a map
+Cache = Literal["memory", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +75,7 @@ class Batch:
 
 
 class FramePairs:
-    """All pairs of one split, decoded in memory, in a memory map, or on demand.
+    """All pairs of one split, decoded in memory or on demand.
 
     ``pairs[i]`` names the images that ``frames(i)`` returns.
     """
@@ -93,7 +87,6 @@ class FramePairs:
         blur_kind: BlurKind,
         *,
         cache: Cache = "none",
-        cache_folder: Path | None = None,
         resize_hw: tuple[int, int] | None = None,
         on_progress: Progress = no_progress,
     ) -> None:
@@ -103,10 +96,8 @@ class FramePairs:
             root: A dataset in the GOPRO layout.
             split: Train or test.
             blur_kind: Which of its blurred images.
-            cache: ``memory`` decodes all now and keeps them (height x width x 6 bytes per pair).
-                ``mmap`` decodes all into a file once, which all processes and later runs read.
+            cache: ``memory`` decodes all now and keeps them (height x width x 6 bytes per pair);
                 ``none`` decodes at each access.
-            cache_folder: Folder of the file, required for ``mmap``.
             resize_hw: See `PatchConfig`.
             on_progress: Called with (pairs decoded, all) while the cache is filled.
 
@@ -120,12 +111,8 @@ class FramePairs:
         self._cached: list[tuple[Rgb, Rgb]] | None = None
         self._sizes_hw: dict[int, tuple[int, int]] = {}
         if cache == "memory":
-            self._check_room(psutil.virtual_memory().available, "of memory are free", "mmap")
-            self._cached = [frames for _, frames in self._decode_all(on_progress)]
-        elif cache == "mmap":
-            if cache_folder is None:
-                raise ValueError("cache='mmap' needs cache_folder")
-            self._cached = self._mapped(cache_folder, on_progress)
+            self._check_memory()
+            self._cached = self._decode_all(on_progress)
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -142,15 +129,16 @@ class FramePairs:
             self._sizes_hw[index] = (height, width)
         return self._sizes_hw[index]
 
-    def _check_room(self, free_bytes: int, free_where: str, otherwise: str) -> None:
+    def _check_memory(self) -> None:
         try:
             needed = 2 * self._decode(self.pairs[0])[0].size * len(self.pairs)
         except InputError:
             return  # reported with all others when all are decoded
-        if needed > free_bytes:
+        free = psutil.virtual_memory().available
+        if needed > free:
             raise InputError(
                 f"{len(self.pairs)} decoded pairs need {needed / 2**30:.1f} GiB, but "
-                f"{free_bytes / 2**30:.1f} GiB {free_where}; choose --cache {otherwise}."
+                f"{free / 2**30:.1f} GiB of memory are free; choose --cache none."
             )
 
     def _decode(self, pair: Pair) -> tuple[Rgb, Rgb]:
@@ -164,8 +152,9 @@ class FramePairs:
             return resized(blurred, self._resize_hw), resized(sharp, self._resize_hw)
         return blurred, sharp
 
-    def _decode_all(self, on_progress: Progress) -> Iterator[tuple[Pair, tuple[Rgb, Rgb]]]:
+    def _decode_all(self, on_progress: Progress) -> list[tuple[Rgb, Rgb]]:
         errors: list[str] = []
+        decoded: list[tuple[Rgb, Rgb]] = []
 
         def decode(pair: Pair) -> tuple[Rgb, Rgb] | None:
             try:
@@ -175,52 +164,13 @@ class FramePairs:
                 return None
 
         with ThreadPoolExecutor(n_cores()) as threads:
-            for start in range(0, len(self.pairs), _CHUNK):
-                chunk = self.pairs[start : start + _CHUNK]
-                for pair, frames in zip(chunk, threads.map(decode, chunk), strict=True):
-                    if frames is not None:
-                        yield pair, frames
-                on_progress(start + len(chunk), len(self.pairs))
+            for done, frames in enumerate(threads.map(decode, self.pairs), start=1):
+                if frames is not None:
+                    decoded.append(frames)
+                on_progress(done, len(self.pairs))
         if errors:
             raise InputError(f"{len(errors)} pair(s) cannot be used:\n" + "\n".join(sorted(errors)))
-
-    def _mapped(self, folder: Path, on_progress: Progress) -> list[tuple[Rgb, Rgb]]:
-        listing = [_fingerprint(pair, self._blur_folder) for pair in self.pairs]
-        index_path = folder / "frames.json"
-        expected = {"resize_hw": list(self._resize_hw or ()), "pairs": listing}
-        stored = json.loads(index_path.read_text()) if index_path.is_file() else {}
-        if {key: stored.get(key) for key in expected} != expected:
-            folder.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(folder).free
-            self._check_room(free, f"are free at {folder} (see --cache-folder)", "none")
-            temporary = folder / f".frames.{os.getpid()}.tmp"
-            sizes_hw: list[tuple[int, int]] = []
-            try:
-                with temporary.open("wb") as file:
-                    for _, frames in self._decode_all(on_progress):
-                        sizes_hw.append(frames[0].shape[:2])
-                        for image in frames:
-                            file.write(np.ascontiguousarray(image).data)
-                index_path.unlink(missing_ok=True)
-                temporary.replace(folder / "frames.u8")
-            finally:
-                temporary.unlink(missing_ok=True)
-            stored = {**expected, "sizes_hw": sizes_hw}
-            write_atomic(index_path, json.dumps(stored))  # last: its existence means complete
-        flat = np.memmap(folder / "frames.u8", dtype=np.uint8, mode="r")
-        mapped, offset = [], 0
-        for height, width in stored["sizes_hw"]:
-            n_bytes = height * width * 3
-            both = flat[offset : offset + 2 * n_bytes].reshape(2, height, width, 3)
-            mapped.append((both[0], both[1]))
-            offset += 2 * n_bytes
-        return mapped
-
-
-def _fingerprint(pair: Pair, blur_folder: str) -> list[str | int]:
-    stats = [pair.path(kind).stat() for kind in (blur_folder, SHARP_FOLDER)]
-    name = f"{pair.split}/{pair.sequence}/{blur_folder}/{pair.name}"
-    return [name, *(value for stat in stats for value in (stat.st_size, stat.st_mtime_ns))]
+        return decoded
 
 
 def resized(image: Rgb, size_hw: tuple[int, int]) -> Rgb:

@@ -45,10 +45,7 @@ class RunOptions:
     steps, which is several times as fast on a GPU (a step is then one CUDA graph). ``auto``:
     ``device`` for one process on a GPU with the pairs in memory."""
     cache: Cache = "memory"
-    """Keep decoded frames in memory, in a memory map (for more data than memory, or several
-    processes on one machine), or decode them again for each patch (``none``)."""
-    cache_folder: Path | None = None
-    """Folder of the memory map, which later runs share; by default the run's folder."""
+    """Keep decoded frames in memory, or decode them again for each patch (``none``)."""
     n_threads: int = 2
     """Threads that cut patches in advance; 0 cuts them between steps."""
     checkpoint_every_s: float = 600.0

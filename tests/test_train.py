@@ -356,7 +356,7 @@ def test_sigterm_checkpoints_and_resume_is_exact(dataset: Path, tmp_path: Path) 
 
 def test_two_gloo_processes_equal_one(dataset: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    more = ("--steps-per-epoch", "4", "--batch", "4", "--cache", "mmap")
+    more = ("--steps-per-epoch", "4", "--batch", "4")
     torchrun = [
         sys.executable,
         "-m",

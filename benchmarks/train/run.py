@@ -195,7 +195,6 @@ class _Run:
             "train",
             self.blur_kind,
             cache=self.options.cache,
-            cache_folder=self.options.cache_folder or self.folder.path / "cache",
             resize_hw=self.recipe.patches.resize_hw,
             on_progress=show,
         )
