@@ -256,6 +256,10 @@ def members(*names: str, **durations: float) -> list[Member]:
         ["IMG_1234.MOV", "IMG_1234~2.MOV"],
         ["GOPR0009.MP4", "GP010009 (1).MP4"],
         ["clip.mp4", "clip.mov"],
+        ["GX010123.MP4", "GX010123_1.MP4", "GH020123-trim.MP4", "GX010123 Kopie.MP4"],
+        ["IMG_0005.MOV", "IMG_E0005.MOV"],
+        ["VID_20230101_120000_00_001.insv", "VID_20230101_120000_10_002.insv"],
+        ["walk.part1.mkv", "walk.part2.mkv", "walk_part3.mkv"],
     ],
 )
 def test_what_belongs_together_is_one_recording(together: list[str]) -> None:
@@ -272,6 +276,8 @@ def test_what_belongs_together_is_one_recording(together: list[str]) -> None:
         ["a/video.mp4", "b/video.mp4"],
         ["clip 1.mp4", "clip 2.mp4"],
         ["IMG_0001.MOV", "IMG_00010.MOV"],
+        ["GX010123.MP4", "GX0101234.MP4", "walk_1.mp4", "walk.mp4"],
+        ["departures 1.mp4", "departures 2.mp4"],
     ],
 )
 def test_what_does_not_belong_together_is_not(apart: list[str]) -> None:
@@ -281,6 +287,8 @@ def test_what_does_not_belong_together_is_not(apart: list[str]) -> None:
 def test_equal_names_of_equal_length_and_equal_files_are_one_recording() -> None:
     same_length = members("full/video.mp4", "half/video.mp4", full_video=9.0, half_video=9.02)
     assert len(set(recordings_of(same_length))) == 1
+    again = members("walk.mp4", "walk_h265.mp4", walk=9.0, walk_h265=9.02)
+    assert len(set(recordings_of(again))) == 1
     first, second = members("a.mp4", "holiday.mp4")
     second = Member(
         name=second.name, stem=second.stem, sha256=first.sha256, n_frames=1, duration_s=77

@@ -64,7 +64,7 @@ class SynthesisConfig:
     """Number of the video stream to read, as FFmpeg counts a file's streams from 0; by default the
     one that is no still, marked as default, and largest."""
     deinterlace: bool = False
-    """Read interlaced video: the first field of each frame, its lines interpolated; without this
+    """Read interlaced video: the upper field of each frame, its lines interpolated; without this
     it is refused."""
     hdr: bool = False
     """Convert PQ and HLG video to SDR, BT.709; without this it is refused."""

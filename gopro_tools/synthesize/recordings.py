@@ -26,6 +26,16 @@ _COPY = re.compile(
 )
 
 
+_CHAPTER = re.compile(r"(GOPR|GP\d{2}|G[HXLS]\d{2})(\d{4})(?![0-9A-Za-z])", flags=re.IGNORECASE)
+"""A GoPro's name, whatever was added to it: ``GX010123_1``, ``GH020123-trim``."""
+_SAME_MOMENT = re.compile(
+    r"(?:IMG_)E?(?P<photo>\d{4})|"  # an iPhone's edited copy has an E
+    r"(?:VID|LRV|PRO_VID)_(?P<sphere>\d{8}_\d{6})_\d{2}_\d{3}",  # Insta360: lenses and chapters
+    flags=re.IGNORECASE,
+)
+_PART = re.compile(r"(?P<whole>.+?)[ ._-]*(?:part|pt|chapter)[ ._-]*\d+", flags=re.IGNORECASE)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
     """A source as its recording is told."""
@@ -62,18 +72,24 @@ def recordings_of(members: Sequence[Member]) -> list[str]:
     for i, (member, stem) in enumerate(zip(members, stems, strict=True)):
         folder = PurePosixPath(member.name).parent
         base = _without_copy_mark(stem, folder, known)
-        chapter = recording_of(base)
         if member.sha256:
             by_key["hash", member.sha256].append(i)
-        if re.fullmatch(r"GOPR\d{4}", chapter, flags=re.IGNORECASE):
-            by_key["camera", chapter.casefold()].append(i)
+        if match := _CHAPTER.match(base):
+            by_key["camera", match[2]].append(i)
+        if match := _SAME_MOMENT.fullmatch(base):
+            by_key["moment", str(folder), match["photo"] or match["sphere"]].append(i)
+        if match := _PART.fullmatch(base):
+            by_key["part", str(folder), match["whole"].casefold()].append(i)
         by_key["name", str(folder), base.casefold()].append(i)
         by_base[base.casefold()].append(i)
     for group in by_key.values():
         join(group)
-    for group in by_base.values():
+    for base, group in by_base.items():
+        # "walk_h265" and "walk" of one length are one recording, encoded twice.
+        shorter = [base[: at.start()] for at in re.finditer(r"[ ._-]", base)]
+        alike = [*group, *(i for name in shorter for i in by_base.get(name, ()))]
         for i in group:
-            join([i, *(j for j in group if j > i and _same_length(members[i], members[j]))])
+            join([i, *(j for j in alike if j != i and _same_length(members[i], members[j]))])
     names: dict[int, str] = {}
     for i in sorted(range(len(members)), key=lambda i: (len(members[i].stem), members[i].stem)):
         names.setdefault(find(i), _group_name(members[i], stems[i]))
@@ -82,9 +98,8 @@ def recordings_of(members: Sequence[Member]) -> list[str]:
 
 def _group_name(member: Member, stem: str) -> str:
     """A GoPro recording is named by its number, any other by its shortest stem."""
-    chapter = recording_of(stem)
-    is_gopro = re.fullmatch(r"GOPR\d{4}", chapter, flags=re.IGNORECASE) is not None
-    return chapter if is_gopro else recording_of(member.stem)
+    match = _CHAPTER.match(stem)
+    return f"GOPR{match[2]}" if match else recording_of(member.stem)
 
 
 def _without_copy_mark(

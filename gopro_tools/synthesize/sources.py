@@ -68,7 +68,7 @@ def discover(paths: Sequence[Path], exclude: Path | None = None) -> list[Source]
     if not found:
         raise InputError(
             f"{', '.join(map(str, paths))}: neither videos ({' '.join(sorted(VIDEO_SUFFIXES))}) "
-            "nor folders of numbered frames there."
+            f"nor folders of numbered frames ({' '.join(sorted(IMAGE_SUFFIXES))}) there."
         )
     proxies = {p: original for p, original in _proxies(found).items() if p not in named}
     names = _unique_names(found)

@@ -48,6 +48,7 @@ _CURVES = {
 }
 """Transfers that are no camera's ordinary curve: what they are called, and the response that undoes
 them."""
+_WIDE_PRIMARIES = {9: "BT.2020", 10: "CIE XYZ", 11: "DCI-P3", 12: "Display P3"}
 _FULL_UNLESS_SAID = ("ffv1", "rawvideo", "png", "mjpeg", "huffyuv", "ffvhuff", "utvideo", "tiff")
 """Codecs whose grey pictures use all codes where nothing is said; the others are video."""
 
@@ -84,6 +85,14 @@ class Color:
     """Name of another transfer function that no ordinary response undoes."""
     response: str = ""
     """The response that undoes ``curve``."""
+    primaries: str = ""
+    """Primaries wider than those of BT.709 and sRGB, which SDR video keeps."""
+
+
+def color_by_transfer(text: str, transfer: int) -> Color:
+    """Colour of RGB samples whose transfer is a code point of H.273."""
+    curve, response = _CURVES.get(transfer, ("", ""))
+    return Color(text=text, hdr=_HDR_TRANSFERS.get(transfer, ""), curve=curve, response=response)
 
 
 def color_of(frame: av.VideoFrame, codec: str, container: ContainerColor) -> Color:
@@ -105,8 +114,9 @@ def color_of(frame: av.VideoFrame, codec: str, container: ContainerColor) -> Col
     if container.linear_format or ((not curve and "f16" in name) or "f32" in name):
         curve, response = container.linear_format or "floating-point samples, linear", "linear"
     hdr = _HDR_TRANSFERS.get(transfer, "")
+    primaries = "" if hdr else _WIDE_PRIMARIES.get(int(frame.color_primaries), "")
     if frame.format.is_rgb or name.startswith(("bayer", "pal8")):
-        return Color(text="RGB", hdr=hdr, curve=curve, response=response)
+        return Color(text="RGB", hdr=hdr, curve=curve, response=response, primaries=primaries)
     full = int(frame.color_range) == 2 or name.startswith("yuvj")
     if name.startswith(("gray", "ya")):
         assumed = "" if int(frame.color_range) in (1, 2) else ", assumed as the file does not say"
@@ -137,7 +147,9 @@ def color_of(frame: av.VideoFrame, codec: str, container: ContainerColor) -> Col
         chosen = 1 if hd else 2
         assumed = "BT.709" if hd else "BT.601"
         text = f"{assumed}, assumed as the file does not say, {extent}"
-    return Color(text=text, matrix=chosen, hdr=hdr, curve=curve, response=response)
+    return Color(
+        text=text, matrix=chosen, hdr=hdr, curve=curve, response=response, primaries=primaries
+    )
 
 
 def _transfer(of_frame: int, container: ContainerColor) -> int:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from gopro_tools.errors import InputError
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, read_upright
-from gopro_tools.video.color import Color
 from gopro_tools.video.geometry import Geometry
 from gopro_tools.video.pictures import Look
 from gopro_tools.video.source import FrameProblem, Problem, SourceInfo
+from gopro_tools.video.stills import color_of_still
 
 
 def frame_files(folder: Path) -> list[Path]:
@@ -26,6 +26,9 @@ def frame_files(folder: Path) -> list[Path]:
         and not file.name.startswith(".")
         and file.is_file()
     ]
+
+
+_SUFFIXES = " ".join(sorted(IMAGE_SUFFIXES))
 
 
 class FrameFolder:
@@ -44,13 +47,19 @@ class FrameFolder:
             self.info = info
             return
         numbers = list(numbered)
-        first, kind = _read(self._files[0])
+        first, kind, notes = _read(self._files[0])
+        color = color_of_still(self._files[0])
+        if color.hdr:
+            raise InputError(
+                f"{self._files[0]}: {color.hdr} frames, which only --hdr of a video converts; make "
+                "a video of them, or convert them to sRGB."
+            )
         self.info = SourceInfo(
             path=path,
             kind="frames",
             look=Look(
                 geometry=Geometry(stored_hw=(first.shape[0], first.shape[1])),
-                color=Color(text="as stored"),
+                color=color,
                 pixel_format=kind,
             ),
             ticks=np.array(numbers, dtype=np.int64),
@@ -58,7 +67,7 @@ class FrameFolder:
             keyframes=np.stack([np.arange(len(numbers)), np.array(numbers)], axis=1),
             frame_rate_from_header=fps,
             codec=self._files[0].suffix[1:].lower(),
-            notes=_NOTES.get(kind, ()),
+            notes=notes,
         )
 
     def read(self, start: int, stop: int, on_problem: Problem) -> Iterator[tuple[int, Rgb]]:
@@ -67,13 +76,14 @@ class FrameFolder:
         for index in range(start, stop):
             file = self._files[index]
             try:
-                frame, kind = _read(file)
+                frame, kind, _ = _read(file)
+                color = color_of_still(file)
             except InputError as error:
                 on_problem(FrameProblem(str(error), index, "cannot be read"))
                 continue
             found = Look(
                 geometry=Geometry(stored_hw=(frame.shape[0], frame.shape[1])),
-                color=look.color,
+                color=color,
                 # Some writers store the frames without colour of a colour sequence as grey.
                 pixel_format=look.pixel_format if {kind, look.pixel_format} <= _ALIKE else kind,
             )
@@ -92,7 +102,7 @@ def _one_sequence(folder: Path) -> dict[int, Path]:
     """
     files = frame_files(folder)
     if not files:
-        raise InputError(f"{folder}: no images there; numbered frames (PNG, JPG) expected.")
+        raise InputError(f"{folder}: no images there; numbered frames ({_SUFFIXES}) expected.")
     by_number: dict[int, Path] = {}
     prefixes: dict[str, Path] = {}
     for file in files:
@@ -125,6 +135,8 @@ def _prefix_and_number(path: Path) -> tuple[str, int]:
     return prefix, int(number)
 
 
+_DARK = 1 << 14
+"""Samples of 12 bit in a file of 16 stay below it."""
 _ALIKE = {"rgb24", "grey, 8 bit"}
 _NOTES = {
     "grey, 8 bit": ("grey frames: three equal channels",),
@@ -133,8 +145,8 @@ _NOTES = {
 }
 
 
-def _read(path: Path) -> tuple[Rgb, str]:
-    """A frame as (H, W, 3) uint8 RGB, and how it is stored."""
+def _read(path: Path) -> tuple[Rgb, str, tuple[str, ...]]:
+    """A frame as (H, W, 3) uint8 RGB, how it is stored, and what a person should know of that."""
     stored = read_upright(path)
     n_channels = 1 if stored.ndim == 2 else stored.shape[2]
     if stored.dtype not in (np.uint8, np.uint16) or n_channels not in (1, 3):
@@ -145,8 +157,14 @@ def _read(path: Path) -> tuple[Rgb, str]:
     bits = 8 * stored.dtype.itemsize
     kind = f"{'grey' if n_channels == 1 else 'RGB'}, {bits} bit"
     image: NDArray[Any] = stored
+    notes: tuple[str, ...] = _NOTES.get(kind, ())
     if bits == 16:
+        if (largest := int(stored.max())) < _DARK:
+            notes += (
+                f"the largest value of {path.name} is {largest} of 65535, nearly black: samples of "
+                "12 bit are to be multiplied by 16 first",
+            )
         image = np.rint(stored / 257).astype(np.uint8)
     if n_channels == 1:
         image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
-    return image, "rgb24" if kind == "RGB, 8 bit" else kind
+    return image, "rgb24" if kind == "RGB, 8 bit" else kind, notes

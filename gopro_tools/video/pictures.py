@@ -64,6 +64,8 @@ class Look:
         said = list(self.geometry.notes)
         if self.pixel_format.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")):
             said.append("its alpha channel is left out")
+        if self.color.primaries:
+            said.append(f"its primaries are {self.color.primaries}, and stay as they are")
         if self.interlaced:
             said.append("interlaced: the upper field of each frame, its lines interpolated")
         return tuple(said)
@@ -89,7 +91,8 @@ class Look:
 
 def _colors(look: Look, first: Look) -> str:
     here, there = (
-        ", ".join(filter(None, (c.text, c.hdr, c.curve))) for c in (first.color, look.color)
+        ", ".join(filter(None, (c.text, c.hdr, c.curve, c.primaries)))
+        for c in (first.color, look.color)
     )
     return f"{there} instead of {here}"
 
