@@ -230,7 +230,7 @@ def test_a_run_on_the_gpu_resumes_close_to_the_uninterrupted(
 
 
 @on_gpu
-def test_a_checkpoint_of_the_gpu_goes_on_on_the_cpu_and_back(dataset: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_the_gpu_resumes_on_the_cpu_and_back(dataset: Path, tmp_path: Path) -> None:
     options = replace(CPU, device="cuda", n_validation_images=0)
     _, arguments = stopping_at(5)
     train(QUIET, dataset, tmp_path, options=options, **arguments)

@@ -272,7 +272,8 @@ def test_restore_names_what_fails_and_restores_the_rest(
     (tmp_path / "in" / "b.png").write_bytes(encode_png(blurred))
     (tmp_path / "in" / "a.png").write_bytes(encode_png(blurred)[:500])
     (tmp_path / "in" / "c.png").write_bytes(encode_png(blurred[:20]))
-    assert restore(tmp_path / "in", weights=weights, out=tmp_path / "out", options=FAST) == 1
+    out, how = tmp_path / "out", {"device": "cpu", "prior": "hyper-laplacian"}
+    assert restore(tmp_path / "in", weights=weights, out=out, **how) == 1
     said = capsys.readouterr().err
     assert "a.png" in said
     assert "at least 30x30" in said

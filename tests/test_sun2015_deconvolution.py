@@ -337,18 +337,18 @@ def test_expectation_maximisation_raises_the_likelihood():
 
 def test_a_fit_can_be_repeated_and_reports_its_steps():
     images = [read_photograph("cat")]
-    told = []
+    reported = []
     fits = [
         fit_prior(
             images, n_components=3, n_patches=300, n_steps=2, seed=seed,
-            on_progress=lambda *done: told.append(done),
+            on_progress=lambda *done: reported.append(done),
         )
         for seed in (0, 0, 1)
     ]  # fmt: skip
     assert torch.equal(fits[0].covariances, fits[1].covariances)
     assert torch.equal(fits[0].weights, fits[1].weights)
     assert not torch.equal(fits[0].covariances, fits[2].covariances)
-    assert told == [(0, 2), (1, 2), (2, 2)] * 3
+    assert reported == [(0, 2), (1, 2), (2, 2)] * 3
     assert float(fits[0].weights.sum()) == pytest.approx(1, abs=1e-6)
 
 
@@ -617,32 +617,37 @@ def test_more_noise_is_smoothed_more(prior, name):
 
 
 def test_what_the_caller_passes_stays_as_it_is(prior):
-    """Read-only arrays and those of other memory orders are welcome, and steps are told."""
+    """Read-only arrays and those of other memory orders are welcome, and steps are reported."""
     wide = photograph("coffee", 150, 200, (16, 24))
     blurred = noisy(blurred_by(SLANTED, wide))
     field = np.full((16, 24), SLANTED, np.int16)
     before = blurred.copy()
-    told = []
+    reported = []
     plain = deconvolve(
         blurred,
         field,
         kernels(),
         options(),
         prior.spectrum(),
-        on_progress=lambda *done: told.append(done),
+        on_progress=lambda *done: reported.append(done),
     )
     np.testing.assert_array_equal(blurred, before)
-    assert told == [(step, 7) for step in range(8)]
+    assert reported == [(step, 7) for step in range(8)]
     blurred.setflags(write=False)
     field.setflags(write=False)
     for image in (blurred, np.asfortranarray(blurred), blurred.astype(np.float64)):
         again = deconvolve(image, field, kernels(), options(), prior.spectrum())
         np.testing.assert_array_equal(again, plain)
-    told.clear()
+    reported.clear()
     without = deconvolve(
-        blurred, field, kernels(), options("hyper-laplacian"), None, lambda *done: told.append(done)
+        blurred,
+        field,
+        kernels(),
+        options("hyper-laplacian"),
+        None,
+        lambda *done: reported.append(done),
     )
-    assert told == [(step, 6) for step in range(7)]
+    assert reported == [(step, 6) for step in range(7)]
     assert not np.array_equal(without, plain)
 
 

@@ -102,7 +102,7 @@ def test_turned_copies_reach_each_orientation_once():
 
 
 class Striped(nn.Module):
-    """Tells the direction in which a patch changes least, as motions 13 px long."""
+    """Finds the direction in which a patch changes least, as motions 13 px long."""
 
     def __init__(self):
         super().__init__()
@@ -162,10 +162,10 @@ def test_each_turned_copy_finds_things_where_they_are(size_hw):
         length_index, orientation = divmod(TRAINED[label] - 1, N_ORIENTATIONS)
         for turn in (-2, -1, 0, 1, 2):
             candidate = candidate_index(length_index + 1, orientation + turn) if label else 0
-            told = found.values[candidate] > (0.1 if label else 0.5)
+            is_found = found.values[candidate] > (0.1 if label else 0.5)
             checked = away if turn == 0 and label else away & inside
             assert checked.sum() > 100
-            np.testing.assert_array_equal(told[checked], (here == label)[checked], str(turn))
+            np.testing.assert_array_equal(is_found[checked], (here == label)[checked], str(turn))
 
 
 def sure_of(candidate):
@@ -178,8 +178,8 @@ def sure_of(candidate):
     ("size", "small_px", "length_px"), [(1.0, 13, 13), (0.5, 3, 5), (0.5, 9, 17), (0.35, 9, 25)]
 )
 def test_motions_of_a_small_copy_are_longer_in_the_image(size, small_px, length_px):
-    told = sure_of(candidate_index(small_px // 2, 10))
-    found = at_full_size(told, size)
+    small = sure_of(candidate_index(small_px // 2, 10))
+    found = at_full_size(small, size)
     assert found.dtype == np.float32
     assert found.sum() == pytest.approx(1, rel=1e-5)
     assert TRAINED[int(found.argmax())] == candidate_index(length_px // 2, 10)
@@ -191,7 +191,7 @@ def test_motions_of_a_small_copy_are_longer_in_the_image(size, small_px, length_
     assert np.ptp(still[short]) < 1e-6
 
 
-class ToldBySize(nn.Module):
+class LengthBySize(nn.Module):
     """Sure of a level motion whose length depends on the size of the image it is shown."""
 
     def __init__(self, small_px, large_px):
@@ -207,17 +207,17 @@ class ToldBySize(nn.Module):
         return logits
 
 
-def test_copies_of_all_sizes_have_a_say():
+def test_copies_of_all_sizes_count():
     image = grain((160, 180))
     options = plus(sizes=(1.0, 0.5))
 
     def found(small_px, large_px, **changed):
-        classifier = ToldBySize(small_px, large_px)
-        told = dense_confidences(classifier, image, replace(options, **changed))
-        assert told.values.shape == (361, 17, 19)
-        best = set(told.values.argmax(axis=0).ravel().tolist())
+        classifier = LengthBySize(small_px, large_px)
+        confidences = dense_confidences(classifier, image, replace(options, **changed))
+        assert confidences.values.shape == (361, 17, 19)
+        best = set(confidences.values.argmax(axis=0).ravel().tolist())
         (length_px,) = {CANDIDATES[index].length_px for index in best}
-        return length_px, float(told.values.max())
+        return length_px, float(confidences.values.max())
 
     agreed, alone = found(9, 17), found(9, 17, sizes=(1.0,))
     assert agreed[0] == alone[0] == 17
@@ -245,7 +245,7 @@ def test_images_may_be_read_only():
 
 
 @pytest.mark.usefixtures("seen_as_painted")
-def test_two_halves_are_told_apart_to_the_cell():
+def test_two_halves_are_distinguished_to_the_cell():
     labels = np.zeros((120, 160), int)
     labels[:, 83:] = 1  # 3 px, level; 83 lies between the points at 78.5 and 86.5
     found = estimate_field(
@@ -304,8 +304,8 @@ def test_fusing_is_a_weighted_mean():
     assert together[5, 7, 8] / together[5, 7, 7] == pytest.approx(math.exp(-0.5), rel=1e-4)
 
 
-def test_fusing_by_product_lets_doubts_add_up():
-    """What neither of two sorts of patches rules out wins over the favourite of either."""
+def test_fusing_by_product_lets_patches_exclude():
+    """What neither of two kinds of patches excludes wins over the best of either."""
     values = np.zeros((361, 15, 15), np.float32)
     values[0, :, ::2], values[1, :, 1::2] = 0.6, 0.6
     values[2] = 0.4

@@ -134,11 +134,11 @@ def test_a_noisy_field_of_two_regions_is_cleaned():
     true = np.full((16, 20), candidate_index(6, 5))
     true[:, 11:] = candidate_index(10, 20)
     confidences = 0.02 * rng.random((361, 16, 20)).astype(np.float32)
-    told = true.copy()
+    observed = true.copy()
     wrong = rng.random(true.shape) < 0.3
-    told[wrong] = rng.integers(0, 361, wrong.sum())
+    observed[wrong] = rng.integers(0, 361, wrong.sum())
     np.put_along_axis(confidences, true[None], 0.3, axis=0)
-    np.put_along_axis(confidences, told[None], 0.4, axis=0)
+    np.put_along_axis(confidences, observed[None], 0.4, axis=0)
     before = (confidences.argmax(0) == true).mean()
     found = smoothed_labels(-confidences, motion_vectors(), MrfOptions())
     assert before < 0.75

@@ -10,6 +10,7 @@ import tyro
 
 from baselines.checkpoints import load_restorer_network
 from baselines.restoring import RestoreOptions
+from baselines.sun2015.deconvolution import Prior
 from baselines.sun2015.method import KIND, KIND_PLUS, sun2015_restorer
 from baselines.sun2015.pictures import field_colours, side_by_side
 from baselines.sun2015.restorer import PAPER, PLUS, Sun2015Restorer
@@ -18,8 +19,6 @@ from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.images import encode_png, read_rgb
 from gopro_tools.restorers import find_images
-
-_DEFAULTS = RestoreOptions()
 
 
 def restorer_of(weights: Path, options: RestoreOptions) -> Sun2015Restorer:
@@ -38,7 +37,8 @@ def restore(
     *,
     weights: Path,
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
-    options: Annotated[RestoreOptions, tyro.conf.arg(name="")] = _DEFAULTS,
+    device: str = "auto",
+    prior: Prior = "epll",
 ) -> int:
     """Restore images with Sun et al. 2015; beside each goes a picture of its motion field.
 
@@ -46,9 +46,11 @@ def restore(
         images: A blurred image, or a folder of them.
         weights: Of sun2015 or sun2015-plus, as benchmarks.train writes them.
         out: Folder: NAME.png, NAME_motion.png (colours: motion; the wheel says which).
-        options: How images are restored.
+        device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``.
+        prior: ``epll``, the paper's mixture of patches, or ``hyper-laplacian``, sparse gradients,
+            which is faster.
     """
-    restorer = restorer_of(weights, options)
+    restorer = restorer_of(weights, RestoreOptions(device=device, prior=prior))
     found = find_images(images)
     n_failed = 0
     with progress_bar("images") as bar:
