@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from benchmarks.speed.metrics import example_pair, one_core, take_turns
+from benchmarks.speed.metrics import example_pair, one_core, score_in_turns
 from gopro_tools import metrics
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, read_rgb
@@ -277,7 +277,7 @@ def test_speed_at_1280x720_on_one_core(name: str, at_least: float) -> None:
 
     contenders = {"ours": metrics.METRICS[name], "rival": rival}
     with one_core():
-        ours, theirs = take_turns(name, contenders, *example_pair(), n_repeats=3)
+        ours, theirs = score_in_turns(name, contenders, *example_pair(), n_repeats=3)
     assert ours.rate / theirs.rate > at_least
 
 

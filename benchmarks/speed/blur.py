@@ -5,10 +5,8 @@ sensor is RSBlur's model (Rim et al., ECCV 2022) as one writes it with numpy and
 """
 
 import resource
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -21,7 +19,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 from scipy.ndimage import convolve
 
-from benchmarks.speed.timing import Timing, ratio_table
+from benchmarks.speed.timing import Timing, median_timing, ratio_table, take_turns
 from gopro_tools.images import Rgb
 from gopro_tools.interpolation import FlowInterpolator, Frames
 from gopro_tools.response import Response
@@ -67,25 +65,20 @@ def measure(*, n_repeats: int = 3, size_hw: tuple[int, int] = _SIZE_HW) -> list[
             "one thread, float64",
         ),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for run, *_ in contenders.values():
+    calls = {name: run for name, (run, *_) in contenders.items()}
+    for run in calls.values():
         run()  # compile and load
-    for _ in range(n_repeats):
-        for name, (run, *_) in contenders.items():
-            begin = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - begin)
+    seconds = take_turns(calls, n_repeats)
     return [
-        Timing(
-            name=name,
-            seconds=statistics.median(seconds[name]),
-            n_units=units,
-            unit=unit,
-            n_repeats=n_repeats,
+        median_timing(
+            name,
+            seconds[name],
+            n_units,
+            unit,
             note=note,
             peak_mib=_peak_mib() if name == OURS_FILLED else None,
         )
-        for name, (_, units, unit, note) in contenders.items()
+        for name, (_, n_units, unit, note) in contenders.items()
     ]
 
 

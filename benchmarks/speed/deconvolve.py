@@ -1,4 +1,4 @@
-"""Undoing a varying blur on 1280x720 images: our sparse matrix against one FFT a kernel in use.
+"""Undoing a varying blur on 1280x720 images: our sparse matrix against one FFT per kernel in use.
 
 The field is that of a camera that turns and shifts a little, so that neighbouring regions need
 other kernels. First a single blur of the image and its transpose, of which an image needs dozens;
@@ -6,7 +6,6 @@ then whole deconvolutions with either prior. The contenders of a blur take turns
 restored once.
 """
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 
@@ -22,8 +21,8 @@ from baselines.sun2015.blur import VaryingBlur
 from baselines.sun2015.deconvolution import DeconvolutionOptions, Prior, deconvolve
 from baselines.sun2015.kernels import kernels, motion_vectors
 from baselines.sun2015.prior import fit_prior
-from benchmarks.speed.timing import Timing, ratio_table
-from benchmarks.speed.train import in_own_process, process_peak_mib, take_turns
+from benchmarks.speed.timing import Timing, median_timing, ratio_table, take_turns
+from benchmarks.speed.train import in_own_process, process_peak_mib, synchronise
 from gopro_tools.scenes.textures import read_photograph
 
 SIZE_HW = (720, 1280)
@@ -38,7 +37,7 @@ _N_PRIOR_PATCHES = 20_000
 class FourierBlur:
     """The rival: sum over kernels of mask x convolution, each by Fourier transforms.
 
-    It wraps round at the borders and ours does not; the work is that of its transforms.
+    It wraps around at the borders and ours does not; its work is that of the transforms.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class FourierBlur:
         return blurred
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """The transpose: one transform forth a kernel, one back in all."""
+        """The transpose: one forward transform per kernel, one inverse transform in all."""
         total = torch.zeros_like(torch.fft.rfft2(y))
         for mask, kernel in zip(self._masks, self._spectra, strict=True):
             total += torch.fft.rfft2(mask * y) * kernel.conj()
@@ -100,28 +99,15 @@ def measure(n_rounds: int = 5, size_hw: tuple[int, int] = SIZE_HW) -> list[Timin
         RIVAL: lambda: fourier.adjoint(fourier(planes)),
     }
     megapixels = size_hw[0] * size_hw[1] / 1e6
+    seconds = take_turns(runs, n_rounds, wait=lambda: synchronise(device))
     timings = [
-        Timing(
-            name=name,
-            seconds=statistics.median(values),
-            n_units=megapixels,
-            unit="megapixels",
-            n_repeats=len(values),
-            note=note,
-        )
-        for name, values in take_turns(runs, device, n_rounds).items()
+        median_timing(name, values, megapixels, "megapixels", note=note)
+        for name, values in seconds.items()
     ]
     for name in PRIORS:
-        seconds, peak_mib = in_own_process(_one_image, (name, size_hw))
+        once, peak_mib = in_own_process(_one_image, (name, size_hw))
         timings.append(
-            Timing(
-                name=name,
-                seconds=seconds,
-                n_units=megapixels,
-                unit="megapixels",
-                peak_mib=peak_mib,
-                note=note,
-            )
+            median_timing(name, [once], megapixels, "megapixels", peak_mib=peak_mib, note=note)
         )
     return timings
 

@@ -2,19 +2,17 @@
 
 Every contender gets the same two uint8 images in memory and returns one number, so conversions that
 a library needs are part of its time. All are warmed up (ours compiles then), then take turns, so
-that a busy machine slows all alike; the figure is the median. Each note gives the score: a
-contender that computes something else shows.
+that a busy machine slows all alike; the figure is the median. Each note gives the score, so that a
+contender that computes something else is seen.
 """
 
 import importlib
 import logging
 import math
-import os
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +24,12 @@ from rich.table import Table
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from benchmarks.speed.timing import Timing, ratio_table
+from benchmarks.speed.timing import Timing, median_timing, ratio_table, take_turns
 from gopro_tools import metrics
 from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate
+from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png
+from gopro_tools.threads import n_cores
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +55,14 @@ def measure(n_repeats: int = 7, n_folder_images: int = 16) -> list[Timing]:
     timings: list[Timing] = []
     with one_core():
         for protocol, contenders in contenders_by_protocol().items():
-            timings += take_turns(protocol, contenders, sharp, blurred, n_repeats)
+            timings += score_in_turns(protocol, contenders, sharp, blurred, n_repeats)
     if n_folder_images:
         timings += _folder_run(sharp, blurred, n_folder_images, n_repeats)
     return timings
 
 
 def tables(timings: Sequence[Timing]) -> list[Table]:
-    """One table a protocol, with how many times as fast ours is as each rival."""
+    """One table per protocol, with how many times as fast ours is as each rival."""
     groups: dict[str, list[Timing]] = {}
     for timing in timings:
         groups.setdefault(timing.name.partition(": ")[0], []).append(timing)
@@ -179,62 +179,44 @@ def _import_or_none(name: str) -> Any:
         return None
 
 
-def take_turns(
+def score_in_turns(
     protocol: str, contenders: Mapping[str, Contender], sharp: Rgb, blurred: Rgb, n_repeats: int
 ) -> list[Timing]:
-    """Time each contender once a turn, after a warm-up that does not count; medians.
+    """Time each contender once per turn, after a warm-up that does not count; medians.
 
-    A turn is as many calls as last some 50 ms, so that the quickest are measured too.
+    A turn is as many calls as last about 50 ms, so that the quickest are measured too.
     """
-    scores: dict[str, float] = {}
-    n_calls: dict[str, int] = {}
+    notes: dict[str, str] = {}
+    calls: dict[str, Callable[[], int]] = {}
     for name, run in contenders.items():
-        scores[name] = run(sharp, blurred)  # compiles
-        begin = time.perf_counter()
-        run(sharp, blurred)
-        n_calls[name] = math.ceil(SHORTEST_TURN_S / (time.perf_counter() - begin))
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(n_repeats):
-        for name, run in contenders.items():
-            begin = time.perf_counter()
-            for _ in range(n_calls[name]):
-                run(sharp, blurred)
-            seconds[name].append(time.perf_counter() - begin)
+        notes[name] = f"one core, score {run(sharp, blurred):.6f}"  # compiles
+        (once,) = take_turns({name: partial(run, sharp, blurred)}, 1)[name]
+        calls[name] = partial(_repeated, run, sharp, blurred, math.ceil(SHORTEST_TURN_S / once))
     return [
-        Timing(
-            name=f"{protocol}: {name}",
-            seconds=statistics.median(seconds[name]),
-            n_units=n_calls[name],
-            unit="pairs",
-            n_repeats=n_repeats,
-            note=f"one core, score {scores[name]:.6f}",
-        )
-        for name in contenders
+        median_timing(f"{protocol}: {name}", seconds, 1, "pairs", note=notes[name])
+        for name, seconds in take_turns(calls, n_repeats).items()
     ]
+
+
+def _repeated(run: Contender, sharp: Rgb, blurred: Rgb, n_calls: int) -> int:
+    for _ in range(n_calls):
+        run(sharp, blurred)
+    return n_calls
 
 
 def _folder_run(sharp: Rgb, blurred: Rgb, n_images: int, n_repeats: int) -> list[Timing]:
-    turns: dict[int, list[float]] = {os.cpu_count() or 1: [], 1: []}
     with tempfile.TemporaryDirectory() as temporary:
-        folders = {"sharp": encode_png(sharp), "blurred": encode_png(blurred)}
-        for kind, png in folders.items():
-            folder = Path(temporary, kind)
-            folder.mkdir()
-            for index in range(n_images):
-                (folder / f"{index + 1:06d}.png").write_bytes(png)
+        for kind, png in (("sharp", encode_png(sharp)), ("blurred", encode_png(blurred))):
+            for number in range(1, n_images + 1):
+                write_atomic(Path(temporary, kind, f"{number:06d}.png"), png, durable=False)
         sources = Sources(sharp=Path(temporary, "sharp"), blurred=Path(temporary, "blurred"))
-        for _ in range(n_repeats):
-            for jobs, seconds in turns.items():
-                config = EvaluateConfig(protocol=("nah2017",), jobs=jobs)
-                seconds.append(evaluate(sources, config).seconds)
-    return [
-        Timing(
-            name=f"{FOLDER}: {jobs} thread{'s' if jobs > 1 else ''}",
-            seconds=statistics.median(seconds),
-            n_units=n_images,
-            unit="pairs",
-            n_repeats=n_repeats,
-            note="with reading and decoding",
-        )
-        for jobs, seconds in turns.items()
-    ]
+        calls = {
+            f"{FOLDER}: {jobs} thread{'s' if jobs > 1 else ''}": partial(
+                evaluate, sources, EvaluateConfig(protocol=("nah2017",), jobs=jobs)
+            )
+            for jobs in dict.fromkeys((n_cores(), 1))
+        }
+        return [
+            median_timing(name, seconds, n_images, "pairs", note="with reading and decoding")
+            for name, seconds in take_turns(calls, n_repeats).items()
+        ]

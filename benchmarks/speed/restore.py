@@ -5,9 +5,7 @@ network on a GPU; on a CPU, where an image takes minutes, the smoke preset's. Th
 turns, so that a busy machine slows all alike; the figure is the median image.
 """
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,7 +14,7 @@ from rich.table import Table
 from baselines.deepdeblur import DeepDeblur
 from baselines.devices import chosen_device
 from baselines.restoring import NetworkRestorer, RestoreOptions, TiledRestorer
-from benchmarks.speed.timing import Timing, ratio_table
+from benchmarks.speed.timing import Timing, median_timing, ratio_table, take_turns
 from benchmarks.speed.train import (
     benchmark_recipe,
     best_of,
@@ -24,7 +22,7 @@ from benchmarks.speed.train import (
     in_own_process,
     process_peak_mib,
     ready,
-    take_turns,
+    synchronise,
 )
 from gopro_tools.images import Rgb
 from gopro_tools.restorers import Restorer
@@ -51,23 +49,22 @@ def measure(n_rounds: int = 5) -> list[Timing]:
         with gpu_peak_mib(device, name, peaks):
             return _warmed_up(name)
 
-    seconds = take_turns(ready(CONTENDERS, prepare), device, n_rounds)
+    seconds = take_turns(ready(CONTENDERS, prepare), n_rounds, wait=lambda: synchronise(device))
     if device.type == "cpu":
         peaks = {name: in_own_process(_peak_mib, name) for name in seconds}
-    recipe = benchmark_recipe(device)
-    timings = [
-        Timing(
-            name=name,
-            seconds=statistics.median(values),
-            n_units=SIZE_HW[0] * SIZE_HW[1] / 1e6,
-            unit="megapixels",
+    megapixels = SIZE_HW[0] * SIZE_HW[1] / 1e6
+    network = f"{benchmark_recipe(device).n_features} features, {device.type}"
+    return [
+        median_timing(
+            name,
+            values,
+            megapixels,
+            "megapixels",
             peak_mib=peaks.get(name),
-            n_repeats=len(values),
+            note=network if name == PLAIN else "",
         )
         for name, values in seconds.items()
     ]
-    note = f"{recipe.n_features} features, {device.type}"
-    return [replace(t, note=note) if t.name == PLAIN else t for t in timings]
 
 
 def tables(timings: Sequence[Timing]) -> list[Table]:

@@ -5,8 +5,8 @@ averaging filter ``tmix`` (plain mean of code values, blurred images only) and t
 in most repositories: imageio to read, numpy powers in float64 to average, imageio to write PNG.
 """
 
+import itertools
 import logging
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,7 +25,7 @@ import numpy as np
 import psutil
 from rich.table import Table
 
-from benchmarks.speed.timing import Timing, ratio_table
+from benchmarks.speed.timing import Timing, median_timing, ratio_table, take_turns
 from gopro_tools.images import Rgb
 from gopro_tools.scenes import Encoding, Scene, SceneConfig, render_frames, write_video
 from gopro_tools.synthesize import SynthesisConfig, synthesize
@@ -40,7 +40,7 @@ THREE_KINDS: tuple[Kind, ...] = ("sharp", "blur_gamma", "blur")
 DECODE = "FFmpeg, decoding only"
 OURS = "ours, sharp + blur_gamma"
 _SCRIPT_WINDOWS = 10
-"""The usual script is timed on so many windows: its rate does not change with the length."""
+"""Windows that the usual script is timed on: its rate does not change with the length."""
 ACTION_CAMERA = Encoding(crf=None, bit_rate=60_000_000, gop_size=30)
 
 
@@ -100,28 +100,19 @@ def measure(video: Path | None = None, *, n_repeats: int = 3, jobs: int = 2) -> 
             def pool_ids() -> set[int]:
                 return {child.pid for child in psutil.Process().children(recursive=True)}
 
-            seconds: dict[str, list[float]] = {name: [] for name in contenders}
             peaks: dict[str, float] = dict.fromkeys(contenders, 0.0)
-            for repeat in range(n_repeats):
-                for name, (run, _, _) in contenders.items():
-                    out = folder / f"out-{repeat}-{len(seconds[name])}-{abs(hash(name))}"
-                    ours = name.startswith("ours")
-                    with _watch_memory(set() if ours else pool_ids()) as peak:
-                        begin = time.perf_counter()
-                        run(out)
-                        seconds[name].append(time.perf_counter() - begin)
-                    peaks[name] = max(peaks[name], peak[0])
+            outs = (folder / f"out-{number}" for number in itertools.count())
+
+            def watched(name: str) -> None:
+                ours = name.startswith("ours")
+                with _watch_memory(set() if ours else pool_ids()) as peak:
+                    contenders[name][0](next(outs))
+                peaks[name] = max(peaks[name], peak[0])
+
+            seconds = take_turns({name: partial(watched, name) for name in contenders}, n_repeats)
         timings = [
-            Timing(
-                name=name,
-                seconds=statistics.median(seconds[name]),
-                n_units=units,
-                unit="frames",
-                n_repeats=n_repeats,
-                peak_mib=peaks[name],
-                note=note,
-            )
-            for name, (_, units, note) in contenders.items()
+            median_timing(name, seconds[name], n_units, "frames", peak_mib=peaks[name], note=note)
+            for name, (_, n_units, note) in contenders.items()
         ]
         timings.append(_usual_script(video, folder / "script"))
     return timings

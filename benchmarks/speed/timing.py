@@ -1,7 +1,9 @@
-"""One measured contender, and the table that sets it against its rivals."""
+"""Contenders that take turns, what was measured of each, and the table that compares them."""
 
 import re
-from collections.abc import Sequence
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -18,7 +20,7 @@ class Timing:
     n_units: float
     """How much work that was."""
     unit: str
-    """Of what: frames, images, patches, megapixels."""
+    """What it is counted in: frames, images, patches, megapixels."""
     peak_mib: float | None = None
     """Largest resident memory of the contender's processes, in MiB, where it was watched."""
     n_repeats: int = 1
@@ -36,6 +38,52 @@ class Timing:
         """Time for one unit of work, so that contenders with unequal work can be compared."""
         seconds = self.seconds / self.n_units
         return f"{seconds:.3f} s" if seconds >= 1 else f"{1e3 * seconds:.3f} ms"
+
+
+def take_turns(
+    calls: Mapping[str, Callable[[], object]],
+    n_rounds: int,
+    *,
+    wait: Callable[[], object] = lambda: None,
+) -> dict[str, list[float]]:
+    """Seconds of each call, by name. The calls take turns, so that a busy machine slows all alike.
+
+    Args:
+        calls: Contenders, warmed up. One that returns a number did that many of them in a call.
+        n_rounds: Calls of each.
+        wait: Returns when a device has done what a call left to it.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(n_rounds):
+        for name, call in calls.items():
+            wait()
+            begin = time.perf_counter()
+            n_done = call()
+            wait()
+            n_calls = n_done if isinstance(n_done, int) else 1
+            seconds[name].append((time.perf_counter() - begin) / n_calls)
+    return seconds
+
+
+def median_timing(
+    name: str,
+    seconds: Sequence[float],
+    n_units: float,
+    unit: str,
+    *,
+    peak_mib: float | None = None,
+    note: str = "",
+) -> Timing:
+    """What was measured of one contender in all its turns."""
+    return Timing(
+        name=name,
+        seconds=statistics.median(seconds),
+        n_units=n_units,
+        unit=unit,
+        peak_mib=peak_mib,
+        n_repeats=len(seconds),
+        note=note,
+    )
 
 
 def ratio_table(title: str, timings: Sequence[Timing], ours: str) -> Table:

@@ -2,9 +2,9 @@
 
 Every contender trains DeepDeblur with K = 3: a step is forward, backward and Adam on a batch that
 lies on the device already; the device loop also cuts its patches in the step, and takes several
-steps before anything is waited for, as in training. On a GPU it is the paper's network on 256x256
-patches; on a CPU, where that takes a minute a step, the smoke preset's. The contenders take turns,
-so that a busy machine slows all alike; the figure is the median step.
+steps before it waits for any, as in training. On a GPU it is the paper's network on 256x256
+patches; on a CPU, where that takes a minute per step, the smoke preset's. The contenders take
+turns, so that a busy machine slows all alike; the figure is the median step.
 """
 
 import itertools
@@ -13,7 +13,6 @@ import re
 import resource
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -37,7 +36,7 @@ from baselines.device_patches import DevicePatches
 from baselines.devices import chosen_device, to_layout
 from baselines.machine import RunOptions, scalars
 from baselines.method import Learner, Setting
-from benchmarks.speed.timing import Timing, ratio_table
+from benchmarks.speed.timing import Timing, median_timing, ratio_table, take_turns
 from benchmarks.train.device_loop import DeviceLoop
 from gopro_tools.files import write_atomic
 from gopro_tools.images import encode_png
@@ -75,7 +74,7 @@ def measure(n_rounds: int = 15) -> list[Timing]:
     steps = ready(CONTENDERS, lambda name: _warmed_up(name, device, peaks))
     if device.type == "cuda":
         steps = {STRICT: _without_tf32(steps[PLAIN]), **steps}
-    seconds = take_turns(steps, device, n_rounds)
+    seconds = take_turns(steps, n_rounds, wait=lambda: synchronise(device))
     if device.type == "cpu":
         peaks = {name: in_own_process(_peak_mib, name) for name in steps}
     n_flop, peak = _n_flop(device), matmul_flop_per_s(device)
@@ -88,15 +87,10 @@ def measure(n_rounds: int = 15) -> list[Timing]:
         if name == PLAIN:
             size = recipe.patches.patch_px
             note += f"; {recipe.n_features} features, patches of {size}x{size}, {device.type}"
+        peak_mib = peaks.get(name)
         timings.append(
-            Timing(
-                name=name,
-                seconds=median,
-                n_units=recipe.patches.batch,
-                unit="patches",
-                peak_mib=peaks.get(name),
-                n_repeats=len(values),
-                note=note,
+            median_timing(
+                name, values, recipe.patches.batch, "patches", peak_mib=peak_mib, note=note
             )
         )
     return timings
@@ -134,25 +128,6 @@ def ready(
     return calls
 
 
-def take_turns(
-    contenders: Mapping[str, Callable[[], object]], device: torch.device, n_rounds: int
-) -> dict[str, list[float]]:
-    """Seconds of each call of each contender, the device's work included.
-
-    One that returns a number did so many of them in a call.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(n_rounds):
-        for name, call in contenders.items():
-            _synchronise(device)
-            begin = time.perf_counter()
-            n_done = call()
-            _synchronise(device)
-            n_calls = n_done if isinstance(n_done, int) else 1
-            seconds[name].append((time.perf_counter() - begin) / n_calls)
-    return seconds
-
-
 def in_own_process(function: Callable[[Argument], Result], argument: Argument) -> Result:
     """Call a function where no other contender has left its memory."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
@@ -170,16 +145,19 @@ def process_peak_mib(device: torch.device) -> float:
 
 
 def matmul_flop_per_s(device: torch.device) -> float | None:
-    """What a large bf16 matrix product reaches on this GPU, a peak one can have; None on a CPU."""
+    """What a large bf16 matrix product reaches on this GPU, a practical peak; None on a CPU."""
     if device.type != "cuda":
         return None
     n = 8192
     a, b = (torch.randn(n, n, device=device, dtype=torch.bfloat16) for _ in range(2))
-    seconds = take_turns({"product": lambda: torch.mm(a, b)}, device, 20)["product"]
+    seconds = take_turns({"product": lambda: torch.mm(a, b)}, 20, wait=lambda: synchronise(device))[
+        "product"
+    ]
     return float(2 * n**3 / statistics.median(seconds))
 
 
-def _synchronise(device: torch.device) -> None:
+def synchronise(device: torch.device) -> None:
+    """Wait until a GPU has done all it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
