@@ -1,6 +1,6 @@
 """Results in the repository: made from records by a command, and checked to still say the same.
 
-python -m benchmarks.table1.publish           # make tables, figures and the README's block anew
+python -m benchmarks.table1.publish           # make tables, figures and the README's block
 python -m benchmarks.table1.publish --check   # exit code 1 where a text differs from its record
 """
 
@@ -136,16 +136,21 @@ def differing(results: Path, readme: Path) -> list[Path]:
 
 
 def unproven(results: Path) -> list[str]:
-    """What no record proves: files that differ from their record, and tables without a record."""
-    messages, recorded = [], {results / SUITE / scale for scale in _SCALES}  # made from records
+    """Files under ``results`` that differ from what the record beside them says."""
+    messages = []
     for path in sorted(results.rglob(RUN_FILE)):
-        recorded.add(path.parent)
         try:
             check_files(path.parent, read_record(path.parent))
         except InputError as error:
             messages.append(str(error))
-    tables = (p for p in sorted(results.rglob("*.csv")) if recorded.isdisjoint(p.parents))
-    return messages + [f"{path}: no {RUN_FILE} beside it says how it was made." for path in tables]
+    return messages
+
+
+def unrecorded(results: Path) -> list[Path]:
+    """Tables under ``results`` that no record says anything about."""
+    recorded = {path.parent for path in results.rglob(RUN_FILE)}
+    recorded |= {results / SUITE / scale for scale in _SCALES}  # made from records
+    return [path for path in sorted(results.rglob("*.csv")) if recorded.isdisjoint(path.parents)]
 
 
 def publish(results: Path, readme: Path) -> None:
@@ -169,7 +174,7 @@ def command(
     if not check:
         publish(results, readme)
         return 0
-    advice = "`python -m benchmarks.table1.publish` makes it anew."
+    advice = "`python -m benchmarks.table1.publish` makes it again."
     messages = [
         f"{path}: differs from what its record says; {advice}"
         for path in differing(results, readme)
@@ -177,6 +182,8 @@ def command(
     messages += unproven(results)
     for message in messages:
         stderr.print(message, style="red")
+    for path in unrecorded(results):
+        stderr.print(f"{path}: no {RUN_FILE} says how it was made.", style="yellow")
     return EXIT_FINDINGS if messages else 0
 
 
