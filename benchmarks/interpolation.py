@@ -1,8 +1,9 @@
-"""How near blur from interpolated frames comes to a real exposure.
+"""How close blur from interpolated frames is to a real exposure.
 
 Scenes are filmed at 1,920 Hz. The mean of all frames of 50 ms, in linear light, is the truth.
 Contenders get every 8th, 16th or 32nd frame (240, 120, 60 Hz): the plain mean of those, the mean
-after FFmpeg's ``minterpolate`` has filled the gaps, and after ours has, 4, 8 and 16 times as dense.
+after FFmpeg's ``minterpolate`` has filled the gaps, and the mean after ours has made the frames 4,
+8 and 16 times as dense.
 """
 
 import io
@@ -66,7 +67,7 @@ class Row:
     cpu_s_per_gap: float
     """Processor time per gap between two frames; one thread, estimating and making frames."""
     unmatched_share: float
-    """Mean share of pixels without a match in the next frame; 0 where the contender tells none."""
+    """Mean share of pixels without a match in the next frame; 0 where none is reported."""
 
 
 def measure(
@@ -168,7 +169,7 @@ def _minterpolated(frames: Frames, factor: int) -> tuple[Frames, float]:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     found = np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
     n_wanted = (len(frames) - 1) * factor + 1
-    # Where the second frame lies says where the first does.
+    # The place of the second frame gives that of the first.
     at = int(np.argmax([psnr_rgb(frame, frames[1]) for frame in found])) - factor
     seconds = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / (
         len(padded) - 1
@@ -177,7 +178,7 @@ def _minterpolated(frames: Frames, factor: int) -> tuple[Frames, float]:
 
 
 def _warm_up() -> None:
-    """Compile outside the times that are taken."""
+    """Compile before anything is timed."""
     frames = np.random.default_rng(0).integers(0, 256, (3, 64, 96, 3)).astype(np.uint8)
     _ours(frames, 2)
 

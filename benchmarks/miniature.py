@@ -33,7 +33,7 @@ the same number of patches. Real pairs are REDS 027 (the dataset's own quarter s
 GOPRO's GOPR0372_07_00 and two more of its pairs, shrunk by area; no network was trained on any
 real pair. Images were restored in bf16. DeblurGAN is narrow too: `l1` compares pixels and has a
 critic of weight 0.1, `vgg` compares features of VGG19's conv3_1 with the paper's weights of both,
-and leaves a checkerboard. This is not the paper's Table 1: its data and budget are other.
+and leaves a checkerboard. This is not the paper's Table 1: its data and budget differ.
 
 Made by `python -m benchmarks.miniature` from the records it names.
 """
@@ -48,7 +48,7 @@ def command(results: Path = Path("results")) -> int:
     out = results / "miniature"
     _draw_curves(results, out)
     write_atomic(out / "README.md", page(results))
-    stderr.print(f"{out / 'README.md'}", markup=False)
+    stderr.print(f"{out / 'README.md'}")
     return 0
 
 
@@ -148,16 +148,16 @@ def _scales(results: Path) -> list[str]:
             at_same_step.append(f"K={run.method[-1]} {_gain_in(entry):+.2f}")
     return [
         "## The claim about scales\n",
-        "The paper has K=2 above K=3 above K=1 (29.23, 29.08 and 28.93 dB). Of that order nothing "
-        f"is seen here. Narrow networks on the 48 rendered images: {narrow}; the seeds of one K "
+        "The paper has K=2 above K=3 above K=1 (29.23, 29.08 and 28.93 dB). That order is not seen "
+        f"here. Narrow networks on the 48 rendered images: {narrow}; the seeds of one K "
         "differ by as much as the K do, and so they do on the real pairs. Of the full networks "
         "K=2 and K=3 end equal on every set. K=1, of which a step takes 1.6 to 2.4 times the "
-        f"arithmetic, was stopped when the time on the GPU was over; after {last['step']:,} steps, "
+        f"arithmetic, was stopped when the GPU time ran out; after {last['step']:,} steps, "
         "with the learning rate at the same place in its fall, the validation gains were, in dB: "
         f"{', '.join(at_same_step)}. `k1-full-partial` below is that stopped network and no fair "
-        "rival of the other two. The paper's margins of 0.15 and 0.30 dB are of the size of the "
-        "differences between seeds here: neither seen nor refuted. Longer blur, more seeds of the "
-        "full networks and longer training would tell more.\n",
+        "comparison with the other two. The paper's margins of 0.15 and 0.30 dB are of the size of "
+        "the differences between seeds here: neither confirmed nor refuted. Longer blur, more "
+        "seeds of the full networks and longer training would say more.\n",
     ]
 
 

@@ -99,7 +99,7 @@ def command(config: Annotated[PictureConfig, tyro.conf.arg(name="")]) -> int:
     picture, gain_db = readme_picture(config)
     data = encode_jpeg(picture, 90)
     write_atomic(config.out, data)
-    stderr.print(f"{config.out}: {len(data) / 1000:.0f} kB, {gain_db:+.2f} dB", markup=False)
+    stderr.print(f"{config.out}: {len(data) / 1000:.0f} kB, {gain_db:+.2f} dB")
     return 0
 
 

@@ -93,7 +93,7 @@ def _card(record: RunRecord) -> list[str]:
 
 
 def _score_lines(evaluation: Path, method: str) -> list[str]:
-    """What an evaluation says of a method, from its summary.
+    """Scores of a method, from the summary of an evaluation.
 
     Raises:
         InputError: It has no row of the method.
@@ -124,7 +124,7 @@ def command(
         folder: Where weights and cards go.
     """
     for training in trainings:
-        stderr.print(f"{ship(training, scores, folder)}", markup=False)
+        stderr.print(f"{ship(training, scores, folder)}")
     return 0
 
 

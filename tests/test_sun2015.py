@@ -139,7 +139,7 @@ def test_stopped_and_resumed_equals_uninterrupted(
     polls = iter([False, False, True])
     first = train(
         SUN2015, tiny(SUN2015), data, tmp_path, options=options(),
-        told_to_stop=lambda: next(polls, True),
+        should_stop=lambda: next(polls, True),
     )  # fmt: skip
     assert not first.finished
     assert not (tmp_path / "weights.safetensors").exists()

@@ -134,7 +134,7 @@ def stopping_at(step: int) -> tuple[dict[str, int], dict[str, object]]:
         if progress.task == "training":
             seen["step"] = progress.done
 
-    return seen, {"on_progress": watch, "told_to_stop": lambda: seen["step"] >= step - 1}
+    return seen, {"on_progress": watch, "should_stop": lambda: seen["step"] >= step - 1}
 
 
 # --- recipes ---

@@ -41,7 +41,7 @@ _ENCODING = replace(
 )
 
 _VIEW_SHARE = (0.6, 1.0)  # of a photograph's sides that one clip shows
-_LARGEST_VIEW_SIDES = 2.5  # of the frame's: more is detail that nobody sees
+_LARGEST_VIEW_SIDES = 2.5  # of the frame's: more would be detail beyond its pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class RenderedConfig:
     test_photographs: tuple[str, ...] = ()
     """The same, for the test split alone; by default a fifth of ``photographs`` is kept for it."""
     seed: int = 0
-    """Of all that is drawn."""
+    """Of everything random."""
 
     def __post_init__(self) -> None:
         """Refuse what makes no dataset."""
@@ -89,7 +89,7 @@ RENDERED: Mapping[Scale, RenderedConfig] = {
         n_train=2000, n_test=120, size_hw=(180, 320), speed_px_s=(40.0, 200.0)
     ),
 }
-"""For each scale that does without GOPRO_Large."""
+"""For each scale that does not need GOPRO_Large."""
 
 
 @dataclass(frozen=True, kw_only=True)

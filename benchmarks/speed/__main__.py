@@ -37,7 +37,7 @@ def command(
     Args:
         suite: What to time.
         video: For synthesize: a video of your own; one is rendered without it.
-        record: Store the figures and make the speed page anew.
+        record: Store the figures and update the speed page.
         results: Where records and the page lie.
     """
     module = importlib.import_module(f"benchmarks.speed.{suite}")
@@ -56,12 +56,12 @@ def command(
         with recorded_run(results, run):
             pass
         write_atomic(results / "speed.md", speed_page(results))
-        logger.info("Recorded in %s; %s made anew.", results, results / "speed.md")
+        logger.info("Recorded in %s; %s updated.", results, results / "speed.md")
     return 0
 
 
 def speed_page(results: Path) -> str:
-    """The page made from the newest record of each suite, and from nothing else."""
+    """The speed page: a pure function of the newest record of each suite."""
     parts = [
         "# Speed against rivals",
         "Made by `python -m benchmarks.speed <suite> --record`; each table is one run in which all "

@@ -189,7 +189,7 @@ def _warm_pool(jobs: int, folder: Path) -> Iterator[ProcessPoolExecutor]:
 
 @contextmanager
 def _watch_memory(others: set[int]) -> Iterator[list[float]]:
-    """Largest resident memory of any one process below this one, but ``others``, in MiB."""
+    """Largest resident memory of any one process below this one except ``others``, in MiB."""
     peak = [0.0]
     finished = threading.Event()
 

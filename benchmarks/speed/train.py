@@ -139,7 +139,7 @@ def process_peak_mib(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     status = Path("/proc/self/status")
-    if status.is_file():  # what getrusage says is at least what the parent process had
+    if status.is_file():  # getrusage reports at least the memory of the parent process
         return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))[0]) / 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts in bytes
 
@@ -163,7 +163,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def _without_tf32(step: Callable[[], object]) -> Callable[[], object]:
-    """Torch lets GPUs round the factors of float32 convolutions to 10 bits unless told not to."""
+    """Torch lets GPUs round the factors of float32 convolutions to 10 bits by default."""
 
     def strict() -> object:
         with torch.backends.cudnn.flags(allow_tf32=False, benchmark=True):
@@ -180,7 +180,7 @@ def _warmed_up(name: str, device: torch.device, peaks: dict[str, float]) -> Call
 
 @contextmanager
 def gpu_peak_mib(device: torch.device, name: str, peaks: dict[str, float]) -> Iterator[None]:
-    """Note what a contender adds to the memory of a GPU at most, beside the others' networks."""
+    """Store the largest GPU memory that a contender needs besides the others' networks."""
     if device.type != "cuda":
         yield
         return

@@ -29,7 +29,7 @@ def command(
     Args:
         config: What to compare.
         results: Also keep the record under this folder.
-        readme: With --results: page whose block of results is made anew.
+        readme: With --results: page whose block of results is updated.
     """
     try:
         with progress_bar("parts") as bar:
@@ -41,23 +41,23 @@ def command(
             result = run_table1(config, on_progress=show)
     except StoppedError as stopped:
         why = f"{config.minutes:g} minutes are over" if stopped.out_of_time else "Stopped"
-        stderr.print(f"{why} ({stopped}). The same command continues ({config.out}).", markup=False)
+        stderr.print(f"{why} ({stopped}). The same command continues ({config.out}).")
         return EXIT_UNFINISHED if stopped.out_of_time else EXIT_INTERRUPTED
     except KeyboardInterrupt:
-        stderr.print(f"Stopped. The same command continues ({config.out}).", markup=False)
+        stderr.print(f"Stopped. The same command continues ({config.out}).")
         return EXIT_INTERRUPTED
     if result is None:
         return 0
     for name, why in result.failures.items():
-        stderr.print(f"failed: {name}: {why}", markup=False, style="red")
+        stderr.print(f"failed: {name}: {why}", style="red")
     for name, why in result.absent.items():
-        stderr.print(f"absent: {name}: {why}", markup=False, style="yellow")
+        stderr.print(f"absent: {name}: {why}", style="yellow")
     if results is not None:
         kept = keep_record(result.record, results)
-        stderr.print(f"Recorded in {kept}.", markup=False)
+        stderr.print(f"Recorded in {kept}.")
         if readme is not None:
             publish(results, readme)
-    stderr.print(f"Look at {result.report / 'README.md'} and the figures beside it.", markup=False)
+    stderr.print(f"Look at {result.report / 'README.md'} and the figures beside it.")
     sys.stdout.write(f"{result.report / 'table1.csv'}\n")
     return EXIT_FINDINGS if result.failures else 0
 

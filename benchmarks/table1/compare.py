@@ -62,15 +62,15 @@ class Comparison:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval leaves zero out."""
+        """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
 
 def read_scores(per_image: Path, blur_lengths: Path, metric: str) -> Scores:
-    """Scores as ``per_image.csv`` of an evaluation has them, with the blur lengths beside.
+    """Scores from ``per_image.csv`` of an evaluation, and the known blur lengths.
 
     Args:
-        per_image: ``method, sequence, name`` and a column a metric.
+        per_image: ``method, sequence, name`` and one column per metric.
         blur_lengths: ``sequence, name, blur_px``; it may lack images, or all.
         metric: The column.
     """
@@ -109,8 +109,8 @@ def compare_methods(
 ) -> list[Comparison]:
     """Compare methods pairwise, overall and in each bin of blur length.
 
-    The bootstrap draws whole clips: images of one clip show the same things under the same shake,
-    and drawing them singly would promise more than another set of clips would keep.
+    The bootstrap resamples whole clips: images of one clip show the same scene under the same
+    shake, so resampling single images would give intervals that are too narrow.
 
     Args:
         scores: Of all methods.
@@ -155,7 +155,7 @@ def _chosen(scores: Scores, blur_px: tuple[float, float]) -> NDArray[np.bool_]:
 def verdict(comparisons: Sequence[Comparison], titles: Mapping[str, str]) -> str:
     """What the comparisons within a family of methods show, in words, from the numbers.
 
-    A difference counts only where its interval leaves zero out.
+    A difference counts only where its interval excludes zero.
     """
     sentences = []
     for method, baseline in dict.fromkeys((c.method, c.baseline) for c in comparisons):

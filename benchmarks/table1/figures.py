@@ -24,7 +24,7 @@ _WINDOW_SHARE = 0.25
 
 
 def draw_crops(shown: Sequence[tuple[Mapping[str, Rgb], float | None]], path: Path) -> None:
-    """One row an image, one column a method; the crop is where the sharp image has most detail.
+    """One row per image, one column per method; crops are where the sharp image has most detail.
 
     Args:
         shown: Images by method, ``blurred`` first and ``sharp`` last, and the known blur length.

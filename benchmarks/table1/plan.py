@@ -32,7 +32,7 @@ class Table1Config:
     data: Path | None = None
     """Dataset in the GOPRO layout. By default smoke and reduced render one of their own."""
     methods: tuple[str, ...] = tuple(method.name for method in METHODS)
-    """What to put beside the blurred input; package.module:factory for one of your own, which is
+    """What to compare with the blurred input; package.module:factory for one of your own, which is
     trained too if it names a Method. NAME=package.module:factory names it in the tables, and
     NAME=spandrel:weights=FILE takes a trained network of other people."""
     blur_kind: BlurKind = "gamma"

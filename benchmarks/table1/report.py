@@ -266,7 +266,7 @@ def _families_section(run: RunRecord, comparisons: Sequence[Comparison]) -> list
             f"Each network saw {budget}. PSNR differences in dB on the same images, paired, whole "
             "clips drawn:",
             _by_blur(own, pairs, [f"{titles[a]} minus {titles[b]}" for a, b in pairs]),
-            verdict(own, titles) + " One seed each: another may change what is close.",
+            verdict(own, titles) + " One seed each: another may change the order of close results.",
         ]
     return blocks
 

@@ -201,7 +201,7 @@ def _sources(work: Work, ready: Sequence[Ready], test: _TestSet) -> Sources:
 
 
 def _scored(work: Work, ready: list[Ready], test: _TestSet) -> Path:
-    """Score every method; one that cannot restore is named and taken out of the tables."""
+    """Score every method; one that cannot restore is named and left out of the tables."""
     for result in list(ready):
         try:
             _restored(work, result, test)

@@ -33,7 +33,7 @@ _COUNTED_PX = 32
 
 
 class StoppedError(Exception):
-    """Told to stop, or out of time; what is done is stored, and the same command continues."""
+    """Stopped by a signal or out of time; what is done is stored, and the same command resumes."""
 
     def __init__(self, doing: str, *, out_of_time: bool) -> None:
         super().__init__(doing)
@@ -157,8 +157,8 @@ def made_ready(work: Work, method: Method) -> Ready:
 def n_macs(network: nn.Module, size_hw: tuple[int, int]) -> int:
     """Multiplications, each with an addition, for one image.
 
-    Counted on a small square, of which all sides are halved without rest: what networks of
-    convolutions do is proportional to the area.
+    Counted on a small square whose side every scale divides: the work of convolutions is
+    proportional to the area.
     """
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network.eval()(torch.zeros(1, 3, _COUNTED_PX, _COUNTED_PX))
@@ -201,7 +201,7 @@ def train_method(work: Work, method: Method) -> None:
             ),
             resume=True,
             on_progress=show,
-            told_to_stop=lambda: bool(found) or work.budget.spent,
+            should_stop=lambda: bool(found) or work.budget.spent,
         )
     if not result.finished:
         raise StoppedError(f"training {method.name}", out_of_time=not found)

@@ -77,7 +77,7 @@ def run_task(task: Task, method: Method, recipe: Recipe, options: RunOptions) ->
             options=options,
             resume=task.resume,
             on_progress=show,
-            told_to_stop=lambda: bool(found) or budget.spent,
+            should_stop=lambda: bool(found) or budget.spent,
         )
     exit_code = 0 if result.finished else _exit_code_of(found.get("signal"))
     if os.environ.get("RANK", "0") != "0":
@@ -114,9 +114,7 @@ def keep_record(out: Path, results: Path) -> Path:
 
 def _summarise(result: TrainResult) -> None:
     state = "Finished" if result.finished else "Stopped; --resume continues"
-    stderr.print(
-        f"{state} after {result.step} of {result.n_steps} steps: {result.checkpoint}", markup=False
-    )
+    stderr.print(f"{state} after {result.step} of {result.n_steps} steps: {result.checkpoint}")
     if result.metrics:
         restored, blurred = (
             result.metrics["psnr_rgb_db"],
@@ -125,7 +123,6 @@ def _summarise(result: TrainResult) -> None:
         stderr.print(
             f"Validation after step {result.metrics['at_step']:.0f}: {restored:.2f} dB restored, "
             f"{blurred:.2f} dB blurred ({restored - blurred:+.2f} dB, psnr_rgb).",
-            markup=False,
         )
 
 

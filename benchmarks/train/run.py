@@ -55,7 +55,7 @@ class TrainResult:
     n_steps: int
     """Steps of the whole training."""
     finished: bool
-    """False where it was told to stop before the end."""
+    """False where it was stopped before the end."""
     checkpoint: Path
     """The trained network, and all that ``resume`` needs."""
     metrics: dict[str, float]
@@ -73,7 +73,7 @@ def train(
     options: RunOptions | None = None,
     resume: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-    told_to_stop: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainResult:
     """Train a network, or continue its training.
 
@@ -92,7 +92,7 @@ def train(
         resume: Continue from the checkpoint in ``out``, or begin where there is none yet. On a CPU
             the result is bit for bit that of a run that was not interrupted.
         on_progress: Called after each step, and while pairs are decoded.
-        told_to_stop: Asked after each step; if true, a checkpoint is written and the run ends.
+        should_stop: Called after each step; if true, a checkpoint is written and the run ends.
 
     Raises:
         InputError: Unusable data; ``out`` holds another run; or a loss is not finite: then its
@@ -104,7 +104,7 @@ def train(
         run = _Run(method, recipe, data, out, blur_kind, options, device, processes)
         run.open(resume, on_progress)
         with closing(run):
-            return run.go(on_progress, told_to_stop)
+            return run.go(on_progress, should_stop)
 
 
 class _Run:
@@ -205,7 +205,7 @@ class _Run:
     # --- the loop ---
 
     def go(
-        self, on_progress: Callable[[Progress], None], told_to_stop: Callable[[], bool]
+        self, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool]
     ) -> TrainResult:
         state, n_batches = self.state, self.learner.n_batches
         first_step = state.step
@@ -223,7 +223,7 @@ class _Run:
                 begin = time.monotonic()
                 own_inputs = [next(inputs) for _ in range(n_batches)]
                 got = time.monotonic()
-                figures, stop = self.processes.agree(self._step(own_inputs), stop=told_to_stop())
+                figures, stop = self.processes.agree(self._step(own_inputs), stop=should_stop())
                 state.step += 1
                 self._log(figures)
                 now = time.monotonic()
