@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from baselines.checkpoints.tensors import read_tensors
 from baselines.method import Method
 from baselines.restoring import NetworkRestorer, RestoreOptions
-from gopro_tools.errors import InputError
+from gopro_tools.errors import InputError, installs
 from gopro_tools.restorers import Restorer
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ def read_network(weights: Path) -> "spandrel.ImageModelDescriptor[Any]":
         import spandrel
     except ImportError as error:
         raise InputError(
-            f"--method spandrel needs the package spandrel ({error}): pip install "
-            "'gopro-tools[zoo]'."
+            f"--method spandrel needs the package spandrel ({error}): {installs('zoo')}."
         ) from error
     tensors = read_tensors(weights)
     try:

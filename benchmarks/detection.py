@@ -31,7 +31,7 @@ from gopro_tools.detection import (
 )
 from gopro_tools.detection.overlays import Panel, overlay
 from gopro_tools.detection.scoring import intervals, resampled_images
-from gopro_tools.errors import InputError
+from gopro_tools.errors import InputError, installs
 from gopro_tools.figures import new_figure
 from gopro_tools.files import sha256_of_file, write_atomic
 from gopro_tools.images import Rgb, encode_png
@@ -171,7 +171,7 @@ def photographs_of(config: BlurConfig) -> Sequence[Path]:
     if package is None or package.origin is None:
         raise InputError(
             "Name street photographs; those taken by default come with ultralytics: "
-            "pip install 'gopro-tools[detect]'."
+            f"{installs('detect')}."
         )
     assets = Path(package.origin).parent / "assets"
     return [assets / "bus.jpg", assets / "zidane.jpg"]

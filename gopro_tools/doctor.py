@@ -25,7 +25,7 @@ import tyro
 from gopro_tools import __version__
 from gopro_tools.console import EXIT_FINDINGS, run_command
 from gopro_tools.deblur.network import OnnxRestorer, read_card, shipped_network
-from gopro_tools.errors import InputError
+from gopro_tools.errors import InputError, installs
 from gopro_tools.images import PNG_ENCODER
 from gopro_tools.metrics import METRICS
 from gopro_tools.threads import n_cores
@@ -36,7 +36,10 @@ _EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "torchvision", "safetensors", "lpips", "scikit-learn"),
     "detect": ("onnxruntime", "ultralytics", "ai-edge-litert"),
     "report": ("matplotlib",),
+    "export": ("lmdb",),
     "download": ("huggingface-hub",),
+    "onnx": ("onnx",),
+    "zoo": ("spandrel",),
 }
 _IMPORT_NAMES = {
     "scikit-learn": "sklearn",
@@ -128,7 +131,7 @@ def _package_parts() -> list[Part]:
         return importlib.metadata.version(package)
 
     return [
-        _tried("packages", package, partial(found, package), f"pip install 'gopro-tools[{extra}]'")
+        _tried("packages", package, partial(found, package), installs(extra))
         for extra, packages in _EXTRAS.items()
         for package in packages
     ]
@@ -199,6 +202,8 @@ def _detector_parts() -> list[Part]:
         return f"OpenCV {cv2.__version__}"
 
     def onnxruntime() -> str:
+        if importlib.util.find_spec("onnxruntime") is None:
+            raise ModuleNotFoundError("not installed")
         runtime = importlib.import_module("onnxruntime")
         return f"{runtime.__version__}: {', '.join(runtime.get_available_providers())}"
 
@@ -212,10 +217,9 @@ def _detector_parts() -> list[Part]:
             raise RuntimeError("a grey image does not stay grey")
         return read_card(path).name
 
-    extra = "pip install 'gopro-tools[detect]'"
     return [
         _tried("networks", "ONNX with OpenCV", opencv, "", required=True),
-        _tried("networks", "ONNX with onnxruntime", onnxruntime, extra),
+        _tried("networks", "ONNX with onnxruntime", onnxruntime, installs("detect")),
         _tried(
             "networks", "deblurring network", deblurring, "gopro_tools.deblur --weights FILE.onnx"
         ),
@@ -224,6 +228,8 @@ def _detector_parts() -> list[Part]:
 
 def _device_parts() -> list[Part]:
     def devices() -> str:
+        if importlib.util.find_spec("torch") is None:
+            raise ModuleNotFoundError("torch is not installed")
         torch = importlib.import_module("torch")
         if not torch.cuda.is_available():
             raise ImportError("torch finds none")
@@ -306,17 +312,18 @@ def _longest_path(folder: Path) -> int:
 
 
 def as_text(parts: Sequence[Part]) -> str:
-    """The report for people: one line per part, and one per hint."""
+    """The report for people: one line per part, and one per hint, below the parts it is for."""
     width = max(len(part.name) for part in parts)
     lines: list[str] = []
     group = ""
-    for part in parts:
+    for part, after in zip(parts, [*parts[1:], None], strict=True):
         if part.group != group:
             group = part.group
             lines += ["", group]
         mark = "[ok]" if part.status == "works" else f"[{part.status}]"
         lines.append(f"  {mark:<9} {part.name:<{width}}  {part.detail}".rstrip())
-        if part.hint:
+        said_below = after is not None and (after.group, after.hint) == (part.group, part.hint)
+        if part.hint and not said_below:
             lines.append(f"{'':<{14 + width}}-> {part.hint}")
     return "\n".join(lines[1:]) + "\n"
 

@@ -14,3 +14,11 @@ class PassingError(InputError):
 
     Nothing is recorded of it: the run ends, and the same command resumes.
     """
+
+
+def installs(extra: str) -> str:
+    """The command that installs an extra, for messages.
+
+    It names the checkout: the package is on no registry, where its name is anybody's to take.
+    """
+    return f"pip install '.[{extra}]' in the checkout of gopro_tools"

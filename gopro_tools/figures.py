@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from gopro_tools.errors import InputError
+from gopro_tools.errors import InputError, installs
 
 
 def new_figure(width_in: float, height_in: float) -> Any:
@@ -18,9 +18,7 @@ def new_figure(width_in: float, height_in: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError(
-            "matplotlib is not installed: pip install 'gopro-tools[report]'."
-        ) from error
+        raise InputError(f"matplotlib is not installed: {installs('report')}.") from error
     return Figure(figsize=(width_in, height_in), layout="constrained")
 
 

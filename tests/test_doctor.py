@@ -2,8 +2,10 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +47,41 @@ def by_name(parts: list[Part]) -> dict[str, Part]:
 def test_a_base_install_names_the_extra_of_each_missing_package(
     without: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    without("torch", "torchvision", "lpips", "onnxruntime", "ultralytics", "matplotlib")
+    without("torch", "torchvision", "lpips", "onnxruntime", "ultralytics", "matplotlib", "spandrel")
     parts = by_name(examine())
     assert parts["torch"].status == "missing"
-    assert parts["torch"].hint == "pip install 'gopro-tools[train]'"
-    assert parts["onnxruntime"].hint == "pip install 'gopro-tools[detect]'"
-    assert parts["matplotlib"].hint == "pip install 'gopro-tools[report]'"
+    assert parts["torch"].hint == "pip install '.[train]' in the checkout of gopro_tools"
+    assert parts["onnxruntime"].hint.startswith("pip install '.[detect]'")
+    assert parts["matplotlib"].hint.startswith("pip install '.[report]'")
     assert parts["CUDA GPU"].status == "missing"
     assert parts["LPIPS"].status == "missing"
     monkeypatch.setattr(doctor, "examine", lambda: list(parts.values()))
     assert doctor.command() == 0, "missing extras are no fault"
     text = capsys.readouterr().out
     assert "[missing] torch" in text
-    assert "-> pip install 'gopro-tools[train]'" in text
+    hint = "-> pip install '.[train]' in the checkout of gopro_tools"
+    packages = text.partition("packages\n")[2].partition("\n\n")[0].splitlines()
+    assert sum(hint in line for line in packages) == 2, (
+        "once below torch and torchvision, and lpips"
+    )
+
+
+def test_every_extra_is_looked_for() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    assert set(doctor._EXTRAS) == set(extras) - {"dev", "all"}
+    for extra, packages in doctor._EXTRAS.items():
+        needed = {re.split(r"[>=; ]", text)[0] for text in extras[extra]}
+        assert set(packages) == needed, extra
+
+
+def test_no_hint_names_a_package_of_the_registry_that_is_not_ours() -> None:
+    """The project is on no registry: whoever takes its name there must not be installed."""
+    for folder in ("gopro_tools", "baselines", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert not re.search(r"gopro[-_]tools\[[a-z]+\]", path.read_text(encoding="utf-8")), (
+                path
+            )
 
 
 def test_an_installed_part_that_fails_is_broken(

@@ -446,7 +446,7 @@ def test_lpips_says_what_is_missing(
     alexnet_stand_in.unlink()
     assert perceptual.ALEXNET_FILE in (perceptual.lpips_absent() or "")
     monkeypatch.setitem(__import__("sys").modules, "lpips", None)
-    assert "gopro-tools[train]" in (perceptual.lpips_absent() or "")
+    assert "pip install '.[train]'" in (perceptual.lpips_absent() or "")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")

@@ -163,7 +163,7 @@ def test_without_the_extra_it_says_what_to_install(
 ) -> None:
     weights = saved(tmp_path / "net.pth", nafnet().state_dict())
     monkeypatch.setitem(sys.modules, "spandrel", None)
-    with pytest.raises(InputError, match=r"pip install 'gopro-tools\[zoo\]'"):
+    with pytest.raises(InputError, match=r"pip install '\.\[zoo\]'"):
         open_restorer("spandrel", weights, CPU)
 
 

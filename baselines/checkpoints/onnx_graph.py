@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from gopro_tools.errors import InputError
+from gopro_tools.errors import InputError, installs
 
 if TYPE_CHECKING:
     import onnx
@@ -39,9 +39,7 @@ class OnnxGraph:
         try:
             import onnx
         except ImportError as error:
-            raise InputError(
-                "Exporting needs the package onnx: pip install 'gopro-tools[onnx]'."
-            ) from error
+            raise InputError(f"Exporting needs the package onnx: {installs('onnx')}.") from error
         self._onnx = onnx
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []

@@ -2,12 +2,12 @@
 
 import importlib.metadata
 
-from gopro_tools.errors import InputError
+from gopro_tools.errors import InputError, installs
 
 DEFAULT_INPUT_PX = 640
 """Input of ultralytics' networks, and of ONNX files that leave their size open."""
 
-INSTALL = "pip install 'gopro-tools[detect]'"
+INSTALL = installs("detect")
 
 WEIGHTS_FROM = (
     "YOLO weights such as yolov8n.pt are at https://github.com/ultralytics/assets/releases "

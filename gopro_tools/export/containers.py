@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from gopro_tools.dataset import SPLITS, Split
-from gopro_tools.errors import InputError
+from gopro_tools.errors import InputError, installs
 from gopro_tools.export.samples import ExportConfig, Images, Sample
 from gopro_tools.files import write_atomic
 
@@ -393,8 +393,6 @@ def container_of(out: Path, config: ExportConfig) -> Container:
         try:
             import lmdb  # noqa: F401
         except ImportError as error:
-            raise InputError(
-                "--to lmdb needs the package lmdb: pip install 'gopro-tools[export]'."
-            ) from error
+            raise InputError(f"--to lmdb needs the package lmdb: {installs('export')}.") from error
         return Databases(out, config)
     return Folders(out, config)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from gopro_tools.errors import InputError
+from gopro_tools.errors import InputError, installs
 from gopro_tools.files import claimed, sha256_of_file, sync_file_system
 from gopro_tools.findings import Finding
 from gopro_tools.gopro_large.checking import CheckConfig, check
@@ -132,7 +132,7 @@ def _fetch(path: Path, endpoint: str | None, progress: OnProgress) -> None:
         from huggingface_hub.errors import HfHubHTTPError, HTTPError
     except ImportError as error:
         raise InputError(
-            f"{path.name}: downloading needs huggingface_hub; pip install 'gopro-tools[download]', "
+            f"{path.name}: downloading needs huggingface_hub; {installs('download')}, "
             f"or {_by_hand(path)}"
         ) from error
     url = hf_hub_url(REPOSITORY, path.name, repo_type="dataset", endpoint=endpoint)

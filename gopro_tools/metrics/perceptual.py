@@ -17,7 +17,7 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 
-from gopro_tools.errors import InputError
+from gopro_tools.errors import InputError, installs
 from gopro_tools.files import sha256_of_file
 from gopro_tools.images import Rgb
 from gopro_tools.metrics.parts import given_parts
@@ -67,7 +67,7 @@ def check_installed(packages: Sequence[str]) -> None:
     """Raise InputError unless packages of the extra ``train`` are installed; costs nothing."""
     lacking = [name for name in packages if importlib.util.find_spec(name) is None]
     if lacking:
-        raise InputError(f"needs {', '.join(lacking)}: pip install 'gopro-tools[train]'.")
+        raise InputError(f"needs {', '.join(lacking)}: {installs('train')}.")
 
 
 def check_imports(packages: Sequence[str]) -> None:
@@ -78,7 +78,7 @@ def check_imports(packages: Sequence[str]) -> None:
     except (ImportError, OSError, RuntimeError) as error:
         # A torchvision built for another torch raises RuntimeError, a broken CUDA library OSError.
         raise InputError(
-            f"needs {', '.join(packages)} that import ({error}): reinstall 'gopro-tools[train]'."
+            f"needs {', '.join(packages)} that import ({error}): {installs('train')}."
         ) from error
 
 
