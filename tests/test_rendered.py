@@ -2,12 +2,15 @@
 
 import csv
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
+from commands import assert_ended, start_command_line
 
 from benchmarks.rendered import RenderedConfig, blur_lengths, dataset, render_dataset
 from benchmarks.rendered.clips import photographs_of
@@ -92,6 +95,23 @@ def test_it_is_made_again_equal_also_after_an_interruption(
     (tmp_path / "mine" / "thesis.txt").write_text("")
     with pytest.raises(InputError, match="something else"):
         render_dataset(TINY, tmp_path / "mine")
+
+
+def test_workers_end_when_the_command_is_killed(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start_command_line("benchmarks.rendered", "-o", out, "--scale", "smoke")
+    workers: list[psutil.Process] = []
+    deadline = time.monotonic() + 60
+    while len(workers) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+        workers = psutil.Process(process.pid).children(recursive=True)
+    time.sleep(1)  # some of them still import, some render
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert workers
+    assert process.poll() is None
+    process.kill()
+    process.communicate(timeout=30)  # it waits for those that hold its output, too
+    assert_ended(workers, 10)
 
 
 def test_the_blur_map_is_the_way_of_each_surface() -> None:

@@ -1,6 +1,7 @@
 """Folders, names, cards and copies: what is found, what it is called, and what belongs together."""
 
 import csv
+import errno
 import hashlib
 import json
 import logging
@@ -15,7 +16,7 @@ import pytest
 from media import moving, written
 from PIL import Image
 
-from gopro_tools.errors import InputError
+from gopro_tools.errors import InputError, PassingError
 from gopro_tools.images import Rgb, encode_png
 from gopro_tools.scenes import LOSSLESS, write_frames, write_video
 from gopro_tools.synthesize import SynthesisConfig, synthesize
@@ -398,3 +399,40 @@ def test_windows_of_another_rate_are_named(tmp_path: Path, threads: ThreadPoolEx
     assert all("the rate is another one here" in reason for reason in reasons)
     assert reasons
     assert max(spans) - min(spans) <= 0.02
+
+
+def test_a_source_that_may_not_be_read_stops_the_run_and_is_not_recorded(
+    tmp_path: Path, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / "in" / name, moving(30), 240, LOSSLESS)
+    path_open = Path.open
+
+    def guarded(self: Path, *arguments: object, **options: object) -> object:
+        if self.name == "b.mp4":
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return path_open(self, *arguments, **options)  # type: ignore[call-overload]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", guarded)
+        with pytest.raises(PassingError, match=r"b\.mp4.*Permission denied.*leave it out"):
+            synthesize([tmp_path / "in"], out=tmp_path / "out", executor=threads)
+    assert not (tmp_path / "out" / "dataset.json").exists()
+    assert synthesize([tmp_path / "in"], out=tmp_path / "out", executor=threads).n_pairs == 4
+
+
+def test_a_folder_that_may_not_be_looked_into_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_video(tmp_path / "in" / "a.mp4", moving(3), 240, LOSSLESS)
+    (tmp_path / "in" / "lost+found").mkdir()
+    scandir = os.scandir
+
+    def guarded(path: str) -> object:
+        if os.fspath(path).endswith("lost+found"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert [source.name for source in discover([tmp_path / "in"])] == ["a.mp4"]
+    assert "lost+found: cannot be looked into (Permission denied)" in caplog.text

@@ -21,6 +21,7 @@ from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
 from gopro_tools.files import LOCK_FILE, held, write_atomic
 from gopro_tools.machine import versions
+from gopro_tools.processes import end_with_parent
 from gopro_tools.records import jsonable, to_json
 from gopro_tools.scenes.photographs import LeftOut
 from gopro_tools.synthesize import SynthesisConfig, synthesize
@@ -145,7 +146,8 @@ def _render_clips(clips: Sequence[Clip], folder: Path, jobs: int, on_progress: O
     missing = [clip for clip in clips if not (folder / f"{clip.name}.csv").is_file()]
     n_done = len(clips) - len(missing)
     on_progress("rendering", n_done, len(clips))
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=end_with_parent) as pool:
         running = [pool.submit(render_clip, clip, folder) for clip in missing]
         try:
             for finished in as_completed(running):

@@ -27,6 +27,7 @@ from rich.table import Table
 
 from benchmarks.speed.timing import Timing, median_timing, ratio_table, take_turns
 from gopro_tools.images import Rgb
+from gopro_tools.processes import end_with_parent
 from gopro_tools.scenes import Encoding, Scene, SceneConfig, render_frames, write_video
 from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.synthesize.config import Kind
@@ -181,7 +182,8 @@ def _warm_pool(jobs: int, folder: Path) -> Iterator[ProcessPoolExecutor]:
     """Workers that have loaded and compiled all they need, as in the middle of a long run."""
     warm_up = folder / "warm.mp4"
     write_video(warm_up, [np.full((64, 64, 3), i, np.uint8) for i in range(66)], 240)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=end_with_parent) as pool:
         for turn in range(2 * jobs):
             _ours(warm_up, THREE_KINDS, pool, folder / f"warm-{turn}")
         yield pool

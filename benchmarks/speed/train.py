@@ -40,6 +40,7 @@ from benchmarks.speed.timing import Timing, median_timing, ratio_table, take_tur
 from benchmarks.train.device_loop import DeviceLoop
 from gopro_tools.files import write_atomic
 from gopro_tools.images import encode_png
+from gopro_tools.processes import end_with_parent
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +131,8 @@ def ready(
 
 def in_own_process(function: Callable[[Argument], Result], argument: Argument) -> Result:
     """Call a function where no other contender has left its memory."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=end_with_parent) as process:
         return process.submit(function, argument).result()
 
 

@@ -92,7 +92,7 @@ def discover(paths: Sequence[Path], exclude: Path | None = None) -> list[Source]
 
 def _search(folder: Path, exclude: Path | None) -> Iterator[Path]:
     seen = {folder.resolve()}
-    for directory, subfolders, files in os.walk(folder, followlinks=True):
+    for directory, subfolders, files in os.walk(folder, onerror=_closed, followlinks=True):
         here = Path(directory)
         kept = []
         for name in sorted(subfolders):
@@ -114,6 +114,10 @@ def _search(folder: Path, exclude: Path | None) -> Iterator[Path]:
         if thumbnails:
             logger.info("%s: %d .THM thumbnails are passed over.", here, len(thumbnails))
         yield from (here / name for name in videos)
+
+
+def _closed(error: OSError) -> None:
+    logger.warning("%s: cannot be looked into (%s); passed over.", error.filename, error.strerror)
 
 
 def _proxies(found: dict[Path, tuple[str, Path]]) -> dict[Path, Path]:

@@ -11,8 +11,8 @@ from gopro_tools.images import IMAGE_SUFFIXES
 
 _SPARE_BYTES = 256 << 20
 _BLOCK_BYTES = 4 << 20
-_PERMANENT = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL}
-"""What a source that cannot be opened answers on every try."""
+_PERMANENT = {errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL}
+"""What a source that cannot be opened answers on every try; permissions can be given."""
 
 
 def raise_if_passing(error: Exception, source: Path) -> None:
@@ -33,8 +33,8 @@ def raise_if_passing(error: Exception, source: Path) -> None:
     # libav gives EIO for damaged files too: what counts is whether the bytes can be read.
     if isinstance(error, OSError) and (reason := _unreadable(source)):
         raise PassingError(
-            f"{source}: cannot be read any longer ({reason}). Bring it back, and run the same "
-            "command again: it resumes."
+            f"{source}: cannot be read ({reason}). Mend that, or leave it out, and "
+            "run the same command again: it resumes."
         ) from error
 
 
