@@ -7,7 +7,7 @@ average; `Sources.allow_missing` asks for the images that all have, and what it 
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -140,6 +140,14 @@ class ImageSet:
     def key(self) -> str:
         """The relative path that all share: ``<sequence>/<name>``."""
         return str(PurePosixPath(self.sequence) / self.name)
+
+    def absolute(self) -> "ImageSet":
+        """The same for a process with another working folder."""
+        return replace(
+            self,
+            paths={method: path.absolute() for method, path in self.paths.items()},
+            more_sharp=tuple(path.absolute() for path in self.more_sharp),
+        )
 
     @property
     def group(self) -> str:

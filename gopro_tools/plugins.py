@@ -1,7 +1,8 @@
 """Parts that users bring, named ``package.module:factory`` wherever a part of ours can be named.
 
 Options follow the name, as in FFmpeg's filters: ``package.module:factory:sigma=3:name=wide``. A
-value that reads as a Python number, boolean or None becomes one; all others stay text.
+value that reads as a Python number, boolean or None becomes one; all others stay text. A URL keeps
+its port: ``address=tcp://10.0.0.1:8786``.
 """
 
 import ast
@@ -21,6 +22,7 @@ from typing import Any
 from gopro_tools.errors import InputError
 
 _NAME = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<factory>[^\W\d]\w*)")
+_OPTION = re.compile(r":(?P<key>[^\W\d]\w*)=(?P<value>\w+://[^:]*(:\d+)?[^:]*|[^:]*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +85,13 @@ class PluginKind:
         if match is None or (rest and not rest.startswith(":")):
             raise self._error(name, "the name cannot be read")
         options: dict[str, Any] = {}
-        for text in rest[1:].split(":") if rest else ():
-            key, equals, value = text.partition("=")
-            if not (equals and key.isidentifier()):
+        while rest:
+            option = _OPTION.match(rest)
+            if option is None:
+                text = rest[1:].partition(":")[0]
                 raise self._error(name, f"{text!r} is not an option name=value")
-            options[key] = _value(value)
+            options[option["key"]] = _value(option["value"])
+            rest = rest[option.end() :]
         try:
             with _working_folder_importable():
                 importlib.invalidate_caches()

@@ -1,23 +1,28 @@
 """Work in processes of our own: a crash, a kill and Ctrl-C cost what was in hand and no more."""
 
 import copy
+import logging
 import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
 from typing import Any, Self, TypeVar
 
 from gopro_tools.errors import InputError, PassingError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
 
 _KILLED = {
     -getattr(signal, name): name
@@ -53,7 +58,8 @@ class Workers:
 
         Args:
             n_jobs: Processes at most.
-            executor: Runs the tasks instead; it starts and ends its processes itself.
+            executor: Runs the tasks instead; it starts and ends its processes itself. Tasks whose
+                worker ended there are run again here, in a process.
             prepare: Called in each process first.
             warm_up: Called in processes that the first run has no task for, to load what later
                 tasks need.
@@ -102,8 +108,14 @@ class Workers:
             InputError: Processes cannot be started here.
         """
         if self._given is not None:
-            self._run_in(self._given, function, tasks, on_result)
-            return
+            lost: list[Task] = []
+            for task, result in completed(self._given, function, tasks, lost, self.n_jobs):
+                on_result(task, result)
+            if not lost:
+                return
+            # Only the exit code of a process of our own tells a crash from a kill.
+            logger.warning("%d task(s) lost their worker; they run here instead.", len(lost))
+            tasks = lost
         waiting = list(reversed(tasks))
         running: dict[int, tuple[_Worker, Task]] = {}
         while waiting or running:
@@ -159,26 +171,66 @@ class Workers:
                 'call this under `if __name__ == "__main__":`, as processes import the script.'
             )
 
-    def _run_in(
-        self,
-        executor: Executor,
-        function: Callable[[Task], Result],
-        tasks: Sequence[Task],
-        on_result: Callable[[Task, Result], None],
-    ) -> None:
-        waiting = list(reversed(tasks))
-        running: dict[Future[Result], Task] = {}
-        try:
-            while waiting or running:
-                while waiting and len(running) < 2 * self.n_jobs:
-                    running[executor.submit(function, waiting[-1])] = waiting[-1]
-                    waiting.pop()
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    result = future.result()
-                    on_result(running.pop(future), result)
-        finally:
-            for future in running:
-                future.cancel()
+
+def completed(
+    executor: Executor,
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    lost: list[Task],
+    n_slots: int,
+) -> Generator[tuple[Task, Result]]:
+    """Run ``function`` over ``tasks`` in an executor, the first ones first.
+
+    Two attributes beyond `concurrent.futures.Executor` are used where an executor has them:
+    ``n_slots``, how many tasks it runs at once, and ``worker_died``, a tuple of the exceptions by
+    which it says that the worker of a task ended (`BrokenExecutor` always does).
+
+    Args:
+        executor: Where.
+        function: What to do; an exception of it is raised here.
+        tasks: What to do it with; at most twice as many as there are slots are in flight.
+        lost: Gets the tasks whose worker ended, and all that a broken executor no longer takes.
+        n_slots: Taken where the executor does not say.
+
+    Yields:
+        Each task and its result, as they come.
+
+    Raises:
+        PassingError: The executor dropped a task, as one does that lost its scheduler.
+    """
+    died = (BrokenExecutor, *getattr(executor, "worker_died", ()))
+    waiting = deque(tasks)
+    running: dict[Future[Result], Task] = {}
+    ended: SimpleQueue[Future[Result]] = SimpleQueue()
+    try:
+        while waiting or running:
+            while waiting and len(running) < 2 * max(1, getattr(executor, "n_slots", n_slots)):
+                try:
+                    future = executor.submit(function, waiting[0])
+                except BrokenExecutor:
+                    lost += waiting
+                    waiting.clear()
+                    break
+                running[future] = waiting.popleft()
+                future.add_done_callback(ended.put)
+            if not running:
+                return
+            future = ended.get()
+            task = running.pop(future)
+            try:
+                result = future.result()
+            except died:
+                lost.append(task)
+            except CancelledError as error:
+                raise PassingError(
+                    "The executor dropped its tasks: its scheduler or cluster went away. What was "
+                    "made is kept; run the same command again when it is back."
+                ) from error
+            else:
+                yield task, result
+    finally:
+        for future in running:
+            future.cancel()
 
 
 def _those_with_news(workers: Sequence[_Worker]) -> list[_Worker]:

@@ -8,6 +8,7 @@ CVPR 2018, §6.3, who left classes, overlap and confidence open).
 import sys
 import tempfile
 import time
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from gopro_tools.detect.run import DetectConfig, Detection, score_detections
 from gopro_tools.detect.writing import DETECTION_FILE, write_detection
 from gopro_tools.detection import PROTOCOL, Detector
 from gopro_tools.detection.rows import COMPARED
+from gopro_tools.executors import named_executor
 from gopro_tools.files import claimed
 from gopro_tools.pairing import Sources
 from gopro_tools.threads import Progress
@@ -34,6 +36,7 @@ def detect(
     out: Path | None = None,
     detector: Detector | None = None,
     on_progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Detection:
     """Detect objects in sharp, blurred and restored images, and score what each method shows.
 
@@ -47,6 +50,8 @@ def detect(
             writes nothing.
         detector: Instead of `DetectConfig.detector`.
         on_progress: Called with the images done and all, those of each method counted.
+        executor: Reads and detects instead of this process; its workers must see the same files
+            and load the detector of ``config`` themselves.
 
     Raises:
         InputError: Images do not pair up or cannot be read, or the detector, the labels or a class
@@ -55,11 +60,21 @@ def detect(
     if out is None:
         with tempfile.TemporaryDirectory() as folder:
             return score_detections(
-                sources, config, Path(folder), detector=detector, on_progress=on_progress
+                sources,
+                config,
+                Path(folder),
+                detector=detector,
+                on_progress=on_progress,
+                executor=executor,
             )
     with claimed(out, "detections", "overlays"):
         result = score_detections(
-            sources, config, out / "detections", detector=detector, on_progress=on_progress
+            sources,
+            config,
+            out / "detections",
+            detector=detector,
+            on_progress=on_progress,
+            executor=executor,
         )
         write_detection(result, sources, config, out)
     return result
@@ -69,6 +84,7 @@ def command(
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     sources: Annotated[Sources, tyro.conf.arg(name="")],
     config: Annotated[DetectConfig, tyro.conf.arg(name="")],
+    executor: str = "",
 ) -> int:
     """Score deblurring by the objects a detector finds again.
 
@@ -76,16 +92,18 @@ def command(
         out: Folder for the tables, the plot, the overlays and the boxes that were found.
         sources: What to compare.
         config: How.
+        executor: package.module:factory[:name=value...] of a concurrent.futures.Executor that reads
+            and detects instead of this process, such as gopro_tools.distributed:dask.
     """
     started = time.monotonic()
-    with progress_bar("images") as bar:
+    with named_executor(executor) as given, progress_bar("images") as bar:
         task = bar.add_task("Detecting", total=None, rate="")
 
         def show(n_done: int, n_total: int) -> None:
             speed = n_done / max(1e-9, time.monotonic() - started)
             bar.update(task, completed=n_done, total=n_total, rate=f"{speed:.1f}/s")
 
-        result = detect(sources, config, out=out, on_progress=show)
+        result = detect(sources, config, out=out, on_progress=show, executor=given)
     summary = result.summary
     table = Table(title=f"{PROTOCOL}, {summary['n_images'][0]} images")
     table.add_column("method")

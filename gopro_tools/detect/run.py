@@ -1,8 +1,11 @@
 """Finding the boxes of every method and scoring them."""
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,6 +47,7 @@ from gopro_tools.pairing import (
     Sources,
     pair_images,
 )
+from gopro_tools.plugins import is_plugin_name
 from gopro_tools.provenance import scored_dataset, scored_methods
 from gopro_tools.records import RunRecord, hash_of, jsonable
 from gopro_tools.shown import ShownResult
@@ -96,6 +100,16 @@ class DetectConfig:
     """Draw at most this many of the images that changed most."""
     jobs: int = 0
     """Threads that read images; 0 takes one per core."""
+
+    def absolute(self) -> "DetectConfig":
+        """The same for a process with another working folder: files by their full path."""
+        return replace(
+            self,
+            detector=self.detector
+            if is_plugin_name(self.detector)
+            else str(Path(self.detector).absolute()),
+            class_names=self.class_names and self.class_names.absolute(),
+        )
 
     def __post_init__(self) -> None:
         """Refuse values that no score is defined for."""
@@ -151,6 +165,7 @@ def score_detections(
     *,
     detector: Detector | None = None,
     on_progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Detection:
     """Detect and score; boxes that are stored already are not looked for again.
 
@@ -160,6 +175,7 @@ def score_detections(
         store: Folder that keeps the boxes.
         detector: Instead of `DetectConfig.detector`.
         on_progress: Called with the images done and all, those of each method counted.
+        executor: As `gopro_tools.detect.detect`.
 
     Raises:
         InputError: As `gopro_tools.detect.detect`.
@@ -173,14 +189,12 @@ def score_detections(
             f"{sources.dataset}: has many sharp images for each blurred one, so there is no one "
             "set of boxes to find again; name folders with --sharp and --blurred."
         )
-    detector = detector or load_detector(
-        config.detector,
-        runtime=config.runtime,
-        input_size_px=config.input_size,
-        nms_iou=config.nms_iou,
-        class_names=config.class_names,
-        trust_weights=config.trust_weights,
-    )
+    if executor is not None and detector is not None:
+        raise InputError(
+            "A detector that is an object stays in this process: name one that an executor's "
+            "workers can load, a weight file or package.module:factory."
+        )
+    detector = detector or _load(config)
     least = detector.identity.min_score
     if min(config.confidence, config.reference_confidence) < least:
         raise InputError(f"{detector.name} gives boxes at or above confidence {least}; ask for it.")
@@ -192,6 +206,8 @@ def score_detections(
         stored_names=config.class_names is None,
         jobs=config.jobs,
         on_progress=on_progress,
+        executor=executor,
+        open_detector=partial(_open_detector, config.absolute()),
     )
     wanted = _class_ids(config.classes, found.class_names, detector.name)
     labels = config.labels and read_labels(
@@ -266,6 +282,27 @@ def score_detections(
             seed=config.seed,
         ),
     )
+
+
+def _load(config: DetectConfig) -> Detector:
+    return load_detector(
+        config.detector,
+        runtime=config.runtime,
+        input_size_px=config.input_size,
+        nms_iou=config.nms_iou,
+        class_names=config.class_names,
+        trust_weights=config.trust_weights,
+    )
+
+
+def _open_detector(config: DetectConfig) -> Detector:
+    """The detector of an executor's worker, loaded once for all its images."""
+    return _loaded_once(config, threading.get_ident())
+
+
+@lru_cache(maxsize=16)
+def _loaded_once(config: DetectConfig, _thread: int) -> Detector:
+    return _load(config)
 
 
 def _class_ids(classes: Sequence[str], names: Sequence[str], detector_name: str) -> set[int]:

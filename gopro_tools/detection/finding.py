@@ -1,19 +1,21 @@
 """The boxes of every method on every image: found before, or found now and stored."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from gopro_tools.detection.boxes import Detections, Detector
 from gopro_tools.detection.stored import DetectionStore
 from gopro_tools.errors import InputError
+from gopro_tools.executors import mapped
 from gopro_tools.images import Rgb, pixel_hash
 from gopro_tools.pairing import ImageSet, Pairing, raise_all, read_images
-from gopro_tools.threads import Progress, n_cores, prefetched
+from gopro_tools.threads import Progress
 
 _SECONDS_BETWEEN_SAVES = 30.0
-_N_READ_AHEAD = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,24 @@ class Found:
     """Pixel hash of each image by method, in the same order."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One image after it was read."""
+
+    digest: str
+    """Its `pixel_hash`."""
+    size_hw: tuple[int, int]
+    image: Rgb | None
+    """None where it was detected already, or need not be."""
+    found: Detections | None = None
+
+
+_Looks = Mapping[str, _Look] | InputError
+"""One image set by method; an error is kept for the list of all."""
+_Work = tuple[ImageSet, frozenset[str]]
+"""An image set, and the hashes its images had when their boxes were stored."""
+
+
 def find_boxes(
     pairing: Pairing,
     detector: Detector,
@@ -38,6 +58,8 @@ def find_boxes(
     stored_names: bool = True,
     jobs: int = 0,
     on_progress: Progress | None = None,
+    executor: Executor | None = None,
+    open_detector: Callable[[], Detector] | None = None,
 ) -> Found:
     """Detect in every image that a folder has no boxes of yet, and store them there.
 
@@ -51,6 +73,9 @@ def find_boxes(
         stored_names: Take the names of classes from the folder where it has them.
         jobs: Threads that read images; 0 takes one per core.
         on_progress: Called with the images done and all, those of each method counted.
+        executor: Reads and detects instead of threads and ``detector`` here; the images of one
+            moment are given at once, whatever ``batch`` says.
+        open_detector: Gives an executor's worker its detector.
 
     Raises:
         InputError: Images that cannot be compared, all listed, after all others were detected; or
@@ -65,23 +90,31 @@ def find_boxes(
     waiting: dict[str, tuple[Path, Rgb]] = {}
     detected = False
     saved_at = time.monotonic()
+    image_sets = pairing.image_sets
+    function: Callable[[_Work], _Looks] = _look
+    if executor is not None:
+        assert open_detector is not None
+        image_sets = tuple(images.absolute() for images in image_sets)
+        function = partial(_look_and_detect, open_detector)
+    work = [(images, store.expected(images.key)) for images in image_sets]
+    looked_at = mapped(function, work, jobs=jobs, executor=executor)
     try:
-        reading = prefetched(
-            _read_and_hash, pairing.image_sets, n_threads=jobs or n_cores(), n_ahead=_N_READ_AHEAD
-        )
-        for images, read in zip(pairing.image_sets, reading, strict=True):
+        for images, looks in zip(image_sets, looked_at, strict=True):
             n_done += len(methods)
             if on_progress:
                 on_progress(n_done, n_total)
-            if isinstance(read, InputError):
-                problems.append(str(read))
+            if isinstance(looks, InputError):
+                problems.append(str(looks))
                 continue
-            for method, (image, digest) in read.items():
-                sizes_hw[images.key] = (image.shape[0], image.shape[1])
-                pixels[method][images.key] = digest
-                store.place(method, images.key, digest, sizes_hw[images.key])
-                if digest not in store:
-                    waiting[digest] = (images.paths[method], image)
+            for method, look in looks.items():
+                sizes_hw[images.key] = look.size_hw
+                pixels[method][images.key] = look.digest
+                store.place(method, images.key, look.digest, look.size_hw)
+                if look.found is not None:
+                    store.add(look.digest, look.found)
+                    detected = True
+                elif look.digest not in store and look.image is not None:
+                    waiting[look.digest] = (images.paths[method], look.image)
             while len(waiting) >= batch:
                 _detect_some(waiting, detector, store, batch)
                 detected = True
@@ -92,6 +125,7 @@ def find_boxes(
             _detect_some(waiting, detector, store, batch)
             detected = True
     finally:
+        looked_at.close()
         if detected:
             store.save(detector.class_names, methods)
     raise_all(problems)
@@ -111,13 +145,35 @@ def find_boxes(
     )
 
 
-def _read_and_hash(images: ImageSet) -> dict[str, tuple[Rgb, str]] | InputError:
-    """Image and pixel hash by method; an error is kept for the list of all."""
+def _look(work: _Work) -> _Looks:
+    """Read the images of one moment."""
+    images, _ = work
     try:
         read = read_images(images)
     except InputError as error:
         return error
-    return {method: (image, pixel_hash(image)) for method, image in read.items()}
+    return {
+        method: _Look(pixel_hash(image), (image.shape[0], image.shape[1]), image)
+        for method, image in read.items()
+    }
+
+
+def _look_and_detect(open_detector: Callable[[], Detector], work: _Work) -> _Looks:
+    """The same, and detect in those that are not known: what a worker elsewhere does."""
+    images, known = work
+    looks = _look(work)
+    if isinstance(looks, InputError):
+        return looks
+    new = {
+        look.digest: (images.paths[method], look.image)
+        for method, look in looks.items()
+        if look.digest not in known and look.image is not None
+    }
+    found = _detect(open_detector(), new) if new else {}
+    return {
+        method: _Look(look.digest, look.size_hw, None, found.get(look.digest))
+        for method, look in looks.items()
+    }
 
 
 def _detect_some(
@@ -125,10 +181,21 @@ def _detect_some(
 ) -> None:
     """Run the detector on the first images that wait, and take them off."""
     digests = list(waiting)[:batch]
-    paths, images = zip(*(waiting.pop(digest) for digest in digests), strict=True)
+    found = _detect(detector, {digest: waiting.pop(digest) for digest in digests})
+    for digest, boxes in found.items():
+        store.add(digest, boxes)
+
+
+def _detect(detector: Detector, images: Mapping[str, tuple[Path, Rgb]]) -> dict[str, Detections]:
+    """Boxes by pixel hash.
+
+    Raises:
+        InputError: The detector failed, or gave something else than boxes of its classes.
+    """
+    paths, pixels = zip(*images.values(), strict=True)
     named = f"The images: {', '.join(map(str, paths))}."
     try:
-        found = detector.detect(images)
+        found = detector.detect(pixels)
     except InputError as error:
         raise InputError(f"{error} {named}") from error
     n_classes = len(detector.class_names)
@@ -137,5 +204,4 @@ def _detect_some(
             f"{detector.name}: {len(images)} answers with class ids below {n_classes} were "
             f"expected, one per image; it gave {len(found)}, or other classes. {named}"
         )
-    for digest, boxes in zip(digests, found, strict=True):
-        store.add(digest, boxes)
+    return dict(zip(images, found, strict=True))

@@ -241,6 +241,11 @@ class DetectionStore:
         """The boxes of an image that was seen."""
         return self._found[pixels]
 
+    def expected(self, key: str) -> frozenset[str]:
+        """Pixel hashes with known boxes that the images of a key had when they were stored."""
+        places = (images[key][0] for images in self._places.values() if key in images)
+        return frozenset(pixels for pixels in places if pixels in self._found)
+
     def add(self, pixels: str, found: Detections) -> None:
         """Keep the boxes of an image until `save`, rounded as `save` will write them."""
         self._found[pixels] = storable(found)

@@ -34,6 +34,7 @@ for the first image of a sequence; means are over the others.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +47,7 @@ from gopro_tools.evaluate.report import format_score, heading, write_evaluation
 from gopro_tools.evaluate.run import EvaluateConfig, Evaluation, score_images
 from gopro_tools.evaluate.strata import known_values
 from gopro_tools.evaluate.summary import SummaryRow, summarize
+from gopro_tools.executors import named_executor
 from gopro_tools.files import claimed
 from gopro_tools.pairing import Sources
 from gopro_tools.threads import Progress
@@ -70,6 +72,7 @@ def evaluate(
     *,
     out: Path | None = None,
     on_progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Evaluation:
     """Score restored images against sharp ones, as `score_images` does.
 
@@ -78,6 +81,7 @@ def evaluate(
         config: Protocols and bootstrap.
         out: Folder for the files listed above; None writes none.
         on_progress: Called with the images done and all.
+        executor: Reads and scores instead of threads here; it must see the same files.
 
     Raises:
         InputError: As `score_images`; nothing is written then.
@@ -85,9 +89,9 @@ def evaluate(
     if config is not None and config.by:
         known_values(sources, config.by)  # before minutes of scoring
     if out is None:
-        return score_images(sources, config, on_progress)
+        return score_images(sources, config, on_progress, executor=executor)
     with claimed(out):
-        evaluation = score_images(sources, config, on_progress)
+        evaluation = score_images(sources, config, on_progress, executor=executor)
         write_evaluation(evaluation, out)
     return evaluation
 
@@ -96,6 +100,7 @@ def command(
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     sources: Annotated[Sources, tyro.conf.arg(name="")],
     config: Annotated[EvaluateConfig, tyro.conf.arg(name="")],
+    executor: str = "",
 ) -> int:
     """Score restored images against sharp ones, or without any, under named protocols.
 
@@ -103,8 +108,10 @@ def command(
         out: Folder for per_image.csv, summary.csv, summary.md, images.json and run.json.
         sources: What to compare.
         config: How.
+        executor: package.module:factory[:name=value...] of a concurrent.futures.Executor that
+            scores the images instead of threads here, such as gopro_tools.distributed:dask.
     """
-    with progress_bar("images") as bar:
+    with named_executor(executor) as given, progress_bar("images") as bar:
         task = bar.add_task("Scoring", total=None, rate="")
 
         def show(n_done: int, n_total: int) -> None:
@@ -112,7 +119,7 @@ def command(
             rate = f"{speed:.1f} images/s" if speed else ""
             bar.update(task, completed=n_done, total=n_total, rate=rate)
 
-        evaluation = evaluate(sources, config, out=out, on_progress=show)
+        evaluation = evaluate(sources, config, out=out, on_progress=show, executor=given)
     _report(evaluation, summarize(evaluation))
     stderr.print(f"{out / 'summary.md'} and the CSV files beside it have the rest.", markup=False)
     return 0

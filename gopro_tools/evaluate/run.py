@@ -2,7 +2,10 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +15,7 @@ from numpy.typing import NDArray
 
 from gopro_tools.bootstrap import DrawnUnit, units_of
 from gopro_tools.errors import InputError
+from gopro_tools.executors import mapped
 from gopro_tools.images import pixel_hash, read_rgb
 from gopro_tools.metrics import METRICS, metrics_of, score
 from gopro_tools.metrics.parts import MetricParts, parts_from
@@ -26,7 +30,7 @@ from gopro_tools.pairing import (
 )
 from gopro_tools.provenance import scored_dataset, scored_methods
 from gopro_tools.shown import ShownResult
-from gopro_tools.threads import Progress, thread_pool
+from gopro_tools.threads import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,7 +146,11 @@ class Evaluation(ShownResult):
 
 
 def score_images(
-    sources: Sources, config: EvaluateConfig | None = None, on_progress: Progress | None = None
+    sources: Sources,
+    config: EvaluateConfig | None = None,
+    on_progress: Progress | None = None,
+    *,
+    executor: Executor | None = None,
 ) -> Evaluation:
     """Score the blurred and every restored image against the sharp one, on all cores.
 
@@ -150,6 +158,7 @@ def score_images(
         sources: Folders or dataset, and the restored folders.
         config: Protocols and bootstrap.
         on_progress: Called after each image, all methods of it together.
+        executor: Reads and scores instead of threads here; it must see the same files.
 
     Raises:
         InputError: Files without partner; images that cannot be read, are not 8-bit RGB, have
@@ -164,13 +173,17 @@ def score_images(
     started = time.perf_counter()
     scored: list[_Scored] = []
     problems: list[str] = []
-    with parts_from(config.parts), thread_pool(config.jobs) as pool:
+    parts, image_sets = config.parts, pairing.image_sets
+    if executor is not None:  # its workers may have another working folder
+        parts = parts.absolute()
+        image_sets = tuple(images.absolute() for images in image_sets)
+    with parts_from(parts):
         metrics, absent = _available(config.protocol, has_sharp=sources.has_sharp)
         settings = {name: text for name in metrics if (text := METRICS[name].settings())}
-        before = _images_before(pairing.image_sets) if _any_needs_before(metrics) else {}
-        results = pool.map(
-            lambda images: _score_one(images, metrics, before.get(images.key)), pairing.image_sets
-        )
+    before = _images_before(image_sets) if _any_needs_before(metrics) else {}
+    work = [(images, before.get(images.key)) for images in image_sets]
+    score_one = partial(_score_one, metrics, parts)
+    with closing(mapped(score_one, work, jobs=config.jobs, executor=executor)) as results:
         for n_done, result in enumerate(results, start=1):
             if isinstance(result, InputError):
                 problems += str(result).splitlines()
@@ -244,9 +257,17 @@ class _Scored:
 
 
 def _score_one(
-    images: ImageSet, metrics: Sequence[str], images_before: ImageSet | None
+    metrics: Sequence[str], parts: MetricParts, work: tuple[ImageSet, ImageSet | None]
 ) -> _Scored | InputError:
     """Score one image; an error is kept for the list of all."""
+    images, images_before = work
+    with parts_from(parts):
+        return _scores_of(images, images_before, metrics)
+
+
+def _scores_of(
+    images: ImageSet, images_before: ImageSet | None, metrics: Sequence[str]
+) -> _Scored | InputError:
     try:
         pixels = read_images(images)
         pixels_before = read_images(images_before) if images_before else {}

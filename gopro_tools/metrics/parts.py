@@ -17,6 +17,14 @@ class MetricParts:
     niqe_model: Path | None = None
     """Mean and covariance of natural images, as the authors of NIQE released them."""
 
+    def absolute(self) -> "MetricParts":
+        """The same for a process with another working folder."""
+        return MetricParts(
+            lpips_weights=self.lpips_weights and self.lpips_weights.absolute(),
+            dists_weights=tuple(path.absolute() for path in self.dists_weights),
+            niqe_model=self.niqe_model and self.niqe_model.absolute(),
+        )
+
 
 # Not a context variable: the threads that score are started before the metrics are.
 _given = [MetricParts()]

@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -282,6 +282,12 @@ class SynthesisConfig:
             InputError: There is no such response.
         """
         return _response(self.response)
+
+    def absolute(self) -> "SynthesisConfig":
+        """The same for a process with another working folder: files by their full path."""
+        if not self.response.endswith(".npy"):
+            return self
+        return replace(self, response=str(Path(self.response).absolute()))
 
     def effective(self) -> dict[str, Any]:
         """Every setting as it took effect, for the record; equal records give equal datasets."""

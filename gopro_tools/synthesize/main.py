@@ -16,6 +16,7 @@ from gopro_tools.console import (
     stderr,
 )
 from gopro_tools.errors import InputError
+from gopro_tools.executors import named_executor
 from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.plan import Plan
 from gopro_tools.synthesize.run import Summary, plan_synthesis, synthesize
@@ -31,6 +32,7 @@ def command(
     config: Annotated[SynthesisConfig, tyro.conf.arg(name="")] = SynthesisConfig(),  # noqa: B008
     jobs: int = 0,
     shard: str = "1/1",
+    executor: str = "",
     overwrite: bool = False,
     dry_run: bool = False,
 ) -> int:
@@ -42,6 +44,8 @@ def command(
         config: The recipe.
         jobs: Worker processes; 0 takes one per core. The result does not depend on it.
         shard: I/N: make only the I-th of N shares, for job arrays on one file system.
+        executor: package.module:factory[:name=value...] of a concurrent.futures.Executor that runs
+            the work instead of processes here, such as gopro_tools.distributed:dask.
         overwrite: Replace a dataset at OUT that was made otherwise.
         dry_run: Print what would be made, and write nothing.
     """
@@ -53,7 +57,7 @@ def command(
     if dry_run:
         return _show_plan(plan_synthesis(sources, out, config, jobs=jobs or None))
     try:
-        with progress_bar("windows") as bar:
+        with named_executor(executor) as given, progress_bar("windows") as bar:
             task = bar.add_task("synthesize", total=None, rate="")
 
             def show(n_done: int, n_total: int) -> None:
@@ -66,6 +70,7 @@ def command(
                 config,
                 out=out,
                 jobs=jobs or None,
+                executor=given,
                 shard=part,
                 overwrite=overwrite,
                 on_progress=show,

@@ -109,7 +109,8 @@ def _plan(sources: Sequence[Path], out: Path, config: SynthesisConfig, workers: 
             error=f"{source.path}: the decoder crashed on it. The file is damaged; copy it again.",
         )
 
-    workers.run(partial(probe_source, config=config), found, probes.__setitem__, crashed)
+    probe = partial(probe_source, config=config.absolute())
+    workers.run(probe, found, probes.__setitem__, crashed)
     return make_plan([probes[source] for source in found], config)
 
 
@@ -135,7 +136,8 @@ def synthesize(
         out: Folder of the dataset.
         on_progress: Called with the number of windows dealt with and of all windows.
         jobs: Worker processes; one per core by default. The result does not depend on it.
-        executor: Runs the work instead of local processes; it must see the same file system.
+        executor: Runs the work instead of local processes; it must see the same files under the
+            same absolute paths.
         shard: ``(i, n)``: make only the i-th of n shares, counted from 1, for job arrays. The share
             that finds all others done finishes the dataset.
         overwrite: Replace the dataset that lies at ``out`` if it was made otherwise: the files that
@@ -273,10 +275,12 @@ def _tasks(plan: Plan, out: Path, n_jobs: int) -> list[SegmentTask]:
     # Where there are fewer segments than workers, let each decoder use the idle cores.
     threads = max(1, n_jobs // max(len(plan.segments), 1))
     fingerprint = fingerprint_of(plan)
+    # An executor's workers may have another working folder.
+    config, out = plan.config.absolute(), out.absolute()
     return [
         task_of(
             segment,
-            config=plan.config,
+            config=config,
             out=out,
             state=out / STATE_FOLDER,
             fingerprint=fingerprint,

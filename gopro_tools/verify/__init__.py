@@ -6,8 +6,11 @@ should look at.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,12 +19,13 @@ import tyro
 from gopro_tools.console import progress_bar, run_command
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, sequences_of
 from gopro_tools.errors import InputError
+from gopro_tools.executors import mapped, named_executor
 from gopro_tools.files import natural_key, write_atomic
 from gopro_tools.findings import Finding, findings_csv, has_errors, report_findings
 from gopro_tools.layouts import GOPRO, Place, find_dataset, list_pairs
 from gopro_tools.naming import group_of
 from gopro_tools.shown import ShownResult
-from gopro_tools.threads import Progress, thread_pool
+from gopro_tools.threads import Progress
 from gopro_tools.verbs import callable_package
 from gopro_tools.verify.folders import (
     ImageSet,
@@ -35,6 +39,7 @@ from gopro_tools.verify.folders import (
     read_manifest,
 )
 from gopro_tools.verify.pixels import (
+    Result,
     Seen,
     Shift,
     VerifyConfig,
@@ -91,6 +96,7 @@ def verify(
     *,
     out: Path | None = None,
     on_progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Verification:
     """Check a dataset in the GOPRO_Large layout, and its manifest if it has one.
 
@@ -101,6 +107,7 @@ def verify(
         config: Limits and number of jobs.
         out: CSV file for the findings; None writes none.
         on_progress: Called with the images done and all.
+        executor: Checks the images instead of threads here; it must see the same files.
 
     Returns:
         Findings in the order of the folders, the same on every run.
@@ -108,7 +115,9 @@ def verify(
     Raises:
         InputError: ``dataset`` is none of a known layout, or ``out`` cannot be written.
     """
-    findings = tuple(_findings(Path(dataset), config or VerifyConfig(), on_progress))
+    # An executor's workers may have another working folder.
+    root = Path(dataset).absolute() if executor else Path(dataset)
+    findings = tuple(_findings(root, config or VerifyConfig(), on_progress, executor))
     if out is not None:
         try:
             write_atomic(out, findings_csv(findings))
@@ -117,11 +126,13 @@ def verify(
     return Verification(findings=findings)
 
 
-def _findings(root: Path, config: VerifyConfig, progress: Progress | None) -> list[Finding]:
+def _findings(
+    root: Path, config: VerifyConfig, progress: Progress | None, executor: Executor | None
+) -> list[Finding]:
     places = _places(root)
     ours = [place for place in places if place.layout == GOPRO and place.folder.name in SPLITS]
     if places and not ours:
-        return _verify_other(root, places, config, progress)
+        return _verify_other(root, places, config, progress, executor)
     if ours:
         root = ours[0].folder.parent  # the dataset may lie in a folder that holds nothing else
     findings = list(check_state(root))
@@ -153,7 +164,7 @@ def _findings(root: Path, config: VerifyConfig, progress: Progress | None) -> li
     findings += check_manifest_rows(manifest, images)
     findings += check_rows(manifest)
     findings += check_seal(root, manifest, images)
-    findings += _check_pixels(images, config, manifest, progress)
+    findings += _check_pixels(images, config, manifest, progress, executor)
     return sorted(findings, key=lambda finding: finding.sort_key)
 
 
@@ -173,7 +184,11 @@ def _places(root: Path) -> list[Place]:
 
 
 def _verify_other(
-    root: Path, places: Sequence[Place], config: VerifyConfig, progress: Progress | None
+    root: Path,
+    places: Sequence[Place],
+    config: VerifyConfig,
+    progress: Progress | None,
+    executor: Executor | None,
 ) -> list[Finding]:
     """Partners and pixels of a dataset that is laid out as other programs have it."""
     findings: list[Finding] = []
@@ -208,7 +223,7 @@ def _verify_other(
             )
     names = {(image.split, group_of(PurePosixPath(image.sequence, image.name))) for image in images}
     findings += check_recordings(sorted(names))
-    findings += _check_pixels(images, config, None, progress)
+    findings += _check_pixels(images, config, None, progress, executor)
     return sorted(findings, key=lambda finding: finding.sort_key)
 
 
@@ -217,11 +232,14 @@ def _check_pixels(
     config: VerifyConfig,
     manifest: Manifest | None,
     progress: Progress | None,
+    executor: Executor | None,
 ) -> list[Finding]:
     findings: list[Finding] = []
     seen = Seen()
-    with thread_pool(config.jobs) as pool:
-        results = pool.map(lambda image: check_images(image, config, manifest), images)
+    promised = manifest or {}
+    work = [(image, promised.get(image.key, {})) for image in images]
+    check = partial(_check_one, config)
+    with closing(mapped(check, work, jobs=config.jobs, executor=executor)) as results:
         for done, (image, result) in enumerate(zip(images, results, strict=True), start=1):
             findings += result.findings
             findings += seen.add(image, result)
@@ -230,10 +248,16 @@ def _check_pixels(
     return [*findings, *seen.odd_sizes()]
 
 
+def _check_one(config: VerifyConfig, work: tuple[ImageSet, Mapping[str, str]]) -> Result:
+    image, promised = work
+    return check_images(image, config, promised)
+
+
 def command(
     dataset: Annotated[Path, tyro.conf.Positional],
     config: Annotated[VerifyConfig, tyro.conf.arg(name="")],
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+    executor: str = "",
 ) -> int:
     """Check a dataset in the GOPRO layout; exit code 1 if anything is wrong with it.
 
@@ -241,13 +265,16 @@ def command(
         dataset: The folder with train and test.
         config: Limits.
         out: CSV file for the findings; stdout by default.
+        executor: package.module:factory[:name=value...] of a concurrent.futures.Executor that reads
+            the images instead of threads here, such as gopro_tools.distributed:dask.
     """
-    with progress_bar("images") as bar:
+    with named_executor(executor) as given, progress_bar("images") as bar:
         task = bar.add_task("Checking", total=None, rate="")
         findings = verify(
             dataset,
             config,
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            executor=given,
         )
     return report_findings(findings, str(dataset), out)
 

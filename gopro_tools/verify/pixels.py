@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, Severity
 from gopro_tools.images import Rgb, pixel_hash, read_rgb, sharpness
 from gopro_tools.text import size_text
-from gopro_tools.verify.folders import MANIFEST, ImageSet, Manifest
+from gopro_tools.verify.folders import MANIFEST, ImageSet
 
 _BLUR_SCALE_PX = 16.0
 _LEAST_CONTRAST = 2.0
@@ -59,14 +59,13 @@ class Result:
     size_hw: tuple[int, int] | None = None
 
 
-def check_images(image: ImageSet, config: VerifyConfig, manifest: Manifest | None) -> Result:
-    """All checks that need the pixels of one image set and nothing else."""
+def check_images(image: ImageSet, config: VerifyConfig, promised: Mapping[str, str]) -> Result:
+    """All checks that need the pixels of one image set and its row of the manifest, if any."""
     result = Result()
 
     def report(severity: Severity, check: str, message: str) -> None:
         result.findings.append(Finding(severity, check, message, *image.key))
 
-    promised = (manifest or {}).get(image.key, {})
     pixels: dict[str, Rgb] = {}
     for kind in image.kinds:
         try:

@@ -1,0 +1,24 @@
+"""Tasks for workers elsewhere, in a module that takes no time to import there."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+Task = tuple[int, str, Path]
+"""Number, what happens, and a folder for notes that outlive the process."""
+
+
+def work(task: Task) -> int:
+    number, what, folder = task
+    if what == "exits":
+        os._exit(1)
+    if what == "is killed once":
+        marker = folder / f"killed-{number}"
+        if not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    if what == "raises":
+        raise ValueError("a fault in the work")
+    time.sleep(0.01)
+    return number
