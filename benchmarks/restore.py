@@ -6,17 +6,19 @@ An image, a video, a folder or a dataset in, restored images and videos out.
 """
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from baselines.methods import method_named
+from baselines.methods import method_named, open_restorer
 from baselines.restoring import RestoreOptions
 from benchmarks.shipped import weights_named
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
+from gopro_tools.executors import named_executor
 from gopro_tools.movies import MovieConfig
 from gopro_tools.records import jsonable
 from gopro_tools.restoring import RestoreConfig, restore
@@ -34,6 +36,7 @@ def restore_command(
     split: Split = "test",
     blur_kind: BlurKind = "gamma",
     resume: bool = False,
+    executor: str = "",
     options: Annotated[RestoreOptions, tyro.conf.arg(name="")] = _DEFAULTS,
     movies: Annotated[MovieConfig, tyro.conf.arg(name="")] = _MOVIES,
 ) -> int:
@@ -54,6 +57,8 @@ def restore_command(
         blur_kind: Which blurred images of a dataset.
         resume: Keep whole results that are there; refused where method, weights, options, code or
             images are others.
+        executor: package.module:factory[:name=value...] of a concurrent.futures.Executor that
+            restores the images instead of this process, such as gopro_tools.distributed:dask.
         options: How.
         movies: How videos are read and written.
     """
@@ -61,7 +66,7 @@ def restore_command(
     weights = weights_named(found.name, weights)
     config = RestoreConfig(
         method=method,
-        restorer=found.open(weights, options),
+        open_restorer=partial(open_restorer, method, weights and weights.absolute(), options),
         weights=weights,
         options=jsonable(options),
         code_sha256=found.code_sha256,
@@ -73,7 +78,7 @@ def restore_command(
         seed=options.seed,
         movies=movies,
     )
-    with progress_bar("images or frames") as bar:
+    with named_executor(executor) as given, progress_bar("images or frames") as bar:
         task = bar.add_task("Restoring", total=None, rate="")
         begin = time.perf_counter()
 
@@ -81,7 +86,7 @@ def restore_command(
             rate = done / (time.perf_counter() - begin)
             bar.update(task, completed=done, total=total, rate=f"{rate:.2f} images/s")
 
-        summary = restore(source, config, out=out, on_progress=show).summary
+        summary = restore(source, config, out=out, on_progress=show, executor=given).summary
     for failure in summary.failures:
         stderr.print(f"failed: {failure}", style="red")
     stderr.print(

@@ -1,9 +1,10 @@
 """Executors that users name, and work on many items in one: the seam to other machines."""
 
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from gopro_tools.errors import InputError
@@ -95,6 +96,17 @@ def mapped(
             )
     for number in sorted(early):
         yield from early[number]
+
+
+def kept(make: Callable[..., Result], *arguments: Any) -> Result:
+    """``make(*arguments)``, made once per thread of a worker for all its tasks."""
+    part: Result = _kept(make, arguments, threading.get_ident())
+    return part
+
+
+@lru_cache(maxsize=16)
+def _kept(make: Callable[..., Any], arguments: tuple[Any, ...], _thread: int) -> Any:
+    return make(*arguments)
 
 
 def _on_chunk(function: Callable[[Item], Result], task: tuple[int, Sequence[Item]]) -> list[Result]:

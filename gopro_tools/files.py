@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from gopro_tools.errors import InputError
 
 LOCK_FILE = ".lock"
 """In an output folder while a run holds it."""
+_PROCESS = f"{os.getpid()}{secrets.randbelow(10**6):06d}"
+"""Two machines that share a folder may have processes of one number."""
 _TEMPORARY = re.compile(r"\.gopro-\d+-\d+\.tmp(\.\w+)?")
 
 
@@ -25,7 +28,7 @@ def temporary_beside(path: Path, suffix: str = "") -> Path:
     It is short, so that a name as long as the file system takes still has one; what a killed run
     leaves behind is removed by `claimed`.
     """
-    name = f".gopro-{os.getpid()}-{threading.get_native_id()}.tmp{suffix}"
+    name = f".gopro-{_PROCESS}-{threading.get_native_id()}.tmp{suffix}"
     return path.with_name(name)
 
 

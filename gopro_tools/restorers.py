@@ -2,10 +2,11 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from gopro_tools.dataset import BLUR_FOLDERS, SPLITS, BlurKind, Split, iterate_pairs
 from gopro_tools.errors import InputError
+from gopro_tools.executors import kept, mapped
 from gopro_tools.files import LOCK_FILE, natural_key, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_png, read_rgb
 from gopro_tools.images import find_images as images_in
@@ -182,6 +184,58 @@ def restore_images(
         failures=failures,
         seconds=time.perf_counter() - begin,
     )
+
+
+def restore_elsewhere(
+    executor: Executor,
+    open_restorer: Callable[[], Restorer],
+    images: Sequence[tuple[Path, Path]],
+    out: Path,
+    *,
+    method: str,
+    keep_done: bool = False,
+    on_progress: Progress = no_progress,
+) -> RestoreSummary:
+    """Do what `restore_images` does in an executor, whose workers must see the same files.
+
+    Args:
+        executor: Restores the images and writes the results.
+        open_restorer: Gives a worker its restorer; it is called once per worker.
+        images: As for `restore_images`, and so are the rest.
+        out: Where results go.
+        method: Name of the method, for messages.
+        keep_done: Keep results that are there, if they can be read whole.
+        on_progress: Called with (images done, all).
+
+    Raises:
+        InputError: Results cannot be written, or the restorer cannot be made.
+    """
+    begin = time.perf_counter()
+    restore_one = partial(
+        _restore_one, partial(kept, open_restorer), out.absolute(), method, keep_done
+    )
+    work = [(path.absolute(), relative) for path, relative in images]
+    summaries: list[RestoreSummary] = []
+    with closing(mapped(restore_one, work, executor=executor)) as results:
+        for summary in results:
+            summaries.append(summary)
+            on_progress(len(summaries), len(work))
+    return RestoreSummary(
+        n_restored=sum(summary.n_restored for summary in summaries),
+        n_kept=sum(summary.n_kept for summary in summaries),
+        failures=[failure for summary in summaries for failure in summary.failures],
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _restore_one(
+    open_restorer: Callable[[], Restorer],
+    out: Path,
+    method: str,
+    keep_done: bool,
+    image: tuple[Path, Path],
+) -> RestoreSummary:
+    return restore_images(open_restorer(), [image], out, method=method, keep_done=keep_done)
 
 
 def restored_by(restorer: Restorer, blurred: Rgb) -> Rgb:

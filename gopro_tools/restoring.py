@@ -2,8 +2,10 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ from gopro_tools.restorers import (
     RestoreSummary,
     find_images,
     is_dataset,
+    restore_elsewhere,
     restore_images,
     resumable_facts,
 )
@@ -54,6 +57,9 @@ class RestoreConfig:
     where no ``restorer`` is given."""
     restorer: Restorer | None = None
     """What restores: any object with ``restore(blurred)``."""
+    open_restorer: Callable[[], Restorer] | None = None
+    """Gives the restorer instead; it can be pickled and hashed, so that an executor's workers can
+    call it too."""
     weights: Path | None = None
     """Weight file or folder; its hash goes into the record, and a factory gets its path."""
     device: str = "auto"
@@ -115,6 +121,7 @@ def restore(
     *,
     out: Path | str,
     on_progress: Progress = no_progress,
+    executor: Executor | None = None,
 ) -> Restoration:
     """Restore images, videos or a dataset; results keep the names of the inputs.
 
@@ -128,6 +135,8 @@ def restore(
         config: With what, and which images.
         out: Output folder, outside of ``source``.
         on_progress: Called with the images done and all, then with the frames of each video.
+        executor: Restores the images instead of this process, which restores the videos; its
+            workers must see the same files.
 
     Raises:
         InputError: There is nothing to restore, the method cannot be loaded, ``out`` lies in
@@ -142,9 +151,19 @@ def restore(
         images = find_images(source, config.split, config.blur_kind)
     _refuse_inside(source, out)
     restorer, code_sha256 = config.restorer, config.code_sha256
-    if restorer is None:
-        restorer = RESTORERS.load(config.method, config.weights, config.device)
+    if executor is not None and restorer is not None:
+        raise InputError(
+            "A restorer that is an object stays in this process: name one that an executor's "
+            "workers can load, package.module:factory, or give RestoreConfig.open_restorer."
+        )
+    if restorer is None and config.open_restorer is None:
         code_sha256 = code_sha256 or source_sha256(config.method.partition(":")[0])
+    weights = config.weights and config.weights.absolute()
+    open_restorer = config.open_restorer or partial(
+        RESTORERS.load, config.method, weights, config.device
+    )
+    if restorer is None and (executor is None or videos):
+        restorer = open_restorer()
     dataset = dataset_facts(source, config.split, config.blur_kind) if is_dataset(source) else None
     facts = jsonable(
         {
@@ -169,15 +188,20 @@ def restore(
         facts = resumable_facts(out, facts, resume=config.resume)
         unseal(out)
         write_atomic(out / RECORD_FILE, to_json(facts))
-        summary = restore_images(
-            restorer,
+        if executor is not None:
+            restore_all = partial(restore_elsewhere, executor, open_restorer)
+        else:
+            assert restorer is not None
+            restore_all = partial(restore_images, restorer)
+        summary = restore_all(
             images,
             out,
             method=config.method,
             keep_done=config.resume,
             on_progress=on_progress,
         )
-        summary = _restore_videos(restorer, videos, out, summary, config, on_progress)
+        if restorer is not None:
+            summary = _restore_videos(restorer, videos, out, summary, config, on_progress)
         if not summary.failures:
             record = RunRecord(
                 suite=RESTORE_SUITE,

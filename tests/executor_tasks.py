@@ -4,9 +4,19 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 Task = tuple[int, str, Path]
 """Number, what happens, and a folder for notes that outlive the process."""
+
+
+class Negative:
+    """A restorer: 255 minus the image."""
+
+    def __init__(self, weights: Path | None, device: str) -> None: ...
+
+    def restore(self, blurred: Any) -> Any:
+        return 255 - blurred
 
 
 def work(task: Task) -> int:

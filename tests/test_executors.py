@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 from commands import ROOT, assert_ended, run_command_line, start_command_line
-from executor_tasks import Task, work
+from executor_tasks import Negative, Task, work
 from stub_detector import Brightest
 from tiny_dataset import write_dataset
 
@@ -25,6 +25,8 @@ from gopro_tools.errors import InputError, PassingError
 from gopro_tools.evaluate import Sources, evaluate
 from gopro_tools.executors import EXECUTORS, mapped, named_executor
 from gopro_tools.processes import Workers
+from gopro_tools.records import read_record
+from gopro_tools.restoring import RestoreConfig, restore
 from gopro_tools.scenes import Encoding, write_video
 from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.synthesize.output import STATE_FOLDER
@@ -269,6 +271,38 @@ def test_scores_findings_and_boxes_are_the_same(
     differing = {name for name in here if here[name] != there[name]}
     assert differing <= {"scores/run.json", "boxes/run.json"}  # they hold times
     assert verify(Path("data"), executor=executor) == verify(Path("data"))
+
+
+@pytest.mark.parametrize("executor", ["threads", "dask"], indirect=True)
+def test_restored_images_are_the_same(
+    executor: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dataset(tmp_path / "data", test=(9, 8), size_hw=(64, 80))
+    broken = tmp_path / "data/test/GOPR0003_11_00/blur_gamma/000004.png"
+    monkeypatch.chdir(tmp_path)
+    config = RestoreConfig(method="executor_tasks:Negative")
+    restore("data", config, out="here")
+    there = restore("data", config, out="there", executor=executor)
+    assert there.summary.n_restored == 17
+    names = {name for name in tree(Path("here")) if name.endswith(".png")}
+    assert len(names) == 17
+    assert all(tree(Path("here"))[name] == tree(Path("there"))[name] for name in names)
+    assert there.record is not None
+    assert there.record.config == read_record(Path("here")).config
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/good.png").write_bytes(broken.read_bytes())
+    (tmp_path / "folder/bad.png").write_bytes(b"no image")
+    failed = restore("folder", config, out="some", executor=executor)
+    assert failed.record is None
+    assert len(failed.summary.failures) == 1
+    assert "bad.png" in failed.summary.failures[0]
+
+
+def test_a_restorer_object_cannot_be_sent(executor: Executor, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "data")
+    config = RestoreConfig(method="mine", restorer=Negative(None, "cpu"))
+    with pytest.raises(InputError, match="stays in this process"):
+        restore(tmp_path / "data", config, out=tmp_path / "out", executor=executor)
 
 
 def test_a_detector_object_cannot_be_sent(executor: Executor, tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
 """Finding the boxes of every method and scoring them."""
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +38,7 @@ from gopro_tools.detection.rows import (
     sweep_rows,
 )
 from gopro_tools.errors import InputError
+from gopro_tools.executors import kept
 from gopro_tools.files import sha256_of_file
 from gopro_tools.pairing import (
     SHARP,
@@ -207,7 +207,7 @@ def score_detections(
         jobs=config.jobs,
         on_progress=on_progress,
         executor=executor,
-        open_detector=partial(_open_detector, config.absolute()),
+        open_detector=partial(kept, _load, config.absolute()),
     )
     wanted = _class_ids(config.classes, found.class_names, detector.name)
     labels = config.labels and read_labels(
@@ -293,16 +293,6 @@ def _load(config: DetectConfig) -> Detector:
         class_names=config.class_names,
         trust_weights=config.trust_weights,
     )
-
-
-def _open_detector(config: DetectConfig) -> Detector:
-    """The detector of an executor's worker, loaded once for all its images."""
-    return _loaded_once(config, threading.get_ident())
-
-
-@lru_cache(maxsize=16)
-def _loaded_once(config: DetectConfig, _thread: int) -> Detector:
-    return _load(config)
 
 
 def _class_ids(classes: Sequence[str], names: Sequence[str], detector_name: str) -> set[int]:
