@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gopro_tools.errors import InputError
+from gopro_tools.errors import InputError, installs
 from gopro_tools.machine import versions
 from gopro_tools.threads import n_cores
 
@@ -85,8 +85,7 @@ def dask(address: str = "", scheduler_file: str = "", workers: int = 0) -> Execu
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise InputError(
-            "--executor gopro_tools.distributed:dask needs Dask: pip install "
-            "'gopro-tools[distributed]'."
+            f"--executor gopro_tools.distributed:dask needs Dask: {installs('distributed')}."
         ) from error
     if not (address or scheduler_file):
         # Patient with a busy machine, where a new worker takes longer than Dask's 15 s to start;

@@ -38,6 +38,7 @@ _EXTRAS: dict[str, tuple[str, ...]] = {
     "report": ("matplotlib",),
     "export": ("lmdb",),
     "download": ("huggingface-hub",),
+    "distributed": ("distributed",),
     "onnx": ("onnx",),
     "zoo": ("spandrel",),
 }
