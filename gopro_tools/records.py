@@ -33,6 +33,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key, sha256_of_file, write_atomic, written_whole
 from gopro_tools.images import pixel_hash, read_rgb
 from gopro_tools.machine import code_revision, machine_facts, versions
+from gopro_tools.shape import misfits
 from gopro_tools.text import size_text
 from gopro_tools.threads import thread_pool
 
@@ -192,6 +193,8 @@ def read_record(folder: Path) -> RunRecord:
             f"{path}: a record of the format {record.format!r}, made by another version of this "
             f"program; {RUN_FORMAT!r} was expected."
         )
+    if wrong := misfits(record):
+        raise InputError(f"{path}: not as this program writes it ({', '.join(wrong)}).")
     return record
 
 

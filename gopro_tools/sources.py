@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from gopro_tools.dataset import BLUR_FOLDERS, SPLITS
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.pairing import Sources, restored_folders
@@ -51,6 +52,8 @@ def recall_sources(out: Path) -> tuple[Sources, Path | None] | None:
         return None
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["split"] not in SPLITS or stored["blur_kind"] not in (*BLUR_FOLDERS, None):
+            raise ValueError("no such split or kind of blur")
         folders = {name: out / folder for name, folder in stored["restored"].items()}
         sources = Sources(
             dataset=_found(out, stored["dataset"]),

@@ -1,11 +1,13 @@
 """Rows from the records that evaluate and detect leave."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gopro_tools.errors import InputError
 from gopro_tools.records import FIRST_FORMAT, RUN_FILE, RunRecord, check_files, read_record
+from gopro_tools.shape import fits
 from gopro_tools.tables.model import Column, Row, quantity_of
 from gopro_tools.text import read_csv
 
@@ -16,6 +18,8 @@ _DECIDES_NOTHING = (
     "protocol", "dataset", "dataset_sha256", "split", "blur_kind", "resolution", "runtime",
     "interval", "per_image_rules", "left_out",
 )  # fmt: skip
+_IDENTITY = ("name", "content_sha256", "split", "blur_kind", "resolution")
+"""What a record says of its dataset, each as text."""
 _SCORE_FILES = {"summary.csv": "evaluate", "detection.csv": "detect"}
 """Files with scores, and the command that writes each."""
 
@@ -129,6 +133,9 @@ def _read_run(folder: Path) -> Run | None:
         return None
     if record.format == FIRST_FORMAT or record.dataset is None:
         raise InputError(f"{folder / RUN_FILE}: says not on which pixels it was measured.")
+    facts = {"family": "", **record.dataset}
+    if wrong := [name for name in (*_IDENTITY, "family") if not isinstance(facts.get(name), str)]:
+        raise InputError(f"{folder / RUN_FILE}: its dataset has no {', '.join(wrong)} as text.")
     check_files(folder, record)
     read = _summary_rows if record.suite == "evaluate" else _detection_rows
     rows = tuple(read(folder, record))
@@ -160,7 +167,7 @@ def _summary_rows(folder: Path, record: RunRecord) -> Iterator[Row]:
             line,
             quantity=quantity,
             protocol=line["metric"],
-            settings=record.results.get("metrics", {}).get(line["metric"], {}).get("settings", ""),
+            settings=_text_in(record.results, "metrics", line["metric"], "settings"),
             value=_number(path, line, "mean"),
             note=f"{left_out} images that some method lacks are left out" if left_out else "",
         )
@@ -168,9 +175,14 @@ def _summary_rows(folder: Path, record: RunRecord) -> Iterator[Row]:
 
 def _detection_rows(folder: Path, record: RunRecord) -> Iterator[Row]:
     path = folder / "detection.csv"
+    of_detector: Any = record.results.get("settings")
+    left_out: Any = record.results.get("left_out")
+    known = isinstance(of_detector, Mapping) and fits(left_out, Sequence[str])
+    if not known or not record.protocols:
+        raise InputError(f"{folder / RUN_FILE}: it lacks the settings of the detection.")
     settings = ", ".join(
         f"{key} {str(value)[:12] if key == 'weights_sha256' else value}"
-        for key, value in record.results["settings"].items()
+        for key, value in of_detector.items()
         if value not in (None, "") and key not in _DECIDES_NOTHING
     )
     for line in read_csv(path, _DETECTION_COLUMNS):
@@ -183,7 +195,7 @@ def _detection_rows(folder: Path, record: RunRecord) -> Iterator[Row]:
                 protocol=record.protocols[0],
                 settings=settings,
                 value=_number(path, line, score),
-                note="; ".join(record.results.get("left_out") or ()),
+                note="; ".join(left_out),
             )
 
 
@@ -215,10 +227,25 @@ def _row(
         value=value,
         scale=method.get("scale") or "",
         published_name=method.get("published_name") or "",
-        n_images=int(_number(path, line, "n_images")),
+        n_images=_count(path, line, "n_images"),
         note=note,
         origin=str(path),
     )
+
+
+def _text_in(results: Mapping[str, Any], *keys: str) -> str:
+    """A text inside the results of a record; empty where there is none."""
+    value: Any = results
+    for key in keys:
+        value = value.get(key, "") if isinstance(value, Mapping) else ""
+    return value if isinstance(value, str) else ""
+
+
+def _count(path: Path, line: Mapping[str, str], column: str) -> int:
+    value = line[column]
+    if not (value.isascii() and value.isdecimal() and len(value) < 10):
+        raise InputError(f"{path}: {column} of {line} is not a count.")
+    return int(value)
 
 
 def _number(path: Path, line: Mapping[str, str], column: str) -> float:
