@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from test_detectors import field, onnx_model, yolox_head
 
 from gopro_tools.detection import Detections, Runtime, load_detector
+from gopro_tools.detection.heads import recognised_head
 from gopro_tools.detection.onnx_header import read_onnx_header
 from gopro_tools.errors import InputError
 from gopro_tools.onnx_process import OnnxProcess
@@ -74,6 +75,67 @@ def test_of_poses_and_masks_the_boxes_are_taken(tmp_path, runtime, task, more):
     found = detect(model_file(tmp_path, head, ("a", "b"), task), runtime)
     np.testing.assert_allclose(found.box_xyxy, [EXPECTED_XYXY])
     assert found.class_id.tolist() == [0]
+
+
+def test_the_names_of_the_classes_tell_a_transposed_head_from_yolox(tmp_path, runtime):
+    head = yolov8_head(4 + 2).transpose(0, 2, 1)
+    found = detect(model_file(tmp_path, np.ascontiguousarray(head), ("a", "b")), runtime)
+    np.testing.assert_allclose(found.box_xyxy, [EXPECTED_XYXY])
+
+
+@pytest.mark.parametrize("more", [0, 51])
+def test_boxes_that_are_final_are_taken_as_they_are(tmp_path, runtime, more):
+    """YOLOv10, and exports with nms=True; key points follow the class."""
+    head = np.zeros((1, 300, 6 + more), np.float32)
+    head[0, 0, :6] = (*EXPECTED_XYXY, 0.6, 1.0)
+    head[0, 1, :6] = (*EXPECTED_XYXY, 0.9, 0.0)
+    found = detect(model_file(tmp_path, head, ("a", "b"), "pose" if more else "detect"), runtime)
+    np.testing.assert_allclose(found.box_xyxy, [EXPECTED_XYXY] * 2)
+    assert found.class_id.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ((12, 20, 52, 44, 0.9, 7.0), "score in .0, 1. and class"),
+        ((12, 20, 52, 44, 0.9, 0.5), "score in .0, 1. and class"),
+        ((12, 20, 52, 44, 90.0, 1.0), "score in .0, 1. and class"),
+        ((52, 44, 12, 20, 0.9, 1.0), "score in .0, 1. and class"),
+        ((0.2, 0.3, 0.8, 0.7, 0.9, 1.0), "parts of the input"),
+    ],
+)
+def test_rows_that_are_no_final_boxes_are_refused(tmp_path, runtime, row, says):
+    head = np.zeros((1, 300, 6), np.float32)
+    head[0, 0] = row
+    with pytest.raises(InputError, match=says):
+        detect(model_file(tmp_path, head, ("a", "b")), runtime)
+
+
+@pytest.mark.parametrize(
+    ("box", "says"),
+    [((32, 32, -40, 24), "negative size"), ((0.5, 0.5, 0.6, 0.4), "parts of the input")],
+)
+def test_boxes_that_are_not_in_px_are_refused(tmp_path, runtime, box, says):
+    for head in (yolov8_head(6), np.zeros((1, 3 * N_CELLS, 7), np.float32)):
+        if head.shape[1] == 6:
+            head[0, :4, 10] = box
+        else:
+            head[0, 10] = (*box, 0.9, 1.0, 0.0)
+        with pytest.raises(InputError, match=says):
+            detect(model_file(tmp_path, head, ("a", "b")), runtime)
+
+
+def test_masks_are_known_by_their_second_output():
+    outputs = [np.zeros((1, 4 + 2 + 32, N_CELLS)), np.zeros((1, 32, 16, 16))]
+    head = recognised_head(outputs, (SIZE_PX, SIZE_PX), None, None)  # type: ignore[arg-type]
+    assert head is not None
+    assert (head.kind, head.n_classes) == ("yolov8", 2)
+
+
+@pytest.mark.parametrize("names", [("car", "car"), ("car", "")])
+def test_classes_of_one_name_or_none_are_refused(tmp_path, runtime, names):
+    with pytest.raises(InputError, match="one name, or one has none"):
+        detect(model_file(tmp_path, yolov8_head(6), names), runtime)
 
 
 @pytest.mark.parametrize("task", ["obb", "classify"])
@@ -170,6 +232,15 @@ def test_names_that_are_none_are_one_sentence(tmp_path, text):
     path.write_bytes(onnx_model(yolox_head(2)) + field(14, field(1, "names") + field(2, text)))
     with pytest.raises(InputError, match=r"net\.onnx"):
         read_onnx_header(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["{0: 'a', 1: 'b'}", '{"0": "a", "1": "b"}', '["a", "b"]', "('a', 'b')"]
+)
+def test_names_are_read_from_python_and_json(tmp_path, text):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(onnx_model(yolox_head(2)) + field(14, field(1, "names") + field(2, text)))
+    assert read_onnx_header(path).class_names == ("a", "b")
 
 
 def test_a_crash_is_one_message(tmp_path, runtime):

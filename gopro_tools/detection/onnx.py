@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from gopro_tools.detection.boxes import MAX_DETECTIONS, Detections, DetectorIdentity
+from gopro_tools.detection.coco_json import listed
+from gopro_tools.detection.heads import STRIDES_PX, Head, expected_shapes, recognised_head
 from gopro_tools.detection.onnx_header import OnnxHeader, read_onnx_header
 from gopro_tools.detection.weights import (
     COCO_CLASS_NAMES,
@@ -26,21 +27,21 @@ _MAX_BATCH = 1024
 _SCORE_TOLERANCE = 1e-3
 _SURE = 0.1
 _MOST_VALUE = 1e9
+_PARTS = 2.0
+"""Boxes that are sure and no larger than this are in parts of the input, not in px."""
 _CELLS_NEAR = 1.5
 _CELLS_FAR = 6.0
 
-_Head: TypeAlias = Literal["yolox", "yolov5", "yolov8"]
-
 
 class OnnxDetector:
-    """A YOLOX, YOLOv5 or YOLOv8 network in an ONNX file, run by onnxruntime or OpenCV.
+    """A YOLOX, YOLOv5 to v12 or YOLOv10 network in an ONNX file, run by onnxruntime or OpenCV.
 
-    The head is told from the shape of the output, for a network of ``C`` classes and ``N`` cells
-    (of 8, 16 and 32 px): YOLOX's is (N, 5 + C) with grid and stride still to apply (Ge et al. 2021,
-    arXiv 2107.08430), YOLOv5's and v7's (3 N, 5 + C) and YOLOv8's (4 + C, N), both with centre,
-    width and height in px of the input. Of YOLOv8's networks for poses and masks, the boxes are
-    taken. YOLOX's shape with boxes that are decoded already (``--decode_in_inference``, YOLOv6) is
-    refused. The file runs in a process of its own (see `gopro_tools.onnx_process`).
+    The head is told from the shape of the output, see `gopro_tools.detection.heads`. YOLOX's has
+    grid and stride still to apply (Ge et al. 2021, arXiv 2107.08430); YOLOv5's and YOLOv8's have
+    centre, width and height in px of the input; boxes that are final are taken as they are. Of
+    networks for poses and masks, the boxes are taken. YOLOX's shape with boxes that are decoded
+    already (``--decode_in_inference``, YOLOv6) is refused. The file runs in a process of its own
+    (see `gopro_tools.onnx_process`).
 
     Args:
         path: The file.
@@ -67,8 +68,7 @@ class OnnxDetector:
         self.identity = replace(identity, input_size_px=max(self._size_hw))
         self._given_names = class_names
         self._run: OnnxProcess | None = None
-        self._head: _Head = "yolox"
-        self._output_index = 0
+        self._head = Head(kind="yolox", n_classes=0, output_index=0)
         self._names: tuple[str, ...] = ()
 
     @property
@@ -128,40 +128,29 @@ class OnnxDetector:
             run = OnnxProcess(self._path, library)
             grey = np.full((self._header.input_shape[0] or 1, 3, *self._size_hw), _GREY, np.float32)
             outputs = run(grey)
-            self._head, n_classes, self._output_index = self._recognised(outputs)
-            if self._head == "yolox" and _is_decoded(outputs[self._output_index], self._size_hw):
+            self._head = self._recognised(outputs)
+            is_yolox = self._head.kind == "yolox"
+            if is_yolox and _is_decoded(outputs[self._head.output_index], self._size_hw):
                 raise self._decoded_already()
-            self._names = self._named(n_classes)
+            self._names = self._named(self._head.n_classes)
             self._run = run
         return self._run
 
-    def _recognised(self, outputs: Sequence[NDArray[np.float32]]) -> tuple["_Head", int, int]:
-        """The head, how many values per box its classes take, and which output it is."""
-        height, width = self._size_hw
-        n_cells = sum((height // s) * (width // s) for s in (8, 16, 32))
-        for index, output in enumerate(outputs):
-            shape = output.shape
-            if len(shape) != 3:
-                continue
-            if shape[1] == n_cells and shape[2] > 5:
-                return "yolox", shape[2] - 5, index
-            if shape[1] == 3 * n_cells and shape[2] > 5:
-                return "yolov5", shape[2] - 5, index
-            if shape[2] == n_cells and shape[1] > 4:
-                own = self._header.class_names
-                if own and self._header.task in ("pose", "segment") and len(own) <= shape[1] - 4:
-                    return "yolov8", len(own), index  # key points or masks follow the classes
-                return "yolov8", shape[1] - 4, index
-        found = ", ".join(str(output.shape) for output in outputs) or "nothing"
-        raise InputError(
-            f"{self._path}: output {found} is neither YOLOX's (N, {n_cells}, 5 + classes), nor "
-            f"YOLOv5's (N, {3 * n_cells}, 5 + classes), nor YOLOv8's (N, 4 + classes, {n_cells}). "
-            "Export one of these without non-maximum suppression, or run it with --runtime "
-            "ultralytics."
-        )
+    def _recognised(self, outputs: Sequence[NDArray[np.float32]]) -> Head:
+        names = self._given_names or self._header.class_names
+        head = recognised_head(outputs, self._size_hw, names, self._header.task)
+        if head is None:
+            found = ", ".join(str(output.shape) for output in outputs) or "nothing"
+            raise InputError(
+                f"{self._path}: output {found} is neither {expected_shapes(self._size_hw)} of a "
+                "file that names its classes. Export one of these, or run it with --runtime "
+                "ultralytics."
+            )
+        return head
 
     def _output(self, outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        return outputs[self._output_index]
+        output = outputs[self._head.output_index]
+        return output.transpose(0, 2, 1) if self._head.transposed else output
 
     def _decoded_already(self) -> InputError:
         return InputError(
@@ -179,6 +168,11 @@ class OnnxDetector:
                 f"{self._path}: it has {n_classes} classes, and {found}. "
                 "Give --class-names FILE with a name a line."
             )
+        if len({name.strip() for name in names} - {""}) != n_classes:
+            raise InputError(
+                f"{self._path}: two of its classes have one name, or one has none "
+                f"({listed(names)}); their boxes could not be told apart. Give --class-names FILE."
+            )
         return names
 
     def _fit(self, image: Rgb) -> tuple[NDArray[np.float32], "_Placement"]:
@@ -186,7 +180,7 @@ class OnnxDetector:
         height, width = self._size_hw
         scale = min(height / image.shape[0], width / image.shape[1])
         canvas = np.full((height, width, 3), _GREY, np.uint8)
-        if self._head == "yolox":  # to the top left, BGR, 0-255
+        if self._head.kind == "yolox":  # to the top left, BGR, 0-255
             inner_hw = max(1, int(image.shape[0] * scale)), max(1, int(image.shape[1] * scale))
             top = left = 0
         else:  # centred, RGB, 0-1
@@ -200,7 +194,7 @@ class OnnxDetector:
             inner = cv2.resize(image, inner_hw[::-1], interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
         canvas[top : top + inner_hw[0], left : left + inner_hw[1]] = inner
         blob = canvas.transpose(2, 0, 1).astype(np.float32)
-        blob = blob[::-1] if self._head == "yolox" else blob / np.float32(255)
+        blob = blob[::-1] if self._head.kind == "yolox" else blob / np.float32(255)
         return np.ascontiguousarray(blob), _Placement(scale=scale, top_px=top, left_px=left)
 
     def _decode(
@@ -212,7 +206,9 @@ class OnnxDetector:
                 f"{self._path}: the network gave values that are no boxes (not numbers, or beyond "
                 f"{_MOST_VALUE:g}); is the file whole?"
             )
-        if self._head == "yolov8":
+        if self._head.kind == "suppressed":
+            return self._final(output, placement, size_hw)
+        if self._head.kind == "yolov8":
             centre, size = output[:2].T, output[2:4].T
             score = output[4 : 4 + len(self._names)].T
         else:
@@ -226,13 +222,15 @@ class OnnxDetector:
                 "sigmoid at its end?"
             )
         sure = best >= self.identity.min_score
-        if self._head == "yolox":
+        if self._head.kind == "yolox":
             if _is_absurd(centre[sure], size[sure], best[sure], self._size_hw):
                 raise self._decoded_already()
             grid, stride = _grid(self._size_hw)
             with np.errstate(over="ignore"):
                 centre, size = (centre + grid) * stride, np.exp(size) * stride
             size = np.minimum(size, np.float32(1e6))
+        elif problem := _no_pixels(centre[sure], size[sure], best[sure]):
+            raise InputError(f"{self._path}: {problem}, and px of the input were expected.")
         centre, size, class_id, best = centre[sure], size[sure], class_id[sure], best[sure]
         offset = np.array([placement.left_px, placement.top_px], np.float32)
         corners = [(centre + side * size / 2 - offset) / placement.scale for side in (-1, 1)]
@@ -248,12 +246,55 @@ class OnnxDetector:
         )
         index = np.asarray(kept, np.int64).reshape(-1)
         index = index[np.argsort(-best[index], kind="stable")][:MAX_DETECTIONS]
-        edges = np.array([*size_hw[1::-1]] * 2, np.float32)
-        return Detections(
-            box_xyxy=np.clip(box_xyxy[index], 0, edges),
-            score=np.clip(best[index], 0, 1),
-            class_id=class_id[index],
-        )
+        return _detections(box_xyxy[index], best[index], class_id[index], size_hw)
+
+    def _final(
+        self, output: NDArray[np.float32], placement: "_Placement", size_hw: tuple[int, ...]
+    ) -> Detections:
+        """Boxes of one image from rows of left, top, right, bottom, score and class."""
+        corners, score, class_id = output[:, :4], output[:, 4], output[:, 5]
+        kept = score >= self.identity.min_score
+        corners, score, class_id = corners[kept], score[kept], class_id[kept]
+        if (
+            (score > 1 + _SCORE_TOLERANCE).any()
+            or not np.isin(class_id, range(len(self._names))).all()
+            or (corners[:, 2:] < corners[:, :2]).any()
+        ):
+            raise InputError(
+                f"{self._path}: rows of left, top, right, bottom, score in [0, 1] and class were "
+                "expected, and found something else. Export it without non-maximum suppression."
+            )
+        if problem := _no_pixels(corners[:, :2], corners[:, 2:], score):
+            raise InputError(f"{self._path}: {problem}, and px of the input were expected.")
+        order = np.argsort(-score, kind="stable")[:MAX_DETECTIONS]
+        offset = np.array([placement.left_px, placement.top_px] * 2, np.float32)
+        box_xyxy = (corners[order] - offset) / placement.scale
+        return _detections(box_xyxy, score[order], class_id[order].astype(np.int64), size_hw)
+
+
+def _detections(
+    box_xyxy: NDArray[np.float32],
+    score: NDArray[np.float32],
+    class_id: NDArray[np.int64],
+    size_hw: tuple[int, ...],
+) -> Detections:
+    """Boxes in px of the image, cut at its edges."""
+    edges = np.array([*size_hw[1::-1]] * 2, np.float32)
+    return Detections(
+        box_xyxy=np.clip(box_xyxy, 0, edges), score=np.clip(score, 0, 1), class_id=class_id
+    )
+
+
+def _no_pixels(
+    places: NDArray[np.float32], sizes: NDArray[np.float32], score: NDArray[np.float32]
+) -> str:
+    """What speaks against boxes in px; empty where nothing does."""
+    sure = score >= _SURE
+    if (sizes < 0).any():
+        return f"boxes of negative size ({sizes.min():.3g}) were found"
+    if sure.any() and max(places[sure].max(), sizes[sure].max()) <= _PARTS:
+        return "boxes in parts of the input were found"
+    return ""
 
 
 def _is_decoded(output: NDArray[np.float32], size_hw: tuple[int, int]) -> bool:
@@ -291,7 +332,7 @@ class _Placement:
 def _grid(size_hw: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Column and row of each cell (N, 2), and its side in px (N, 1), strides 8, 16 and 32."""
     cells, strides = [], []
-    for stride in (8, 16, 32):
+    for stride in STRIDES_PX:
         rows, columns = np.mgrid[: size_hw[0] // stride, : size_hw[1] // stride]
         cells.append(np.stack([columns.ravel(), rows.ravel()], axis=1))
         strides.append(np.full((rows.size, 1), stride))

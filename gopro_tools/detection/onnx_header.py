@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gopro_tools.errors import InputError
+from gopro_tools.signatures import kind_of
 
 _MAX_FILE_BYTES = 2**31
 _MAX_METADATA = 1_000_000
@@ -37,11 +38,15 @@ def read_onnx_header(path: Path) -> OnnxHeader:
     Raises:
         InputError: The file cannot be read or is not an ONNX file.
     """
+    data = b""
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise ValueError("larger than the 2 GB that the format allows")
-        return _header(memoryview(path.read_bytes()))
+        data = path.read_bytes()
+        return _header(memoryview(data))
     except _DAMAGE as error:
+        if kind := kind_of(data):
+            raise InputError(f"{path}: an ONNX file was expected, found {kind}.") from error
         raise InputError(
             f"{path}: not an ONNX file, or cut off ({str(error)[:200]}); export or download it "
             "again."
@@ -92,14 +97,21 @@ def _header(model: memoryview) -> OnnxHeader:
 
 
 def _class_names(text: str) -> tuple[str, ...]:
-    """Names written as a Python dict, {0: 'person', ...}."""
-    listed = ast.literal_eval(text)
-    if not isinstance(listed, dict):
-        raise ValueError("names that are no dict")
-    names = tuple(listed[i] for i in range(len(listed)))
-    if not all(isinstance(name, str) for name in names):
-        raise ValueError("names that are no text")
-    return names
+    """Names written as a dict from 0, {0: 'person', ...}, or as a list, of Python or of JSON."""
+    try:
+        listed = ast.literal_eval(text)
+    except (ValueError, SyntaxError) as error:
+        raise ValueError(f"its names are neither a dict nor a list: {text[:60]!r}") from error
+    if isinstance(listed, dict):
+        by_number = {str(number): name for number, name in listed.items()}
+        listed = [by_number.get(str(i)) for i in range(len(by_number))]
+    if (
+        not listed
+        or not isinstance(listed, list | tuple)
+        or not all(isinstance(name, str) for name in listed)
+    ):
+        raise ValueError(f"its names are not text, numbered from 0: {text[:60]!r}")
+    return tuple(listed)
 
 
 def _size(dimension: memoryview) -> int | None:
