@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -76,6 +78,24 @@ def write_atomic(
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)
         raise
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        InputError: It cannot be read, or is cut off, damaged or no JSON; the message says which.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise InputError(
+            f"{path}: damaged (nested too deeply for a file of this program)."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise InputError(f"{path}: damaged, or cut off ({error}).") from error
 
 
 def sync_folder(folder: Path) -> None:

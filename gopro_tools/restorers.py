@@ -1,6 +1,5 @@
 """Restoring many images with any method: what a restorer must offer, files in and files out."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -16,7 +15,7 @@ import numpy as np
 from gopro_tools.dataset import BLUR_FOLDERS, SPLITS, BlurKind, Split, iterate_pairs
 from gopro_tools.errors import InputError
 from gopro_tools.executors import kept, mapped
-from gopro_tools.files import LOCK_FILE, natural_key, write_atomic
+from gopro_tools.files import LOCK_FILE, natural_key, read_json, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_png, read_rgb
 from gopro_tools.images import find_images as images_in
 from gopro_tools.layouts import GOPRO, find_dataset, list_pairs
@@ -290,8 +289,8 @@ def resumable_facts(out: Path, facts: Mapping[str, Any], *, resume: bool) -> dic
                 "choose another --out."
             )
         return dict(facts)
+    before = read_json(path)
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
         images = {**before.get("images", {}), **facts["images"]}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(

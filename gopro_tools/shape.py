@@ -10,8 +10,8 @@ from typing import Any
 def misfits(value: object) -> list[str]:
     """Fields of a dataclass instance that hold something else than their annotation says.
 
-    Annotations may be made of text, numbers, None, ``Literal``, ``Mapping``, ``Sequence`` and
-    unions of these.
+    Annotations may be made of text, numbers, None, ``Literal``, ``Mapping``, ``Sequence``,
+    tuples of one type, and unions of these.
     """
     hints = typing.get_type_hints(type(value))
     names = [field.name for field in dataclasses.fields(value)]  # type: ignore[arg-type]
@@ -31,7 +31,7 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, Mapping) and all(
             isinstance(key, str) and fits(item, arguments[1]) for key, item in value.items()
         )
-    if origin is Sequence:
+    if origin in (Sequence, tuple):
         is_list = isinstance(value, Sequence) and not isinstance(value, str)
         return is_list and all(fits(item, arguments[0]) for item in value)
     if hint is float:

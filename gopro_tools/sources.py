@@ -12,7 +12,7 @@ from typing import Any
 
 from gopro_tools.dataset import BLUR_FOLDERS, SPLITS
 from gopro_tools.errors import InputError
-from gopro_tools.files import write_atomic
+from gopro_tools.files import read_json, write_atomic
 from gopro_tools.pairing import Sources, restored_folders
 
 SOURCES_FILE = "images.json"
@@ -50,8 +50,8 @@ def recall_sources(out: Path) -> tuple[Sources, Path | None] | None:
     path = out / SOURCES_FILE
     if not path.is_file():
         return None
+    stored = read_json(path)
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["split"] not in SPLITS or stored["blur_kind"] not in (*BLUR_FOLDERS, None):
             raise ValueError("no such split or kind of blur")
         folders = {name: out / folder for name, folder in stored["restored"].items()}
@@ -66,7 +66,7 @@ def recall_sources(out: Path) -> tuple[Sources, Path | None] | None:
             allow_missing=stored["allow_missing"],
         )
         return sources, _found(out, stored["labels"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
             f"{path}: damaged ({error}); run the command that wrote it again, or name the images "
             "with --dataset or --sharp and --blurred."

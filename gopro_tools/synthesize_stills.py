@@ -172,7 +172,7 @@ def _found_identity(out: Path) -> Any:
         return json.loads((out / _DATASET_FILE).read_text(encoding="utf-8")).get("identity", {})
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}
 
 

@@ -387,9 +387,15 @@ def test_cards_say_where_a_network_helps(tmp_path: Path) -> None:
         "small was trained on rendered scenes (320x180, blur of 1 to 7 px)"
         in read_card(path).advice
     )
-    path.with_suffix(".json").write_text('{"blur_px": 3}')
-    with pytest.raises(InputError, match="not a readable card"):
-        read_card(path)
+    for text, says in (
+        ('{"blur_px": 3}', "not a readable card"),
+        ('{"name": ["small"]}', "name should be text"),
+        ('{"name": "small"', "damaged, or cut off"),
+        ("[" * 100_000, "too deeply"),
+    ):
+        path.with_suffix(".json").write_text(text)
+        with pytest.raises(InputError, match=says):
+            read_card(path)
 
 
 def test_no_shipped_network_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

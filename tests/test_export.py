@@ -6,12 +6,14 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from commands import run_command_line
 from tiny_dataset import write_dataset
 
 from gopro_tools.dataset import iterate_pairs
@@ -245,3 +247,55 @@ def test_the_result_does_not_depend_on_jobs(dataset: Path, tmp_path: Path) -> No
     for jobs in (1, 4):
         export(dataset, config_of("webdataset"), tmp_path / str(jobs), jobs=jobs)
     assert tree(tmp_path / "1") == tree(tmp_path / "4")
+
+
+def _halved(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def _zeroed(data: bytes) -> bytes:
+    return bytes(len(data))
+
+
+def _noise(data: bytes) -> bytes:
+    return np.random.default_rng(0).bytes(len(data))
+
+
+@pytest.mark.parametrize("damage", [_halved, _zeroed, _noise])
+@pytest.mark.parametrize("name", ["data.mdb", "meta_info.txt"])
+def test_a_damaged_database_is_one_sentence_and_no_crash(
+    dataset: Path, tmp_path: Path, name: str, damage: Callable[[bytes], bytes]
+) -> None:
+    """A process that maps a file which was cut off ends with a bus error."""
+    pytest.importorskip("lmdb")
+    out = tmp_path / "out"
+    export(dataset, config_of("lmdb"), out)
+    path = out / "train" / "blur_crops.lmdb" / name
+    path.write_bytes(damage(path.read_bytes()))
+    result = run_command_line("gopro_tools.export", "verify", out, dataset)
+    assert result.returncode in (1, 2)
+    assert name in result.stdout + result.stderr or "blur_crops.lmdb" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": {}},
+        {"config": []},
+        {"config": {"to": "lmdb", "colour": 1}},
+        {"config": {"to": "crops", "blur_kind": None}},
+        {"config": {"to": "crops", "blur_kind": "gamma", "crop_px": 1.5}},
+        {"made_by": []},
+    ],
+)
+def test_an_edited_state_is_one_sentence(
+    dataset: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    export(dataset, config_of("crops"), tmp_path)
+    path = tmp_path / ".export.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=r"\.export\.json"):
+        verify_export(tmp_path, dataset)
+    path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match="too deeply"):
+        verify_export(tmp_path, dataset)

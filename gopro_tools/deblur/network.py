@@ -1,6 +1,5 @@
 """A deblurring network in an ONNX file, with the card that says what it was trained on."""
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -13,9 +12,11 @@ from numpy.typing import NDArray
 
 from gopro_tools.detection.onnx_header import read_onnx_header
 from gopro_tools.errors import InputError
+from gopro_tools.files import read_json
 from gopro_tools.images import Rgb
 from gopro_tools.onnx_process import OnnxProcess
 from gopro_tools.onnx_runtime import Run, with_onnxruntime, with_opencv
+from gopro_tools.shape import misfits
 from gopro_tools.threads import Progress, no_progress
 from gopro_tools.tiles import in_tiles
 
@@ -80,14 +81,17 @@ def read_card(path: Path) -> Card:
     card = path.with_suffix(".json")
     if not card.is_file():
         return Card(name=path.name)
+    stored = read_json(card)
     try:
-        stored = json.loads(card.read_text(encoding="utf-8"))
         if stored.get("blur_px") is not None:
             least, most = map(float, stored["blur_px"])
             stored["blur_px"] = (least, most)
-        return Card(**stored)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        found = Card(**stored)
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{card}: not a readable card ({error}); mend or remove it.") from error
+    if wrong := misfits(found):
+        raise InputError(f"{card}: {', '.join(wrong)} should be text; mend or remove it.")
+    return found
 
 
 class OnnxRestorer:

@@ -6,92 +6,24 @@ the very bytes that its readers will see, so that it can be checked.
 
 import io
 import json
-import os
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 from gopro_tools.dataset import SPLITS, Split
 from gopro_tools.errors import InputError, installs
-from gopro_tools.export.samples import ExportConfig, Images, Sample
+from gopro_tools.export.databases import Databases
+from gopro_tools.export.parts import Container, Encoded, Files, Opened, Unit, in_chunks
+from gopro_tools.export.samples import ExportConfig, Sample
 from gopro_tools.files import write_atomic
-
-Encoded = tuple[Sample, Images]
-Files = tuple[Sample, bytes | None, bytes | None]
-"""PNG files of the blurred and the sharp image of a sample; None for one that is absent."""
 
 FOLDER_NAMES = ("input", "target", "blurred", "sharp", "blur_crops", "sharp_crops")
 """Every folder of a split that an export of single files has."""
 
-_CHUNK = 32  # samples between two commits of a database, or two reports of progress
 
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """Samples that are written in one go."""
-
-    path: Path
-    """What they are written to or into."""
-    samples: Sequence[Sample]
-
-
-class Container(Protocol):
-    """One export on disk."""
-
-    def units(self, samples: Sequence[Sample]) -> list[Unit]:
-        """What is left to write."""
-        ...
-
-    def write(self, unit: Unit, encoded: Iterable[Encoded]) -> None:
-        """Write a unit. Samples that cannot be read are absent in ``encoded``."""
-        ...
-
-    def finish(self, samples: Sequence[Sample]) -> None:
-        """Write what readers need beside the images, for exactly these samples."""
-        ...
-
-    def read(self, samples: Sequence[Sample]) -> Iterator[Files]:
-        """The files as a reader of the format gets them."""
-        ...
-
-    def unexpected(self, samples: Sequence[Sample]) -> list[str]:
-        """What is there besides these samples."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-
-
-class _Opened:
-    """A container that closes what it has opened."""
-
-    def __init__(self) -> None:
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.close()
-
-
-class Folders(_Opened):
+class Folders(Opened):
     """One PNG file per image: ``flat``, ``crops`` and ``huggingface``."""
 
     def __init__(self, out: Path, config: ExportConfig) -> None:
@@ -117,7 +49,7 @@ class Folders(_Opened):
         missing = [
             sample for sample in samples if not all(path.is_file() for path in self._paths(sample))
         ]
-        return _chunks(self._out, missing)
+        return in_chunks(self._out, missing)
 
     def write(self, unit: Unit, encoded: Iterable[Encoded]) -> None:
         """See `Container`."""
@@ -188,109 +120,7 @@ configs:
 """
 
 
-class Databases(_Opened):
-    """BasicSR's LMDB: a database of PNG files for each split and kind, with ``meta_info.txt``."""
-
-    _MAP_BYTES = 2**40  # an upper limit of the address range, not of the disk
-
-    def __init__(self, out: Path, config: ExportConfig) -> None:
-        super().__init__()
-        self._out = out
-        self._cut = bool(config.cut_px)
-        self._open: dict[Path, Any] = {}
-
-    def _names(self, split: Split) -> tuple[Path, Path]:
-        cut = self._cut and split == "train"
-        names = ("blur_crops.lmdb", "sharp_crops.lmdb") if cut else ("input.lmdb", "target.lmdb")
-        return self._out / split / names[0], self._out / split / names[1]
-
-    def _database(self, path: Path) -> Any:
-        import lmdb
-
-        if path not in self._open:
-            path.mkdir(parents=True, exist_ok=True)
-            try:
-                database = lmdb.open(os.fspath(path), map_size=self._MAP_BYTES, metasync=False)
-            except lmdb.Error as error:
-                raise InputError(
-                    f"{path}: not a usable database ({error}); remove it and export again."
-                ) from error
-            self._open[path] = self._stack.enter_context(database)
-        return self._open[path]
-
-    def units(self, samples: Sequence[Sample]) -> list[Unit]:
-        """See `Container`."""
-        missing: list[Sample] = []
-        for split in SPLITS:
-            own = [sample for sample in samples if sample.split == split]
-            if own:
-                present = set.intersection(*(self._keys(path) for path in self._names(split)))
-                missing += [sample for sample in own if sample.key not in present]
-        return _chunks(self._out, missing)
-
-    def _keys(self, path: Path) -> set[str]:
-        with self._database(path).begin() as transaction:
-            return {key.decode() for key in transaction.cursor().iternext(values=False)}
-
-    def write(self, unit: Unit, encoded: Iterable[Encoded]) -> None:
-        """See `Container`."""
-        by_database: defaultdict[Path, list[tuple[bytes, bytes]]] = defaultdict(list)
-        for sample, images in encoded:
-            for path, data in zip(
-                self._names(sample.split), (images.blurred, images.sharp), strict=True
-            ):
-                by_database[path].append((sample.key.encode("ascii"), data))
-        for path, entries in by_database.items():
-            with self._database(path).begin(write=True) as transaction:
-                for key, data in entries:
-                    transaction.put(key, data)
-
-    def finish(self, samples: Sequence[Sample]) -> None:
-        """See `Container`."""
-        for split in SPLITS:
-            own = [sample for sample in samples if sample.split == split]
-            for path in self._names(split) if own else ():
-                self._database(path).sync(True)
-                with self._database(path).begin() as transaction:
-                    lines = [self._meta_line(transaction, sample.key) for sample in own]
-                write_atomic(path / "meta_info.txt", "".join(lines))
-
-    @staticmethod
-    def _meta_line(transaction: Any, key: str) -> str:
-        header = transaction.get(key.encode("ascii"))[:24]
-        width, height = (int.from_bytes(header[at : at + 4], "big") for at in (16, 20))
-        return f"{key}.png ({height},{width},3) 1\n"
-
-    def read(self, samples: Sequence[Sample]) -> Iterator[Files]:
-        """See `Container`."""
-        for sample in samples:
-            found: list[bytes | None] = []
-            for path in self._names(sample.split):
-                if not (path / "data.mdb").is_file():
-                    found.append(None)
-                    continue
-                with self._database(path).begin() as transaction:
-                    found.append(transaction.get(sample.key.encode("ascii")))
-            yield sample, found[0], found[1]
-
-    def unexpected(self, samples: Sequence[Sample]) -> list[str]:
-        """See `Container`."""
-        extra = []
-        for split in SPLITS:
-            own = {sample.key for sample in samples if sample.split == split}
-            for path in self._names(split):
-                if not (path / "data.mdb").is_file():
-                    continue
-                name = path.relative_to(self._out).as_posix()
-                extra += [f"{name}: {key}" for key in sorted(self._keys(path) - own)]
-                info = path / "meta_info.txt"
-                lines = info.read_text().splitlines() if info.is_file() else []
-                if {line.split(".")[0] for line in lines} != own:
-                    extra.append(f"{name}/meta_info.txt: lists other samples than there are")
-        return extra
-
-
-class Shards(_Opened):
+class Shards(Opened):
     """WebDataset: tar files of at most N samples, the same bytes on every run."""
 
     def __init__(self, out: Path, config: ExportConfig) -> None:
@@ -361,10 +191,6 @@ class Shards(_Opened):
             names = _tar_files(path)
             extra += [f"{path.name}: {name}" for name in names if name.partition(".")[0] not in own]
         return extra
-
-
-def _chunks(path: Path, samples: Sequence[Sample]) -> list[Unit]:
-    return [Unit(path, samples[at : at + _CHUNK]) for at in range(0, len(samples), _CHUNK)]
 
 
 def _tar_files(path: Path) -> dict[str, bytes]:

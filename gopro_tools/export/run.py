@@ -13,7 +13,8 @@ import numpy as np
 
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, BlurKind
 from gopro_tools.errors import InputError
-from gopro_tools.export.containers import FOLDER_NAMES, Encoded, Files, Unit, container_of
+from gopro_tools.export.containers import FOLDER_NAMES, container_of
+from gopro_tools.export.parts import Encoded, Files, Unit
 from gopro_tools.export.samples import (
     ExportConfig,
     Images,
@@ -23,10 +24,11 @@ from gopro_tools.export.samples import (
     pixels_of,
     samples_of,
 )
-from gopro_tools.files import LOCK_FILE, claimed, write_atomic
+from gopro_tools.files import LOCK_FILE, claimed, read_json, write_atomic
 from gopro_tools.findings import Finding
 from gopro_tools.images import Rgb, pixel_hash
 from gopro_tools.records import hash_of
+from gopro_tools.shape import misfits
 from gopro_tools.threads import Progress, n_cores, no_progress, prefetched
 
 EXPORT_FILE = "export.json"
@@ -157,11 +159,14 @@ def _state_of(out: Path) -> Mapping[str, Any] | None:
     path = out / _STATE_FILE
     if not path.is_file():
         return None
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({error}); remove {out} and export again.") from error
+    state = read_json(path)
     return state if isinstance(state, dict) and state.get("made_by") == _FORMAT_TAG else None
+
+
+def _edited(out: Path, what: str) -> InputError:
+    return InputError(
+        f"{out / _STATE_FILE}: not as export writes it ({what}); remove {out} and export again."
+    )
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -191,9 +196,13 @@ def verify_export(
             f"{out}: no export of this program (no {_STATE_FILE} there); name the folder that "
             "`python -m gopro_tools.export` wrote."
         )
-    config = ExportConfig(**state["config"])
-    assert config.blur_kind is not None  # export stores the kind it found
+    try:
+        config = ExportConfig(**state["config"])
+    except (KeyError, TypeError) as error:
+        raise _edited(out, str(error)) from error
     kind = config.blur_kind
+    if kind is None or (wrong := misfits(config)):
+        raise _edited(out, ", ".join(wrong) if kind else "no kind of blur")
     samples, left_out = samples_of(dataset, config, kind)
     findings = [Finding("warning", "left-out", reason) for reason in left_out]
     if not (out / EXPORT_FILE).is_file():

@@ -1,6 +1,5 @@
 """The boxes of a detection run as the page draws them: matched, missed and false."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from gopro_tools.detection import (
 )
 from gopro_tools.detection.overlays import Kind, KindBoxes, boxes_by_kind
 from gopro_tools.errors import InputError
+from gopro_tools.files import read_json
 from gopro_tools.pairing import SHARP
 from gopro_tools.report.content import Box, Boxes
 from gopro_tools.text import read_csv
@@ -77,8 +77,8 @@ def read_boxes(folder: Path, keys: Sequence[str], labels: Path | None) -> Boxes:
 
 def _weights_of(path: Path) -> str:
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["info"]["weights_sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(read_json(path)["info"]["weights_sha256"])
+    except (InputError, KeyError, TypeError):
         return ""
 
 

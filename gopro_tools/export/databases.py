@@ -1,0 +1,134 @@
+"""BasicSR's LMDB."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gopro_tools.dataset import SPLITS, Split
+from gopro_tools.errors import InputError
+from gopro_tools.export.parts import Encoded, Files, Opened, Unit, in_chunks
+from gopro_tools.export.samples import ExportConfig, Sample
+from gopro_tools.files import write_atomic
+
+
+class Databases(Opened):
+    """BasicSR's LMDB: a database of PNG files for each split and kind, with ``meta_info.txt``."""
+
+    _MAP_BYTES = 2**40  # an upper limit of the address range, not of the disk
+
+    def __init__(self, out: Path, config: ExportConfig) -> None:
+        super().__init__()
+        self._out = out
+        self._cut = bool(config.cut_px)
+        self._open: dict[Path, Any] = {}
+
+    def _names(self, split: Split) -> tuple[Path, Path]:
+        cut = self._cut and split == "train"
+        names = ("blur_crops.lmdb", "sharp_crops.lmdb") if cut else ("input.lmdb", "target.lmdb")
+        return self._out / split / names[0], self._out / split / names[1]
+
+    def _database(self, path: Path) -> Any:
+        import lmdb
+
+        if path not in self._open:
+            path.mkdir(parents=True, exist_ok=True)
+            try:
+                database = lmdb.open(os.fspath(path), map_size=self._MAP_BYTES, metasync=False)
+            except lmdb.Error as error:
+                raise _damaged(path, str(error)) from error
+            # Beyond the end of its file a mapped database ends the process.
+            size = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
+            if database.info()["last_pgno"] and (path / "data.mdb").stat().st_size < size:
+                database.close()
+                raise _damaged(path, "data.mdb is cut off")
+            self._open[path] = self._stack.enter_context(database)
+        return self._open[path]
+
+    def units(self, samples: Sequence[Sample]) -> list[Unit]:
+        """See `Container`."""
+        missing: list[Sample] = []
+        for split in SPLITS:
+            own = [sample for sample in samples if sample.split == split]
+            if own:
+                present = set.intersection(*(self._keys(path) for path in self._names(split)))
+                missing += [sample for sample in own if sample.key not in present]
+        return in_chunks(self._out, missing)
+
+    @contextmanager
+    def _reading(self, path: Path) -> Iterator[Any]:
+        """A transaction that reads; damage to the database is an `InputError`."""
+        import lmdb
+
+        try:
+            with self._database(path).begin() as transaction:
+                yield transaction
+        except (lmdb.Error, UnicodeDecodeError) as error:
+            raise _damaged(path, str(error)) from error
+
+    def _keys(self, path: Path) -> set[str]:
+        with self._reading(path) as transaction:
+            return {key.decode() for key in transaction.cursor().iternext(values=False)}
+
+    def write(self, unit: Unit, encoded: Iterable[Encoded]) -> None:
+        """See `Container`."""
+        by_database: defaultdict[Path, list[tuple[bytes, bytes]]] = defaultdict(list)
+        for sample, images in encoded:
+            for path, data in zip(
+                self._names(sample.split), (images.blurred, images.sharp), strict=True
+            ):
+                by_database[path].append((sample.key.encode("ascii"), data))
+        for path, entries in by_database.items():
+            with self._database(path).begin(write=True) as transaction:
+                for key, data in entries:
+                    transaction.put(key, data)
+
+    def finish(self, samples: Sequence[Sample]) -> None:
+        """See `Container`."""
+        for split in SPLITS:
+            own = [sample for sample in samples if sample.split == split]
+            for path in self._names(split) if own else ():
+                self._database(path).sync(True)
+                with self._reading(path) as transaction:
+                    lines = [self._meta_line(transaction, sample.key) for sample in own]
+                write_atomic(path / "meta_info.txt", "".join(lines))
+
+    @staticmethod
+    def _meta_line(transaction: Any, key: str) -> str:
+        header = transaction.get(key.encode("ascii"))[:24]
+        width, height = (int.from_bytes(header[at : at + 4], "big") for at in (16, 20))
+        return f"{key}.png ({height},{width},3) 1\n"
+
+    def read(self, samples: Sequence[Sample]) -> Iterator[Files]:
+        """See `Container`."""
+        for sample in samples:
+            found: list[bytes | None] = []
+            for path in self._names(sample.split):
+                if not (path / "data.mdb").is_file():
+                    found.append(None)
+                    continue
+                with self._reading(path) as transaction:
+                    found.append(transaction.get(sample.key.encode("ascii")))
+            yield sample, found[0], found[1]
+
+    def unexpected(self, samples: Sequence[Sample]) -> list[str]:
+        """See `Container`."""
+        extra = []
+        for split in SPLITS:
+            own = {sample.key for sample in samples if sample.split == split}
+            for path in self._names(split):
+                if not (path / "data.mdb").is_file():
+                    continue
+                name = path.relative_to(self._out).as_posix()
+                extra += [f"{name}: {key}" for key in sorted(self._keys(path) - own)]
+                info = path / "meta_info.txt"
+                lines = info.read_text(errors="replace").splitlines() if info.is_file() else []
+                if {line.split(".")[0] for line in lines} != own:
+                    extra.append(f"{name}/meta_info.txt: lists other samples than there are")
+        return extra
+
+
+def _damaged(path: Path, what: str) -> InputError:
+    return InputError(f"{path}: not a usable database ({what}); remove it and export again.")
