@@ -22,6 +22,7 @@ from gopro_tools.executors import named_executor
 from gopro_tools.movies import MovieConfig
 from gopro_tools.records import jsonable
 from gopro_tools.restoring import RestoreConfig, restore
+from gopro_tools.shards import Shard
 
 _DEFAULTS = RestoreOptions()
 _MOVIES = MovieConfig()
@@ -37,6 +38,7 @@ def restore_command(
     blur_kind: BlurKind = "gamma",
     resume: bool = False,
     executor: str = "",
+    shard: str = "1/1",
     options: Annotated[RestoreOptions, tyro.conf.arg(name="")] = _DEFAULTS,
     movies: Annotated[MovieConfig, tyro.conf.arg(name="")] = _MOVIES,
 ) -> int:
@@ -59,9 +61,12 @@ def restore_command(
             images are others.
         executor: package.module:factory[:name=value...] of a concurrent.futures.Executor that
             restores the images instead of this process, such as gopro_tools.distributed:dask.
+        shard: I/N: restore only the I-th of N shares, for job arrays. The one that ends last writes
+            the record.
         options: How.
         movies: How videos are read and written.
     """
+    part = Shard.parse(shard)
     found = method_named(method)
     weights = weights_named(found.name, weights)
     config = RestoreConfig(
@@ -86,7 +91,9 @@ def restore_command(
             rate = done / (time.perf_counter() - begin)
             bar.update(task, completed=done, total=total, rate=f"{rate:.2f} images/s")
 
-        summary = restore(source, config, out=out, on_progress=show, executor=given).summary
+        summary = restore(
+            source, config, out=out, on_progress=show, executor=given, shard=part
+        ).summary
     for failure in summary.failures:
         stderr.print(f"failed: {failure}", style="red")
     stderr.print(

@@ -28,7 +28,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from gopro_tools.ending import EndingSignals
-from gopro_tools.errors import InputError
+from gopro_tools.errors import InputError, OtherShardsLeftError
 from gopro_tools.faults import fault_message, system_message
 from gopro_tools.options import LISTS
 
@@ -137,6 +137,9 @@ def _code_of(command: Callable[[], Any]) -> int:
         return int(command())
     except InputError as error:
         message, code = str(error), EXIT_USAGE
+    except OtherShardsLeftError as done:
+        stderr.print(str(done))
+        return 0
     except KeyboardInterrupt:
         stderr.print("Stopped.")
         return EXIT_INTERRUPTED

@@ -22,3 +22,10 @@ def installs(extra: str) -> str:
     It names the checkout: the package is on no registry, where its name is anybody's to take.
     """
     return f"pip install '.[{extra}]' in the checkout of gopro_tools"
+
+
+class OtherShardsLeftError(Exception):
+    """This share of a divided run is done and stored; the share that ends last makes the result.
+
+    The message says which are left. Commands print it and exit with 0.
+    """

@@ -141,6 +141,12 @@ class ImageSet:
         """The relative path that all share: ``<sequence>/<name>``."""
         return str(PurePosixPath(self.sequence) / self.name)
 
+    @property
+    def files(self) -> list[tuple[str, Path]]:
+        """All files, each with what it is and the name that all share."""
+        more = ((f"{SHARP} too", path) for path in self.more_sharp)
+        return [(f"{what} {self.key}", path) for what, path in (*self.paths.items(), *more)]
+
     def absolute(self) -> "ImageSet":
         """The same for a process with another working folder."""
         return replace(

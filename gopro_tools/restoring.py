@@ -4,14 +4,14 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
-from gopro_tools.files import claimed, sha256_of_file, sha256_of_path, write_atomic
+from gopro_tools.files import sha256_of_file, sha256_of_path, write_atomic
 from gopro_tools.images import find_images as images_in
 from gopro_tools.movies import MovieConfig, find_videos, restore_video
 from gopro_tools.plugins import source_sha256
@@ -38,6 +38,7 @@ from gopro_tools.restorers import (
     restore_images,
     resumable_facts,
 )
+from gopro_tools.shards import WHOLE, Parts, Shard, divided
 from gopro_tools.shown import ShownResult
 from gopro_tools.threads import Progress, no_progress
 from gopro_tools.video import open_source
@@ -122,6 +123,7 @@ def restore(
     out: Path | str,
     on_progress: Progress = no_progress,
     executor: Executor | None = None,
+    shard: Shard = WHOLE,
 ) -> Restoration:
     """Restore images, videos or a dataset; results keep the names of the inputs.
 
@@ -137,8 +139,11 @@ def restore(
         on_progress: Called with the images done and all, then with the frames of each video.
         executor: Restores the images instead of this process, which restores the videos; its
             workers must see the same files.
+        shard: Restore only this share of the images and videos. The share that finds all others
+            done writes ``run.json``.
 
     Raises:
+        OtherShardsLeftError: This share is done, and others are not.
         InputError: There is nothing to restore, the method cannot be loaded, ``out`` lies in
             ``source`` or holds the results of something else, or cannot be written to.
     """
@@ -184,7 +189,9 @@ def restore(
     if any(path.suffix.lower() in (".jpg", ".jpeg") for path, _ in images):
         log.warning("JPEG inputs give JPEG results, off by a level here and there.")
     record: RunRecord | None = None
-    with claimed(out, *{relative.parent for _, relative in [*images, *videos]}):
+    my_images, my_videos = shard.of(images), shard.of(videos)
+    inside = {relative.parent for _, relative in [*images, *videos]}
+    with divided(out, shard, facts, *inside) as parts:
         facts = resumable_facts(out, facts, resume=config.resume)
         unseal(out)
         write_atomic(out / RECORD_FILE, to_json(facts))
@@ -194,14 +201,16 @@ def restore(
             assert restorer is not None
             restore_all = partial(restore_images, restorer)
         summary = restore_all(
-            images,
+            my_images,
             out,
             method=config.method,
             keep_done=config.resume,
             on_progress=on_progress,
         )
         if restorer is not None:
-            summary = _restore_videos(restorer, videos, out, summary, config, on_progress)
+            summary = _restore_videos(restorer, my_videos, out, summary, config, on_progress)
+        if parts is not None and not summary.failures:
+            summary = _summary_of_all(parts, summary, images, videos, out)
         if not summary.failures:
             record = RunRecord(
                 suite=RESTORE_SUITE,
@@ -217,6 +226,36 @@ def restore(
             )
             record = seal(out, record, names=())
     return Restoration(out=out, images=(*images, *videos), summary=summary, record=record)
+
+
+def _summary_of_all(
+    parts: Parts,
+    mine: RestoreSummary,
+    images: Sequence[tuple[Path, Path]],
+    videos: Sequence[tuple[Path, Path]],
+    out: Path,
+) -> RestoreSummary:
+    """The summary of all shares, once every result is there."""
+    # Images and videos are divided alike: an item of the parts is the i-th image and i-th video.
+    n_items = max(len(images), len(videos))
+    items = [[*images[i : i + 1], *videos[i : i + 1]] for i in range(n_items)]
+    n_mine = len(parts.shard.of(items))
+    counts = {**asdict(mine), "failures": ()}
+    results = [counts] + [None] * (n_mine - 1) if n_mine else []
+    files = ([(inside.as_posix(), path) for path, inside in item] for item in items)
+    summaries = [one for one in parts.exchanged(results, files) if one is not None]
+    missing = [str(inside) for item in items for _, inside in item if not (out / inside).is_file()]
+    if missing:
+        raise InputError(
+            f"{out}: {len(missing)} result(s) are gone that a shard has restored, first "
+            f"{missing[0]}. Restore again."
+        )
+    return RestoreSummary(
+        n_restored=sum(one["n_restored"] for one in summaries),
+        n_kept=sum(one["n_kept"] for one in summaries),
+        failures=(),
+        seconds=sum(one["seconds"] for one in summaries),
+    )
 
 
 def _restore_videos(

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +21,11 @@ from gopro_tools.detect.run import DetectConfig, Detection, score_detections
 from gopro_tools.detect.writing import DETECTION_FILE, write_detection
 from gopro_tools.detection import PROTOCOL, Detector
 from gopro_tools.detection.rows import COMPARED
+from gopro_tools.errors import InputError
 from gopro_tools.executors import named_executor
-from gopro_tools.files import claimed
 from gopro_tools.pairing import Sources
+from gopro_tools.records import jsonable
+from gopro_tools.shards import WHOLE, Shard, divided
 from gopro_tools.threads import Progress
 from gopro_tools.verbs import callable_package
 
@@ -37,6 +40,7 @@ def detect(
     detector: Detector | None = None,
     on_progress: Progress | None = None,
     executor: Executor | None = None,
+    shard: Shard = WHOLE,
 ) -> Detection:
     """Detect objects in sharp, blurred and restored images, and score what each method shows.
 
@@ -52,12 +56,17 @@ def detect(
         on_progress: Called with the images done and all, those of each method counted.
         executor: Reads and detects instead of this process; its workers must see the same files
             and load the detector of ``config`` themselves.
+        shard: Detect in this share of the images only. The share that finds all others done makes
+            the result, the same as that of one run.
 
     Raises:
+        OtherShardsLeftError: This share is done, and others are not.
         InputError: Images do not pair up or cannot be read, or the detector, the labels or a class
             cannot be used. All other images are detected first, so nothing is lost.
     """
     if out is None:
+        if not shard.is_all:
+            raise InputError("A shard leaves its part in the output folder: give `out`.")
         with tempfile.TemporaryDirectory() as folder:
             return score_detections(
                 sources,
@@ -67,7 +76,8 @@ def detect(
                 on_progress=on_progress,
                 executor=executor,
             )
-    with claimed(out, "detections", "overlays"):
+    asked_for = jsonable({"config": replace(config, jobs=0), "labels": sources.labels})
+    with divided(out, shard, asked_for, "detections", "overlays") as parts:
         result = score_detections(
             sources,
             config,
@@ -75,6 +85,7 @@ def detect(
             detector=detector,
             on_progress=on_progress,
             executor=executor,
+            parts=parts,
         )
         write_detection(result, sources, config, out)
     return result
@@ -85,6 +96,7 @@ def command(
     sources: Annotated[Sources, tyro.conf.arg(name="")],
     config: Annotated[DetectConfig, tyro.conf.arg(name="")],
     executor: str = "",
+    shard: str = "1/1",
 ) -> int:
     """Score deblurring by the objects a detector finds again.
 
@@ -94,7 +106,10 @@ def command(
         config: How.
         executor: package.module:factory[:name=value...] of a concurrent.futures.Executor that reads
             and detects instead of this process, such as gopro_tools.distributed:dask.
+        shard: I/N: detect in the I-th of N shares of the images only, for job arrays. The one that
+            ends last writes the files, the same as those of one run.
     """
+    part = Shard.parse(shard)
     started = time.monotonic()
     with named_executor(executor) as given, progress_bar("images") as bar:
         task = bar.add_task("Detecting", total=None, rate="")
@@ -103,7 +118,7 @@ def command(
             speed = n_done / max(1e-9, time.monotonic() - started)
             bar.update(task, completed=n_done, total=n_total, rate=f"{speed:.1f}/s")
 
-        result = detect(sources, config, out=out, on_progress=show, executor=given)
+        result = detect(sources, config, out=out, on_progress=show, executor=given, shard=part)
     summary = result.summary
     table = Table(title=f"{PROTOCOL}, {summary['n_images'][0]} images")
     table.add_column("method")

@@ -1,7 +1,7 @@
 """Finding the boxes of every method and scoring them."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -28,7 +28,7 @@ from gopro_tools.detection import (
     references_from,
 )
 from gopro_tools.detection.doubts import doubts_about_labels
-from gopro_tools.detection.finding import find_boxes
+from gopro_tools.detection.finding import Found, find_boxes, store_boxes
 from gopro_tools.detection.report import markdown
 from gopro_tools.detection.rows import (
     SWEEP,
@@ -37,6 +37,7 @@ from gopro_tools.detection.rows import (
     summary_rows,
     sweep_rows,
 )
+from gopro_tools.detection.stored import DetectionStore
 from gopro_tools.errors import InputError
 from gopro_tools.executors import kept
 from gopro_tools.files import sha256_of_file
@@ -50,6 +51,7 @@ from gopro_tools.pairing import (
 from gopro_tools.plugins import is_plugin_name
 from gopro_tools.provenance import scored_dataset, scored_methods
 from gopro_tools.records import RunRecord, hash_of, jsonable
+from gopro_tools.shards import Parts
 from gopro_tools.shown import ShownResult
 from gopro_tools.threads import Progress
 
@@ -166,6 +168,7 @@ def score_detections(
     detector: Detector | None = None,
     on_progress: Progress | None = None,
     executor: Executor | None = None,
+    parts: Parts | None = None,
 ) -> Detection:
     """Detect and score; boxes that are stored already are not looked for again.
 
@@ -176,8 +179,11 @@ def score_detections(
         detector: Instead of `DetectConfig.detector`.
         on_progress: Called with the images done and all, those of each method counted.
         executor: As `gopro_tools.detect.detect`.
+        parts: Of a run that is divided: boxes are found in the images of this share and stored, and
+            the share that finds all others stored gives the result.
 
     Raises:
+        OtherShardsLeftError: This share is done, others are not.
         InputError: As `gopro_tools.detect.detect`.
     """
     began = time.perf_counter()
@@ -198,16 +204,20 @@ def score_detections(
     least = detector.identity.min_score
     if min(config.confidence, config.reference_confidence) < least:
         raise InputError(f"{detector.name} gives boxes at or above confidence {least}; ask for it.")
-    found = find_boxes(
-        pairing,
-        detector,
-        store,
+    find = partial(
+        find_boxes,
+        detector=detector,
         batch=config.batch,
         stored_names=config.class_names is None,
         jobs=config.jobs,
         on_progress=on_progress,
         executor=executor,
         open_detector=partial(kept, _load, config.absolute()),
+    )
+    found = (
+        find(pairing, folder=store)
+        if parts is None
+        else _found_of_all(pairing, parts, store, find, detector)
     )
     wanted = _class_ids(config.classes, found.class_names, detector.name)
     labels = config.labels and read_labels(
@@ -293,6 +303,27 @@ def _load(config: DetectConfig) -> Detector:
         class_names=config.class_names,
         trust_weights=config.trust_weights,
     )
+
+
+def _found_of_all(
+    pairing: Pairing,
+    parts: Parts,
+    store: Path,
+    find: Callable[..., Found],
+    detector: Detector,
+) -> Found:
+    """Find the boxes of this share, and store and give those of all."""
+    mine = tuple(parts.shard.of(pairing.image_sets))
+    rows: list[Any] = []
+    class_names = detector.class_names
+    if mine:
+        found = find(replace(pairing, image_sets=mine), folder=parts.scratch)
+        rows, class_names = found.rows(), found.class_names
+    everything = parts.exchanged(rows, (images.files for images in pairing.image_sets))
+    keys = [images.key for images in pairing.image_sets]
+    joined = Found.of_rows(everything, keys, class_names)
+    store_boxes(joined, DetectionStore(store, detector.name, detector.identity))
+    return joined
 
 
 def _class_ids(classes: Sequence[str], names: Sequence[str], detector_name: str) -> set[int]:

@@ -6,6 +6,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from gopro_tools.detection.boxes import Detections, Detector
 from gopro_tools.detection.stored import DetectionStore
@@ -30,6 +33,52 @@ class Found:
     hashes: Mapping[str, Sequence[str]]
     """Pixel hash of each image by method, in the same order."""
 
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per image, as JSON can hold it."""
+        return [
+            {
+                "size_hw": size_hw,
+                "methods": {
+                    method: {
+                        "pixels": self.hashes[method][index],
+                        "box_xyxy": found[index].box_xyxy.tolist(),
+                        "score": found[index].score.tolist(),
+                        "class_id": found[index].class_id.tolist(),
+                    }
+                    for method, found in self.boxes.items()
+                },
+            }
+            for index, size_hw in enumerate(self.sizes_hw.values())
+        ]
+
+    @classmethod
+    def of_rows(
+        cls, rows: Sequence[Mapping[str, Any]], keys: Sequence[str], class_names: tuple[str, ...]
+    ) -> "Found":
+        """What `rows` were made of; ``keys`` are those of the images."""
+        methods = tuple(rows[0]["methods"])
+        return cls(
+            class_names=class_names,
+            sizes_hw={
+                key: (row["size_hw"][0], row["size_hw"][1])
+                for key, row in zip(keys, rows, strict=True)
+            },
+            boxes={
+                method: [
+                    Detections(
+                        box_xyxy=np.array(found["box_xyxy"], np.float32).reshape(-1, 4),
+                        score=np.array(found["score"], np.float32),
+                        class_id=np.array(found["class_id"], np.int64),
+                    )
+                    for found in (row["methods"][method] for row in rows)
+                ]
+                for method in methods
+            },
+            hashes={
+                method: [row["methods"][method]["pixels"] for row in rows] for method in methods
+            },
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Look:
@@ -47,6 +96,16 @@ _Looks = Mapping[str, _Look] | InputError
 """One image set by method; an error is kept for the list of all."""
 _Work = tuple[ImageSet, frozenset[str]]
 """An image set, and the hashes its images had when their boxes were stored."""
+
+
+def store_boxes(found: Found, store: DetectionStore) -> None:
+    """Store boxes that other processes found, as `find_boxes` stores its own."""
+    for method, boxes in found.boxes.items():
+        images = zip(found.sizes_hw.items(), found.hashes[method], boxes, strict=True)
+        for (key, size_hw), pixels, one in images:
+            store.place(method, key, pixels, size_hw)
+            store.add(pixels, one)
+    store.save(found.class_names, tuple(found.boxes), set(found.sizes_hw))
 
 
 def find_boxes(

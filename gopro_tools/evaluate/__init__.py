@@ -35,6 +35,7 @@ for the first image of a sequence; means are over the others.
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -43,13 +44,15 @@ from rich.table import Table
 from rich.text import Text
 
 from gopro_tools.console import progress_bar, run_command, stderr
+from gopro_tools.errors import InputError
 from gopro_tools.evaluate.report import format_score, heading, write_evaluation
 from gopro_tools.evaluate.run import EvaluateConfig, Evaluation, score_images
 from gopro_tools.evaluate.strata import known_values
 from gopro_tools.evaluate.summary import SummaryRow, summarize
 from gopro_tools.executors import named_executor
-from gopro_tools.files import claimed
 from gopro_tools.pairing import Sources
+from gopro_tools.records import jsonable
+from gopro_tools.shards import WHOLE, Shard, divided
 from gopro_tools.threads import Progress
 from gopro_tools.verbs import callable_package
 
@@ -73,6 +76,7 @@ def evaluate(
     out: Path | None = None,
     on_progress: Progress | None = None,
     executor: Executor | None = None,
+    shard: Shard = WHOLE,
 ) -> Evaluation:
     """Score restored images against sharp ones, as `score_images` does.
 
@@ -82,16 +86,23 @@ def evaluate(
         out: Folder for the files listed above; None writes none.
         on_progress: Called with the images done and all.
         executor: Reads and scores instead of threads here; it must see the same files.
+        shard: Score only this share of the images. The share that finds all others done makes the
+            result, the same as that of one run.
 
     Raises:
+        OtherShardsLeftError: This share is done, and others are not.
         InputError: As `score_images`; nothing is written then.
     """
     if config is not None and config.by:
         known_values(sources, config.by)  # before minutes of scoring
     if out is None:
+        if not shard.is_all:
+            raise InputError("A shard leaves its part in the output folder: give `out`.")
         return score_images(sources, config, on_progress, executor=executor)
-    with claimed(out):
-        evaluation = score_images(sources, config, on_progress, executor=executor)
+    config = config or EvaluateConfig()
+    asked_for = jsonable({"config": replace(config, jobs=0), "labels": sources.labels})
+    with divided(out, shard, asked_for) as parts:
+        evaluation = score_images(sources, config, on_progress, executor=executor, parts=parts)
         write_evaluation(evaluation, out)
     return evaluation
 
@@ -101,6 +112,7 @@ def command(
     sources: Annotated[Sources, tyro.conf.arg(name="")],
     config: Annotated[EvaluateConfig, tyro.conf.arg(name="")],
     executor: str = "",
+    shard: str = "1/1",
 ) -> int:
     """Score restored images against sharp ones, or without any, under named protocols.
 
@@ -110,7 +122,10 @@ def command(
         config: How.
         executor: package.module:factory[:name=value...] of a concurrent.futures.Executor that
             scores the images instead of threads here, such as gopro_tools.distributed:dask.
+        shard: I/N: score only the I-th of N shares of the images, for job arrays. The one that ends
+            last writes the files, the same as those of one run.
     """
+    part = Shard.parse(shard)
     with named_executor(executor) as given, progress_bar("images") as bar:
         task = bar.add_task("Scoring", total=None, rate="")
 
@@ -119,7 +134,9 @@ def command(
             rate = f"{speed:.1f} images/s" if speed else ""
             bar.update(task, completed=n_done, total=n_total, rate=rate)
 
-        evaluation = evaluate(sources, config, out=out, on_progress=show, executor=given)
+        evaluation = evaluate(
+            sources, config, out=out, on_progress=show, executor=given, shard=part
+        )
     _report(evaluation, summarize(evaluation))
     stderr.print(f"{out / 'summary.md'} and the CSV files beside it have the rest.", markup=False)
     return 0

@@ -1,7 +1,7 @@
 """Reading and scoring every image of every method."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -29,6 +29,7 @@ from gopro_tools.pairing import (
     read_images,
 )
 from gopro_tools.provenance import scored_dataset, scored_methods
+from gopro_tools.shards import Parts
 from gopro_tools.shown import ShownResult
 from gopro_tools.threads import Progress
 
@@ -151,6 +152,7 @@ def score_images(
     on_progress: Progress | None = None,
     *,
     executor: Executor | None = None,
+    parts: Parts | None = None,
 ) -> Evaluation:
     """Score the blurred and every restored image against the sharp one, on all cores.
 
@@ -159,8 +161,11 @@ def score_images(
         config: Protocols and bootstrap.
         on_progress: Called after each image, all methods of it together.
         executor: Reads and scores instead of threads here; it must see the same files.
+        parts: Of a run that is divided: this share is scored and stored, and the share that finds
+            all others stored gives the evaluation.
 
     Raises:
+        OtherShardsLeftError: This share is done, others are not.
         InputError: Files without partner; images that cannot be read, are not 8-bit RGB, have
             another size or cannot be scored (all are listed, after all the others were read); a
             metric that was asked for by name and lacks its parts; or images that were restored from
@@ -171,28 +176,25 @@ def score_images(
     methods = tuple(method for method in pairing.image_sets[0].paths if method != SHARP)
 
     started = time.perf_counter()
-    scored: list[_Scored] = []
-    problems: list[str] = []
-    parts, image_sets = config.parts, pairing.image_sets
+    metric_parts, image_sets = config.parts, pairing.image_sets
     if executor is not None:  # its workers may have another working folder
-        parts = parts.absolute()
+        metric_parts = metric_parts.absolute()
         image_sets = tuple(images.absolute() for images in image_sets)
-    with parts_from(parts):
+    with parts_from(metric_parts):
         metrics, absent = _available(config.protocol, has_sharp=sources.has_sharp)
         settings = {name: text for name in metrics if (text := METRICS[name].settings())}
     before = _images_before(image_sets) if _any_needs_before(metrics) else {}
     work = [(images, before.get(images.key)) for images in image_sets]
-    score_one = partial(_score_one, metrics, parts)
-    with closing(mapped(score_one, work, jobs=config.jobs, executor=executor)) as results:
-        for n_done, result in enumerate(results, start=1):
-            if isinstance(result, InputError):
-                problems += str(result).splitlines()
-            else:
-                scored.append(result)
-            if on_progress:
-                on_progress(n_done, len(pairing.image_sets))
-    raise_all(problems)
-    sizes_hw = tuple(one.size_hw for one in scored)
+    score_one = partial(_score_one, metrics, metric_parts)
+    mine = work if parts is None else parts.shard.of(work)
+    scored = _all_scored(
+        mapped(score_one, mine, jobs=config.jobs, executor=executor), len(mine), on_progress
+    )
+    if parts is not None:
+        files = (images.files for images in image_sets)
+        everything = parts.exchanged([asdict(one) for one in scored], files)
+        scored = [_Scored(**one) for one in everything]
+    sizes_hw = tuple((one.size_hw[0], one.size_hw[1]) for one in scored)
     hashes = {method: [one.hashes[method] for one in scored] for method in scored[0].hashes}
     dataset = scored_dataset(sources, pairing, hashes, sizes_hw)
     return Evaluation(
@@ -210,6 +212,23 @@ def score_images(
         n_missing=pairing.n_missing,
         seconds=time.perf_counter() - started,
     )
+
+
+def _all_scored(
+    results: Generator["_Scored | InputError"], n_total: int, on_progress: Progress | None
+) -> list["_Scored"]:
+    scored: list[_Scored] = []
+    problems: list[str] = []
+    with closing(results):
+        for n_done, result in enumerate(results, start=1):
+            if isinstance(result, InputError):
+                problems += str(result).splitlines()
+            else:
+                scored.append(result)
+            if on_progress:
+                on_progress(n_done, n_total)
+    raise_all(problems)
+    return scored
 
 
 def _available(

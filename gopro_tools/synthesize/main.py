@@ -17,6 +17,7 @@ from gopro_tools.console import (
 )
 from gopro_tools.errors import InputError
 from gopro_tools.executors import named_executor
+from gopro_tools.shards import Shard
 from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.plan import Plan
 from gopro_tools.synthesize.run import Summary, plan_synthesis, synthesize
@@ -53,7 +54,7 @@ def command(
         raise InputError(f"--jobs {jobs}: 0 (one per core) or more expected.")
     if not sources:
         raise InputError("no source: name a video, a folder of videos or a folder of frames.")
-    part = _shard(shard)
+    part = Shard.parse(shard)
     if dry_run:
         return _show_plan(plan_synthesis(sources, out, config, jobs=jobs or None))
     try:
@@ -71,7 +72,7 @@ def command(
                 out=out,
                 jobs=jobs or None,
                 executor=given,
-                shard=part,
+                shard=(part.index, part.count),
                 overwrite=overwrite,
                 on_progress=show,
             )
@@ -79,15 +80,6 @@ def command(
         stderr.print(f"Stopped. The same command resumes from here ({out}).", markup=False)
         return EXIT_INTERRUPTED
     return _report(summary)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    index, _, n_shards = text.partition("/")
-    if not (index.isdecimal() and n_shards.isdecimal()):
-        raise InputError(f"--shard {text}: I/N expected, such as 1/8.")
-    if not 1 <= int(index) <= int(n_shards):
-        raise InputError(f"--shard {text}: 1/{n_shards} to {n_shards}/{n_shards} expected.")
-    return int(index), int(n_shards)
 
 
 def _report(summary: Summary) -> int:
