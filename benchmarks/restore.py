@@ -12,6 +12,7 @@ from typing import Annotated
 
 import tyro
 
+from baselines.cost import cost_of
 from baselines.methods import method_named, open_restorer
 from baselines.restoring import RestoreOptions
 from benchmarks.shipped import weights_named
@@ -72,6 +73,7 @@ def restore_command(
     config = RestoreConfig(
         method=method,
         open_restorer=partial(open_restorer, method, weights and weights.absolute(), options),
+        cost=cost_of,
         weights=weights,
         options=jsonable(options),
         code_sha256=found.code_sha256,

@@ -15,6 +15,9 @@ from gopro_tools.records import (
     read_record,
 )
 
+COSTS = ("n_parameters", "n_macs")
+"""What a restoring records of its network; tables show it."""
+
 
 def scored_dataset(
     sources: Sources,
@@ -77,6 +80,7 @@ def scored_methods(
             "restored_by": record.method,
             "code_revision": record.code_revision,
         }
+        methods[name] |= {cost: record.results[cost] for cost in COSTS if cost in record.results}
     return methods
 
 

@@ -71,6 +71,9 @@ class RestoreConfig:
     """Hash of the code that restores; that of the factory's package by default."""
     scale: Scale | None = None
     """Effort of the training compared with the paper's, where it is known."""
+    cost: Callable[[Restorer], Mapping[str, int]] | None = None
+    """Says what a restorer costs, for tables: ``n_parameters``, and ``n_macs`` (multiplications) for
+    one image of 1280x720."""
     published_name: str = ""
     """What published tables call the method."""
     split: Split = "test"
@@ -212,13 +215,14 @@ def restore(
         if parts is not None and not summary.failures:
             summary = _summary_of_all(parts, summary, images, videos, out)
         if not summary.failures:
+            cost = config.cost(restorer or open_restorer()) if config.cost else {}
             record = RunRecord(
                 suite=RESTORE_SUITE,
                 method=config.method,
                 published_name=config.published_name,
                 scale=config.scale,
                 config={name: fact for name, fact in facts.items() if name != "images"},
-                results={"n_images": len(images), "n_videos": len(videos)},
+                results={"n_images": len(images), "n_videos": len(videos), **cost},
                 timings_s={"restoring": round(summary.seconds, 3)},
                 dataset=dataset or (image_facts([path for path, _ in images]) if images else None),
                 weights_sha256=facts["weights_sha256"],

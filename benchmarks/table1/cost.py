@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
+from baselines.cost import n_macs
 from baselines.method import Method, Recipe, Setting
 from baselines.methods import METHODS
-from benchmarks.table1.training import n_macs
 from gopro_tools.records import read_record
 
 _DAY_S = 86_400.0

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from baselines.cost import SHOWN_SIZE_HW
 from baselines.devices import chosen_device, use_quickest_threads
 from baselines.machine import Budget
 from baselines.method import Method
@@ -21,7 +22,6 @@ from benchmarks.table1.plan import PROTOCOLS, Table1Config, keyed
 from benchmarks.table1.record import Outcome, write_record
 from benchmarks.table1.report import write_report
 from benchmarks.table1.training import (
-    SHOWN_SIZE_HW,
     OnProgress,
     Ready,
     StoppedError,

@@ -6,11 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-
 from baselines.checkpoints import load_restorer_network
+from baselines.cost import SHOWN_SIZE_HW, n_macs
 from baselines.devices import chosen_device, computes_bf16
 from baselines.machine import Budget, RunOptions
 from baselines.method import Method, Recipe
@@ -25,11 +22,6 @@ from gopro_tools.restorers import Restorer
 from gopro_tools.stopping import stop_signals
 
 OnProgress = Callable[[str, int, int], None]
-
-SHOWN_SIZE_HW = (720, 1280)
-"""Size of the image whose restoration is timed and counted."""
-
-_COUNTED_PX = 32
 
 
 class StoppedError(Exception):
@@ -152,18 +144,6 @@ def made_ready(work: Work, method: Method) -> Ready:
             "architecture": record.architecture,
         },
     )
-
-
-def n_macs(network: nn.Module, size_hw: tuple[int, int]) -> int:
-    """Multiplications, each with an addition, for one image.
-
-    Counted on a small square whose side every scale divides: the work of convolutions is
-    proportional to the area.
-    """
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        network.eval()(torch.zeros(1, 3, _COUNTED_PX, _COUNTED_PX))
-    n_products = int(counter.get_total_flops()) // 2
-    return n_products * size_hw[0] * size_hw[1] // _COUNTED_PX**2
 
 
 def is_trained(work: Work, method: Method) -> bool:

@@ -20,6 +20,8 @@ _DECIDES_NOTHING = (
 )  # fmt: skip
 _IDENTITY = ("name", "content_sha256", "split", "blur_kind", "resolution")
 """What a record says of its dataset, each as text."""
+_COSTS = {"n_parameters": ("parameters_m", 1e-6, ""), "n_macs": ("macs_g", 1e-9, "1280x720")}
+"""What a method's record holds of its cost: quantity, factor, and size of the image."""
 _SCORE_FILES = {"summary.csv": "evaluate", "detection.csv": "detect"}
 """Files with scores, and the command that writes each."""
 
@@ -141,6 +143,7 @@ def _read_run(folder: Path) -> Run | None:
     rows = tuple(read(folder, record))
     if not rows:
         raise InputError(f"{folder}: its table has no rows. Run {record.suite} again.")
+    rows += tuple(_cost_rows(folder, record))
     return Run(folder=folder, record=record, rows=rows)
 
 
@@ -196,6 +199,32 @@ def _detection_rows(folder: Path, record: RunRecord) -> Iterator[Row]:
                 settings=settings,
                 value=_number(path, line, score),
                 note="; ".join(left_out),
+            )
+
+
+def _cost_rows(folder: Path, record: RunRecord) -> Iterator[Row]:
+    """Parameters and multiplications of the methods whose restoring recorded them."""
+    dataset = record.dataset or {}
+    for method, facts in record.methods.items():
+        for figure, (quantity, scale, resolution) in _COSTS.items():
+            if facts.get(figure) is None:
+                continue
+            yield Row(
+                method=method,
+                column=Column(
+                    quantity=quantity,
+                    protocol=quantity,
+                    dataset=dataset["name"],
+                    dataset_sha256=dataset["content_sha256"],
+                    split=dataset["split"],
+                    blur_kind=dataset["blur_kind"],
+                    resolution=resolution,
+                ),
+                value=facts[figure] * scale,
+                scale=facts.get("scale") or "",
+                published_name=facts.get("published_name") or "",
+                n_images=None,
+                origin=str(folder),
             )
 
 
