@@ -72,8 +72,8 @@ class RestoreConfig:
     scale: Scale | None = None
     """Effort of the training compared with the paper's, where it is known."""
     cost: Callable[[Restorer], Mapping[str, int]] | None = None
-    """Says what a restorer costs, for tables: ``n_parameters``, and ``n_macs`` (multiplications) for
-    one image of 1280x720."""
+    """Says what a restorer costs, for tables: ``n_parameters``, and ``n_macs`` (multiplications)
+    for one image of 1280x720."""
     published_name: str = ""
     """What published tables call the method."""
     split: Split = "test"

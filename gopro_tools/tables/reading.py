@@ -207,7 +207,8 @@ def _cost_rows(folder: Path, record: RunRecord) -> Iterator[Row]:
     dataset = record.dataset or {}
     for method, facts in record.methods.items():
         for figure, (quantity, scale, resolution) in _COSTS.items():
-            if facts.get(figure) is None:
+            value = facts.get(figure)
+            if not isinstance(value, int | float):
                 continue
             yield Row(
                 method=method,
@@ -220,7 +221,7 @@ def _cost_rows(folder: Path, record: RunRecord) -> Iterator[Row]:
                     blur_kind=dataset["blur_kind"],
                     resolution=resolution,
                 ),
-                value=facts[figure] * scale,
+                value=value * scale,
                 scale=facts.get("scale") or "",
                 published_name=facts.get("published_name") or "",
                 n_images=None,
