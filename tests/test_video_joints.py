@@ -121,3 +121,21 @@ def test_an_orientation_in_the_bitstream_stands_for_what_follows(
     frames, problems, _ = read(path, 30, 40)
     assert problems == []
     np.testing.assert_array_equal(list(frames.values()), upright[30:40])
+
+
+@pytest.mark.parametrize(
+    "encoding", [OPEN_GOP, INTRA_REFRESH, MPEG2], ids=["open", "refresh", "m2"]
+)
+def test_what_a_second_recording_lacks_is_not_taken_from_the_first(
+    tmp_path: Path, encoding: Encoding
+) -> None:
+    """Its first pictures lean on a group that was cut off, not on the end of the first one."""
+    first, second = (recording(tmp_path / f"{i}.ts", encoding, seed=i, n_frames=80) for i in (0, 1))
+    trimmed = tmp_path / "trimmed.ts"
+    ffmpeg("-i", second, "-c", "copy", "-bsf:v", "dump_extra", tmp_path / "headers.ts")
+    ffmpeg("-ss", "0.12", "-i", tmp_path / "headers.ts", "-c", "copy", trimmed)
+    expected = [*whole(first), *whole(trimmed)]
+    frames, problems, _ = read(cat([first, trimmed], tmp_path / "both.ts"))
+    assert problems == []
+    np.testing.assert_array_equal(list(frames.values()), expected)
+    assert frame_set(whole(trimmed)) <= frame_set(whole(second))

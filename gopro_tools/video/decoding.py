@@ -263,6 +263,8 @@ class _Reading:
         """Tick of the picture that was damaged."""
         self._keyframe: Packet | None = None
         """The last one that decoding started from."""
+        self._latest: Packet | None = None
+        """The one before, in the file's order."""
         self._only_keyframe = True
         """Nothing after it was decoded yet."""
         self._shows = False
@@ -306,6 +308,7 @@ class _Reading:
                 continue
             if packet.is_keyframe and packet.size:
                 yield from self._pass_keyframe(packet, decoders, on_problem)
+            self._latest = packet
             if not self._trusted:
                 continue
             decoded, complaints = heard(
@@ -339,6 +342,8 @@ class _Reading:
         """Start afresh; what was decoded before the damage and waits to be shown is sound."""
         tick = packet.pts
         changes = decoders.changes_at(packet)
+        if self._latest is not None and _goes_back(self._latest, packet):
+            self._trusted = False  # another recording: what it lacks is not in the one before
         if not self._trusted or changes:
             yield from self._sound_waiting(decoders, on_problem)
         if changes:

@@ -10,8 +10,6 @@ from pathlib import Path
 _SYNC = 0x47
 _SEARCHED_BYTES = 4 << 20
 """How far back the last packet of a stream is looked for."""
-_TABLE = 0
-"""Number of the stream that lists the others."""
 _FIELD_BYTES = ((0x10, 6), (0x08, 6), (0x04, 1))
 """Flags of an adaptation field, and the bytes that each adds to it."""
 _OPEN_FIELDS = 0x03
@@ -25,7 +23,7 @@ def joint_before(path: Path, next_at: int, *, clock_goes_back: bool = False) -> 
         path: The file.
         next_at: Byte at which the packet begins.
         clock_goes_back: Whether its time is before that of the packet before it, which is a sign of
-            another stream. So is a list of streams whose counter does not follow the one before.
+            another stream. So are tables before it whose counters do not go on.
     """
     data, here = _read_until(path, next_at)
     if here is None:
@@ -35,14 +33,13 @@ def joint_before(path: Path, next_at: int, *, clock_goes_back: bool = False) -> 
     last = next((i for i, at in enumerate(packets) if _stream_of(data, at) == stream), None)
     if last is None or not _is_padded(data, packets[last]):
         return False
-    counters = [
-        (i, data[at + 3] & 15)
-        for i, at in enumerate(packets)
-        if _stream_of(data, at) == _TABLE
-    ]  # fmt: skip
-    if clock_goes_back or len(counters) < 2 or counters[0][0] > last:
-        return clock_goes_back
-    return counters[0][1] != (counters[1][1] + 1) % 16
+    if clock_goes_back:
+        return True
+    counters: dict[int, list[tuple[int, int]]] = {}
+    for i, at in enumerate(packets):
+        counters.setdefault(_stream_of(data, at), []).append((i, data[at + 3] & 15))
+    between = [of for of in counters.values() if of[0][0] < last and len(of) > 1]
+    return any(of[0][1] != (of[1][1] + 1) % 16 for of in between)
 
 
 def may_end_in_the_middle(path: Path, last_at: int) -> bool:
