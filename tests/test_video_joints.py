@@ -8,9 +8,11 @@ import pytest
 from media import INTRA_REFRESH, OPEN_GOP, ffmpeg, moving, with_tags
 from test_video_reading import read, whole
 
+from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.response import Response
 from gopro_tools.scenes import Encoding, write_video
+from gopro_tools.video import open_source
 
 HEVC = Encoding(codec="libx265", options={"preset": "ultrafast"})
 MPEG2 = Encoding(codec="mpeg2video", crf=None, bit_rate=2_000_000, gop_size=15)
@@ -139,3 +141,37 @@ def test_what_a_second_recording_lacks_is_not_taken_from_the_first(
     assert problems == []
     np.testing.assert_array_equal(list(frames.values()), expected)
     assert frame_set(whole(trimmed)) <= frame_set(whole(second))
+
+
+def test_a_piece_without_headers_says_how_to_cut_it(tmp_path: Path) -> None:
+    """FFmpeg's own program repeats them only where decoding starts from nothing."""
+    whole_file = recording(tmp_path / "whole.mp4", OPEN_GOP)
+    cut = ("-ss", "0.12", "-i", whole_file, "-c", "copy")
+    ffmpeg(*cut, tmp_path / "bare.ts")
+    with pytest.raises(InputError, match="h264_mp4toannexb,dump_extra"):
+        open_source(tmp_path / "bare.ts")
+    ffmpeg(*cut, "-bsf:v", "h264_mp4toannexb,dump_extra", tmp_path / "right.ts")
+    assert len(whole(tmp_path / "right.ts")) >= 20
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("clock", ["back", "on"])
+def test_pictures_before_the_first_keyframe_of_a_second_recording_are_not_used(
+    tmp_path: Path, codec: str, clock: str
+) -> None:
+    """Decoders would take the last pictures of the first one for those they lean on."""
+    first, second = (
+        recording(tmp_path / f"{i}.ts", CODECS[codec], seed=i, n_frames=60) for i in (0, 1)
+    )
+    truth = frame_set([*whole(first), *whole(second)])
+    if clock == "on":
+        later = tmp_path / "later.ts"
+        ffmpeg("-itsoffset", 1, "-copyts", "-i", second, "-c", "copy", later)
+        second = later
+    data = second.read_bytes()
+    for n_lost in (7, 11, 16):
+        path = tmp_path / "both.ts"
+        path.write_bytes(first.read_bytes() + data[: 188 * 3] + data[188 * n_lost * 3 :])
+        frames, _, _ = read(path)
+        assert frame_set(list(frames.values())) <= truth, n_lost
+        assert len(frames) > 60

@@ -181,6 +181,8 @@ class _Read(NamedTuple):
     packet: "Packet | None"
     complaints: list[str]
     lacks_data: bool
+    begins_anew: bool = False
+    """Another recording begins with it."""
 
 
 class _Packets:
@@ -214,9 +216,13 @@ class _Packets:
         while len(self._waiting) < n_ahead and (not self._waiting or self._waiting[-1].packet):
             self._waiting.append(self._next())
         if read.lacks_data:
-            at_joint = any(self._is_joint(packet, following.packet) for following in self._waiting)
-            if not at_joint:
+            joints = (
+                i for i, after in enumerate(self._waiting) if self._is_joint(packet, after.packet)
+            )
+            joint = next(joints, None)
+            if joint is None:
                 return read._replace(complaints=["data is missing from the stream"])
+            self._waiting[joint] = self._waiting[joint]._replace(begins_anew=True)
             read = read._replace(lacks_data=False)
         return read._replace(lacks_data=self._is_cut(packet, self._waiting[0].packet))
 
@@ -281,7 +287,7 @@ class _Reading:
     ) -> Iterator[Sample]:
         everywhere = self._threads > 1
         doubtful = False
-        for packet, complaints, lacks_data in _Packets(
+        for packet, complaints, lacks_data, begins_anew in _Packets(
             self._path, container, stream, everywhere=everywhere
         ):
             if packet is None:
@@ -306,9 +312,11 @@ class _Reading:
             if not packet.size and not self._trusted:
                 yield from self._sound_waiting(decoders, on_problem)
                 continue
+            if begins_anew or (self._latest is not None and _goes_back(self._latest, packet)):
+                self._trusted = False  # what it lacks is not in the recording before
+            self._latest = packet
             if packet.is_keyframe and packet.size:
                 yield from self._pass_keyframe(packet, decoders, on_problem)
-            self._latest = packet
             if not self._trusted:
                 continue
             decoded, complaints = heard(
@@ -342,8 +350,6 @@ class _Reading:
         """Start afresh; what was decoded before the damage and waits to be shown is sound."""
         tick = packet.pts
         changes = decoders.changes_at(packet)
-        if self._latest is not None and _goes_back(self._latest, packet):
-            self._trusted = False  # another recording: what it lacks is not in the one before
         if not self._trusted or changes:
             yield from self._sound_waiting(decoders, on_problem)
         if changes:

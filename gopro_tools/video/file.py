@@ -205,6 +205,12 @@ class VideoFile:
                     break
         if any(problem.misplaced for problem in problems):
             return None
+        if not seen and any("non-existing PPS" in str(problem) for problem in problems):
+            raise InputError(
+                f"{self._path}: none of its pictures has the headers (SPS, PPS) that a decoder "
+                "needs: it was cut from another file without them. Cut it again: `ffmpeg -ss ... "
+                "-i WHOLE -c copy -bsf:v h264_mp4toannexb,dump_extra OUT.ts`."
+            )
         if not seen:
             reason = f": {problems[0]}" if problems else ""
             raise ValueError(f"no frame of it can be decoded{reason}")
