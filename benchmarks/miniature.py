@@ -7,7 +7,6 @@ reads the trainings under ``results/runs/train``, evaluations under
 writes ``results/miniature/README.md`` and ``curves.png``.
 """
 
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from gopro_tools.console import run_command, stderr
 from gopro_tools.figures import new_figure
 from gopro_tools.files import write_atomic
 from gopro_tools.records import RunRecord, iterate_runs
-from gopro_tools.text import markdown_table
+from gopro_tools.text import markdown_table, read_csv
 
 _NARROW = "reduced-cpu"
 _INTRODUCTION = """\
@@ -131,7 +130,7 @@ def _scales(results: Path) -> list[str]:
     """What is seen of the paper's claim that more scales help, K=2 most."""
     rendered = next(f for f in _evaluations(results) if f.parent.name == "miniature-rendered48")
     gains: dict[str, list[float]] = defaultdict(list)
-    for row in _rows(rendered / "summary.csv"):
+    for row in read_csv(rendered / "summary.csv", ()):
         if "-narrow-" in row["method"] and row["metric"] == "psnr_rgb":
             gains[row["method"][:2].upper()].append(float(row["delta_mean"]))
     narrow = "; ".join(
@@ -176,7 +175,7 @@ _STOPPED = "deepdeblur-k1-stopped.jsonl"
 
 
 def _evaluated(folder: Path, results: Path) -> list[str]:
-    summary = _rows(folder / "summary.csv")
+    summary = read_csv(folder / "summary.csv", ())
     by_method: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
     for row in summary:
         by_method[row["method"]][row["metric"]] = row
@@ -194,18 +193,18 @@ def _evaluated(folder: Path, results: Path) -> list[str]:
         markdown_table(head, table, n_text_columns=1),
         "",
     ]
-    sequences = _rows(folder / "sequences.csv")
+    sequences = read_csv(folder / "sequences.csv", ())
     if len({row["sequence"] for row in sequences}) <= _MOST_SEQUENCES:
         parts += ["Gain by sequence, dB:\n", _gains(sequences, "sequence"), ""]
     for path in folder.glob("strata*.csv"):
-        strata = [row for row in _rows(path) if row["metric"] == "psnr_rgb"]
+        strata = [row for row in read_csv(path, ()) if row["metric"] == "psnr_rgb"]
         parts += ["Gain by length of blur:\n", _strata(strata), ""]
     return parts
 
 
 def _detected(folder: Path, results: Path) -> list[str]:
     """What a detector finds in images of full size, against what it finds in the sharp ones."""
-    rows = _rows(folder / "detection.csv")
+    rows = read_csv(folder / "detection.csv", ())
     body = [
         [
             row["method"],
@@ -256,11 +255,6 @@ def _gain(row: dict[str, str]) -> str:
     low, high = (row[key] for key in ("delta_low", "delta_high"))
     interval = f" [{float(low):+.2f}, {float(high):+.2f}]" if low and high else ""
     return f"{float(row['delta_mean']):+.2f}{interval}"
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ puts the weights of finished trainings (folders of `benchmarks.train`) into
 evaluations (folders of `gopro_tools.evaluate`) in which the method has a row.
 """
 
-import csv
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +18,7 @@ from gopro_tools.console import run_command, stderr
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file, write_atomic
 from gopro_tools.records import RunRecord, read_record
+from gopro_tools.text import read_csv
 
 SHIPPED = "reduced"
 """What ``--weights`` calls them: the reduced scale's, GOPRO in miniature."""
@@ -99,8 +99,8 @@ def _score_lines(evaluation: Path, method: str) -> list[str]:
         InputError: It has no row of the method.
     """
     record = read_record(evaluation)
-    with (evaluation / "summary.csv").open(newline="", encoding="utf-8") as file:
-        found = {row["method"]: row for row in csv.DictReader(file) if row["metric"] == "psnr_rgb"}
+    rows = read_csv(evaluation / "summary.csv", ("method", "metric", "mean", "n_images"))
+    found = {row["method"]: row for row in rows if row["metric"] == "psnr_rgb"}
     if method not in found or "blurred" not in found:
         raise InputError(f"{evaluation}: its summary.csv has no psnr_rgb of {method} and blurred.")
     restored, blurred = (float(found[name]["mean"]) for name in (method, "blurred"))

@@ -1,6 +1,5 @@
 """Paired comparisons of methods on the same images, overall and by the length of their blur."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from gopro_tools.bootstrap import bootstrap_interval
 from gopro_tools.pairing import BLURRED
+from gopro_tools.text import read_csv
 
 BLUR_EDGES_PX = (0.0, 4.0, 8.0, 12.0, 20.0, np.inf)
 """Bins of known blur length."""
@@ -74,13 +74,12 @@ def read_scores(per_image: Path, blur_lengths: Path, metric: str) -> Scores:
         blur_lengths: ``sequence, name, blur_px``; it may lack images, or all.
         metric: The column.
     """
-    with blur_lengths.open(newline="", encoding="utf-8") as file:
-        known = {(r["sequence"], r["name"]): float(r["blur_px"]) for r in csv.DictReader(file)}
+    lengths = read_csv(blur_lengths, ("sequence", "name", "blur_px"))
+    known = {(row["sequence"], row["name"]): float(row["blur_px"]) for row in lengths}
     by_method: dict[str, dict[tuple[str, str], float]] = {}
-    with per_image.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            image = (row["sequence"], row["name"])
-            by_method.setdefault(row["method"], {})[image] = float(row[metric])
+    for row in read_csv(per_image, ("method", "sequence", "name", metric)):
+        image = (row["sequence"], row["name"])
+        by_method.setdefault(row["method"], {})[image] = float(row[metric])
     images = list(by_method[BLURRED])
     return Scores(
         methods=tuple(by_method),

@@ -1,6 +1,5 @@
 """Pictures of a comparison: crops, the gain by length of blur, learning curves."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from gopro_tools.figures import new_figure
 from gopro_tools.images import Rgb
 from gopro_tools.metrics import psnr_rgb
 from gopro_tools.pairing import BLURRED, SHARP
+from gopro_tools.text import read_csv
 
 CROPS_FILE = "crops.png"
 GAIN_FILE = "gain_by_blur.png"
@@ -89,11 +89,10 @@ def plot_curves(validation: Path, path: Path) -> bool:
     """Validation PSNR against patches seen; False where there is nothing to plot."""
     by_method: dict[str, list[tuple[float, float]]] = {}
     blurred: list[float] = []
-    with validation.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            point = (float(row["n_patches"]), float(row["psnr_rgb_db"]))
-            by_method.setdefault(row["method"], []).append(point)
-            blurred.append(float(row["blurred_psnr_rgb_db"]))
+    for row in read_csv(validation, ("method", "n_patches", "psnr_rgb_db", "blurred_psnr_rgb_db")):
+        point = (float(row["n_patches"]), float(row["psnr_rgb_db"]))
+        by_method.setdefault(row["method"], []).append(point)
+        blurred.append(float(row["blurred_psnr_rgb_db"]))
     if not by_method:
         return False
     figure = new_figure(7.5, 4.2)
