@@ -294,7 +294,7 @@ def resumable_facts(out: Path, facts: Mapping[str, Any], *, resume: bool) -> dic
         images = {**before.get("images", {}), **facts["images"]}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path}: damaged ({error}), so nobody can say what made the results there; choose "
+            f"{path}: damaged ({error}), so what made the results there is unknown; choose "
             "another --out, or delete the folder."
         ) from error
     merged = {**facts, "images": images}

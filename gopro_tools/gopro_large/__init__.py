@@ -1,11 +1,11 @@
 """GOPRO_Large's own recipe: rebuild its pairs from the released frames, and prove a copy.
 
 GOPRO_Large (Nah et al., CVPR 2017) came without the program that made it. Its frames came as
-GOPRO_Large_all, and what was done to them can be told from the images: windows of M frames follow
-each other without gap or overlap, ``sharp`` is the middle frame, ``blur`` the rounded mean of the
-code values, ``blur_gamma`` the mean taken in linear light with gamma 2.2. ``sequences.csv`` says
-which images there are and where their frames lie. The first image of each later clip of a recording
-needs a few frames from before the clip, which were never released: 14 of 3,214 images.
+GOPRO_Large_all, and the images show what was done to them: windows of M frames follow each other
+without gap or overlap, ``sharp`` is the middle frame, ``blur`` the rounded mean of the code values,
+``blur_gamma`` the mean taken in linear light with gamma 2.2. ``sequences.csv`` says which images
+there are and where their frames lie. The first image of each later clip of a recording needs a few
+frames from before the clip, which were never released: 14 of 3,214 images.
 """
 
 from typing import Annotated

@@ -134,8 +134,8 @@ def images_of(image: LargeImage, frames: Mapping[int, Rgb]) -> dict[Kind, Rgb]:
 def read_frames(image: LargeImage, frames_root: Path) -> tuple[dict[int, Rgb], list[Finding]]:
     """The frames that can be read, by number, and why the exposure cannot be made if it cannot.
 
-    The check is ``unreleased``, a mere note, for the 14 images whose first frames nobody has. Their
-    middle frames were released, so what is missing from there on is missing from this copy.
+    The check is ``unreleased``, a mere note, for the 14 images whose first frames were never
+    released. Their middle frames were, so what is missing from there on is missing from this copy.
     """
     frames: dict[int, Rgb] = {}
     missing: list[int] = []

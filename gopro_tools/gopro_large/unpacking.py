@@ -31,7 +31,7 @@ _OF_READING = (
 
 @dataclass(slots=True)
 class Unpacked:
-    """What unpacking came to."""
+    """Result of `unpack`."""
 
     n_written: int = 0
     n_kept: int = 0
@@ -161,7 +161,7 @@ def _members(
         if folded in seen:
             raise InputError(
                 f"{packed}: holds {info.filename!r} and {seen[folded]!r}, which are one file; "
-                "nobody can tell which is right."
+                "which one is right is unknown."
             )
         seen[folded] = info.filename
         n_packed_bytes += info.compress_size

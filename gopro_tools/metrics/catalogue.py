@@ -238,7 +238,7 @@ BUNDLES: Mapping[str, Bundle] = MappingProxyType(
             note="all that need no sequence; seconds per image",
         ),
         "no_reference": Bundle(
-            metrics=("niqe", "blur_effect"), note="for images whose sharp ones nobody has"
+            metrics=("niqe", "blur_effect"), note="for images without a sharp original"
         ),
         "nah2017": Bundle(
             metrics=_MATLAB_LINE,

@@ -117,7 +117,7 @@ class ObjectPath:
     reach_px: Float
     """(2,) amplitude along x and y, on the plane."""
     angular_speed: Float
-    """(2,) radians a second along x and y."""
+    """(2,) radians per second along x and y."""
     phase: Float
     """(3,) radians: x, y, and the object's own turn."""
     turn_rad_s: float

@@ -46,7 +46,7 @@ class Encoding:
     crf: int | None = 12
     """Constant quality of x264 and x265, 0 lossless; None leaves the encoder's default."""
     bit_rate: int | None = None
-    """Bits a second, in place of ``crf``."""
+    """Bits per second, instead of ``crf``."""
     gop_size: int | None = 30
     """Frames from one key frame to the next at most; None leaves the encoder's default."""
     matrix: Matrix = "bt709"
@@ -115,7 +115,7 @@ def write_video(
         raise ValueError(f"{path}: {rate_hz} Hz is no frame rate")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path, path.suffix)
-    # MP4 drops names it does not know unless told to keep them.
+    # MP4 drops names it does not know unless asked to keep them.
     drops_metadata = bool(metadata) and path.suffix.lower() in {".mp4", ".mov", ".m4v"}
     options = {"movflags": "use_metadata_tags"} if drops_metadata else {}
     tick_s = 1 / rate if times_s is None else Fraction(1, ticks_per_s)

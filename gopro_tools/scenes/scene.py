@@ -63,7 +63,7 @@ class SceneConfig:
         if not 0 <= self.n_objects < 256:
             raise InputError(f"{self.n_objects} objects: 0 to 255 were expected.")
         if self.shake_px_s < 0 or self.object_speed_px_s < 0:
-            raise InputError("speeds (pixels a second) cannot be negative.")
+            raise InputError("speeds (pixels per second) cannot be negative.")
 
 
 @dataclass(frozen=True)
@@ -311,7 +311,7 @@ def render_frames(
 
     Args:
         scene: What is filmed.
-        rate_hz: Frames a second.
+        rate_hz: Frames per second.
         n_frames: How many.
         start_s: Instant of the first.
         shutter_s: How long the shutter is open for each; 0 is an instant.
