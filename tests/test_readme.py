@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOT_RUN = {
     "make": "sets up an environment",
     "pip": "installs packages",
+    "dask": "starts a cluster",
 }
 ONLY_PARSED = {
     "gopro_tools.gopro_large": "needs the original dataset",
@@ -40,6 +41,13 @@ ONLY_PARSED = {
     "baselines.sun2015": "trains",
 }
 """Commands whose arguments are checked without running them, and why."""
+ONLY_PARSED_WITH = {
+    "--executor": "needs a cluster",
+    "--shard": "is one job of an array, on a dataset of its own",
+}
+"""Options that have the same effect."""
+JOB = {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "8"}
+"""What the scheduler of an array tells a job."""
 
 _PARSE = """
 import functools, json, runpy, sys, tyro
@@ -71,8 +79,15 @@ def blocks() -> Iterator[str]:
 def commands() -> list[str]:
     lines = []
     for block in blocks():
-        joined = block.replace("\\\n", " ")
-        lines += [line.split("  #")[0].strip() for line in joined.splitlines() if line.strip()]
+        variables = dict(JOB)
+        for line in block.replace("\\\n", " ").splitlines():
+            line = line.split("  #")[0].strip()
+            for name, value in variables.items():
+                line = line.replace(f"${name}", value)
+            if assigned := re.fullmatch(r'(\w+)="(.*)"', line):
+                variables[assigned[1]] = assigned[2]
+            elif line and not line.startswith("#"):
+                lines.append(line)
     return list(dict.fromkeys(lines))
 
 
@@ -151,6 +166,7 @@ def split_commands() -> tuple[list[list[str]], list[list[str]]]:
             continue
         assert words[:2] == ["python", "-m"], f"what is this? {command}"
         parsed = any(module_of(command).startswith(known) for known in only_parsed)
+        parsed |= any(option in words for option in ONLY_PARSED_WITH)
         (parse_all if parsed else run_all).append(words[2:])
     return run_all, parse_all
 
@@ -184,3 +200,5 @@ def test_what_is_not_run_is_still_named_in_the_pages() -> None:
     named = [module_of(command) for command in commands()]
     for known in (*NOT_RUN, *ONLY_PARSED):
         assert any(module.startswith(known) for module in named), f"{known} is not there any more"
+    for option in ONLY_PARSED_WITH:
+        assert any(option in command for command in commands()), f"{option} is not there any more"
