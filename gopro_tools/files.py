@@ -1,6 +1,7 @@
 """Writing that survives a crash, holding a folder for one run, hashes, natural order of names."""
 
 import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -56,6 +57,10 @@ def write_atomic(
     """
     if isinstance(data, str):
         data = data.encode(errors="backslashreplace")
+    if path.is_dir() and not path.is_symlink():
+        raise IsADirectoryError(
+            errno.EISDIR, "a folder lies where a file was to be written", str(path)
+        )
     temporary = temporary or temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

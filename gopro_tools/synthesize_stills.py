@@ -137,6 +137,8 @@ def _photographs(config: StillsConfig) -> list[Path]:
     if not config.photographs.is_dir():
         raise InputError(f"{config.photographs}: a folder of photographs was expected.")
     out = config.out.resolve()
+    if config.photographs.resolve().is_relative_to(out):
+        raise InputError(f"--out {config.out}: holds the photographs; name another folder.")
     paths = sorted(
         (
             path

@@ -352,6 +352,17 @@ def test_the_longest_name_a_file_system_takes_can_be_written(tmp_path: Path) -> 
     assert path.read_bytes() == b"x"
 
 
+@pytest.mark.parametrize("name", [".", "folder", "folder/.."])
+def test_a_folder_where_a_file_goes_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(IsADirectoryError, match="a folder lies where a file"):
+        write_atomic(Path(name), b"x")
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
+
+
 def test_nothing_is_written_through_links(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

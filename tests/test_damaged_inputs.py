@@ -16,13 +16,16 @@ from PIL import Image
 from test_detectors import field, onnx_model, yolox_head
 from tiny_dataset import smooth_image
 
+from gopro_tools.deblur import read_card
 from gopro_tools.detection import load_detector, read_detections, read_labels
 from gopro_tools.detection.onnx_header import read_onnx_header
 from gopro_tools.detection.yolo_text import find_classes
 from gopro_tools.errors import InputError
 from gopro_tools.images import read_rgb
 from gopro_tools.pairing import Sources, pair_images
+from gopro_tools.records import RunRecord, read_record, to_json
 from gopro_tools.response import Response
+from gopro_tools.sources import recall_sources
 
 N_MUTANTS = int(os.environ.get("GOPRO_TOOLS_PARSER_MUTANTS", "300"))
 SIZES = {"a/1.png": (48, 64), "a/2.png": (48, 64)}
@@ -105,6 +108,32 @@ def run_onnx(runtime: str) -> Callable[[Path], None]:
     return run
 
 
+def record() -> bytes:
+    record = RunRecord(
+        suite="evaluate", config={"protocol": ["psnr_rgb"]}, methods={"m": {"scale": "smoke"}},
+        dataset={"name": "d", "split": "test"}, files={"summary.csv": {"n_rows": 2}},
+        machine={}, versions={},
+    )  # fmt: skip
+    return to_json(record).encode()
+
+
+def sources_of(path: Path) -> None:
+    (path.parent / "images.json").write_bytes(path.read_bytes())
+    recall_sources(path.parent)
+
+
+def card(path: Path) -> None:
+    read_card(path.with_suffix(".onnx"))
+
+
+def run_of(path: Path) -> None:
+    (path.parent / "run.json").write_bytes(path.read_bytes())
+    read_record(path.parent)
+
+
+PLACES = {"dataset": None, "split": "test", "blur_kind": None, "sharp": "s", "blurred": "b",
+          "restored": {"m": "m"}, "suffix": [], "allow_missing": False, "labels": None}  # fmt: skip
+CARD = {"name": "small", "trained_on": "scenes", "blur_px": [1, 7], "licence": "MIT"}
 PAIR = b"RealBlur-J/scene001/gt/gt_1.png RealBlur-J/scene001/blur/blur_1.png\n"
 YOLO = b"0 0.5 0.5 0.2 0.2\n1 0.1 0.1 0.5 0.1 0.5 0.8 0.2 0.9\n"
 YAML = b"train: x\nnc: 2\nnames:\n  0: person\n  1: car\nkpt_shape: [17, 3]\n"
@@ -117,6 +146,9 @@ PARSERS: Mapping[str, tuple[bytes, str, Callable[[Path], object], float]] = {
     "stored boxes": (coco(score=0.5), ".json", read_detections, 0.12),
     "YOLO text": (YOLO, ".txt", yolo, 0.06),
     "data.yaml": (YAML, ".yaml", names, 0.06),
+    "run.json": (record(), ".json", run_of, 0.06),
+    "images.json": (json.dumps(PLACES).encode(), ".json", sources_of, 0.04),
+    "card of a network": (json.dumps(CARD).encode(), ".json", card, 0.04),
     "list of pairs": (PAIR, ".txt", list_of_pairs, 0.02),
     "onnxruntime": (onnx(), ".onnx", run_onnx("onnxruntime"), 0.01),
     "opencv": (onnx(), ".onnx", run_onnx("opencv"), 0.01),

@@ -19,6 +19,7 @@ from gopro_tools.detection import stored as stored_module
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.pairing import Sources
+from gopro_tools.report.boxes import read_boxes
 from gopro_tools.scenes import Scene, SceneConfig
 
 RED, GREEN, GREY = (220, 30, 30), (30, 200, 30), (110, 110, 110)
@@ -282,6 +283,27 @@ def test_classes_and_area(folders: Path) -> None:
         summary_of(asked(folders, classes=("bus",)), detector=ByColour())
     with pytest.raises(InputError, match="no reference box on any of 6 sharp images"):
         summary_of(asked(folders, min_area_px=1e6), detector=ByColour())
+
+
+@pytest.mark.parametrize("inside", ["sharp", "blurred/found", "worse/a/b"])
+def test_results_in_a_compared_folder_are_refused(folders: Path, inside: str) -> None:
+    """The overlays would be images of that folder on the next run."""
+    with pytest.raises(InputError, match="whose images are compared"):
+        summary_of(asked(folders, "worse", out=folders / inside), detector=ByColour())
+
+
+def test_the_page_draws_the_boxes_that_labels_judge(folders: Path) -> None:
+    """Nobody looked for cars: what the detector finds of them is neither right nor wrong."""
+    for key in KEYS:
+        path = (folders / "labels" / key).with_suffix(".txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("0 0.8 0.8 0.4 0.4")
+    (folders / "labels" / "classes.txt").write_text("person")
+    summary_of(asked(folders, labels=folders / "labels"), detector=ByColour())
+    drawn = read_boxes(folders / "out", KEYS, folders / "labels")
+    person = drawn.class_names.index("person")
+    boxes = [box for images in drawn.by_method.values() for image in images for box in image]
+    assert {box.class_id for box in boxes} == {person}
 
 
 def test_human_labels(folders: Path) -> None:

@@ -159,3 +159,5 @@ def test_the_command(photographs):
     )
     assert nothing.returncode == 2
     assert "no images" in nothing.stderr
+    with pytest.raises(InputError, match="holds the photographs"):
+        synthesize_stills(StillsConfig(photographs=photographs, out=photographs.parent))

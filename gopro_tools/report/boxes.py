@@ -48,7 +48,11 @@ def read_boxes(folder: Path, keys: Sequence[str], labels: Path | None) -> Boxes:
         raise InputError(f"{folder / 'detections'}: no boxes of {settings['detector']} there.")
     wanted = _wanted(settings["classes"], stored[SHARP].class_names)
     found = {method: _found(boxes, keys, wanted) for method, boxes in stored.items()}
-    references = _references(settings, stored[SHARP], found[SHARP], keys, wanted, labels)
+    references, judged = _references(settings, stored[SHARP], found[SHARP], keys, wanted, labels)
+    found = {
+        method: [image.select(np.isin(image.class_id, judged)) for image in images]
+        for method, images in found.items()
+    }
     iou, min_area_px = float(settings["iou"]), float(settings["min_area_px"])
     confidence = np.float32(settings["confidence"])
     by_method = {
@@ -108,19 +112,21 @@ def _references(
     keys: Sequence[str],
     wanted: Sequence[int],
     labels: Path | None,
-) -> list[References]:
+) -> tuple[list[References], list[int]]:
+    """What should be found, and the classes that count: labels may have fewer than the detector."""
     min_area_px = float(settings["min_area_px"])
     if settings["reference_confidence"]:
         confidence = float(settings["reference_confidence"])
-        return [
+        references = [
             references_from(image, confidence=confidence, min_area_px=min_area_px)
             for image in on_sharp
         ]
+        return references, list(wanted)
     if labels is None or not labels.exists():
         raise InputError("The human labels were not found, so no boxes are drawn.")
     sizes = {key: sharp.images[key].size_hw for key in keys}
     read = read_labels(labels, sizes, sharp.class_names, wanted=wanted, min_area_px=min_area_px)
-    return list(read.references)
+    return list(read.references), [i for i in wanted if i in read.judged]
 
 
 def _listed(kinds: Mapping[Kind, KindBoxes]) -> list[Box]:
