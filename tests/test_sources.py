@@ -436,3 +436,27 @@ def test_a_folder_that_may_not_be_looked_into_is_said(
     monkeypatch.setattr(os, "scandir", guarded)
     assert [source.name for source in discover([tmp_path / "in"])] == ["a.mp4"]
     assert "lost+found: cannot be looked into (Permission denied)" in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with named pipes")
+def test_links_to_nowhere_and_pipes_are_passed_over_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "in"
+    write_video(folder / "a.mp4", moving(3), 240, LOSSLESS)
+    (folder / "itself.mp4").symlink_to("itself.mp4")
+    (folder / "round.mp4").symlink_to("about.mp4")
+    (folder / "about.mp4").symlink_to("round.mp4")
+    (folder / "gone.mp4").symlink_to(tmp_path / "gone.mp4")
+    (folder / "round").symlink_to("round")
+    (folder / "good.mp4").symlink_to("chain.mp4")
+    (folder / "chain.mp4").symlink_to(tmp_path / "other.mp4")
+    write_video(tmp_path / "other.mp4", moving(3, seed=1), 240, LOSSLESS)
+    os.mkfifo(folder / "pipe.mp4")
+    assert [source.name for source in discover([folder])] == ["a.mp4", "chain.mp4"]
+    for name in ("itself", "round", "about", "gone"):
+        assert f"{name}.mp4: a link that leads nowhere; passed over" in caplog.text
+    assert "pipe.mp4: no file; passed over" in caplog.text
+    for name in ("itself.mp4", "pipe.mp4"):
+        with pytest.raises(InputError, match="expected"):
+            discover([folder / name])

@@ -61,6 +61,8 @@ def discover(paths: Sequence[Path], exclude: Path | None = None) -> list[Source]
             named.add(path.resolve())
             found.setdefault(path.resolve(), (path.name, path))
             continue
+        if not path.is_dir():
+            raise InputError(f"{path}: neither a file nor a folder; a video or a folder expected.")
         for entry in _search(path, exclude.resolve() if exclude else None):
             name = entry.relative_to(path).as_posix()
             name = path.resolve().name if name == "." else name
@@ -113,7 +115,16 @@ def _search(folder: Path, exclude: Path | None) -> Iterator[Path]:
         thumbnails = [name for name in shown if name.lower().endswith(".thm")]
         if thumbnails:
             logger.info("%s: %d .THM thumbnails are passed over.", here, len(thumbnails))
-        yield from (here / name for name in videos)
+        yield from (here / name for name in videos if _is_there(here / name))
+
+
+def _is_there(path: Path) -> bool:
+    """Whether it is a file; a pipe would be waited for, and a link may lead nowhere."""
+    if path.is_file():
+        return True
+    what = "a link that leads nowhere" if path.is_symlink() else "no file"
+    logger.warning("%s: %s; passed over.", path, what)
+    return False
 
 
 def _closed(error: OSError) -> None:
