@@ -5,13 +5,16 @@ frames of these very sequences, and is far too narrow for another dataset. So se
 wherever nobody asks for images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+_CELLS_AT_ONCE = 1 << 22
+"""Of (resamples, images) arrays: 32 MiB each, however many images there are."""
+_RESAMPLES_AT_ONCE = 500
 
 DrawnUnit = Literal["sequence", "image"]
 
@@ -40,11 +43,22 @@ def drawn_text(units: NDArray[np.int64], drawn: DrawnUnit, n_resamples: int, see
 
 
 def drawn_counts(
-    units: NDArray[np.int64], n_resamples: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """(resamples, units) how often each unit was drawn."""
+    units: NDArray[np.int64], n_resamples: int, seed: int, *, n_at_once: int
+) -> Iterator[NDArray[np.int64]]:
+    """How often each unit was drawn, (resamples, units), a few resamples at a time.
+
+    Args:
+        units: (images,) index of what each image is drawn with.
+        n_resamples: How often to draw, in all.
+        seed: Of the draws, which are the same however many there are at once.
+        n_at_once: Resamples at most in an array; fewer where there are many images.
+    """
     n_units = int(units.max()) + 1
-    return rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_resamples)
+    chances = np.full(n_units, 1 / n_units)
+    rng = np.random.default_rng(seed)
+    step = min(n_at_once, max(1, _CELLS_AT_ONCE // len(units)))
+    for start in range(0, n_resamples, step):
+        yield rng.multinomial(n_units, chances, size=min(step, n_resamples - start))
 
 
 def bootstrap_interval(
@@ -77,10 +91,8 @@ def bootstrap_interval(
         sizes = sizes[:, usable]
         sums = np.zeros_like(sizes)
         np.add.at(sums, units, np.where(known, columns, 0.0)[usable].T)
-        rng = np.random.default_rng(seed)
         means = []
-        for start in range(0, n_resamples, 500):  # 500 x 1,111 counts at a time, not all
-            counts = drawn_counts(units, min(500, n_resamples - start), rng)
+        for counts in drawn_counts(units, n_resamples, seed, n_at_once=_RESAMPLES_AT_ONCE):
             with np.errstate(invalid="ignore"):  # only units without differences were drawn
                 means.append((counts @ sums) / (counts @ sizes))
         tail = 50 * (1 - CONFIDENCE)

@@ -14,6 +14,7 @@ from baselines.sun2015.kernels import kernels, motion_vectors
 from benchmarks import detection, exposure_convergence, interpolation
 from benchmarks.speed import blur as speed_blur
 from benchmarks.speed import deconvolve as speed_deconvolve
+from benchmarks.speed import many as speed_many
 from benchmarks.speed import synthesize as speed_synthesize
 from benchmarks.speed.__main__ import speed_page
 from benchmarks.speed.timing import Timing, ratio_table
@@ -41,6 +42,17 @@ def test_ratios_say_how_many_times_as_fast_ours_is() -> None:
     assert "20.00 frames/s" in text
     assert "time per frame" in text
     assert "400.000 ms" in text  # 4 s of 10 frames: contenders do unequal amounts of work
+
+
+def test_commands_are_measured_on_growing_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed_many, "SIZES", (4, 9))
+    timings = speed_many.measure(most=6)
+    assert [(timing.name, timing.n_units) for timing in timings] == [
+        (name, n_pairs) for n_pairs in (4, 6) for name in ("verify", "evaluate", "detect")
+    ]
+    assert all(timing.peak_mib is not None and timing.peak_mib > 20 for timing in timings)
+    (table,) = speed_many.tables(timings)
+    assert table.row_count == 6
 
 
 def test_the_speed_page_is_made_from_the_newest_record(tmp_path: Path) -> None:

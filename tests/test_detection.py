@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,10 +35,12 @@ from gopro_tools.detection import (
     scores,
     write_detections,
 )
+from gopro_tools.detection.rows import summary_rows
 from gopro_tools.detection.scoring import interval, resampled_images
 from gopro_tools.detection.stored import storable
 from gopro_tools.errors import InputError
 from gopro_tools.images import encode_png, pixel_hash
+from gopro_tools.pairing import BLURRED, SHARP
 
 NAMES = ("car", "person", "bus")
 IDENTITY = DetectorIdentity(weights_sha256="0" * 64, input_size_px=64, runtime="none")
@@ -418,6 +421,20 @@ class TestScores:
         )
         for name in plain:
             assert weighted[name][0] == pytest.approx(plain[name][0], abs=1e-12), name
+
+    def test_intervals_do_not_depend_on_how_the_draws_are_cut(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rng = np.random.default_rng(5)
+        references = [random_expected(rng, 8) for _ in range(20)]
+        methods = {
+            name: judged(references, [random_found(rng, 12) for _ in references])
+            for name in (SHARP, BLURRED)
+        }
+        whole = summary_rows(methods, 0.25, np.arange(20), n_resamples=50, seed=3)
+        monkeypatch.setattr("gopro_tools.bootstrap._CELLS_AT_ONCE", 90)
+        cut = summary_rows(methods, 0.25, np.arange(20), n_resamples=50, seed=3)
+        pd.testing.assert_frame_equal(cut, whole, rtol=1e-12)
 
     def test_bootstrap_is_repeatable_and_covers_the_value(self) -> None:
         weight = resampled_images(20, 500, seed=1)

@@ -16,7 +16,7 @@ from scipy import ndimage, stats
 
 from gopro_tools import evaluate as package
 from gopro_tools import metrics, pairing
-from gopro_tools.bootstrap import bootstrap_interval
+from gopro_tools.bootstrap import bootstrap_interval, drawn_counts
 from gopro_tools.errors import InputError
 from gopro_tools.evaluate import (
     EvaluateConfig,
@@ -342,6 +342,17 @@ def test_interval_is_the_percentile_bootstrap_of_scipy() -> None:
         (deltas,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(2)
     ).confidence_interval
     assert (low[0, 0], high[0, 0]) == pytest.approx((expected.low, expected.high), abs=5e-3)
+
+
+def test_however_many_images_few_draws_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    deltas = np.random.default_rng(0).normal(size=(2, 100, 3))
+    units = np.arange(100)
+    whole = bootstrap_interval(deltas, units, 60, seed=1)
+    monkeypatch.setattr("gopro_tools.bootstrap._CELLS_AT_ONCE", 700)
+    parts = list(drawn_counts(units, 60, 1, n_at_once=500))
+    assert [part.shape for part in parts] == [(7, 100)] * 8 + [(4, 100)]
+    assert (np.concatenate(parts).sum(axis=1) == 100).all()
+    np.testing.assert_allclose(bootstrap_interval(deltas, units, 60, seed=1), whole, rtol=1e-12)
 
 
 def test_interval_over_sequences_is_wider_where_their_images_are_alike() -> None:

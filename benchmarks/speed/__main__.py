@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import tyro
 from rich.console import Console
@@ -22,8 +22,8 @@ from gopro_tools.records import RunRecord, iterate_runs, recorded_run
 
 logger = logging.getLogger(__name__)
 
-Suite = Literal["synthesize", "blur", "metrics", "train", "restore", "deconvolve"]
-SUITES: tuple[Suite, ...] = ("synthesize", "blur", "metrics", "train", "restore", "deconvolve")
+Suite = Literal["synthesize", "blur", "metrics", "train", "restore", "deconvolve", "many"]
+SUITES: tuple[Suite, ...] = get_args(Suite)
 
 
 def command(
@@ -31,6 +31,7 @@ def command(
     video: tyro.conf.Positional[Path | None] = None,
     record: bool = False,
     results: Path = Path("results"),
+    most: int = 50_000,
 ) -> int:
     """Time ours against its rivals in one run, and print the ratios.
 
@@ -39,9 +40,11 @@ def command(
         video: For synthesize: a video of your own; one is rendered without it.
         record: Store the figures and update the speed page.
         results: Where records and the page lie.
+        most: For many: pairs of the largest dataset.
     """
     module = importlib.import_module(f"benchmarks.speed.{suite}")
-    timings: list[Timing] = module.measure(video) if suite == "synthesize" else module.measure()
+    given = {"synthesize": (video,), "many": (most,)}
+    timings: list[Timing] = module.measure(*given.get(suite, ()))
     console = Console()
     for table in module.tables(timings):
         console.print(table)

@@ -44,16 +44,8 @@ def summary_rows(
         seed: Of the draws.
     """
     n_images = len(judged[SHARP].n_references)
-    counts_of_units = drawn_counts(units, n_resamples, np.random.default_rng(seed))
-    weight = counts_of_units[:, units].astype(np.float64)
-    none = np.full(1, np.nan)
     points = {method: scores(outcomes, confidence) for method, outcomes in judged.items()}
-    replicates = {
-        method: scores(outcomes, confidence, weight)
-        if units.max() > 0
-        else dict.fromkeys(SCORES, none)
-        for method, outcomes in judged.items()
-    }
+    replicates = _replicates(judged, confidence, units, n_resamples=n_resamples, seed=seed)
     rows = []
     for method, outcomes in judged.items():
         counts = counts_at(outcomes, confidence).sum()
@@ -69,6 +61,28 @@ def summary_rows(
             row[f"{name}_minus_blurred_low"], row[f"{name}_minus_blurred_high"] = low, high
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _replicates(
+    judged: Mapping[str, Outcomes],
+    confidence: float,
+    units: NDArray[np.int64],
+    *,
+    n_resamples: int,
+    seed: int,
+) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """By method, (n_resamples,) values of each of `SCORES`; one NaN where none can be drawn."""
+    if units.max() == 0:
+        return {method: dict.fromkeys(SCORES, np.full(1, np.nan)) for method in judged}
+    drawn: dict[str, list[dict[str, NDArray[np.float64]]]] = {method: [] for method in judged}
+    for counts in drawn_counts(units, n_resamples, seed, n_at_once=n_resamples):
+        weight = counts[:, units].astype(np.float64)
+        for method, outcomes in judged.items():
+            drawn[method].append(scores(outcomes, confidence, weight))
+    return {
+        method: {name: np.concatenate([part[name] for part in parts]) for name in SCORES}
+        for method, parts in drawn.items()
+    }
 
 
 def class_rows(
