@@ -439,8 +439,8 @@ def test_a_folder_that_may_not_be_looked_into_is_said(
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with named pipes")
-def test_links_to_nowhere_and_pipes_are_passed_over_and_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_links_to_nowhere_and_pipes_are_named(
+    tmp_path: Path, threads: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "in"
     write_video(folder / "a.mp4", moving(3), 240, LOSSLESS)
@@ -453,10 +453,12 @@ def test_links_to_nowhere_and_pipes_are_passed_over_and_said(
     (folder / "chain.mp4").symlink_to(tmp_path / "other.mp4")
     write_video(tmp_path / "other.mp4", moving(3, seed=1), 240, LOSSLESS)
     os.mkfifo(folder / "pipe.mp4")
-    assert [source.name for source in discover([folder])] == ["a.mp4", "chain.mp4"]
-    for name in ("itself", "round", "about", "gone"):
-        assert f"{name}.mp4: a link that leads nowhere; passed over" in caplog.text
+    names = [source.name for source in discover([folder])]
+    assert names == ["a.mp4", "about.mp4", "chain.mp4", "gone.mp4", "itself.mp4", "round.mp4"]
     assert "pipe.mp4: no file; passed over" in caplog.text
     for name in ("itself.mp4", "pipe.mp4"):
         with pytest.raises(InputError, match="expected"):
             discover([folder / name])
+    (folder / "gone.mp4").unlink()
+    with pytest.raises(PassingError, match=r"about\.mp4.*symbolic links.*leave it out"):
+        synthesize([folder], out=tmp_path / "out", executor=threads)

@@ -66,7 +66,7 @@ def discover(paths: Sequence[Path], exclude: Path | None = None) -> list[Source]
         for entry in _search(path, exclude.resolve() if exclude else None):
             name = entry.relative_to(path).as_posix()
             name = path.resolve().name if name == "." else name
-            found.setdefault(entry.resolve(), (name, path))
+            found.setdefault(_real(entry), (name, path))
     if not found:
         raise InputError(
             f"{', '.join(map(str, paths))}: neither videos ({' '.join(sorted(VIDEO_SUFFIXES))}) "
@@ -98,7 +98,7 @@ def _search(folder: Path, exclude: Path | None) -> Iterator[Path]:
         here = Path(directory)
         kept = []
         for name in sorted(subfolders):
-            real = (here / name).resolve()
+            real = _real(here / name)
             if name.startswith(".") or real == exclude or real in seen:
                 continue  # a link may lead back to where it came from
             if not read_seal(here / name).is_ours:
@@ -115,16 +115,20 @@ def _search(folder: Path, exclude: Path | None) -> Iterator[Path]:
         thumbnails = [name for name in shown if name.lower().endswith(".thm")]
         if thumbnails:
             logger.info("%s: %d .THM thumbnails are passed over.", here, len(thumbnails))
-        yield from (here / name for name in videos if _is_there(here / name))
+        yield from (here / name for name in videos if _is_file(here / name))
 
 
-def _is_there(path: Path) -> bool:
-    """Whether it is a file; a pipe would be waited for, and a link may lead nowhere."""
-    if path.is_file():
+def _is_file(path: Path) -> bool:
+    """Whether it is a file, or a link that should be one: reading it says what is wrong."""
+    if path.is_file() or not path.exists():
         return True
-    what = "a link that leads nowhere" if path.is_symlink() else "no file"
-    logger.warning("%s: %s; passed over.", path, what)
+    logger.warning("%s: no file; passed over.", path)  # a pipe would be waited for
     return False
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads; `Path.resolve` raises where a link leads to itself."""
+    return Path(os.path.realpath(path))
 
 
 def _closed(error: OSError) -> None:
