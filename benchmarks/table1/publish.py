@@ -136,21 +136,17 @@ def differing(results: Path, readme: Path) -> list[Path]:
 
 
 def unproven(results: Path) -> list[str]:
-    """Files under ``results`` that differ from what the record beside them says."""
+    """Files that differ from the record beside them, and tables that no record is about."""
     messages = []
+    recorded = {results / SUITE / scale for scale in _SCALES}  # made from records
     for path in sorted(results.rglob(RUN_FILE)):
+        recorded.add(path.parent)
         try:
             check_files(path.parent, read_record(path.parent))
         except InputError as error:
             messages.append(str(error))
-    return messages
-
-
-def unrecorded(results: Path) -> list[Path]:
-    """Tables under ``results`` that no record says anything about."""
-    recorded = {path.parent for path in results.rglob(RUN_FILE)}
-    recorded |= {results / SUITE / scale for scale in _SCALES}  # made from records
-    return [path for path in sorted(results.rglob("*.csv")) if recorded.isdisjoint(path.parents)]
+    tables = (p for p in sorted(results.rglob("*.csv")) if recorded.isdisjoint(p.parents))
+    return messages + [f"{path}: no {RUN_FILE} says how it was made." for path in tables]
 
 
 def publish(results: Path, readme: Path) -> None:
@@ -182,8 +178,6 @@ def command(
     messages += unproven(results)
     for message in messages:
         stderr.print(message, style="red")
-    for path in unrecorded(results):
-        stderr.print(f"{path}: no {RUN_FILE} says how it was made.", style="yellow")
     return EXIT_FINDINGS if messages else 0
 
 
