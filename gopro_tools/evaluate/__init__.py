@@ -145,7 +145,8 @@ def command(
 def _report(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> None:
     labels = evaluation.sources.labels
     n_images = len(evaluation.pairing.image_sets)
-    title = f"{labels['dataset']} {labels['split']}, {labels['blur_kind']}, {n_images} images"
+    dataset = f"{labels['dataset']} {labels['split']}".strip()
+    title = f"{dataset}, {labels['blur_kind']}, {n_images} images"
     table = Table(title=Text(title))
     table.add_column("mean", no_wrap=True)
     for method in evaluation.methods:
