@@ -72,10 +72,12 @@ def plot_gain(scores: Scores, path: Path) -> None:
     for index, method in enumerate(name for name in scores.methods if name != BLURRED):
         gain = (scores.of(method) - scores.of(BLURRED))[order]
         colour = f"C{index}"
-        axis.plot(length_px, gain, ".", color=colour, markersize=3, alpha=0.35)
+        (dots,) = axis.plot(length_px, gain, ".", color=colour, markersize=3, alpha=0.35)
         if len(order) >= window:
             means = [np.convolve(values, weights, "valid") for values in (length_px, gain)]
             axis.plot(*means, color=colour, label=method)
+        else:
+            dots.set_label(method)
     axis.axhline(0, color="k", linewidth=0.8)
     axis.set_xscale("log")
     axis.set_xlabel("known length of blur, mean over the image (px)")
