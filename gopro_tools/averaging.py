@@ -16,8 +16,10 @@ from gopro_tools.images import Rgb
 from gopro_tools.machine_code import Loop
 from gopro_tools.response import Response
 
-_CODE_SHIFT = np.uint64(40)
-_BIN_SHIFT = 18
+CODE_SHIFT = 40
+"""A summand for both means holds light below this bit, the code above it."""
+BIN_SHIFT = 18
+"""Sums of light are looked up in bins of 2 ** this."""
 
 
 def _loops(columns: str) -> tuple[Loop, Loop]:
@@ -149,7 +151,7 @@ class _Tables(NamedTuple):
     summands_of_both: NDArray[np.uint64]
     """(256,) The same below bit 40, and the code itself above."""
     code_of_bin: NDArray[np.uint8]
-    """Least code that a sum of light in a bin of 2**_BIN_SHIFT can have."""
+    """Least code that a sum of light in a bin of 2**BIN_SHIFT can have."""
     rounded_mean: NDArray[np.uint8]
     """Mean of the codes, rounded half to even, by their sum."""
     limits: NDArray[np.int64]
@@ -177,11 +179,11 @@ def _tables(response: Response, channel: int, n_frames: int) -> _Tables:
     limits = np.concatenate(
         [[-1 << 40], np.floor(exact_limits[1:256] * (scale * n_frames)).astype(np.int64), [1 << 40]]
     )
-    bins = np.arange(1 << (32 - _BIN_SHIFT)) << _BIN_SHIFT
+    bins = np.arange(1 << (32 - BIN_SHIFT)) << BIN_SHIFT
     summands = np.rint(exact_light * scale).astype(np.uint32)
     return _Tables(
         summands=summands,
-        summands_of_both=summands | np.arange(256, dtype=np.uint64) << _CODE_SHIFT,
+        summands_of_both=summands | np.arange(256, dtype=np.uint64) << np.uint64(CODE_SHIFT),
         code_of_bin=np.searchsorted(limits[1:256], bins - margin, side="right").astype(np.uint8),
         rounded_mean=np.rint(np.arange(255 * n_frames + 1) / n_frames).astype(np.uint8),
         limits=limits,
@@ -189,6 +191,12 @@ def _tables(response: Response, channel: int, n_frames: int) -> _Tables:
         exact_light=exact_light,
         exact_limits=exact_limits,
     )
+
+
+def load_loops() -> None:
+    """Load what averaging with one curve for all channels needs, ahead of its first use."""
+    for loop in _CONTIGUOUS:
+        loop.load()
 
 
 @lru_cache(maxsize=16)

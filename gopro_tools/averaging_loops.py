@@ -5,11 +5,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from gopro_tools.averaging import BIN_SHIFT, CODE_SHIFT
 from gopro_tools.machine_code import INNER_OPTIONS, OPTIONS
-
-CODE_SHIFT = 40
-"""A summand for both means holds light below this bit, the code above it."""
-BIN_SHIFT = 18
 
 # Unsigned, as numba turns a mix of uint64 and int64 into float64.
 _CODE_SHIFT = np.uint64(CODE_SHIFT)

@@ -5,32 +5,24 @@ not run as asked; 70 a fault of the program, with a log file; 128 + n ended by s
 141 nobody reads the output any longer, 143 SIGTERM).
 """
 
+from __future__ import annotations
+
 import logging
 import os
-import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.logging import RichHandler
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.segment import Segment
-from rich.text import Text
 
 from gopro_tools.ending import EndingSignals
 from gopro_tools.errors import InputError, OtherShardsLeftError
 from gopro_tools.faults import fault_message, system_message
 from gopro_tools.options import LISTS
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 EXIT_FINDINGS = 1
 EXIT_USAGE = 2
@@ -38,35 +30,28 @@ EXIT_FAULT = 70
 EXIT_INTERRUPTED = 130
 EXIT_CLOSED_PIPE = 141
 
-_UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+
+class _Messages:
+    """Prints on stderr as `gopro_tools.terminal` does, which is loaded when there is a message."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As `rich.console.Console.print`."""
+        from gopro_tools.terminal import CONSOLE
+
+        CONSOLE.print(*objects, **options)
 
 
-def printable(text: str) -> str:
-    r"""Text with control characters, and whatever else a terminal would obey, as ``\x1b``."""
-    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
-
-
-class _PlainConsole(Console):
-    """Prints texts as they are: nothing in the name of a file is markup, an emoji or a command."""
-
-    def render(
-        self, renderable: RenderableType, options: ConsoleOptions | None = None
-    ) -> Iterable[Segment]:
-        for segment in super().render(renderable, options):
-            text = segment.text
-            safe = text if segment.control else printable(text)
-            yield segment if safe == text else segment._replace(text=safe)
-
-    def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(printable(text), **options)
-
-
-stderr: Console = _PlainConsole(
-    stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False
-)
+stderr = _Messages()
 """Where progress, summaries and messages go; stdout is for machine-readable output."""
+
+
+class _Log(logging.Handler):
+    """Shows log records on stderr; loads what shows them with the first one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from gopro_tools.terminal import LOG
+
+        LOG.handle(record)
 
 
 def progress_bar(unit: str) -> Progress:
@@ -74,17 +59,9 @@ def progress_bar(unit: str) -> Progress:
 
     Add a task with ``total``; set its field ``rate`` (a string) to show a speed.
     """
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit, markup=False),
-        TextColumn("{task.fields[rate]}", markup=False),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=stderr,
-    )
+    from gopro_tools.terminal import progress_bar
+
+    return progress_bar(unit)
 
 
 def run_command(function: Callable[..., int], arguments: Sequence[str] | None = None) -> None:
@@ -99,11 +76,7 @@ def run_command(function: Callable[..., int], arguments: Sequence[str] | None = 
         arguments: Instead of ``sys.argv[1:]``.
     """
     _open_missing_streams()
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(message)s",
-        handlers=[RichHandler(console=stderr, show_time=False, show_path=False, markup=False)],
-    )
+    logging.basicConfig(level=logging.INFO, handlers=[_Log()])
     spec = sys.modules["__main__"].__spec__
     program = f"python -m {spec.name.removesuffix('.__main__')}" if spec else None
     with EndingSignals() as signals:

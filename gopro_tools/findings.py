@@ -7,9 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from rich.table import Column, Table
-from rich.text import Text
-
 from gopro_tools.console import EXIT_FINDINGS, stderr
 from gopro_tools.dataset import SPLITS
 from gopro_tools.files import natural_key, write_atomic
@@ -61,6 +58,9 @@ def report_findings(findings: Sequence[Finding], subject: str, out: Path | None)
         The exit code: 0, or 1 if there are errors.
     """
     if findings:
+        from rich.table import Column, Table
+        from rich.text import Text
+
         columns = [Column(name, overflow="fold") for name in ("severity", "check", "where", "what")]
         table = Table(*columns, title=Text(f"Findings in {subject}"))
         for finding in findings[:_MOST_SHOWN]:

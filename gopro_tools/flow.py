@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from gopro_tools.images import Rgb
+from gopro_tools.machine_code import Loop
 
 Field = NDArray[np.float32]
 """(H, W, 2) float32, x then y, in pixels: how far what a pixel shows moves to the other frame."""
@@ -38,9 +38,20 @@ _CANDIDATES_YX = np.array(
 )
 _LOST_CODES = 16.0
 """Noise with a standard deviation of 6 code values made 0.2 % of the pixels differ by more."""
-_BETTER_SHARE, _BETTER_CODES = 0.8, 9.0
+BETTER_SHARE, BETTER_CODES = 0.8, 9.0
 """A candidate must match this much better: less noise than evidence would make the flow ragged.
 The second is a sum over 3x3 pixels of absolute differences in code values."""
+
+_LUMA, _FLOW = "uint8[:,::1]", "float32[:,:,::1]"
+_extremes_of_cells = Loop("gopro_tools.flow_loops:extremes_of_cells", _FLOW, _FLOW, _FLOW)
+_check = Loop(
+    "gopro_tools.flow_loops:check",
+    *(_LUMA, _LUMA, _FLOW, _FLOW, "uint8[:,::1]", "float32[:,::1]"),
+)
+_refine_near_edges = Loop(
+    "gopro_tools.flow_loops:refine_near_edges",
+    *(_LUMA, _LUMA, _FLOW, "uint8[:,::1]", "int64[:,::1]", _FLOW),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,124 +179,3 @@ def _checked(
     cost = np.empty(one.shape, np.float32)
     _check(one, two, flow, returning, ok, cost)
     return ok, cost
-
-
-@njit(nogil=True, cache=True)
-def _extremes_of_cells(flow, low, high):  # type: ignore[no-untyped-def]
-    height, width = flow.shape[:2]
-    low[:] = np.inf
-    high[:] = -np.inf
-    for y in range(height):
-        for x in range(width):
-            for c in range(2):
-                value = flow[y, x, c]
-                if value < low[y // CELL_PX, x // CELL_PX, c]:
-                    low[y // CELL_PX, x // CELL_PX, c] = value
-                if value > high[y // CELL_PX, x // CELL_PX, c]:
-                    high[y // CELL_PX, x // CELL_PX, c] = value
-
-
-@njit(nogil=True, cache=True, fastmath=True)
-def _check(one, two, flow, returning, ok, cost):  # type: ignore[no-untyped-def]
-    """Forward-backward check with the tolerance of Sundaram et al. (ECCV 2010), halved below."""
-    height, width = one.shape
-    for y in range(height):
-        for x in range(width):
-            u = flow[y, x, 0]
-            v = flow[y, x, 1]
-            to_x = x + u
-            to_y = y + v
-            inside = to_x >= 0 and to_y >= 0 and to_x <= width - 1 and to_y <= height - 1
-            to_x = min(max(to_x, np.float32(0)), np.float32(width - 1))
-            to_y = min(max(to_y, np.float32(0)), np.float32(height - 1))
-            i = min(int(to_x), width - 2)
-            j = min(int(to_y), height - 2)
-            fx = np.float32(to_x - i)
-            fy = np.float32(to_y - j)
-            w11 = fx * fy
-            w01 = fx - w11
-            w10 = fy - w11
-            w00 = 1 - fx - fy + w11
-            seen = (
-                w00 * two[j, i]
-                + w01 * two[j, i + 1]
-                + w10 * two[j + 1, i]
-                + w11 * two[j + 1, i + 1]
-            )
-            cost[y, x] = abs(one[y, x] - seen)
-            back_u = (
-                w00 * returning[j, i, 0]
-                + w01 * returning[j, i + 1, 0]
-                + w10 * returning[j + 1, i, 0]
-                + w11 * returning[j + 1, i + 1, 0]
-            )
-            back_v = (
-                w00 * returning[j, i, 1]
-                + w01 * returning[j, i + 1, 1]
-                + w10 * returning[j + 1, i, 1]
-                + w11 * returning[j + 1, i + 1, 1]
-            )
-            astray = (u + back_u) ** 2 + (v + back_v) ** 2
-            size = u * u + v * v + back_u * back_u + back_v * back_v
-            ok[y, x] = inside and astray < 0.01 * size + 0.25
-
-
-@njit(nogil=True, cache=True, fastmath=True, inline="always")
-def _patch_cost(one, two, x, y, u, v, limit):  # type: ignore[no-untyped-def]
-    """Sum of absolute differences over 3x3 pixels; given up once it exceeds ``limit``."""
-    height, width = one.shape
-    to_x = x + u
-    to_y = y + v
-    total = np.float32(0)
-    if to_x < 1 or to_y < 1 or to_x >= width - 2 or to_y >= height - 2:
-        return np.float32(np.inf)
-    i = int(to_x)
-    j = int(to_y)
-    fx = np.float32(to_x - i)
-    fy = np.float32(to_y - j)
-    w11 = fx * fy
-    w01 = fx - w11
-    w10 = fy - w11
-    w00 = 1 - fx - fy + w11
-    for dy in range(-1, 2):
-        for dx in range(-1, 2):
-            seen = (
-                w00 * two[j + dy, i + dx]
-                + w01 * two[j + dy, i + dx + 1]
-                + w10 * two[j + dy + 1, i + dx]
-                + w11 * two[j + dy + 1, i + dx + 1]
-            )
-            total += abs(np.float32(one[y + dy, x + dx]) - seen)
-        if total > limit:
-            break
-    return total
-
-
-@njit(nogil=True, cache=True, fastmath=True)
-def _refine_near_edges(one, two, flow, near_edge, candidates_yx, refined):  # type: ignore[no-untyped-def]
-    height, width = one.shape
-    no_limit = np.float32(np.inf)
-    for y in range(1, height - 1):
-        for x in range(1, width - 1):
-            if not near_edge[y // CELL_PX, x // CELL_PX]:
-                continue
-            u = flow[y, x, 0]
-            v = flow[y, x, 1]
-            own = _patch_cost(one, two, x, y, u, v, no_limit)
-            least = own * np.float32(_BETTER_SHARE) - np.float32(_BETTER_CODES)
-            for k in range(len(candidates_yx)):
-                if least <= 0:
-                    break
-                j = y + candidates_yx[k, 0]
-                i = x + candidates_yx[k, 1]
-                if j < 0 or i < 0 or j >= height or i >= width:
-                    continue
-                other_u = flow[j, i, 0]
-                other_v = flow[j, i, 1]
-                if abs(other_u - u) + abs(other_v - v) < 0.5:
-                    continue
-                cost = _patch_cost(one, two, x, y, other_u, other_v, least)
-                if cost < least:
-                    least = cost
-                    refined[y, x, 0] = other_u
-                    refined[y, x, 1] = other_v

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
 
 from gopro_tools.images import Rgb
 from gopro_tools.response import Response
@@ -136,6 +135,8 @@ def legacy_blur(image: Rgb, kernel: NDArray[np.float64]) -> Rgb:
     Its code takes square images only; this takes any size.
     """
     codes = _min_max(image.astype(np.float64))
+    from scipy.signal import fftconvolve
+
     channels = [fftconvolve(kernel, codes[..., c], mode="full") for c in range(3)]
     top = kernel.shape[0] // 2
     height, width = image.shape[:2]

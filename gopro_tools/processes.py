@@ -61,14 +61,19 @@ class Workers:
             executor: Runs the tasks instead; it starts and ends its processes itself. Tasks whose
                 worker ended there are run again here, in a process.
             prepare: Called in each process first.
-            warm_up: Called in processes that the first run has no task for, to load what later
-                tasks need.
+            warm_up: Called once in each process, when it first has nothing to do, to load what
+                later tasks need.
         """
         self.n_jobs = n_jobs
         self._given = executor
         self._prepare = prepare
         self._warm_up = warm_up
         self._workers: list[_Worker] = []
+
+    def start(self) -> None:
+        """Start all processes now: they load what they need while this one is at other work."""
+        if self._given is None:
+            self._enough(self.n_jobs)
 
     def __enter__(self) -> Self:
         return self
@@ -144,15 +149,8 @@ class Workers:
 
     def _enough(self, n_tasks: int) -> list[_Worker]:
         """All workers, started if there are tasks for them."""
-        n_needed = min(self.n_jobs, n_tasks)
-        if self._warm_up is not None:
-            n_needed = self.n_jobs
-        while len(self._workers) < n_needed:
-            worker = _started(self._prepare)
-            self._workers.append(worker)
-            if len(self._workers) > n_tasks and self._warm_up is not None:
-                _send(worker, self._warm_up)
-        self._warm_up = None
+        while len(self._workers) < min(self.n_jobs, n_tasks):
+            self._workers.append(_started(self._prepare, self._warm_up))
         return self._workers
 
     def _bury(self, worker: _Worker) -> None:
@@ -245,11 +243,11 @@ def _send(worker: _Worker, message: Any) -> None:
         worker.pipe.send(message)
 
 
-def _started(prepare: Callable[[], None] | None) -> _Worker:
+def _started(prepare: Callable[[], None] | None, warm_up: Callable[[], None] | None) -> _Worker:
     # spawn: OpenCV's and numba's threads do not survive a fork.
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, prepare), daemon=True)
+    process = context.Process(target=_serve, args=(theirs, prepare, warm_up), daemon=True)
     with _terminal_signals_blocked():
         process.start()
     theirs.close()
@@ -269,17 +267,22 @@ def _terminal_signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(pipe: Connection, prepare: Callable[[], None] | None) -> None:
+def _serve(
+    pipe: Connection, prepare: Callable[[], None] | None, warm_up: Callable[[], None] | None
+) -> None:
     """Do task after task, in a worker process."""
     end_with_parent()
     if prepare is not None:
         prepare()
     with suppress(EOFError, OSError):  # the parent is gone
         pipe.send(_READY)
-        while (message := pipe.recv()) is not None:
-            if callable(message):
-                message()
-                continue
+        while True:
+            if warm_up is not None and not pipe.poll():
+                warm_up()
+                warm_up = None
+            message = pipe.recv()
+            if message is None:
+                return
             function, task = message
             try:
                 answer = True, function(task)

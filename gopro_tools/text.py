@@ -12,6 +12,15 @@ from gopro_tools.errors import InputError
 # Numbers with a sign are none.
 _FORMULA = re.compile(r"'*(?:[=@\t\r]|[+-](?![\d.]|inf|nan))")
 
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    r"""Text with control characters, and whatever else a terminal would obey, as ``\x1b``."""
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any] | Sequence[Any]]) -> str:
     r"""Rows as CSV with a header and ``\n`` line ends.

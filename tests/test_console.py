@@ -16,10 +16,11 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from gopro_tools.console import EXIT_FAULT, EXIT_USAGE, exit_code_of, printable, stderr
+from gopro_tools.console import EXIT_FAULT, EXIT_USAGE, exit_code_of, stderr
 from gopro_tools.errors import InputError
 from gopro_tools.files import claimed, held, refuse_links, write_atomic, written_whole
 from gopro_tools.processes import Workers
+from gopro_tools.text import printable
 from tests.commands import (
     assert_ended,
     command_line,

@@ -8,7 +8,7 @@ import pytest
 import tyro
 
 from gopro_tools.options import LISTS, words_of
-from gopro_tools.synthesize.main import command
+from gopro_tools.synthesize.command import command
 
 
 @dataclass

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from gopro_tools.images import Rgb, encode_png, pixel_hash, read_rgb
 from gopro_tools.scenes import H264, LOSSLESS, Encoding, write_frames, write_video
 from gopro_tools.seal import FORMAT, sealed
 from gopro_tools.synthesize import SynthesisConfig, synthesize
-from gopro_tools.synthesize.main import command
+from gopro_tools.synthesize.command import command
 from gopro_tools.synthesize.output import STATE_FOLDER
 from gopro_tools.synthesize.plan import make_plan, probe_source
 from gopro_tools.synthesize.sources import Source, discover
@@ -596,8 +597,9 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(
         process = start_cli(long_clip, "-o", out, "--jobs", 1)
         while not list(out.glob(f"{STATE_FOLDER}/identity.json")):
             time.sleep(0.01)
-        free = shutil.disk_usage(small).free
-        (small / "more").write_bytes(bytes(free - (4 << 20)))  # another program fills the disk
+        with suppress(OSError), (small / "more").open("wb", buffering=0) as more:
+            while True:  # another program fills the disk
+                more.write(bytes(1 << 20))
         _, text = process.communicate(timeout=120)
         assert process.returncode == 2, text
         assert "No space left" in text

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.table import Table
 
 from gopro_tools.console import progress_bar, run_command, stderr
 from gopro_tools.detect.run import DetectConfig, Detection, score_detections
@@ -131,6 +130,8 @@ def command(
 
         result = detect(sources, config, out=out, on_progress=show, executor=given, shard=part)
     summary = result.summary
+    from rich.table import Table
+
     table = Table(title=f"{PROTOCOL}, {summary['n_images'][0]} images")
     table.add_column("method")
     for title in ("precision", "recall", "F1", "AP50", "mAP50-95", "TP", "FP", "FN"):

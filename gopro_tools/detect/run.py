@@ -6,10 +6,9 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import pandas as pd
 import tyro
 
 from gopro_tools.bootstrap import DrawnUnit, drawn_text, units_of
@@ -54,6 +53,9 @@ from gopro_tools.records import RunRecord, hash_of, jsonable
 from gopro_tools.shards import Parts
 from gopro_tools.shown import ShownResult
 from gopro_tools.threads import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _REFERENCE_SWEEP = (0.25, 0.5)
 
@@ -132,11 +134,11 @@ class DetectConfig:
 class Detection(ShownResult):
     """Scores of every method; shows itself as the rows of ``detection.csv``."""
 
-    summary: pd.DataFrame
+    summary: "pd.DataFrame"
     """One row per method: ``sharp``, ``blurred``, then the restored ones."""
-    per_class: pd.DataFrame
-    per_image: pd.DataFrame
-    sweep: pd.DataFrame
+    per_class: "pd.DataFrame"
+    per_image: "pd.DataFrame"
+    sweep: "pd.DataFrame"
     """One row per method and confidence."""
     settings: Mapping[str, str | float | None]
     """What decides the numbers."""
@@ -151,7 +153,7 @@ class Detection(ShownResult):
     record: RunRecord
     """What was compared, with what."""
 
-    def to_dataframe(self) -> pd.DataFrame:
+    def to_dataframe(self) -> "pd.DataFrame":
         """The rows of ``detection.csv``."""
         return self.summary
 
@@ -374,7 +376,7 @@ def _sweep(
     boxes: Mapping[str, Sequence[Detections]],
     judged: Mapping[str, Outcomes],
     n_classes: int,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """All methods over the confidence; the detector's own references also from other levels."""
     confidences = sorted({*SWEEP, config.confidence})
     if config.labels is not None:
@@ -384,6 +386,8 @@ def _sweep(
         references = _references_from_sharp(boxes[SHARP], level, config.min_area_px)
         others = _judged(config, boxes, references, n_classes)
         tables.append(sweep_rows(others, confidences, level))
+    import pandas as pd
+
     return pd.concat(tables)
 
 

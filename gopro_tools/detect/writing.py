@@ -2,9 +2,9 @@
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from gopro_tools.detect.run import DetectConfig, Detection
 from gopro_tools.detection import Detections
@@ -15,6 +15,9 @@ from gopro_tools.files import write_atomic
 from gopro_tools.pairing import Sources, read_images
 from gopro_tools.records import seal, unseal
 from gopro_tools.sources import remember_sources
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +70,7 @@ def _at_least(found: Detections, confidence: float) -> Detections:
     return found.select(found.score >= np.float32(confidence))
 
 
-def _plot(config: DetectConfig, sweep: pd.DataFrame, out: Path) -> str:
+def _plot(config: DetectConfig, sweep: "pd.DataFrame", out: Path) -> str:
     """Plot the sweep over the chosen references: the file's name, or why there is none."""
     path = out / "recall_over_confidence.png"
     level = config.reference_confidence

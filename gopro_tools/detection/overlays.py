@@ -6,11 +6,10 @@ Each kind has its own colour, of the Okabe-Ito set, and its own line style.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import cv2
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from gopro_tools.detection.boxes import (
@@ -24,6 +23,9 @@ from gopro_tools.detection.boxes import (
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png
 from gopro_tools.pairing import BLURRED, SHARP
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Kind = Literal["matched", "missed", "false"]
 _KINDS: tuple[Kind, ...] = ("matched", "missed", "false")
@@ -82,13 +84,15 @@ def overlay(
 
 
 def most_changed(
-    per_image: pd.DataFrame, sequences_and_names: Sequence[tuple[str, str]], n_images: int
+    per_image: "pd.DataFrame", sequences_and_names: Sequence[tuple[str, str]], n_images: int
 ) -> list[int]:
     """Positions of the images whose number of errors (missed and false) changed most.
 
     The change is from the blurred image to the restored one, the largest of any method; without a
     restored one, from the sharp image to the blurred one.
     """
+    import pandas as pd
+
     errors = (
         per_image.assign(errors=per_image["fp"] + per_image["fn"])
         .pivot_table(index=["sequence", "name"], columns="method", values="errors", sort=False)

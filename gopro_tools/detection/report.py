@@ -3,21 +3,22 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from gopro_tools.detection.scoring import PER_IMAGE_RULES
 from gopro_tools.figures import new_figure
 from gopro_tools.pairing import BLURRED, SHARP
 from gopro_tools.text import markdown_cell, markdown_table
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _POOLED = ("precision", "recall", "f1", "ap50", "ap75", "map50_95")
 _TITLES = dict(zip(_POOLED, ("precision", "recall", "F1", "AP50", "AP75", "mAP50-95"), strict=True))
 _SHOWN_CONFIDENCES = (0.25, 0.5, 0.75)
 
 
-def plot_sweep(path: Path, sweep: pd.DataFrame, *, confidence: float) -> None:
+def plot_sweep(path: Path, sweep: "pd.DataFrame", *, confidence: float) -> None:
     """Plot recall and precision of every method against confidence.
 
     Args:
@@ -52,8 +53,8 @@ def plot_sweep(path: Path, sweep: pd.DataFrame, *, confidence: float) -> None:
 
 
 def markdown(
-    summary: pd.DataFrame,
-    sweep: pd.DataFrame,
+    summary: "pd.DataFrame",
+    sweep: "pd.DataFrame",
     settings: Mapping[str, str | float | None],
     *,
     plot: str,
@@ -129,8 +130,10 @@ def markdown(
     return "\n\n".join(paragraphs) + "\n"
 
 
-def _sweep_table(sweep: pd.DataFrame) -> str:
+def _sweep_table(sweep: "pd.DataFrame") -> str:
     """Precision, recall and F1 at a few confidences, for each set of references."""
+    import pandas as pd
+
     shown = sweep[sweep["confidence"].isin(_SHOWN_CONFIDENCES)]
     cells: dict[tuple[str, str], list[str]] = {}
     for row in _records(shown):
@@ -143,7 +146,8 @@ def _sweep_table(sweep: pd.DataFrame) -> str:
     return markdown_table(head, rows, n_text_columns=2)
 
 
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _records(table: "pd.DataFrame") -> list[dict[str, Any]]:
+
     return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
 
 
@@ -155,4 +159,4 @@ def _with_interval(row: Mapping[str, Any], name: str) -> str:
 
 
 def _number(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.3f}"
+    return "–" if math.isnan(value) else f"{value:.3f}"

@@ -1,9 +1,9 @@
 """The tables of a detection run: one row per method, class, image or confidence."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from gopro_tools.bootstrap import drawn_counts
@@ -17,6 +17,9 @@ from gopro_tools.detection.scoring import (
     scores,
 )
 from gopro_tools.pairing import BLURRED, SHARP, ImageSet
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COMPARED = ("precision", "recall", "f1", "ap50", "map50_95")
 """Scores whose difference to the blurred input has columns of its own."""
@@ -32,7 +35,7 @@ def summary_rows(
     *,
     n_resamples: int,
     seed: int,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """One row per method: all `SCORES`, their intervals, and differences to the blurred input.
 
     Args:
@@ -43,6 +46,8 @@ def summary_rows(
         n_resamples: How often to draw.
         seed: Of the draws.
     """
+    import pandas as pd
+
     n_images = len(judged[SHARP].n_references)
     points = {method: scores(outcomes, confidence) for method, outcomes in judged.items()}
     replicates = _replicates(judged, confidence, units, n_resamples=n_resamples, seed=seed)
@@ -87,8 +92,10 @@ def _replicates(
 
 def class_rows(
     judged: Mapping[str, Outcomes], class_names: Sequence[str], confidence: float
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """One row per method and class that has a reference or a candidate."""
+    import pandas as pd
+
     tables = []
     for method, outcomes in judged.items():
         counts = counts_at(outcomes, confidence).sum(axis=0)
@@ -117,8 +124,10 @@ def class_rows(
 
 def image_rows(
     judged: Mapping[str, Outcomes], image_sets: Sequence[ImageSet], confidence: float
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """One row per method and image."""
+    import pandas as pd
+
     tables = []
     for method, outcomes in judged.items():
         counts = counts_at(outcomes, confidence).sum(axis=1)
@@ -144,8 +153,10 @@ def image_rows(
 
 def sweep_rows(
     judged: Mapping[str, Outcomes], confidences: Sequence[float], reference_confidence: float | None
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """One row per method and confidence, for one set of references (None: human labels)."""
+    import pandas as pd
+
     rows = []
     for method, outcomes in judged.items():
         for confidence in confidences:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
 from gopro_tools.detection.boxes import (
@@ -238,6 +237,8 @@ def _interpolated(
     place = (np.searchsorted(hits, errors), image_index[errors])
     shape = (len(hits), image_weight.shape[1])
     # (K, I): false positives of each image between a true positive and the one before
+    import scipy.sparse
+
     between = scipy.sparse.coo_array((np.ones(len(errors)), place), shape=shape).tocsr()
     result = np.empty(len(image_weight))
     step = max(1, _BOOTSTRAP_CELLS // len(hits))

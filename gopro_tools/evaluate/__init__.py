@@ -40,8 +40,6 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.table import Table
-from rich.text import Text
 
 from gopro_tools.console import progress_bar, run_command, stderr
 from gopro_tools.errors import InputError
@@ -143,6 +141,9 @@ def command(
 
 
 def _report(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     labels = evaluation.sources.labels
     n_images = len(evaluation.pairing.image_sets)
     dataset = f"{labels['dataset']} {labels['split']}".strip()

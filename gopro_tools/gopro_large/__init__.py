@@ -11,7 +11,6 @@ frames from before the clip, which were never released: 14 of 3,214 images.
 from typing import Annotated
 
 import tyro
-from rich.table import Table
 
 from gopro_tools.console import EXIT_INTERRUPTED, progress_bar, run_command, stderr
 from gopro_tools.findings import report_findings
@@ -101,6 +100,8 @@ def main() -> None:
 
 
 def print_agreement(result: CheckResult, tolerance_levels: int) -> None:
+    from rich.table import Table
+
     table = Table("kind", "images", "exact", f"within {tolerance_levels}", "off", "values by level")
     for kind, agreement in result.agreement.items():
         n_values = int(agreement.values_by_level.sum())

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 from numpy.typing import NDArray
-from scipy import ndimage, special
 
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
@@ -31,10 +29,6 @@ _GREY = np.array([0.298936021293775, 0.587043074451121, 0.114020904255103])
 _SHIFTS_YX = ((0, 1), (1, 0), (1, 1), (1, -1))
 _SHAPES = np.arange(0.2, 10.0005, 0.001)
 """Shape parameters tried for a generalised Gaussian."""
-_RATIOS = special.gamma(2 / _SHAPES) ** 2 / (
-    special.gamma(1 / _SHAPES) * special.gamma(3 / _SHAPES)
-)
-"""Squared mean magnitude over mean square of each; rises with the shape."""
 _HALVING = np.array([-0.01171875, -0.03515625, 0.11328125, 0.43359375])
 """MATLAB's bicubic kernel (Keys, a = -0.5) at half size: its weights at distances of 3.5, 2.5, 1.5
 and 0.5 px, the same on both sides."""
@@ -151,6 +145,8 @@ def _without_local_contrast(grey: Values) -> Values:
 def _smoothed(values: Values) -> Values:
     taps = np.exp(-0.5 * (np.arange(-3, 4) / (7 / 6)) ** 2)
     taps /= taps.sum()
+    from scipy import ndimage
+
     for axis in (0, 1):
         values = ndimage.correlate1d(values, taps, axis=axis, mode="nearest")
     return values
@@ -159,6 +155,8 @@ def _smoothed(values: Values) -> Values:
 def _halved(values: Values) -> Values:
     """MATLAB's ``imresize(x, 0.5)``: bicubic with antialiasing, edges mirrored. Sides are even."""
     taps = np.concatenate([_HALVING, _HALVING[::-1]])
+    from scipy import ndimage
+
     for axis in (0, 1):
         filtered = ndimage.correlate1d(values, taps, axis=axis, mode="reflect", origin=-1)
         values = filtered.take(range(0, values.shape[axis], 2), axis=axis)
@@ -167,6 +165,8 @@ def _halved(values: Values) -> Values:
 
 def _block_features(blocks: Values) -> Values:
     """(n, side, side) -> (n, 18): shape and scale of the values, then of products of neighbours."""
+    from scipy import special
+
     shape, left, right = fitted_generalised_gaussian(blocks)
     features = [shape, (left + right) / 2]
     for shift in _SHIFTS_YX:
@@ -187,6 +187,8 @@ def fitted_generalised_gaussian(blocks: Values) -> tuple[Values, Values, Values]
     Returns:
         Shape, left scale and right scale, (n,) each; NaN where a side has no values.
     """
+    from scipy import special
+
     values = blocks.reshape(len(blocks), -1)
     with np.errstate(divide="ignore", invalid="ignore"):
         squares = values**2
@@ -195,11 +197,23 @@ def fitted_generalised_gaussian(blocks: Values) -> tuple[Values, Values, Values]
         lopsided = left / right
         ratio = np.abs(values).mean(axis=1) ** 2 / squares.mean(axis=1)
         ratio *= (lopsided**3 + 1) * (lopsided + 1) / (lopsided**2 + 1) ** 2
-    above = np.clip(np.searchsorted(_RATIOS, ratio), 1, len(_RATIOS) - 1)
-    nearer_below = ratio - _RATIOS[above - 1] <= _RATIOS[above] - ratio
+    ratios = _ratios_of_shapes()
+    above = np.clip(np.searchsorted(ratios, ratio), 1, len(ratios) - 1)
+    nearer_below = ratio - ratios[above - 1] <= ratios[above] - ratio
     shape = np.where(np.isnan(ratio), np.nan, _SHAPES[above - nearer_below])
     scale = np.sqrt(special.gamma(1 / shape) / special.gamma(3 / shape))
     return shape, left * scale, right * scale
+
+
+@functools.cache
+def _ratios_of_shapes() -> Values:
+    """Squared mean magnitude over mean square of each of `_SHAPES`; rises with the shape."""
+    from scipy import special
+
+    ratios: Values = special.gamma(2 / _SHAPES) ** 2 / (
+        special.gamma(1 / _SHAPES) * special.gamma(3 / _SHAPES)
+    )
+    return ratios
 
 
 def _mean_where(values: Values, chosen: NDArray[np.bool_]) -> Values:
@@ -226,6 +240,8 @@ def _read_model(path: Path, _modified_ns: int) -> NiqeModel:
             with np.load(path, allow_pickle=False) as archive:
                 stored = dict(archive)
         else:
+            import scipy.io
+
             stored = scipy.io.loadmat(path)
         mean, covariance = next(
             (np.asarray(stored[a], np.float64), np.asarray(stored[b], np.float64))

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 
 from gopro_tools.errors import InputError, installs
@@ -179,6 +178,8 @@ def vmaf_score(sharp: Rgb, restored: Rgb) -> float:
 @functools.cache
 def _ffmpeg_with_vmaf() -> str:
     try:
+        import imageio_ffmpeg
+
         program: str = imageio_ffmpeg.get_ffmpeg_exe()
         listed = subprocess.run(
             [program, "-hide_banner", "-filters"], capture_output=True, text=True, check=True

@@ -6,12 +6,31 @@ processes) -> `publish` (manifest, dataset card, preview). `run` drives it, reme
 and resumes after an interruption.
 """
 
-from gopro_tools.synthesize.config import SynthesisConfig
-from gopro_tools.synthesize.main import main
-from gopro_tools.synthesize.run import Summary, synthesize
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from gopro_tools.verbs import callable_package
+
+if TYPE_CHECKING:
+    from gopro_tools.synthesize.config import SynthesisConfig
+    from gopro_tools.synthesize.run import Summary, synthesize
 
 __all__ = ["Summary", "SynthesisConfig", "main", "synthesize"]
 
 
-callable_package(__name__, "gopro_tools.synthesize.run:synthesize")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Console script and ``python -m gopro_tools.synthesize``."""
+    from gopro_tools.console import run_command
+    from gopro_tools.synthesize.command import command
+
+    run_command(command, arguments)
+
+
+# Workers import this package: nothing that only the command needs is loaded with it.
+callable_package(
+    __name__,
+    "gopro_tools.synthesize.run:synthesize",
+    Summary="gopro_tools.synthesize.run",
+    SynthesisConfig="gopro_tools.synthesize.config",
+    synthesize="gopro_tools.synthesize.run",
+)

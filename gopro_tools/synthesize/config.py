@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gopro_tools.errors import InputError
-from gopro_tools.response import Response
 from gopro_tools.synthesize.recipes import recipe_named
 
 if TYPE_CHECKING:
+    from gopro_tools.response import Response
     from gopro_tools.sensor import Sensor
 
 Kind = Literal["sharp", "blur_gamma", "blur", "blur_real"]
@@ -275,7 +275,7 @@ class SynthesisConfig:
         return max(1, round(size_hw[0] * self.scale)), max(1, round(size_hw[1] * self.scale))
 
     @property
-    def camera(self) -> Response:
+    def camera(self) -> "Response":
         """The response itself.
 
         Raises:
@@ -315,5 +315,7 @@ _LATER_SETTINGS = frozenset(
 
 
 @lru_cache(maxsize=8)
-def _response(name: str) -> Response:
+def _response(name: str) -> "Response":
+    from gopro_tools.response import Response
+
     return Response.named(name)

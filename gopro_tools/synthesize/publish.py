@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 
 from gopro_tools import __version__
-from gopro_tools.console import printable
 from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
 from gopro_tools.files import sync_file_system, write_atomic
@@ -21,7 +20,7 @@ from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.plan import Plan, Probe
 from gopro_tools.synthesize.recipes import recipe_named
 from gopro_tools.synthesize.segment import SegmentRecord, window_row
-from gopro_tools.text import csv_text, markdown_cell, size_text
+from gopro_tools.text import csv_text, markdown_cell, printable, size_text
 
 REJECTED_FILE = "rejected.csv"
 CARD_FILE = "README.md"

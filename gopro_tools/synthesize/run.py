@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
-
 from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
 from gopro_tools.files import held, write_atomic
@@ -39,8 +37,9 @@ from gopro_tools.synthesize.segment import (
     window_row,
 )
 from gopro_tools.synthesize.sources import Source, discover
+from gopro_tools.synthesize.worker import started_workers
 from gopro_tools.text import markdown_cell, markdown_table, read_csv
-from gopro_tools.threads import Progress, n_cores, thread_pool
+from gopro_tools.threads import Progress, thread_pool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +84,7 @@ class Summary(ShownResult):
 
 
 def plan_synthesis(
-    sources: Sequence[Path], out: Path, config: SynthesisConfig, *, jobs: int | None = None
+    workers: Workers, sources: Sequence[Path], out: Path, config: SynthesisConfig
 ) -> Plan:
     """Look at all sources and decide what would be made of them, without writing anything.
 
@@ -95,8 +94,7 @@ def plan_synthesis(
     """
     _ = config.camera
     refuse_foreign(out)
-    with _workers(jobs, None) as workers:
-        return _plan(sources, out, config, workers)
+    return _plan(sources, out, config, workers)
 
 
 def _plan(sources: Sequence[Path], out: Path, config: SynthesisConfig, workers: Workers) -> Plan:
@@ -152,9 +150,30 @@ def synthesize(
         PassingError: Something failed that may work next time, such as a source that went away or
             a lack of memory. What was made is kept, and the same call resumes.
     """
-    config = config or SynthesisConfig()
     named = [sources] if isinstance(sources, str | Path) else sources
-    out = Path(out)
+    with started_workers(jobs, executor) as workers:
+        return synthesize_with(
+            workers,
+            [Path(source) for source in named],
+            Path(out),
+            config or SynthesisConfig(),
+            shard=shard,
+            overwrite=overwrite,
+            on_progress=on_progress,
+        )
+
+
+def synthesize_with(
+    workers: Workers,
+    sources: Sequence[Path],
+    out: Path,
+    config: SynthesisConfig,
+    *,
+    shard: tuple[int, int],
+    overwrite: bool,
+    on_progress: Progress | None,
+) -> Summary:
+    """`synthesize` with workers that were started before."""
     shard_index, n_shards = shard
     if not 1 <= shard_index <= n_shards:
         raise InputError(f"shard {shard_index}/{n_shards}: 1/{n_shards} ... expected.")
@@ -162,35 +181,20 @@ def synthesize(
     refuse_foreign(out)
     if PNG_ENCODER == "opencv":
         logger.warning("fpng is not installed: OpenCV writes the PNG files, ten times slower.")
-    with _workers(jobs, executor) as workers:
-        plan = _plan([Path(source) for source in named], out, config, workers)
-        if not plan.segments:
-            raise InputError(_nothing_to_make(plan))
-        with only_run(out, plan, shard, overwrite=overwrite) as complete:
-            if complete:
-                summary = _summary(out, plan, read_seal(out), already_complete=True)
-            else:
-                tasks = _tasks(plan, out, workers.n_jobs)
-                mine = [task for i, task in enumerate(tasks) if i % n_shards == shard_index - 1]
-                _make_segments(plan, mine, workers, on_progress)
-                summary = _finish(plan, out, tasks)
-            if not summary.segments_left:
-                clean_state(out)
+    plan = _plan(sources, out, config, workers)
+    if not plan.segments:
+        raise InputError(_nothing_to_make(plan))
+    with only_run(out, plan, shard, overwrite=overwrite) as complete:
+        if complete:
+            summary = _summary(out, plan, read_seal(out), already_complete=True)
+        else:
+            tasks = _tasks(plan, out, workers.n_jobs)
+            mine = [task for i, task in enumerate(tasks) if i % n_shards == shard_index - 1]
+            _make_segments(plan, mine, workers, on_progress)
+            summary = _finish(plan, out, tasks)
+        if not summary.segments_left:
+            clean_state(out)
     return summary
-
-
-def _workers(jobs: int | None, executor: Executor | None) -> Workers:
-    return Workers(
-        jobs or n_cores(), executor, prepare=_use_one_core, warm_up=_load_averaging_kernel
-    )
-
-
-def _use_one_core() -> None:
-    cv2.setNumThreads(1)
-
-
-def _load_averaging_kernel() -> None:
-    import gopro_tools.averaging  # noqa: F401
 
 
 def _make_segments(

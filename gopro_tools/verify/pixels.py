@@ -10,7 +10,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER
 from gopro_tools.errors import InputError
@@ -200,6 +199,8 @@ def measure_shift(sharp_luma: NDArray[np.float32], blurred_luma: NDArray[np.floa
         sharp_luma: (H, W) float32.
         blurred_luma: (H, W) float32.
     """
+    from scipy import fft
+
     height, width = sharp_luma.shape
     window, low_pass = _filters(height, width)
     spectra = [fft.rfft2((luma - luma.mean()) * window) for luma in (sharp_luma, blurred_luma)]
@@ -221,6 +222,8 @@ def measure_shift(sharp_luma: NDArray[np.float32], blurred_luma: NDArray[np.floa
 @lru_cache(maxsize=4)
 def _filters(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Hann window, and the Gaussian low pass over the frequencies of `scipy.fft.rfft2`."""
+    from scipy import fft
+
     window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
     sigma_px = min(_BLUR_SCALE_PX, min(height, width) / 16)
     squared = fft.fftfreq(height)[:, None] ** 2 + fft.rfftfreq(width)[None, :] ** 2

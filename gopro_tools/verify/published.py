@@ -7,11 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from gopro_tools.console import printable
 from gopro_tools.dataset import SPLITS, SequenceName
 from gopro_tools.findings import Finding
 from gopro_tools.seal import DATASET_FILE, STATE_FOLDERS, changed_files, read_seal
-from gopro_tools.text import plain_cell
+from gopro_tools.text import plain_cell, printable
 from gopro_tools.verify.folders import KINDS, MANIFEST, ImageSet, Key, Manifest
 
 _WHOLE = ("frame_start", "frame_stop", "middle_frame", "n_frames", "height", "width")

@@ -3,25 +3,27 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from rich.table import Table
 
 from gopro_tools.console import (
     EXIT_FINDINGS,
     EXIT_INTERRUPTED,
     progress_bar,
-    run_command,
     stderr,
 )
 from gopro_tools.errors import InputError
 from gopro_tools.executors import named_executor
+from gopro_tools.processes import Workers
 from gopro_tools.shards import Shard
 from gopro_tools.synthesize.config import SynthesisConfig
-from gopro_tools.synthesize.plan import Plan
-from gopro_tools.synthesize.run import Summary, plan_synthesis, synthesize
+from gopro_tools.synthesize.worker import started_workers
 from gopro_tools.text import size_text
+
+if TYPE_CHECKING:
+    from gopro_tools.synthesize.plan import Plan
+    from gopro_tools.synthesize.run import Summary
 
 logger = logging.getLogger(__name__)
 
@@ -55,34 +57,56 @@ def command(
     if not sources:
         raise InputError("no source: name a video, a folder of videos or a folder of frames.")
     part = Shard.parse(shard)
-    if dry_run:
-        return _show_plan(plan_synthesis(sources, out, config, jobs=jobs or None))
     try:
-        with named_executor(executor) as given, progress_bar("windows") as bar:
-            task = bar.add_task("synthesize", total=None, rate="")
+        with (
+            named_executor(executor) as given,
+            started_workers(jobs or None, given) as workers,
+        ):
+            # Only now, so that the workers load while this process does.
+            from gopro_tools.synthesize.run import plan_synthesis
 
-            def show(n_done: int, n_total: int) -> None:
-                bar.update(task, completed=n_done, total=n_total)
-                speed = bar.tasks[0].speed
-                bar.update(task, rate=f"{speed:.1f}/s" if speed else "")
-
-            summary = synthesize(
-                sources,
-                config,
-                out=out,
-                jobs=jobs or None,
-                executor=given,
-                shard=(part.index, part.count),
-                overwrite=overwrite,
-                on_progress=show,
-            )
+            if dry_run:
+                return _show_plan(plan_synthesis(workers, sources, out, config))
+            return _report(_synthesize(workers, sources, out, config, part, overwrite=overwrite))
     except KeyboardInterrupt:
+        if dry_run:
+            raise
         stderr.print(f"Stopped. The same command resumes from here ({out}).", markup=False)
         return EXIT_INTERRUPTED
-    return _report(summary)
 
 
-def _report(summary: Summary) -> int:
+def _synthesize(
+    workers: Workers,
+    sources: Sequence[Path],
+    out: Path,
+    config: SynthesisConfig,
+    shard: Shard,
+    *,
+    overwrite: bool,
+) -> "Summary":
+    """Show progress, in windows."""
+    from gopro_tools.synthesize.run import synthesize_with
+
+    with progress_bar("windows") as bar:
+        task = bar.add_task("synthesize", total=None, rate="")
+
+        def show(n_done: int, n_total: int) -> None:
+            bar.update(task, completed=n_done, total=n_total)
+            speed = bar.tasks[0].speed
+            bar.update(task, rate=f"{speed:.1f}/s" if speed else "")
+
+        return synthesize_with(
+            workers,
+            sources,
+            out,
+            config,
+            shard=(shard.index, shard.count),
+            overwrite=overwrite,
+            on_progress=show,
+        )
+
+
+def _report(summary: "Summary") -> int:
     for name, problems in summary.damaged.items():
         stderr.print(f"problem: {name}: {problems[0]} ({len(problems)} in all)", markup=False)
     for reason in summary.failed.values():
@@ -100,7 +124,9 @@ def _report(summary: Summary) -> int:
     return EXIT_FINDINGS if summary.failed or summary.damaged else 0
 
 
-def _show_plan(plan: Plan) -> int:
+def _show_plan(plan: "Plan") -> int:
+    from rich.table import Table
+
     table = Table(title=f"{plan.n_windows} pairs, about {plan.bytes_needed / 1e9:.2f} GB")
     for column in ("split", "sequence", "source", "size", "frames", "Hz", "M", "pairs", "gaps"):
         table.add_column(column)
@@ -124,8 +150,3 @@ def _show_plan(plan: Plan) -> int:
     for reason in failed:
         stderr.print(f"failed: {reason}", markup=False, style="red")
     return EXIT_FINDINGS if failed or not plan.n_windows else 0
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Console script and ``python -m gopro_tools.synthesize``."""
-    run_command(command, arguments)

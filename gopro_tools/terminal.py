@@ -1,0 +1,58 @@
+"""What is shown on a terminal, by rich: messages, logs, progress. See `gopro_tools.console`."""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.segment import Segment
+from rich.text import Text
+
+from gopro_tools.text import printable
+
+
+class _PlainConsole(Console):
+    """Prints texts as they are: nothing in the name of a file is markup, an emoji or a command."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            text = segment.text
+            safe = text if segment.control else printable(text)
+            yield segment if safe == text else segment._replace(text=safe)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+
+CONSOLE: Console = _PlainConsole(
+    stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False
+)
+
+LOG: logging.Handler = RichHandler(console=CONSOLE, show_time=False, show_path=False, markup=False)
+LOG.setFormatter(logging.Formatter("%(message)s"))
+
+
+def progress_bar(unit: str) -> Progress:
+    """See `gopro_tools.console.progress_bar`."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit, markup=False),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=CONSOLE,
+    )

@@ -1,0 +1,72 @@
+"""What a command loads before it has anything to do, and what its workers load."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commands import ROOT, environment
+
+COMMANDS = (
+    *("synthesize", "synthesize_stills", "verify", "gopro_large", "export", "evaluate", "detect"),
+    *("tables", "response", "scenes", "deblur", "report", "doctor"),
+)
+NEVER = {
+    *("numba", "llvmlite", "pandas", "scipy", "skimage", "torch", "torchvision", "matplotlib"),
+    *("onnxruntime", "ultralytics", "rich", "imageio_ffmpeg"),
+}
+"""What takes tens of milliseconds to seconds, and no help text needs."""
+
+
+def _loaded(*arguments: str, path: Path = ROOT) -> set[str]:
+    """Top-level modules that a run of Python loaded."""
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(path)])),
+    )
+    lines = (line.split("|") for line in result.stderr.splitlines() if "import time:" in line)
+    return {parts[2].strip().split(".")[0] for parts in lines}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_loads_nothing_that_only_work_needs(command: str) -> None:
+    loaded = _loaded("-m", f"gopro_tools.{command}", "--help")
+    assert "gopro_tools" in loaded
+    assert not loaded & NEVER
+
+
+def test_the_help_of_synthesize_loads_no_library_of_images() -> None:
+    loaded = _loaded("-m", "gopro_tools.synthesize", "--help")
+    assert not loaded & {"numpy", "cv2", "PIL", "av"}
+
+
+def test_workers_load_no_command_line(tmp_path: Path) -> None:
+    code = """
+    import gopro_tools.synthesize
+    import gopro_tools.synthesize.__main__
+    from gopro_tools.synthesize.worker import _prepare, _warm_up
+    _prepare()
+    _warm_up()
+    """
+    script = tmp_path / "worker.py"
+    script.write_text("\n".join(line.strip() for line in code.splitlines()))
+    _loaded(str(script))  # compiles the loops where no run before did
+    loaded = _loaded(str(script))
+    assert {"cv2", "av", "llvmlite"} <= loaded
+    assert not loaded & (NEVER - {"llvmlite"} | {"tyro"})
+
+
+def test_scores_need_no_pandas_and_no_numba() -> None:
+    code = (
+        "import numpy as np; from gopro_tools.evaluate.run import EvaluateConfig\n"
+        "from gopro_tools.metrics import score\n"
+        "image = np.zeros((32, 32, 3), np.uint8)\n"
+        "score(image, image, ('psnr_rgb', 'ssim_gauss', 'ssim_uniform7', 'ssim_y'))\n"
+    )
+    _loaded("-c", code)
+    assert not _loaded("-c", code) & {"numba", "pandas", "scipy", "torch"}
