@@ -96,7 +96,7 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def truth(clip: Path, camera: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     out = tmp_path_factory.mktemp("truth") / "out"
-    synthesize([clip], out, SynthesisConfig(response=str(camera)), jobs=1)
+    synthesize(clip, SynthesisConfig(response=str(camera)), out=out, jobs=1)
     return tree(out)
 
 
@@ -211,7 +211,7 @@ def test_synthesis_gives_the_same_bytes_though_a_worker_is_killed(
             os.kill(killed[0], signal.SIGKILL)
 
     config = SynthesisConfig(response="camera.npy")
-    synthesize([clip], "out", config, executor=executor, progress=kill)
+    synthesize(clip, config, out="out", executor=executor, on_progress=kill)
     assert bool(killed) != isinstance(executor, ThreadPoolExecutor)
     assert tree(tmp_path / "out") == truth
 
@@ -221,8 +221,8 @@ def test_two_shards_make_one_dataset(
 ) -> None:
     config = SynthesisConfig(response=str(camera))
     out = tmp_path / "out"
-    assert synthesize([clip], out, config, shard=(1, 2), executor=cluster).segments_left > 0
-    assert not synthesize([clip], out, config, shard=(2, 2), executor=cluster).segments_left
+    assert synthesize(clip, config, out=out, shard=(1, 2), executor=cluster).segments_left
+    assert not synthesize(clip, config, out=out, shard=(2, 2), executor=cluster).segments_left
     assert tree(out) == truth
 
 
