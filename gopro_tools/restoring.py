@@ -165,6 +165,7 @@ def restore(
             "workers can load, package.module:factory, or give RestoreConfig.open_restorer."
         )
     if restorer is None and config.open_restorer is None:
+        RESTORERS.imported(config.method)  # says in a sentence what is wrong with the name
         code_sha256 = code_sha256 or source_sha256(config.method.partition(":")[0])
     weights = config.weights and config.weights.absolute()
     open_restorer = config.open_restorer or partial(

@@ -177,7 +177,7 @@ def test_without_the_library_or_the_network_one_sentence_says_what_to_do(
     with pytest.raises(InputError, match=r"no connection.*HF_HUB_OFFLINE.*GOPRO_Large\.zip"):
         download(DownloadConfig(out=tmp_path, endpoint=NOWHERE))
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(InputError, match=r"pip install 'gopro-tools\[download\]', or get the file"):
+    with pytest.raises(InputError, match=r"pip install '\.\[download\]' in the checkout.*, or get"):
         download(DownloadConfig(out=tmp_path, endpoint=NOWHERE))
 
 

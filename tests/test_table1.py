@@ -117,7 +117,7 @@ def test_nothing_finished_is_repeated(
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("repeated")
 
-    for name in ("restore_images", "evaluate"):
+    for name in ("restore", "evaluate"):
         monkeypatch.setattr(steps, name, never)
     monkeypatch.setattr(training, "train", never)
     monkeypatch.setattr(training.Ready, "open", never)
