@@ -55,6 +55,7 @@ def cost_of_full(record: Path) -> str:
     return (
         "It needs GOPRO_Large and, for each K, 1.8 million patches of 256x256 through the full "
         "network (iterations from memory of the paper, unverified). At the "
-        f"{patches / seconds:.1f} patches/s measured here with the networks of this run, scaled by "
-        f"the arithmetic of their layers, that would take, in days on this machine: {each}."
+        f"{patches / seconds:.1f} patches/s at which the networks of this run were trained (on the "
+        "machine that their records under `runs/train` name), scaled by the arithmetic of their "
+        f"layers, that would take, in days on it: {each}."
     )

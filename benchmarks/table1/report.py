@@ -202,7 +202,7 @@ def _what_was_run(run: RunRecord) -> str:
     facts = run.dataset or {}
     name, kind = facts.get("name"), facts.get("blur_kind")
     lines = [
-        f"{facts.get('n_pairs')} test pairs of {name}, blur_kind {kind}; trained and measured on "
+        f"{facts.get('n_pairs')} test pairs of {name}, blur_kind {kind}; restored and timed on "
         f"{device_name(run)}, one seed ({run.seed})."
     ]
     if rendered := facts.get("rendered"):
