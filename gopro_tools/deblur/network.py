@@ -88,7 +88,9 @@ def read_card(path: Path) -> Card:
             stored["blur_px"] = (least, most)
         found = Card(**stored)
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise InputError(f"{card}: not a readable card ({str(error)[:200]}); mend or remove it.") from error
+        raise InputError(
+            f"{card}: not a readable card ({str(error)[:200]}); mend or remove it."
+        ) from error
     if wrong := misfits(found):
         raise InputError(f"{card}: {', '.join(wrong)} should be text; mend or remove it.")
     return found
