@@ -44,7 +44,7 @@ Which stage of the synthesis helps on real pairs? The narrow K=2 network of `res
 fine-tuned for 400 steps of 16 patches (rate 1e-4) on 600 pairs of the same 60 rendered clips
 (240 Hz, 11 frames), blurred in five ways: the plain mean, with 7 frames interpolated into each
 gap, with saturation, with RSBlur's noise, and by the whole recipe `rsblur` (sRGB response,
-interpolation, saturation, noise, camera pipeline). `shipped` is the network before.
+interpolation, saturation, noise, camera pipeline). `shipped` is the network before. One seed each.
 """
 
 
