@@ -40,11 +40,11 @@ Made by `python -m benchmarks.miniature` from the records it names.
 _STAGES = """\
 # Stages of blur
 
-Which stage of the synthesis helps on real pairs? The narrow K=2 network of `results/weights` was
-fine-tuned for 400 steps of 16 patches (rate 1e-4) on 600 pairs of the same 60 rendered clips
-(240 Hz, 11 frames), blurred in five ways: the plain mean, with 7 frames interpolated into each
-gap, with saturation, with RSBlur's noise, and by the whole recipe `rsblur` (sRGB response,
-interpolation, saturation, noise, camera pipeline). `shipped` is the network before. One seed each.
+Which stage of the synthesis helps on real pairs? The narrow K=2 network of `results/weights`
+(`shipped`) was fine-tuned on the same 60 rendered clips of 240 Hz, blurred in five ways: the plain
+mean of 11 frames, with 7 frames interpolated into each gap, with saturation, with RSBlur's noise,
+and by the whole recipe `rsblur` (9 frames, sRGB response, interpolation, saturation, noise, camera
+pipeline), which therefore has more and shorter exposures. One seed each.
 """
 
 
@@ -69,7 +69,7 @@ def page(results: Path) -> str:
     for path in sorted((results / "runs" / "detect").glob("miniature-*/*/run.json")):
         parts += _detected(path.parent, results)
     for folder in _evaluations(results, "stages"):
-        parts += [_STAGES, *_evaluated(folder, results)]
+        parts += [_STAGES, _fine_tunings(results), *_evaluated(folder, results)]
     return "\n".join(parts)
 
 
@@ -82,6 +82,8 @@ def _runs(results: Path) -> Iterator[tuple[Path, RunRecord, str]]:
     """Trainings in miniature, and whether the network is narrow or full."""
     for folder, run in iterate_runs(results, "train"):
         preset = run.config["recipe"]["preset"]
+        if "started_from_sha256" in run.config:
+            continue  # fine-tuned: see `_fine_tunings`
         if run.scale == "reduced" and preset in (_NARROW, "reduced"):
             yield folder, run, "narrow" if preset == _NARROW else "full"
 
@@ -138,6 +140,22 @@ def _draw_curves(results: Path, out: Path) -> None:
     axes.legend()
     out.mkdir(parents=True, exist_ok=True)
     figure.savefig(out / "curves.png", dpi=100)
+
+
+def _fine_tunings(results: Path) -> str:
+    """What the networks that compare stages of blur were fine-tuned on."""
+    rows = []
+    for _, run in iterate_runs(results, "train"):
+        if "started_from_sha256" in run.config:
+            recipe, data = run.config["recipe"], run.config["data"]
+            rows.append(
+                [
+                    data["name"], f"{data['n_pairs']:,}", data["blur_kind"],
+                    f"{run.results['n_patches']:,}", f"{recipe['optimisation']['learning_rate']:g}",
+                ]
+            )  # fmt: skip
+    head = ["data", "pairs", "blur_kind", "patches", "learning rate"]
+    return markdown_table(head, sorted(rows), n_text_columns=1) + "\n"
 
 
 def _scales(results: Path) -> list[str]:

@@ -355,6 +355,18 @@ class TestRefused:
         with pytest.raises(InputError, match="no photo or video"):
             deblur([tmp_path / "empty"], tmp_path / "o", config)
 
+    def test_what_is_no_photo_is_named_and_the_others_are_done(
+        self, tmp_path: Path, config: DeblurConfig
+    ) -> None:
+        photo = tmp_path / "a.png"
+        photo.write_bytes(encode_png(picture()))
+        sources = [Path(__file__), photo, tmp_path / "no.png"]
+        summary = deblur(sources, tmp_path / "out", config)
+        assert summary.written == [tmp_path / "out" / "a.png"]
+        wrong, missing = summary.failures
+        assert wrong.startswith(f"{__file__}: neither a photo nor a video")
+        assert missing == f"{tmp_path / 'no.png'}: no such file or folder."
+
     def test_names_that_differ_only_in_case_or_suffix_do_not_collide(
         self, tmp_path: Path, config: DeblurConfig
     ) -> None:

@@ -123,7 +123,7 @@ def deblur(
     config = config or DeblurConfig()
     weights = config.weights or shipped_network()
     summary = DeblurSummary(card=read_card(weights))
-    jobs = _jobs(sources, out, config, summary.notes)
+    jobs = _jobs(sources, out, config, summary)
     restorer = OnnxRestorer(
         weights, runtime=config.runtime, tile_px=config.tile, overlap_px=config.overlap
     )
@@ -198,19 +198,20 @@ def _deblur_video(
 
 
 def _jobs(
-    sources: Sequence[Path], out: Path, config: DeblurConfig, notes: list[str]
+    sources: Sequence[Path], out: Path, config: DeblurConfig, summary: DeblurSummary
 ) -> list[tuple[Path, Path]]:
-    """What to deblur, and where each result goes."""
+    """What to deblur, and where each result goes; sources that cannot be go to the failures."""
     known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     found: list[tuple[Path, Path]] = []
     for source in sources:
         if source.is_file():
-            if source.suffix.lower() not in known:
-                raise InputError(
-                    f"{source}: {source.suffix or 'no suffix'}; {', '.join(sorted(known))} are "
-                    "read. Convert it first."
+            if source.suffix.lower() in known:
+                found.append((source, Path(source.name)))
+            else:
+                summary.failures.append(
+                    f"{source}: neither a photo nor a video by its suffix; "
+                    f"{', '.join(sorted(known))} are read. Convert it first."
                 )
-            found.append((source, Path(source.name)))
         elif source.is_dir():
             if _lies_in(out, source):
                 raise InputError(f"--out {out}: lies in the input {source}; choose one outside.")
@@ -220,12 +221,15 @@ def _jobs(
             files = list(_files(source))
             others = sorted({f.suffix.lower() for f in files} - known - {""})
             if others:
-                notes.append(f"{source}: files of other kinds were left out ({', '.join(others)})")
+                summary.notes.append(
+                    f"{source}: files of other kinds were left out ({', '.join(others)})"
+                )
             found += [(f, f.relative_to(source)) for f in files if f.suffix.lower() in known]
         else:
-            raise InputError(f"{source}: no such file or folder.")
+            summary.failures.append(f"{source}: no such file or folder.")
     if not found:
-        raise InputError(f"{', '.join(map(str, sources))}: no photo or video there.")
+        nothing = f"{', '.join(map(str, sources))}: no photo or video there."
+        raise InputError("\n".join(summary.failures) or nothing)
     to_file = len(found) == 1 and sources[0].is_file() and out.suffix.lower() in known
     jobs: list[tuple[Path, Path]] = []
     taken: set[str] = set()  # without case: some file systems know no other
