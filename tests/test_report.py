@@ -135,9 +135,10 @@ def test_trainings_and_restorings_are_shown_as_they_are_recorded(tmp_path: Path)
     trainings = [run for run in data["runs"] if run["facts"]["run"] == "train"]
     folders = {json.loads(p.read_text())["made_utc"]: p.parent for p in recorded.rglob("run.json")}
     assert len(trainings) == len(folders) >= 3
+    n_validated = 0
     for run, (_, folder) in zip(trainings, sorted(folders.items()), strict=True):
         record = read_record(folder)
-        for name in ("validation_psnr_rgb_db", "n_patches"):
+        for name in {"validation_psnr_rgb_db", "n_patches"} & record.results.keys():
             assert f"{name} {record.results[name]:.6g}" in run["facts"]["results"]
         log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
         gains = [
@@ -145,7 +146,9 @@ def test_trainings_and_restorings_are_shown_as_they_are_recorded(tmp_path: Path)
             for e in log
             if "validation_psnr_rgb_db" in e
         ]
-        assert run["curve"]["points"] == gains
+        n_validated += bool(gains)
+        assert (run["curve"]["points"] if gains else run["curve"]) == (gains or None)
+    assert n_validated >= 3
     (restoring,) = (run for run in data["runs"] if run["facts"]["run"] == "restore")
     assert restoring["facts"]["method"] == "mine"
     assert "n_images 1" in restoring["facts"]["results"]
