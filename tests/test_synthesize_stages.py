@@ -2,6 +2,9 @@
 
 import csv
 import json
+import pickle
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from gopro_tools.images import read_rgb
 from gopro_tools.interpolation import FlowInterpolator
 from gopro_tools.scenes import LOSSLESS, Scene, SceneConfig, render_frames, write_video
 from gopro_tools.synthesize import SynthesisConfig, synthesize
+from gopro_tools.synthesize import main as synthesize_main
 from gopro_tools.synthesize.pairs import PairMaker
 from gopro_tools.synthesize.recipes import RECIPES, recipe_named
 from gopro_tools.verify import VerifyConfig, verify
@@ -207,9 +211,81 @@ def test_the_default_is_gopro_large():
     assert set(default.effective()) & {"recipe", "interpolate", "noise", "draw_per"} == set()
 
 
-def test_options_that_are_set_win_over_a_recipe():
-    config = SynthesisConfig(recipe="reds", frames="7")
-    assert (config.frames, config.interpolate, config.stride) == ("7", 16, 5)
+DEFAULTS = SynthesisConfig()
+
+
+@pytest.mark.parametrize("name", [*RECIPES, "duty:10/16", "random:1-15"])
+def test_every_option_wins_over_a_recipe_even_with_its_default_value(name):
+    for option in recipe_named(name).settings:
+        default = getattr(DEFAULTS, option)
+        # Even numbers of frames need the other option of their recipe.
+        config = SynthesisConfig(recipe=name, **{"frames": "11", option: default})
+        assert getattr(config, option) == default or option == "kinds"
+        assert pickle.loads(pickle.dumps(config)) == config == replace(config)
+
+
+def test_a_scale_replaces_the_size_of_a_recipe():
+    config = SynthesisConfig(recipe="reds_deblur", scale=0.5)
+    assert (config.size, config.scale) == (None, 0.5)
+    assert SynthesisConfig(recipe="reds_deblur").size_hw == (720, 1280)
+
+
+def settings_of_command(monkeypatch, *arguments):
+    """What the command line would make a dataset with."""
+    seen = []
+
+    def plan(workers, sources, out, config):
+        seen.append(config)
+        raise InputError("enough")
+
+    monkeypatch.setattr("gopro_tools.synthesize.command.started_workers", lambda *_: nullcontext())
+    monkeypatch.setattr("gopro_tools.synthesize.run.plan_synthesis", plan)
+    with pytest.raises(SystemExit):
+        synthesize_main(["video.mp4", "--dry-run", *arguments])
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--recipe", "reds"), {"frames": "5", "stride": 5, "interpolate": 16}),
+        (("--recipe=reds", "--frames", "11"), {"frames": "11", "stride": 5, "interpolate": 16}),
+        (("--frames", "11", "--recipe", "gopro_7"), {"frames": "11", "recipe": "gopro_7"}),
+        (("--recipe", "rsblur", "--no-saturation", "--noise", "None"),
+         {"saturation": False, "noise": None, "isp": "sony_a7r3"}),
+        (("--recipe", "reds", "--interpolate", "1", "--stride", "None"),
+         {"interpolate": 1, "stride": None, "frames": "5"}),
+        (("--recipe", "reds_deblur", "--kinds", "sharp,blur_gamma,blur"),
+         {"kinds": ("sharp", "blur_gamma", "blur"), "size": "720x1280"}),
+        (("--recipe", "gopro_7", "--recipe", "deblurgan_wild", "--draw-per", "clip"),
+         {"frames": "5-25", "draw_per": "clip"}),
+    ],
+)  # fmt: skip
+def test_options_of_the_command_line_win_over_its_recipe(monkeypatch, arguments, expected):
+    config = settings_of_command(monkeypatch, *arguments)
+    assert {name: getattr(config, name) for name in expected} == expected
+
+
+def test_an_unknown_recipe_is_refused_by_name(capsys):
+    with pytest.raises(SystemExit):
+        synthesize_main(["video.mp4", "--recipe", "redss"])
+    assert "--recipe redss: one of gopro_large" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_help_shows_the_defaults_of_the_recipe(capsys):
+    with pytest.raises(SystemExit):
+        synthesize_main(["--recipe", "reds", "--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "clip draws its own. (default: 5)" in shown
+
+
+def test_what_was_changed_of_a_recipe_is_on_the_card_and_in_the_record(video, tmp_path):
+    out = tmp_path / "changed"
+    config = SynthesisConfig(recipe="gopro_7", frames="11", max_pairs=1)
+    synthesize([video], config, out=out, jobs=1)
+    settings = json.loads((out / "dataset.json").read_text())["identity"]["config"]
+    assert (settings["recipe"], settings["frames"]) == ("gopro_7", "11")
+    assert "Here it was changed: frames 11 (recipe: 7)." in (out / "README.md").read_text()
 
 
 def test_duty_and_random():

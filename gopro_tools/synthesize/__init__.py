@@ -6,6 +6,7 @@ processes) -> `publish` (manifest, dataset card, preview). `run` drives it, reme
 and resumes after an interruption.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,10 @@ __all__ = ["Summary", "SynthesisConfig", "main", "synthesize"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Console script and ``python -m gopro_tools.synthesize``."""
     from gopro_tools.console import run_command
-    from gopro_tools.synthesize.command import command
+    from gopro_tools.synthesize.command import command_with_recipe
 
-    run_command(command, arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    run_command(command_with_recipe(given), given)
 
 
 # Workers import this package: nothing that only the command needs is loaded with it.

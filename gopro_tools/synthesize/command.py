@@ -1,7 +1,8 @@
 """The command line of the synthesis."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from gopro_tools.synthesize.run import Summary
 
 logger = logging.getLogger(__name__)
+
+_RECIPE = "--recipe"
 
 
 def command(
@@ -73,6 +76,26 @@ def command(
             raise
         stderr.print(f"Stopped. The same command resumes from here ({out}).", markup=False)
         return EXIT_INTERRUPTED
+
+
+def command_with_recipe(arguments: Sequence[str]) -> Callable[..., int]:
+    """The command, its defaults being those of the recipe that the arguments name.
+
+    So the parser gives it the recipe's value of each option that is not there, and the help shows
+    them; an option that is there wins, whatever its value.
+    """
+    following = [*arguments[1:], ""]
+    named = [
+        after if word == _RECIPE else word.removeprefix(f"{_RECIPE}=")
+        for word, after in zip(arguments, following, strict=True)
+        if word == _RECIPE or word.startswith(f"{_RECIPE}=")
+    ]
+    if not named:
+        return command
+    try:
+        return partial(command, config=SynthesisConfig(recipe=named[-1]))
+    except InputError:
+        return command  # which refuses it, with the other arguments
 
 
 def _synthesize(

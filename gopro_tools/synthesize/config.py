@@ -2,10 +2,11 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from gopro_tools.errors import InputError
 from gopro_tools.synthesize.recipes import recipe_named
@@ -21,15 +22,20 @@ LOWEST_RATE_HZ = 60.0
 LOW_RATE_HZ = 120.0
 """Below this, fast motion leaves ghosts (the original was filmed at 240 fps)."""
 
+_GIVEN = "_given"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SynthesisConfig:
-    """How blurred and sharp images are made. The defaults are the recipe of GOPRO_Large."""
+    """How blurred and sharp images are made. The defaults are the recipe of GOPRO_Large.
+
+    A recipe changes the defaults: whatever is given beside it wins, even where it is given the
+    value that would be the default without the recipe.
+    """
 
     recipe: str | None = None
-    """Settings by name, for options left at their default: gopro_large, gopro_7, reds,
-    deblurgan_wild, rsblur, duty:11/16 (11 of every 16 frames), random:1-15 (frames drawn per
-    image)."""
+    """Defaults by name: gopro_large, gopro_7, reds, reds_deblur, deblurgan_wild, rsblur, duty:11/16
+    (11 of every 16 frames), random:1-15 (frames drawn per image). Other options win over it."""
     frames: str = "11"
     """Frames averaged into one blurred image, odd: a number, or a range such as 7-13 from which
     each clip draws its own."""
@@ -100,13 +106,21 @@ class SynthesisConfig:
     seed: int = 0
     """Seed of the drawn frame counts and of the split."""
 
+    def __new__(cls, **given: Any) -> Self:
+        """Note which settings are given: `__init__` cannot tell them from defaults."""
+        config = super().__new__(cls)
+        if given:  # not where a pickle is loaded, whose settings are resolved already
+            vars(config)[_GIVEN] = frozenset(given)
+        return config
+
     def __post_init__(self) -> None:
         """Apply the recipe, and check what can be checked without reading a source."""
-        if self.recipe is not None:
-            defaults = {field.name: field.default for field in fields(self)}
-            for name, value in recipe_named(self.recipe).settings.items():
-                if getattr(self, name) == defaults[name]:
-                    object.__setattr__(self, name, value)
+        given: frozenset[str] = vars(self).pop(_GIVEN, frozenset())
+        if self.scale is not None:
+            given |= {"size"}  # the other way to say it
+        for name, value in self.recipe_settings.items():
+            if name not in given:
+                object.__setattr__(self, name, value)
         _ = self.frame_counts
         _ = self.size_hw
         if self.stride is not None and self.stride < 1:
@@ -160,6 +174,15 @@ class SynthesisConfig:
                 "--kinds blur_real: a stage that makes it was expected: one or more of "
                 "--saturation, --noise, --isp, --readout-ms, or --recipe rsblur."
             )
+
+    @property
+    def recipe_settings(self) -> Mapping[str, Any]:
+        """What the recipe sets, whether or not it took effect; nothing without a recipe.
+
+        Raises:
+            InputError: There is no such recipe.
+        """
+        return recipe_named(self.recipe).settings if self.recipe is not None else {}
 
     @cached_property
     def frame_counts(self) -> tuple[int, ...]:

@@ -303,7 +303,15 @@ def _stages(config: SynthesisConfig) -> str:
     if config.latent:
         rows.append("| `latent/` | all frames of each exposure, `000001/000.png` ... |")
     if config.recipe:
-        notes.append(f"Recipe `{config.recipe}`: {recipe_named(config.recipe).stands_for}")
+        changed = [
+            f"{name} {getattr(config, name)} (recipe: {value})"
+            for name, value in config.recipe_settings.items()
+            if getattr(config, name) != value
+        ]
+        notes.append(
+            f"Recipe `{config.recipe}`: {recipe_named(config.recipe).stands_for}"
+            + (f" Here it was changed: {', '.join(changed)}." if changed else "")
+        )
     if config.interpolate > 1:
         notes.append(
             f"Gaps between frames were made {config.interpolate} times as fine by interpolation "

@@ -14,12 +14,18 @@ class Recipe:
     """Settings that a name stands for."""
 
     settings: Mapping[str, Any]
-    """Options of `SynthesisConfig` that it sets where they are left at their default."""
+    """Defaults of `SynthesisConfig` that it changes."""
     stands_for: str
     """Whose recipe it is, with its source."""
 
 
 _NAH = "Nah et al., CVPR 2017"
+_REDS: Mapping[str, Any] = MappingProxyType({"frames": "5", "stride": 5, "interpolate": 16})
+_REDS_EXPOSURE = (
+    "120 fps, 15 frames into each gap, 65 averaged, one image per 5 source frames (24 fps, duty "
+    "cycle 0.8). Its interpolator and its measured response are to be named with --interpolator "
+    "and --response."
+)
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "gopro_large": Recipe(
@@ -32,10 +38,16 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             stands_for=f"GOPRO_Large's GOPR0372 sequences ({_NAH}): 7 frames of 240 fps.",
         ),
         "reds": Recipe(
-            settings={"frames": "5", "stride": 5, "interpolate": 16},
-            stands_for="REDS (Nah et al., NTIRE 2019): 120 fps, 15 frames into each gap, 65 "
-            "averaged, one image per 5 source frames (24 fps, duty cycle 0.8). Its interpolator "
-            "and its measured response are to be named with --interpolator and --response.",
+            settings=_REDS,
+            stands_for="The exposure of REDS (Nah et al., NTIRE 2019; SeungjunNah/"
+            f"DeepDeblur_release, issue 49): {_REDS_EXPOSURE}",
+        ),
+        "reds_deblur": Recipe(
+            settings={**_REDS, "kinds": ("sharp", "blur_gamma"), "size": "720x1280"},
+            stands_for="The pairs of REDS for deblurring, its folders train_blur and train_sharp "
+            "(NTIRE 2019 Challenge on Video Deblurring, track 1; NTIRE 2020): images of 1280x720, "
+            f"blurred in linear light alone. {_REDS_EXPOSURE} The track blur_comp is the same "
+            "images compressed as MPEG video, which this does not do.",
         ),
         "deblurgan_wild": Recipe(
             settings={"frames": "5-25", "draw_per": "image"},
