@@ -43,7 +43,7 @@ MOTIONS_PX_S = {"slow": 100.0, "fast": 400.0, "very fast": 1200.0}
 """RMS speed of the background, in a frame of 640x360; objects move as fast relative to it."""
 NOISES = (0.0, 4.0)
 """Standard deviation in code values of noise in the frames; the truth has none."""
-PHOTOGRAPHS = ("astronaut", "coffee")
+PHOTOGRAPHS = ("astronaut", "coffee", "rocket")
 MINTERPOLATE = "FFmpeg minterpolate x8"
 _DENSE_HZ = 1920
 _EXPOSURE_FRAMES = 96  # 50 ms
