@@ -10,16 +10,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from gopro_tools.errors import InputError, PassingError
 from gopro_tools.gopro_large import RegenerateConfig, regenerate
-from gopro_tools.images import Rgb
+from gopro_tools.images import Rgb, encode_png, pixel_hash
 from gopro_tools.scenes import write_video
 from gopro_tools.seal import read_seal
 from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.synthesize import output as output_module
+from gopro_tools.synthesize import segment as segment_module
 from gopro_tools.synthesize.output import STATE_FOLDER
 from tests.commands import assert_ended, run_command_line, start_command_line
 from tests.test_synthesize import EXACT, moving, tree
@@ -158,14 +161,142 @@ def test_damaged_state_files_are_no_traceback(
     assert tree(out) == whole
 
 
-@pytest.mark.parametrize("lost", ["train/clip_11_00/sharp/000003.png", "manifest.csv"])
-def test_a_finished_dataset_that_lost_files_is_not_complete(
-    tmp_path: Path, clip: Path, whole: dict[str, str], threads: ThreadPoolExecutor, lost: str
+def test_a_finished_dataset_without_its_manifest_is_made_again(
+    tmp_path: Path, clip: Path, whole: dict[str, str], threads: ThreadPoolExecutor
 ) -> None:
     out = tmp_path / "out"
     synthesize([clip], out=out, executor=threads)
-    (out / lost).unlink()
-    assert not synthesize([clip], out=out, executor=threads).already_complete
+    (out / "manifest.csv").unlink()
+    summary = synthesize([clip], out=out, executor=threads)
+    assert (summary.already_complete, summary.n_repaired) == (False, 0)
+    assert tree(out) == whole
+
+
+# --- repair --------------------------------------------------------------------------------------
+
+SHARP = "train/clip_11_00/sharp"
+LOSSES: dict[str, Callable[[Path], object]] = {
+    "deleted": Path.unlink,
+    "emptied": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:99]),
+    "other pixels": lambda path: path.write_bytes(encode_png(np.zeros((8, 8, 3), np.uint8))),
+    "another file's pixels": lambda path: path.write_bytes(
+        path.with_name("000009.png").read_bytes()
+    ),
+    "no image": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "a dead link": lambda path: (path.unlink(), path.symlink_to("nowhere")),
+}
+
+
+def times_of_change(out: Path) -> dict[str, int]:
+    return {
+        path.relative_to(out).as_posix(): path.stat().st_mtime_ns
+        for path in out.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_finished_dataset_that_lost_an_image_gets_only_its_segment_made_again(
+    tmp_path: Path,
+    clip: Path,
+    whole: dict[str, str],
+    threads: ThreadPoolExecutor,
+    caplog: pytest.LogCaptureFixture,
+    loss: str,
+) -> None:
+    out = tmp_path / "out"
+    synthesize([clip], out=out, executor=threads)
+    before = times_of_change(out)
+    LOSSES[loss](out / SHARP / "000003.png")
+    summary = synthesize([clip], out=out, executor=threads)
+    assert (summary.n_repaired, summary.already_complete) == (1, False)
+    assert f"1 image(s) are missing or changed, first {SHARP}/000003.png; 1 of 4" in caplog.text
+    assert tree(out) == whole
+    after = times_of_change(out)
+    written = {name for name in after if after[name] != before[name]}
+    assert f"{SHARP}/000003.png" in written
+    assert len(written) < len(before) / 3  # one of four segments
+    assert all(name.startswith("train/") for name in written)
+    assert synthesize([clip], out=out, executor=threads).already_complete
+    assert times_of_change(out) == after
+
+
+def test_a_recompressed_image_is_not_lost(
+    tmp_path: Path, clip: Path, threads: ThreadPoolExecutor
+) -> None:
+    out = tmp_path / "out"
+    synthesize([clip], out=out, executor=threads)
+    path = out / SHARP / "000003.png"
+    Image.open(path).save(path, compress_level=1)
+    written = path.read_bytes()
+    assert synthesize([clip], out=out, executor=threads).already_complete
+    assert path.read_bytes() == written
+
+
+def test_a_killed_repair_resumes(
+    tmp_path: Path,
+    clip: Path,
+    whole: dict[str, str],
+    threads: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    synthesize([clip], out=out, executor=threads)
+    for number in (3, 4, 60):
+        (out / SHARP / f"{number:06d}.png").unlink()
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 20)
+        with pytest.raises(RunKilledError):
+            synthesize([clip], out=out, executor=threads)
+    assert read_seal(out).state == "whole"
+    assert (out / STATE_FOLDER).is_dir()  # by which `verify` knows that it is not
+    assert synthesize([clip], out=out, executor=threads).n_repaired
+    assert tree(out) == whole
+
+
+def test_shards_repair_their_own_share(
+    tmp_path: Path, clip: Path, whole: dict[str, str], threads: ThreadPoolExecutor
+) -> None:
+    out = tmp_path / "out"
+    synthesize([clip], out=out, executor=threads)
+    for number in (3, 30):  # in the first and the second segment
+        (out / SHARP / f"{number:06d}.png").unlink()
+    first = synthesize([clip], out=out, executor=threads, shard=(1, 2))
+    assert (first.n_repaired, first.segments_left) == (1, 1)
+    second = synthesize([clip], out=out, executor=threads, shard=(2, 2))
+    assert (second.n_repaired, second.segments_left) == (1, 0)
+    assert tree(out) == whole
+
+
+def test_the_frames_of_an_exposure_are_repaired_too(
+    tmp_path: Path, clip: Path, threads: ThreadPoolExecutor
+) -> None:
+    out, config = tmp_path / "out", SynthesisConfig(latent=True, max_pairs=4)
+    synthesize([clip], config, out=out, executor=threads)
+    before = tree(out)
+    (out / "train/clip_11_00/latent/000003/005.png").unlink()
+    (out / "train/clip_11_00/latent/000004/000.png").write_bytes(b"half")
+    assert synthesize([clip], config, out=out, executor=threads).n_repaired == 2
+    assert tree(out) == before
+
+
+def test_a_dataset_of_another_decoder_is_made_again_as_a_whole(
+    tmp_path: Path,
+    clip: Path,
+    whole: dict[str, str],
+    threads: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(segment_module, "pixel_hash", lambda image: f"{pixel_hash(image)[:-1]}x")
+        synthesize([clip], out=out, executor=threads)
+    (out / SHARP / "000003.png").unlink()
+    summary = synthesize([clip], out=out, executor=threads)
+    assert summary.n_repaired == 0
+    assert "do not come out as manifest.csv lists them" in caplog.text
     assert tree(out) == whole
 
 

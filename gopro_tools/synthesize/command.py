@@ -138,6 +138,11 @@ def _report(summary: "Summary") -> int:
         stderr.print(f"This shard is done; {summary.segments_left} segment(s) of others are left.")
     elif summary.already_complete:
         stderr.print(f"{summary.out}: complete already, {summary.n_pairs} pairs; nothing to do.")
+    elif summary.n_repaired:
+        stderr.print(
+            f"{summary.n_repaired} image(s) made again in {summary.out}, which is complete: "
+            f"{summary.n_pairs} pairs."
+        )
     else:
         stderr.print(
             f"{summary.n_pairs} pairs in {summary.out}, {summary.n_rejected} windows rejected "

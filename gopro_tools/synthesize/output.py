@@ -25,6 +25,7 @@ from gopro_tools.images import PNG_ENCODER
 from gopro_tools.seal import DATASET_FILE, GOPRO_LARGE_FORMAT, Seal, changed_files, read_seal
 from gopro_tools.synthesize.plan import Plan
 from gopro_tools.synthesize.publish import PUBLISHED_FILES
+from gopro_tools.synthesize.repair import Lost, lost_images
 from gopro_tools.text import plain_cell
 
 logger = logging.getLogger(__name__)
@@ -104,11 +105,11 @@ def _not_ours(out: Path) -> InputError:
     )
 
 
-def prepare(out: Path, plan: Plan, *, overwrite: bool) -> bool:
+def prepare(out: Path, plan: Plan, *, overwrite: bool) -> Lost | None:
     """Make ``out`` ready for ``plan``. To be called while no other run starts.
 
     Returns:
-        Whether the dataset lies there already, complete.
+        None if the dataset is to be made; else it lies there already, without these images.
 
     Raises:
         InputError: Something else lies there, or a dataset made otherwise, and ``overwrite`` is
@@ -122,9 +123,9 @@ def prepare(out: Path, plan: Plan, *, overwrite: bool) -> bool:
         # Of a finished dataset, versions are no matter: nothing is added to it.
         there, asked = seal.identity, _without_versions(wanted)
         if there == asked:
-            problem = _missing_of(out, seal)
+            problem = _changes_of(out, seal)
             if not problem:
-                return True
+                return lost_images(out, latent=plan.config.latent)
             logger.warning("%s: %s; it is made again.", out, problem)
             _break_seal(out, seal)
     elif begun is not None:
@@ -145,7 +146,15 @@ def prepare(out: Path, plan: Plan, *, overwrite: bool) -> bool:
             )
         _clear(out, seal)
     _write_begun(out, _Begun(identity=wanted, images=_images_of(plan)))
-    return False
+    return None
+
+
+def begin_again(out: Path, plan: Plan) -> None:
+    """Take the seal from a finished dataset of ``plan``, which is then to be made as a whole."""
+    seal = read_seal(out)
+    if seal.is_ours:
+        _break_seal(out, seal)
+    _write_begun(out, _Begun(identity=identity_of(plan), images=_images_of(plan)))
 
 
 def _difference(there: object, asked: Mapping[str, Any]) -> str:
@@ -168,19 +177,14 @@ def _difference(there: object, asked: Mapping[str, Any]) -> str:
     return "; ".join(changes[:5])
 
 
-def _missing_of(out: Path, seal: Seal) -> str:
-    """What shows without opening an image that a finished dataset is not whole any more."""
+def _changes_of(out: Path, seal: Seal) -> str:
+    """What was done to the tables of a finished dataset, or to its record."""
     if seal.state == "changed":
         return f"{DATASET_FILE} was changed"
-    if changes := changed_files(out, seal):
-        return ", ".join(f"{name} is {what}" for name, what in changes.items())
-    missing = [
-        path
-        for folder, names in _listed(out).items()
-        for path in (out / folder / name for name in names)
-        if not path.is_file() or not path.stat().st_size
-    ]
-    return f"{len(missing)} image(s) are missing or empty, first {missing[0]}" if missing else ""
+    changes = changed_files(out, seal)
+    if not (out / MANIFEST_FILE).is_file():
+        changes[MANIFEST_FILE] = "missing"  # datasets of earlier versions have no hashes
+    return ", ".join(f"{name} is {what}" for name, what in changes.items())
 
 
 def _refuse_strangers(out: Path, plan: Plan) -> None:
@@ -313,11 +317,13 @@ def _begun(out: Path) -> _Begun | None:
 
 
 @contextmanager
-def only_run(out: Path, plan: Plan, shard: tuple[int, int], *, overwrite: bool) -> Iterator[bool]:
+def only_run(
+    out: Path, plan: Plan, shard: tuple[int, int], *, overwrite: bool
+) -> Iterator[Lost | None]:
     """Hold the folder for one run, prepared; shards of one division may work beside each other.
 
     Yields:
-        Whether the dataset lies there already, complete.
+        See `prepare`.
     """
     index, n_shards = shard
     state = out / STATE_FOLDER
@@ -329,8 +335,8 @@ def only_run(out: Path, plan: Plan, shard: tuple[int, int], *, overwrite: bool) 
                 raise InputError(f"{in_use} Wait for it to end, or name another folder.")
             if others and _begun(out) is not None and _begun_otherwise(out, plan):
                 raise InputError(f"{in_use} It makes another dataset; name another folder.")
-            complete = prepare(out, plan, overwrite=overwrite)
-        yield complete
+            lost = prepare(out, plan, overwrite=overwrite)
+        yield lost
     with suppress(OSError):  # where something is left, or another shard at work
         state.rmdir()
 

@@ -5,14 +5,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
-from gopro_tools.files import held, write_atomic
+from gopro_tools.files import held, sync_file_system, write_atomic
 from gopro_tools.images import PNG_ENCODER
 from gopro_tools.processes import Workers
 from gopro_tools.seal import Seal, read_seal
@@ -20,6 +20,7 @@ from gopro_tools.shown import ShownResult
 from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.output import (
     STATE_FOLDER,
+    begin_again,
     check_space,
     clean_state,
     fingerprint_of,
@@ -28,6 +29,7 @@ from gopro_tools.synthesize.output import (
 )
 from gopro_tools.synthesize.plan import Plan, Probe, make_plan, probe_source
 from gopro_tools.synthesize.publish import publish
+from gopro_tools.synthesize.repair import Lost, is_as_listed, listed_pairs, pairs_of, tasks_with
 from gopro_tools.synthesize.segment import (
     OutputError,
     SegmentRecord,
@@ -63,6 +65,8 @@ class Summary(ShownResult):
     """Sources of which some frames could not be read."""
     already_complete: bool = False
     """There was nothing to do."""
+    n_repaired: int = 0
+    """Images of a finished dataset that were missing or changed, and are as they were again."""
     segments_left: int = 0
     """Segments that other shards have still to make."""
 
@@ -184,29 +188,81 @@ def synthesize_with(
     plan = _plan(sources, out, config, workers)
     if not plan.segments:
         raise InputError(_nothing_to_make(plan))
-    with only_run(out, plan, shard, overwrite=overwrite) as complete:
-        if complete:
-            summary = _summary(out, plan, read_seal(out), already_complete=True)
-        else:
-            tasks = _tasks(plan, out, workers.n_jobs)
-            mine = [task for i, task in enumerate(tasks) if i % n_shards == shard_index - 1]
-            _make_segments(plan, mine, workers, on_progress)
+    with only_run(out, plan, shard, overwrite=overwrite) as lost:
+        tasks = _tasks(plan, out, workers.n_jobs)
+        mine = [task for i, task in enumerate(tasks) if i % n_shards == shard_index - 1]
+        summary = None
+        if lost is not None:
+            summary = _repaired(plan, out, lost, tasks, mine, workers, on_progress)
+        if summary is None:
+            _make_segments(plan, mine, _not_done(mine, with_hashes=True), workers, on_progress)
             summary = _finish(plan, out, tasks)
         if not summary.segments_left:
             clean_state(out)
     return summary
 
 
+def _repaired(
+    plan: Plan,
+    out: Path,
+    lost: Lost,
+    tasks: Sequence[SegmentTask],
+    mine: Sequence[SegmentTask],
+    workers: Workers,
+    progress: Progress | None,
+) -> Summary | None:
+    """Make those segments again that a finished dataset lost images of.
+
+    Returns:
+        None if they do not come out as the manifest lists them: all is to be made again.
+    """
+    if not lost:
+        return _summary(out, plan, read_seal(out), already_complete=True)
+    concerned = tasks_with(tasks, lost)
+    names = [name for names in lost.values() for name in names]
+    logger.warning(
+        "%s: %d image(s) are missing or changed, first %s; %d of %d segments are made again.",
+        out,
+        len(names),
+        names[0],
+        len(concerned),
+        len(tasks),
+    )
+    listed = listed_pairs(out)
+    here = tasks_with(mine, lost)
+    _make_segments(plan, here, here, workers, progress)
+    sync_file_system(out)
+    made = [SegmentRecord.load(task, with_hashes=False) for task in here]
+    if not all(is_as_listed(*one, listed) for one in zip(here, made, strict=True)):
+        logger.warning(
+            "%s: they do not come out as %s lists them, so the whole dataset is made again; "
+            "another version of this program or of FFmpeg may have made it.",
+            out,
+            MANIFEST_FILE,
+        )
+        begin_again(out, plan)
+        return None
+    of_others = [task for task in concerned if task not in here]
+    return replace(
+        _summary(out, plan, read_seal(out), already_complete=False),
+        n_repaired=sum(len(lost.get(key, ())) for task in here for key in pairs_of(task)),
+        segments_left=len(_not_done(of_others, with_hashes=False)),
+    )
+
+
 def _make_segments(
-    plan: Plan, tasks: Sequence[SegmentTask], workers: Workers, progress: Progress | None
+    plan: Plan,
+    tasks: Sequence[SegmentTask],
+    pending: list[SegmentTask],
+    workers: Workers,
+    progress: Progress | None,
 ) -> None:
-    """Make those of the segments that are not made yet."""
-    pending = _not_done(tasks, with_hashes=True)
+    """Make those of the segments that are pending."""
     names = {task.name for task in pending}
     if pending:
         check_space(pending[0].out, plan.bytes_of([s for s in plan.segments if s.name in names]))
     # The longest first, so that no worker starts one when the others are done.
-    pending.sort(key=lambda task: -len(task.windows))
+    pending = sorted(pending, key=lambda task: -len(task.windows))
     n_total = sum(len(task.windows) for task in tasks)
     n_done = n_total - sum(len(task.windows) for task in pending)
 
