@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -57,6 +57,15 @@ def write_atomic(
     """
     if isinstance(data, str):
         data = data.encode(errors="backslashreplace")
+    with written_atomic(path, temporary, durable=durable) as file:
+        file.write(data)
+
+
+@contextmanager
+def written_atomic(
+    path: Path, temporary: Path | None = None, *, durable: bool = True
+) -> Iterator[BinaryIO]:
+    """Give a file to write, which is put in place when the block ends well; see `write_atomic`."""
     if path.is_dir() and not path.is_symlink():
         raise IsADirectoryError(
             errno.EISDIR, "a folder lies where a file was to be written", str(path)
@@ -70,7 +79,7 @@ def write_atomic(
             temporary.unlink()
             file = temporary.open("xb")
         with file:
-            file.write(data)
+            yield file
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

@@ -5,7 +5,7 @@ It is written last, when all else is safely on disk, and holds hashes of the tab
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -45,14 +45,15 @@ class Seal:
         return self.record.get("identity")
 
 
-def sealed(record: Mapping[str, Any], tables: Mapping[str, str]) -> str:
+def sealed(record: Mapping[str, Any], root: Path, tables: Iterable[str] = ()) -> str:
     """The text of a seal.
 
     Args:
         record: What it says; it names its ``format``.
-        tables: Texts of the files whose changes it must show, by name.
+        root: The dataset.
+        tables: Names of the files in it whose changes the seal must show.
     """
-    hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in tables.items()}
+    hashes = {name: sha256_of_file(root / name) for name in tables}
     content = {**record, "files_sha256": hashes}
     return json.dumps({**content, _SEAL: _digest(content)}, indent=1, sort_keys=True) + "\n"
 

@@ -22,8 +22,13 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any] | Sequence[Any]]) -> str:
-    r"""Rows as CSV with a header and ``\n`` line ends.
+def csv_text(
+    columns: Sequence[str],
+    rows: Iterable[Mapping[str, Any] | Sequence[Any]],
+    *,
+    with_header: bool = True,
+) -> str:
+    r"""Rows as CSV with ``\n`` line ends.
 
     Text that a spreadsheet would take for a formula (``=x``, ``@x``) gets an apostrophe before it,
     which `read_csv` and `plain_cell` take away.
@@ -32,13 +37,15 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any] | Sequence
         columns: Names, in order.
         rows: Mappings by column name (a missing one is an empty cell), or sequences in the order
             of ``columns``.
+        with_header: Whether the names come first; not where the rows follow others in a file.
 
     Raises:
         ValueError: A row has a cell that no column is named for, or another number of cells.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    if with_header:
+        writer.writerow(columns)
     for row in rows:
         if isinstance(row, Mapping):
             if unknown := row.keys() - set(columns):

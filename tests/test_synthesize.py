@@ -299,7 +299,7 @@ def test_sources_are_found_named_and_told_apart(tmp_path: Path) -> None:
     for made in ("out", "earlier", "strange"):
         (tmp_path / made).mkdir()
         (tmp_path / made / "made.mp4").write_bytes(b"")
-    (tmp_path / "earlier" / "dataset.json").write_text(sealed({"format": FORMAT}, {}))
+    (tmp_path / "earlier" / "dataset.json").write_text(sealed({"format": FORMAT}, tmp_path))
     (tmp_path / "strange" / "dataset.json").write_text("{}")  # another program's
     found = discover([tmp_path], exclude=tmp_path / "out")
     assert [source.name for source in found] == [

@@ -1,7 +1,7 @@
 """Rebuild GOPRO_Large from GOPRO_Large_all."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,9 +101,8 @@ def regenerate(
                 rows.setdefault(image.key, {}).update(one.hashes)
             if on_progress:
                 on_progress(done, len(images))
-        manifest = _manifest_csv(rows)
-        write(config.out / MANIFEST_FILE, manifest.encode())
-        _write_seal(config.out, write, {MANIFEST_FILE: manifest})
+        write(config.out / MANIFEST_FILE, _manifest_csv(rows).encode())
+        _write_seal(config.out, write, [MANIFEST_FILE])
         record = RunRecord(
             suite="regenerate",
             config=jsonable(config),
@@ -170,7 +169,7 @@ def _output(out: Path) -> Iterator[_Write]:
         refuse_links(out, UNFINISHED, *folders)
         _refuse_foreign(out)
     with held(unfinished / "lock", in_use):
-        _write_seal(out, write, {})
+        _write_seal(out, write, [])
         with _explained(out / RUN_FILE):
             unseal(out)
         yield write
@@ -206,9 +205,9 @@ def _refuse_foreign(out: Path) -> None:
         )
 
 
-def _write_seal(out: Path, write: _Write, tables: Mapping[str, str]) -> None:
+def _write_seal(out: Path, write: _Write, tables: Sequence[str]) -> None:
     record = {"format": GOPRO_LARGE_FORMAT, **_FACTS, "version": __version__}
-    write(out / DATASET_FILE, sealed(record, tables).encode())
+    write(out / DATASET_FILE, sealed(record, out, tables).encode())
 
 
 _Rows = dict[tuple[str, str, str], dict[Kind, str]]

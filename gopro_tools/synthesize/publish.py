@@ -1,10 +1,11 @@
 """What makes a folder of images a dataset: manifest, rejected windows, record, card, preview."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import cv2
@@ -13,11 +14,11 @@ import numpy as np
 from gopro_tools import __version__
 from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
-from gopro_tools.files import sync_file_system, write_atomic
+from gopro_tools.files import sync_file_system, write_atomic, written_atomic
 from gopro_tools.images import PNG_ENCODER, Rgb, encode_png, read_rgb
 from gopro_tools.seal import DATASET_FILE, FORMAT, sealed
 from gopro_tools.synthesize.config import SynthesisConfig
-from gopro_tools.synthesize.plan import Plan, Probe
+from gopro_tools.synthesize.plan import Plan, Probe, SequencePlan
 from gopro_tools.synthesize.recipes import recipe_named
 from gopro_tools.synthesize.segment import SegmentRecord, window_row
 from gopro_tools.text import csv_text, markdown_cell, printable, size_text
@@ -58,77 +59,151 @@ _PREVIEW_WIDTH = 480
 _PREVIEW_GAIN = 4
 
 
-def publish(plan: Plan, records: Sequence[SegmentRecord], out: Path, state: Path) -> None:
+Row = Mapping[str, Any]
+Records = Callable[[SequencePlan], Sequence[SegmentRecord]]
+"""What was made of a sequence."""
+
+
+@dataclass(kw_only=True, slots=True)
+class _Tally:
+    """What the card and the seal say of the rows, which are too many to keep."""
+
+    n_pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By split and sequence, in the order of the manifest."""
+    n_pairs_of: Counter[str] = field(default_factory=Counter)
+    """By source."""
+    n_rejected_of: Counter[str] = field(default_factory=Counter)
+    """By source."""
+    problems_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """By source."""
+
+
+def publish(plan: Plan, records_of: Records, out: Path, state: Path) -> None:
     """Write everything beside the images, in an order that makes `DATASET_FILE` the seal.
+
+    However large the dataset, the rows of one sequence at a time are in memory.
 
     Args:
         plan: What was to be made.
-        records: What was made.
+        records_of: Loads what was made of a sequence; called again for those in the preview.
         out: The dataset.
         state: Folder for files that are being written.
     """
-    pairs = sorted((row for record in records for row in record.pairs), key=_order)
-    rejected = [row for record in records for row in record.rejected]
-    rejected += [
-        window_row(
-            split=sequence.split,
-            sequence=sequence.name,
-            source=sequence.probe.source.name,
-            window=item.window,
-        )
-        | {"reason": item.reason}
-        for sequence in plan.sequences
-        for item in sequence.rejected
-    ]
-    rejected.sort(key=_order)
-    description = _describe(plan, records, pairs, rejected)
-    tables = {
-        MANIFEST_FILE: csv_text((*MANIFEST_COLUMNS, *plan.config.stage_columns), pairs),
-        REJECTED_FILE: csv_text(REJECTED_COLUMNS, rejected),
-    }
+
+    def temporary(name: str) -> Path:
+        # A killed run leaves its temporary file in the state folder, not in the dataset.
+        return state / f"{name}.tmp"
 
     def write(name: str, data: bytes | str) -> None:
-        # A killed run leaves its temporary file in the state folder, not in the dataset.
-        write_atomic(out / name, data, state / f"{name}.tmp")
+        write_atomic(out / name, data, temporary(name))
 
-    for name, text in tables.items():
-        write(name, text)
-    if pairs:
+    tally = _write_tables(plan, records_of, out, temporary)
+    if pairs := _spread(plan, records_of, tally):
         write(PREVIEW_FILE, encode_png(preview(out, pairs, plan.config.kinds)))
-    write(CARD_FILE, _card(plan, pairs, rejected, description))
+    description = _describe(plan, tally)
+    write(CARD_FILE, _card(plan, tally, description))
     sync_file_system(out)  # the images are on disk before the seal says so
-    write(DATASET_FILE, sealed(description, tables))
+    write(DATASET_FILE, sealed(description, out, [MANIFEST_FILE, REJECTED_FILE]))
 
 
-def _order(row: dict[str, Any]) -> tuple[str, str, str]:
-    return row["split"], row["sequence"], row["name"]
+def _write_tables(
+    plan: Plan, records_of: Records, out: Path, temporary: Callable[[str], Path]
+) -> _Tally:
+    """Write the manifest and the list of rejected windows, a sequence at a time."""
+    tally = _Tally()
+    columns = (*MANIFEST_COLUMNS, *plan.config.stage_columns)
+    with (
+        written_atomic(out / REJECTED_FILE, temporary(REJECTED_FILE)) as rejected_file,
+        written_atomic(out / MANIFEST_FILE, temporary(MANIFEST_FILE)) as manifest_file,
+    ):
+        _write_rows(manifest_file, columns, (), with_header=True)
+        _write_rows(rejected_file, REJECTED_COLUMNS, (), with_header=True)
+        for sequence in _in_order(plan):
+            records = records_of(sequence)
+            pairs, rejected = _pairs(records), _rejected(sequence, records)
+            _write_rows(manifest_file, columns, pairs)
+            _write_rows(rejected_file, REJECTED_COLUMNS, rejected)
+            source = sequence.probe.source.name
+            tally.n_pairs[sequence.split, sequence.name] = len(pairs)
+            tally.n_pairs_of[source] += len(pairs)
+            tally.n_rejected_of[source] += len(rejected)
+            tally.problems_of[source].update(*(record.problems for record in records))
+    return tally
 
 
-def _describe(
-    plan: Plan,
-    records: Sequence[SegmentRecord],
-    pairs: Sequence[dict[str, Any]],
-    rejected: Sequence[dict[str, Any]],
-) -> dict[str, Any]:
+def _write_rows(
+    file: BinaryIO, columns: Sequence[str], rows: Sequence[Row], *, with_header: bool = False
+) -> None:
+    text = csv_text(columns, rows, with_header=with_header)
+    file.write(text.encode(errors="backslashreplace"))
+
+
+def _in_order(plan: Plan) -> list[SequencePlan]:
+    """The sequences in the order of the tables."""
+    return sorted(plan.sequences, key=lambda sequence: (sequence.split, sequence.name))
+
+
+def _pairs(records: Sequence[SegmentRecord]) -> list[Row]:
+    """Rows of the manifest of one sequence."""
+    return sorted((row for record in records for row in record.pairs), key=_name)
+
+
+def _rejected(sequence: SequencePlan, records: Sequence[SegmentRecord]) -> list[Row]:
+    """Rows of the rejected windows of one sequence, before and while frames were seen."""
+    source = sequence.probe.source.name
+    rows: list[Row] = [row for record in records for row in record.rejected]
+    rows += [
+        window_row(split=sequence.split, sequence=sequence.name, source=source, window=item.window)
+        | {"reason": item.reason}
+        for item in sequence.rejected
+    ]
+    return sorted(rows, key=_name)
+
+
+def _name(row: Row) -> str:
+    return str(row["name"])
+
+
+def _spread(plan: Plan, records_of: Records, tally: _Tally) -> list[Row]:
+    """A few rows from all over the manifest, for the preview."""
+    n_pairs = tally.n_pairs.total()
+    n_rows = min(_PREVIEW_ROWS, n_pairs)
+    wanted = np.linspace(0, n_pairs - 1, n_rows).round().astype(int).tolist()
+    return list(_rows_at(plan, records_of, tally, wanted))
+
+
+def _rows_at(
+    plan: Plan, records_of: Records, tally: _Tally, wanted: Sequence[int]
+) -> Iterator[Row]:
+    """Rows of the manifest by their index in it, ascending."""
+    start = 0
+    for sequence in _in_order(plan):
+        stop = start + tally.n_pairs[sequence.split, sequence.name]
+        here = [index - start for index in wanted if start <= index < stop]
+        if here:
+            pairs = _pairs(records_of(sequence))
+            yield from (pairs[index] for index in here)
+        start = stop
+
+
+def _describe(plan: Plan, tally: _Tally) -> dict[str, Any]:
     """The record of a dataset: no times, no paths, no machine, so that equal runs are equal."""
-    problems: dict[str, list[str]] = {}
-    source_of = {segment.name: segment.sequence.probe.source.name for segment in plan.segments}
-    for record in records:
-        problems.setdefault(source_of[record.name], []).extend(record.problems)
+    problems = {source: set(found) for source, found in tally.problems_of.items()}
+    n_pairs: Counter[str] = Counter()
+    for (split, _), count in tally.n_pairs.items():
+        n_pairs[split] += count
     for probe in plan.probes:
         if probe.info is not None and probe.info.cut_short:
             complaint = f"{probe.source.name}: cut short, {probe.info.cut_short}"
-            problems.setdefault(probe.source.name, []).append(complaint)
+            problems.setdefault(probe.source.name, set()).add(complaint)
         for complaint in probe.info.complaints if probe.info is not None else ():
-            problems.setdefault(probe.source.name, []).append(f"{probe.source.name}: {complaint}")
-    n_pairs = Counter(row["source"] for row in pairs)
-    n_rejected = Counter(row["source"] for row in rejected)
+            problems.setdefault(probe.source.name, set()).add(f"{probe.source.name}: {complaint}")
     return {
         "format": FORMAT,
         "made_by": f"gopro_tools {__version__}",
         "identity": plan.identity(),
-        "n_pairs": dict(sorted(Counter(row["split"] for row in pairs).items())),
-        "n_rejected": len(rejected),
+        "n_pairs": {split: n for split, n in sorted(n_pairs.items()) if n},
+        "n_rejected": tally.n_rejected_of.total(),
         "png_encoder": PNG_ENCODER,
         "versions": {
             "av": version("av"),
@@ -141,14 +216,14 @@ def _describe(
                 "name": probe.source.name,
                 "sha256": probe.sha256,
                 "error": probe.error.replace(str(probe.source.path), probe.source.name),
-                "n_pairs": n_pairs[probe.source.name],
-                "n_rejected": n_rejected[probe.source.name],
+                "n_pairs": tally.n_pairs_of[probe.source.name],
+                "n_rejected": tally.n_rejected_of[probe.source.name],
                 "sequences": [s.name for s in plan.sequences if s.probe is probe],
                 "recording": next((s.recording for s in plan.sequences if s.probe is probe), ""),
                 "problems": sorted(
                     {
                         problem.replace(str(probe.source.path), probe.source.name)
-                        for problem in problems.get(probe.source.name, [])
+                        for problem in problems.get(probe.source.name, ())
                     }
                 ),
                 **_facts(probe, plan.config.fps),
@@ -166,12 +241,12 @@ def _facts(probe: Probe, fps: float | None) -> dict[str, Any]:
     return {"left_out": list(probe.source.left_out), **info.record(fps)}
 
 
-def preview(root: Path, pairs: Sequence[dict[str, Any]], kinds: Sequence[str]) -> Rgb:
-    """Contact sheet: a few pairs, sharp beside blurred beside their difference.
+def preview(root: Path, pairs: Sequence[Row], kinds: Sequence[str]) -> Rgb:
+    """Contact sheet: pairs, sharp beside blurred beside their difference.
 
     Args:
         root: The dataset.
-        pairs: Rows of its manifest, at least one.
+        pairs: Rows of its manifest, at least one: those to show.
         kinds: Which images there are.
 
     Returns:
@@ -179,12 +254,10 @@ def preview(root: Path, pairs: Sequence[dict[str, Any]], kinds: Sequence[str]) -
     """
     order = ("sharp", "blur_real", "blur_gamma", "blur")
     shown = [kind for kind in order if kind in kinds][:2]
-    n_rows = min(_PREVIEW_ROWS, len(pairs))
-    chosen = [pairs[i] for i in np.linspace(0, len(pairs) - 1, n_rows).round().astype(int)]
-    return np.concatenate([_preview_row(root, row, shown) for row in chosen])
+    return np.concatenate([_preview_row(root, row, shown) for row in pairs])
 
 
-def _preview_row(root: Path, row: dict[str, Any], kinds: Sequence[str]) -> Rgb:
+def _preview_row(root: Path, row: Row, kinds: Sequence[str]) -> Rgb:
     folder = root / row["split"] / row["sequence"]
     images = [read_rgb(folder / kind / row["name"]) for kind in kinds]
     titles = list(kinds)
@@ -208,23 +281,18 @@ def _preview_row(root: Path, row: dict[str, Any], kinds: Sequence[str]) -> Rgb:
     return np.concatenate([header, np.concatenate(cells, axis=1)]).astype(np.uint8)
 
 
-def _card(
-    plan: Plan,
-    pairs: Sequence[dict[str, Any]],
-    rejected: Sequence[dict[str, Any]],
-    description: dict[str, Any],
-) -> str:
+def _card(plan: Plan, tally: _Tally, description: Mapping[str, Any]) -> str:
     """The dataset's README: what it is, how it was made, how to use it."""
     config = plan.config
-    counts = Counter((row["split"], row["sequence"]) for row in pairs)
     lines = []
     for sequence in plan.sequences:
         info = sequence.probe.info
         if info is None:
             raise InputError(f"{sequence.name}: its source was not read.")
         rate_hz = info.rate_hz(config.fps)
+        n_pairs = tally.n_pairs[sequence.split, sequence.name]
         lines.append(
-            f"| {sequence.split} | {sequence.name} | {counts[sequence.split, sequence.name]} | "
+            f"| {sequence.split} | {sequence.name} | {n_pairs} | "
             f"{sequence.n_frames} | {1000 * sequence.n_frames / rate_hz:.1f} | {rate_hz:.4g} | "
             f"{size_text(config.output_size_hw(info.size_hw))} | "
             f"{_text(sequence.probe.source.name)} |"
@@ -252,7 +320,7 @@ def _card(
     return f"""# Motion-blur dataset in the GOPRO_Large layout
 
 {splits} pairs, made from {n_sources} high-frame-rate source(s) by {description["made_by"]}.
-{len(rejected)} window(s) were rejected; `{REJECTED_FILE}` says why.
+{tally.n_rejected_of.total()} window(s) were rejected; `{REJECTED_FILE}` says why.
 `{PREVIEW_FILE}` shows some pairs.
 
 ## How it was made

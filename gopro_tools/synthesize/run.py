@@ -1,8 +1,8 @@
 """Drive the synthesis: from sources to a sealed dataset, resuming after an interruption."""
 
 import logging
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ from gopro_tools.synthesize.output import (
     only_run,
     refuse_foreign,
 )
-from gopro_tools.synthesize.plan import Plan, Probe, make_plan, probe_source
+from gopro_tools.synthesize.plan import Plan, Probe, SequencePlan, make_plan, probe_source
 from gopro_tools.synthesize.publish import publish
 from gopro_tools.synthesize.repair import Lost, is_as_listed, listed_pairs, pairs_of, tasks_with
 from gopro_tools.synthesize.segment import (
@@ -299,8 +299,10 @@ def _make_segments(
 
 def _not_done(tasks: Sequence[SegmentTask], *, with_hashes: bool) -> list[SegmentTask]:
     with thread_pool() as pool:
-        loaded = pool.map(lambda task: SegmentRecord.load(task, with_hashes=with_hashes), tasks)
-        return [task for task, record in zip(tasks, loaded, strict=True) if record is None]
+        made = pool.map(
+            lambda task: SegmentRecord.load(task, with_hashes=with_hashes) is not None, tasks
+        )
+        return [task for task, is_made in zip(tasks, made, strict=True) if not is_made]
 
 
 def _finish(plan: Plan, out: Path, tasks: Sequence[SegmentTask]) -> Summary:
@@ -309,14 +311,35 @@ def _finish(plan: Plan, out: Path, tasks: Sequence[SegmentTask]) -> Summary:
     with held(lock, f"{out}: another shard is finishing the dataset.", timeout_s=3600):
         seal = read_seal(out)
         if seal.state != "whole":
-            records = [SegmentRecord.load(task, with_hashes=False) for task in tasks]
-            made = [record for record in records if record is not None]
-            if len(made) < len(tasks):
-                return Summary(out=out, failed=plan.failed, segments_left=len(tasks) - len(made))
+            left = _not_done(tasks, with_hashes=False)
+            if left:
+                return Summary(out=out, failed=plan.failed, segments_left=len(left))
             with _writing():
-                publish(plan, made, out, out / STATE_FOLDER)
+                publish(plan, _records_of(tasks), out, out / STATE_FOLDER)
             seal = read_seal(out)
         return _summary(out, plan, seal, already_complete=False)
+
+
+def _records_of(tasks: Sequence[SegmentTask]) -> Callable[[SequencePlan], list[SegmentRecord]]:
+    """What loads the records of a sequence, all of which are made."""
+    by_sequence: defaultdict[tuple[str, str], list[SegmentTask]] = defaultdict(list)
+    for task in tasks:
+        by_sequence[task.split, task.sequence].append(task)
+
+    def load(sequence: SequencePlan) -> list[SegmentRecord]:
+        loaded = [
+            SegmentRecord.load(task, with_hashes=False)
+            for task in by_sequence[sequence.split, sequence.name]
+        ]
+        records = [record for record in loaded if record is not None]
+        if len(records) < len(loaded):
+            raise InputError(
+                f"{tasks[0].out}: images of {sequence.name} went away while the dataset was "
+                "finished; run the same command again."
+            )
+        return records
+
+    return load
 
 
 @contextmanager
