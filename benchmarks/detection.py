@@ -133,7 +133,7 @@ def measure(
             iou=_IOU,
             min_area_px=_MIN_AREA_PX,
         )
-        total = counts_at(outcomes, _CONFIDENCE).sum()
+        total = counts_at(outcomes, _CONFIDENCE)
         points = {name: float(value[0]) for name, value in scores(outcomes, _CONFIDENCE).items()}
         rows.append(
             {

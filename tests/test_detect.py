@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -221,15 +221,31 @@ def test_scoring_again_needs_no_detector(folders: Path) -> None:
     assert [image["file_name"] for image in document["images"]] == KEYS
 
 
-@pytest.mark.parametrize("damage", ["", "{", '{"images": []}'])
-def test_stored_boxes_that_a_crash_damaged_are_found_again(folders: Path, damage: str) -> None:
+@pytest.mark.parametrize(
+    ("damage", "n_lost"),
+    [
+        (lambda lines: [], 18),
+        (lambda lines: [b"{\n"], 18),
+        (lambda lines: [b'{"code": 7}\n', *lines[1:]], 18),
+        (lambda lines: [*lines[:-1], lines[-1][:-1]], 1),
+        (lambda lines: [*lines[:-1], lines[-1][:40]], 1),
+        (lambda lines: [*lines[:5], b"\0" * 50, *lines[5:]], 14),
+        (lambda lines: [*lines[:-1], b'{"image": "a", "pixel_hash": "b", "boxes": [[1]]}\n'], 1),
+    ],
+)
+def test_stored_boxes_that_a_crash_damaged_are_found_again(
+    folders: Path, damage: Callable[[list[bytes]], list[bytes]], n_lost: int
+) -> None:
     detector = ByColour()
     first = summary_of(asked(folders, "worse"), detector=detector)
     (stored,) = (folders / "out" / "detections").iterdir()
-    (stored / "worse.json").write_text(damage)
+    file = stored / "found.jsonl"
+    whole = {path.name: path.read_bytes() for path in stored.iterdir()}
+    file.write_bytes(b"".join(damage(file.read_bytes().splitlines(keepends=True))))
     again = summary_of(asked(folders, "worse"), detector=detector)
-    assert detector.n_seen == 18 + 6
+    assert detector.n_seen == 18 + n_lost
     pd.testing.assert_frame_equal(again, first)
+    assert {path.name: path.read_bytes() for path in stored.iterdir()} == whole
 
 
 def test_boxes_do_not_outlive_the_code_that_found_them(

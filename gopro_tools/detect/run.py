@@ -28,6 +28,7 @@ from gopro_tools.detection import (
 )
 from gopro_tools.detection.doubts import doubts_about_labels
 from gopro_tools.detection.finding import Found, find_boxes, store_boxes
+from gopro_tools.detection.packed import Computed, PackedDetections
 from gopro_tools.detection.report import markdown
 from gopro_tools.detection.rows import (
     SWEEP,
@@ -232,10 +233,10 @@ def score_detections(
     if labels:
         wanted &= labels.judged
     boxes = {
-        method: [_counted(image, wanted) for image in images]
+        method: PackedDetections(_counted(image, wanted) for image in images)
         for method, images in found.boxes.items()
     }
-    references = (
+    references: Sequence[References] = (
         labels.references
         if labels
         else _references_from_sharp(boxes[SHARP], config.reference_confidence, config.min_area_px)
@@ -347,10 +348,8 @@ def _counted(found: Detections, wanted: set[int]) -> Detections:
 
 def _references_from_sharp(
     sharp: Sequence[Detections], confidence: float, min_area_px: float
-) -> list[References]:
-    return [
-        references_from(image, confidence=confidence, min_area_px=min_area_px) for image in sharp
-    ]
+) -> Sequence[References]:
+    return Computed(partial(references_from, confidence=confidence, min_area_px=min_area_px), sharp)
 
 
 def _judged(

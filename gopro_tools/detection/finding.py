@@ -1,6 +1,6 @@
 """The boxes of every method on every image: found before, or found now and stored."""
 
-import time
+import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -8,17 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gopro_tools.detection.boxes import Detections, Detector
-from gopro_tools.detection.stored import DetectionStore
+from gopro_tools.detection.packed import Computed, PackedDetections
+from gopro_tools.detection.stored import DetectionStore, StoredImage, line_of, of_line
 from gopro_tools.errors import InputError
 from gopro_tools.executors import mapped
 from gopro_tools.images import Rgb, pixel_hash
 from gopro_tools.pairing import ImageSet, Pairing, raise_all, read_images
 from gopro_tools.threads import Progress
-
-_SECONDS_BETWEEN_SAVES = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,17 +31,12 @@ class Found:
     """Pixel hash of each image by method, in the same order."""
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row per image, as JSON can hold it."""
+        """One row per image, as JSON can hold it; the boxes as text, which takes least memory."""
         return [
             {
                 "size_hw": size_hw,
                 "methods": {
-                    method: {
-                        "pixels": self.hashes[method][index],
-                        "box_xyxy": found[index].box_xyxy.tolist(),
-                        "score": found[index].score.tolist(),
-                        "class_id": found[index].class_id.tolist(),
-                    }
+                    method: [self.hashes[method][index], json.dumps(line_of(found[index]))]
                     for method, found in self.boxes.items()
                 },
             }
@@ -64,19 +56,12 @@ class Found:
                 for key, row in zip(keys, rows, strict=True)
             },
             boxes={
-                method: [
-                    Detections(
-                        box_xyxy=np.array(found["box_xyxy"], np.float32).reshape(-1, 4),
-                        score=np.array(found["score"], np.float32),
-                        class_id=np.array(found["class_id"], np.int64),
-                    )
-                    for found in (row["methods"][method] for row in rows)
-                ]
+                method: PackedDetections(
+                    of_line(json.loads(row["methods"][method][1])) for row in rows
+                )
                 for method in methods
             },
-            hashes={
-                method: [row["methods"][method]["pixels"] for row in rows] for method in methods
-            },
+            hashes={method: [row["methods"][method][0] for row in rows] for method in methods},
         )
 
 
@@ -92,6 +77,8 @@ class _Look:
     found: Detections | None = None
 
 
+_Waiting = tuple[str, Path, Rgb]
+"""Key, file and pixels of an image to detect in."""
 _Looks = Mapping[str, _Look] | InputError
 """One image set by method; an error is kept for the list of all."""
 _Work = tuple[ImageSet, frozenset[str]]
@@ -100,12 +87,24 @@ _Work = tuple[ImageSet, frozenset[str]]
 
 def store_boxes(found: Found, store: DetectionStore) -> None:
     """Store boxes that other processes found, as `find_boxes` stores its own."""
-    for method, boxes in found.boxes.items():
-        images = zip(found.sizes_hw.items(), found.hashes[method], boxes, strict=True)
-        for (key, size_hw), pixels, one in images:
-            store.place(method, key, pixels, size_hw)
-            store.add(pixels, one)
-    store.save(found.class_names, tuple(found.boxes), set(found.sizes_hw))
+    for index, key in enumerate(found.sizes_hw):
+        for method, boxes in found.boxes.items():
+            store.add(key, found.hashes[method][index], boxes[index], found.class_names)
+    store.close()
+    _write_coco(found, store)
+
+
+def _write_coco(found: Found, store: DetectionStore) -> None:
+    """Write the boxes of every method for people and other programs."""
+    images = list(found.sizes_hw.items())
+
+    def image_at(method: str, index: int) -> tuple[str, StoredImage]:
+        key, size_hw = images[index]
+        boxes, pixels = found.boxes[method][index], found.hashes[method][index]
+        return key, StoredImage(pixels=pixels, size_hw=size_hw, found=boxes)
+
+    for method in found.boxes:
+        store.write_coco(method, Computed(partial(image_at, method), range(len(images))))
 
 
 def find_boxes(
@@ -122,7 +121,7 @@ def find_boxes(
 ) -> Found:
     """Detect in every image that a folder has no boxes of yet, and store them there.
 
-    They are stored every half minute and at the end, however it comes.
+    They are stored at once, so that an interrupted run resumes.
 
     Args:
         pairing: The images.
@@ -143,12 +142,11 @@ def find_boxes(
     store = DetectionStore(folder, detector.name, detector.identity)
     methods = tuple(pairing.image_sets[0].paths)
     n_total, n_done = len(pairing.image_sets) * len(methods), 0
-    pixels: dict[str, dict[str, str]] = {method: {} for method in methods}
+    pixels: dict[str, list[str]] = {method: [] for method in methods}
     sizes_hw: dict[str, tuple[int, int]] = {}
+    same_size: dict[tuple[int, int], tuple[int, int]] = {}
     problems: list[str] = []
-    waiting: dict[str, tuple[Path, Rgb]] = {}
-    detected = False
-    saved_at = time.monotonic()
+    waiting: dict[str, _Waiting] = {}
     image_sets = pairing.image_sets
     function: Callable[[_Work], _Looks] = _look
     if executor is not None:
@@ -166,42 +164,32 @@ def find_boxes(
                 problems.append(str(looks))
                 continue
             for method, look in looks.items():
-                sizes_hw[images.key] = look.size_hw
-                pixels[method][images.key] = look.digest
-                store.place(method, images.key, look.digest, look.size_hw)
+                pixels[method].append(look.digest)
                 if look.found is not None:
-                    store.add(look.digest, look.found)
-                    detected = True
+                    store.add(images.key, look.digest, look.found, detector.class_names)
                 elif look.digest not in store and look.image is not None:
-                    waiting[look.digest] = (images.paths[method], look.image)
+                    waiting[look.digest] = images.key, images.paths[method], look.image
+                size_hw = look.size_hw
+            sizes_hw[images.key] = same_size.setdefault(size_hw, size_hw)
             while len(waiting) >= batch:
                 _detect_some(waiting, detector, store, batch)
-                detected = True
-            if detected and time.monotonic() - saved_at > _SECONDS_BETWEEN_SAVES:
-                store.save(detector.class_names, methods)
-                saved_at = time.monotonic()
         while waiting:
             _detect_some(waiting, detector, store, batch)
-            detected = True
     finally:
         looked_at.close()
-        if detected:
-            store.save(detector.class_names, methods)
+        store.close()
     raise_all(problems)
     # Scoring again needs no detector: the stored boxes know the names of their classes.
-    class_names = store.class_names
-    if detected or class_names is None or not stored_names:
-        class_names = detector.class_names
-    store.save(class_names, methods, set(sizes_hw))
-    return Found(
-        class_names=class_names,
+    if store.class_names is None or not stored_names:
+        store.class_names = detector.class_names
+    found = Found(
+        class_names=store.class_names,
         sizes_hw=sizes_hw,
-        boxes={
-            method: [store.boxes_of(digest) for digest in digests.values()]
-            for method, digests in pixels.items()
-        },
-        hashes={method: list(digests.values()) for method, digests in pixels.items()},
+        boxes={method: store.boxes_of(digests) for method, digests in pixels.items()},
+        hashes=pixels,
     )
+    _write_coco(found, store)
+    return found
 
 
 def _look(work: _Work) -> _Looks:
@@ -224,7 +212,7 @@ def _look_and_detect(open_detector: Callable[[], Detector], work: _Work) -> _Loo
     if isinstance(looks, InputError):
         return looks
     new = {
-        look.digest: (images.paths[method], look.image)
+        look.digest: (images.key, images.paths[method], look.image)
         for method, look in looks.items()
         if look.digest not in known and look.image is not None
     }
@@ -236,22 +224,21 @@ def _look_and_detect(open_detector: Callable[[], Detector], work: _Work) -> _Loo
 
 
 def _detect_some(
-    waiting: dict[str, tuple[Path, Rgb]], detector: Detector, store: DetectionStore, batch: int
+    waiting: dict[str, _Waiting], detector: Detector, store: DetectionStore, batch: int
 ) -> None:
     """Run the detector on the first images that wait, and take them off."""
-    digests = list(waiting)[:batch]
-    found = _detect(detector, {digest: waiting.pop(digest) for digest in digests})
-    for digest, boxes in found.items():
-        store.add(digest, boxes)
+    some = {digest: waiting.pop(digest) for digest in list(waiting)[:batch]}
+    for digest, boxes in _detect(detector, some).items():
+        store.add(some[digest][0], digest, boxes, detector.class_names)
 
 
-def _detect(detector: Detector, images: Mapping[str, tuple[Path, Rgb]]) -> dict[str, Detections]:
+def _detect(detector: Detector, images: Mapping[str, _Waiting]) -> dict[str, Detections]:
     """Boxes by pixel hash.
 
     Raises:
         InputError: The detector failed, or gave something else than boxes of its classes.
     """
-    paths, pixels = zip(*images.values(), strict=True)
+    _, paths, pixels = zip(*images.values(), strict=True)
     named = f"The images: {', '.join(map(str, paths))}."
     try:
         found = detector.detect(pixels)

@@ -48,16 +48,16 @@ def summary_rows(
     """
     import pandas as pd
 
-    n_images = len(judged[SHARP].n_references)
+    n_images = judged[SHARP].n_images
     points = {method: scores(outcomes, confidence) for method, outcomes in judged.items()}
     replicates = _replicates(judged, confidence, units, n_resamples=n_resamples, seed=seed)
     rows = []
     for method, outcomes in judged.items():
-        counts = counts_at(outcomes, confidence).sum()
+        counts = counts_at(outcomes, confidence)
         row: dict[str, object] = {"method": method}
         row |= {name: float(points[method][name][0]) for name in SCORES}
         row |= {"tp": int(counts.tp), "fp": int(counts.fp), "fn": int(counts.fn)}
-        row |= {"n_images": n_images, "n_references": int(outcomes.n_references.sum())}
+        row |= {"n_images": n_images, "n_references": int(counts.n_references)}
         row |= intervals(replicates[method])
         for name in COMPARED:
             difference = replicates[method][name] - replicates[BLURRED][name]
@@ -98,7 +98,7 @@ def class_rows(
 
     tables = []
     for method, outcomes in judged.items():
-        counts = counts_at(outcomes, confidence).sum(axis=0)
+        counts = counts_at(outcomes, confidence, "class")
         precision, recall, f1 = counts.ratios
         average = average_precision(outcomes)[0]
         table = pd.DataFrame(
@@ -115,7 +115,7 @@ def class_rows(
                 "tp": counts.tp,
                 "fp": counts.fp,
                 "fn": counts.fn,
-                "n_references": outcomes.n_references.sum(axis=0),
+                "n_references": counts.n_references,
             }
         )
         tables.append(table[(table["n_references"] > 0) | (table["fp"] > 0)])
@@ -130,7 +130,7 @@ def image_rows(
 
     tables = []
     for method, outcomes in judged.items():
-        counts = counts_at(outcomes, confidence).sum(axis=1)
+        counts = counts_at(outcomes, confidence, "image")
         precision, recall, f1 = counts.ratios
         tables.append(
             pd.DataFrame(
@@ -144,7 +144,7 @@ def image_rows(
                     "tp": counts.tp,
                     "fp": counts.fp,
                     "fn": counts.fn,
-                    "n_references": outcomes.n_references.sum(axis=1),
+                    "n_references": counts.n_references,
                 }
             )
         )
@@ -160,7 +160,7 @@ def sweep_rows(
     rows = []
     for method, outcomes in judged.items():
         for confidence in confidences:
-            counts = counts_at(outcomes, confidence).sum()
+            counts = counts_at(outcomes, confidence)
             precision, recall, f1 = counts.ratios
             rows.append(
                 {

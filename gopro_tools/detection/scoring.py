@@ -4,9 +4,10 @@ Each score is a function of one weight an image: all ones give the score itself,
 resample with replacement give a bootstrap replicate. One implementation serves both.
 """
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,21 +53,31 @@ class Outcomes:
     """(D,) confidence."""
     verdict: NDArray[np.int8]
     """(1 + 10, D) see `judge`: at the chosen IoU, then at each of `COCO_IOUS`."""
-    n_references: NDArray[np.int64]
-    """(I, C) references that count, an image and a class."""
+    reference_image: NDArray[np.int64]
+    """(R,) image of each reference that counts."""
+    reference_class: NDArray[np.int64]
+    """(R,)"""
+    n_images: int
+    """I"""
+    n_classes: int
+    """C"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Counts:
-    """True positives, false positives and false negatives at one confidence, each (I, C)."""
+    """True positives, false positives and false negatives at one confidence.
+
+    Each is (I,) per image, (C,) per class, or a single number.
+    """
 
     tp: NDArray[np.int64]
     fp: NDArray[np.int64]
     fn: NDArray[np.int64]
 
-    def sum(self, axis: int | None = None) -> "Counts":
-        """Over images (0), classes (1) or both (None)."""
-        return Counts(tp=self.tp.sum(axis), fp=self.fp.sum(axis), fn=self.fn.sum(axis))
+    @property
+    def n_references(self) -> NDArray[np.int64]:
+        """References that count."""
+        return self.tp + self.fn
 
     @property
     def ratios(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -92,35 +103,67 @@ def outcomes_of(
         iou: Least overlap for precision, recall and F1; average precision has COCO's.
         min_area_px: See `judge`.
     """
-    ordered = [most_confident(found) for found in candidates]
     thresholds = (iou, *COCO_IOUS)
-    verdicts = [
-        judge(*pair, thresholds, min_area_px=min_area_px)
-        for pair in zip(references, ordered, strict=True)
-    ]
+    # Millions of boxes: arrays that grow, and nothing that is kept per image.
+    image_index, class_id = array("q"), array("q")
+    score, verdicts = array("f"), [array("b") for _ in thresholds]
+    reference_image, reference_class = array("q"), array("q")
+    for index, (expected, found) in enumerate(zip(references, candidates, strict=True)):
+        ordered = most_confident(found)
+        image_index.extend([index] * len(ordered))
+        class_id.extend(ordered.class_id.tolist())
+        score.frombytes(ordered.score.tobytes())
+        judged = judge(expected, ordered, thresholds, min_area_px=min_area_px)
+        for row, verdict in zip(verdicts, judged, strict=True):
+            row.frombytes(verdict.tobytes())
+        wanted = expected.class_id[expected.counts].tolist()
+        reference_image.extend([index] * len(wanted))
+        reference_class.extend(wanted)
     return Outcomes(
-        image_index=np.repeat(np.arange(len(ordered)), [len(found) for found in ordered]),
-        class_id=np.concatenate([found.class_id for found in ordered]),
-        score=np.concatenate([found.score for found in ordered]),
-        verdict=np.concatenate(verdicts, axis=1),
-        n_references=np.stack(
-            [np.bincount(boxes.class_id[boxes.counts], minlength=n_classes) for boxes in references]
-        ),
+        image_index=np.array(image_index, np.int64),
+        class_id=np.array(class_id, np.int64),
+        score=np.array(score, np.float32),
+        verdict=np.array(verdicts, np.int8).reshape(len(thresholds), -1),
+        reference_image=np.array(reference_image, np.int64),
+        reference_class=np.array(reference_class, np.int64),
+        n_images=len(candidates),
+        n_classes=n_classes,
     )
 
 
-def counts_at(outcomes: Outcomes, confidence: float) -> Counts:
-    """Count with the candidates of score `confidence` and up, at the chosen IoU."""
-    n_images, n_classes = outcomes.n_references.shape
-    cell = outcomes.image_index * n_classes + outcomes.class_id
+def counts_at(
+    outcomes: Outcomes, confidence: float, per: Literal["image", "class"] | None = None
+) -> Counts:
+    """Count with the candidates of score `confidence` and up, at the chosen IoU.
+
+    Args:
+        outcomes: Of one method.
+        confidence: Least score of a candidate.
+        per: Count each image or each class for itself; all together by default.
+    """
     kept = outcomes.score >= np.float32(confidence)
+    candidate, reference, n_cells = _cells(outcomes, per)
 
     def count(kind: int) -> NDArray[np.int64]:
-        chosen = cell[kept & (outcomes.verdict[0] == kind)]
-        return np.bincount(chosen, minlength=n_images * n_classes).reshape(n_images, n_classes)
+        chosen = candidate[kept & (outcomes.verdict[0] == kind)]
+        return np.bincount(chosen, minlength=n_cells)
 
-    tp = count(TRUE_POSITIVE)
-    return Counts(tp=tp, fp=count(FALSE_POSITIVE), fn=outcomes.n_references - tp)
+    tp, fp = count(TRUE_POSITIVE), count(FALSE_POSITIVE)
+    fn = np.bincount(reference, minlength=n_cells) - tp
+    if per is None:
+        return Counts(tp=tp[0], fp=fp[0], fn=fn[0])
+    return Counts(tp=tp, fp=fp, fn=fn)
+
+
+def _cells(
+    outcomes: Outcomes, per: Literal["image", "class"] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Where each candidate and each reference is counted, and how many such places there are."""
+    if per == "image":
+        return outcomes.image_index, outcomes.reference_image, outcomes.n_images
+    if per == "class":
+        return outcomes.class_id, outcomes.reference_class, outcomes.n_classes
+    return np.zeros_like(outcomes.class_id), np.zeros_like(outcomes.reference_class), 1
 
 
 def precision_recall_f1(
@@ -144,9 +187,8 @@ def scores(
     Returns:
         `SCORES` to (B,) values; NaN where one is not defined.
     """
-    n_images = len(outcomes.n_references)
-    weight = np.ones((1, n_images)) if image_weight is None else image_weight
-    images = counts_at(outcomes, confidence).sum(axis=1)
+    weight = np.ones((1, outcomes.n_images)) if image_weight is None else image_weight
+    images = counts_at(outcomes, confidence, "image")
     pooled = precision_recall_f1(weight @ images.tp, weight @ images.fp, weight @ images.fn)
     means = (
         _ratio(weight @ np.nan_to_num(values), weight @ np.isfinite(values))
@@ -173,13 +215,13 @@ def average_precision(
     Returns:
         (B, 10, C) for `COCO_IOUS` and all classes; NaN for classes without a reference.
     """
-    n_images, n_classes = outcomes.n_references.shape
-    weight = np.ones((1, n_images)) if image_weight is None else image_weight
-    result = np.full((len(weight), len(COCO_IOUS), n_classes), np.nan)
+    weight = np.ones((1, outcomes.n_images)) if image_weight is None else image_weight
+    result = np.full((len(weight), len(COCO_IOUS), outcomes.n_classes), np.nan)
     by_score = np.argsort(-outcomes.score, kind="stable")
-    for class_id in np.flatnonzero(outcomes.n_references.any(axis=0)):
+    for class_id in np.unique(outcomes.reference_class):
         member = by_score[outcomes.class_id[by_score] == class_id]
-        expected = weight @ outcomes.n_references[:, class_id]
+        references = outcomes.reference_image[outcomes.reference_class == class_id]
+        expected = weight @ np.bincount(references, minlength=outcomes.n_images)
         image_index = outcomes.image_index[member]
         for row in range(len(COCO_IOUS)):
             verdict = outcomes.verdict[1 + row, member]

@@ -1,13 +1,15 @@
-"""Detections on disk, as COCO JSON."""
+"""Detections on disk: as COCO JSON, and as a line per image while they are found."""
 
 import hashlib
+import itertools
 import json
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -26,16 +28,18 @@ from gopro_tools.detection.coco_json import (
     image_ids,
     read_coco,
 )
+from gopro_tools.detection.packed import Computed, PackedDetections
 from gopro_tools.errors import InputError
-from gopro_tools.files import sha256_of_file, write_atomic
+from gopro_tools.files import sha256_of_file, written_atomic
 from gopro_tools.images import pixel_hash, read_rgb
-
-log = logging.getLogger(__name__)
 
 SizeHw: TypeAlias = tuple[int, int]
 
 STORED = "stored boxes"
 """`DetectorIdentity.runtime` of another program's file."""
+
+FOUND_FILE = "found.jsonl"
+"""A line per image; see `DetectionStore`."""
 
 _STEPS_A_PX = 64  # binary fractions of a pixel, so that x, y, width, height give the edges exactly
 _SCORE_DECIMALS = 6
@@ -85,45 +89,80 @@ def storable(found: Detections) -> Detections:
 
 
 def write_detections(path: Path, stored: StoredDetections) -> None:
+    """Write detections as `write_coco` does."""
+    write_coco(
+        path,
+        list(stored.images.items()),
+        name=stored.name,
+        identity=stored.identity,
+        class_names=stored.class_names,
+        code=stored.code,
+    )
+
+
+def write_coco(
+    path: Path,
+    images: Sequence[tuple[str, StoredImage]],
+    *,
+    name: str,
+    identity: DetectorIdentity,
+    class_names: Sequence[str],
+    code: str,
+) -> None:
     """Write a COCO JSON file: ``images``, ``annotations`` with ``score``, ``categories``, ``info``.
 
     Category ids are class ids (from 0), image and annotation ids count from 1, and each image has
-    its ``pixel_hash``.
+    its ``pixel_hash``. One image at a time is in memory where ``images`` computes them.
+
+    Args:
+        path: Where it goes.
+        images: Each with its file name; gone through twice.
+        name: Of the detector.
+        identity: Of the detector.
+        class_names: Of the detector.
+        code: `detecting_code` that found the boxes.
     """
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for file_name, image in stored.images.items():
+    info = {"detector": name, "code": code, **asdict(identity)}
+    names = [{"id": i, "name": name} for i, name in enumerate(class_names)]
+    with written_atomic(path) as file:
+        file.write(f'{{"info": {json.dumps(info)}, "images": ['.encode())
+        _write_items(file, _coco_images(images))
+        file.write(b'], "annotations": [')
+        _write_items(file, _coco_annotations(images))
+        file.write(f'], "categories": {json.dumps(names)}}}'.encode())
+
+
+def _write_items(file: BinaryIO, items: Iterable[dict[str, Any]]) -> None:
+    for number, item in enumerate(items):
+        file.write(((", " if number else "") + json.dumps(item)).encode())
+
+
+def _coco_images(images: Sequence[tuple[str, StoredImage]]) -> Iterator[dict[str, Any]]:
+    for number, (file_name, image) in enumerate(images, start=1):
         height, width = image.size_hw
         size = {"width": width, "height": height}
-        images.append(
-            {"id": len(images) + 1, "file_name": file_name, **size, "pixel_hash": image.pixels}
-        )
-        areas = box_area_px(image.found.box_xyxy)
+        yield {"id": number, "file_name": file_name, **size, "pixel_hash": image.pixels}
+
+
+def _coco_annotations(images: Sequence[tuple[str, StoredImage]]) -> Iterator[dict[str, Any]]:
+    ids = itertools.count(1)
+    for number, (_, image) in enumerate(images, start=1):
         for box, score, class_id, area in zip(
             image.found.box_xyxy.tolist(),
             image.found.score.tolist(),
             image.found.class_id.tolist(),
-            areas.tolist(),
+            box_area_px(image.found.box_xyxy).tolist(),
             strict=True,
         ):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": len(images),
-                    "category_id": class_id,
-                    "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
-                    "score": round(score, _SCORE_DECIMALS),
-                    "area": area,
-                    "iscrowd": 0,
-                }
-            )
-    document = {
-        "info": {"detector": stored.name, "code": stored.code, **asdict(stored.identity)},
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": i, "name": name} for i, name in enumerate(stored.class_names)],
-    }
-    write_atomic(path, json.dumps(document))
+            yield {
+                "id": next(ids),
+                "image_id": number,
+                "category_id": class_id,
+                "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+                "score": round(score, _SCORE_DECIMALS),
+                "area": area,
+                "iscrowd": 0,
+            }
 
 
 def read_detections(path: Path) -> StoredDetections:
@@ -196,13 +235,29 @@ def read_detections(path: Path) -> StoredDetections:
     )
 
 
-class DetectionStore:
-    """The detections of a run, one COCO JSON file per method, found again by an image's pixels.
+def line_of(found: Detections) -> list[list[float]]:
+    """Boxes as `of_line` reads them: left, top, right, bottom, score and class of each."""
+    found = storable(found)
+    scores = (round(score, _SCORE_DECIMALS) for score in found.score.tolist())
+    rows = zip(found.box_xyxy.tolist(), scores, found.class_id.tolist(), strict=True)
+    return [[*box, score, class_id] for box, score, class_id in rows]
 
-    The files lie in a folder named after the detector and a digest of its identity, so boxes of
+
+def of_line(rows: Any) -> Detections:
+    """What `line_of` was made of; `ValueError` or `TypeError` where it cannot have been."""
+    numbers = np.array(rows, np.float32).reshape(-1, 6)
+    return Detections(
+        box_xyxy=numbers[:, :4], score=numbers[:, 4], class_id=numbers[:, 5].astype(np.int64)
+    )
+
+
+class DetectionStore:
+    """What a detector found, by the pixels of the images; kept in a file with a line per image.
+
+    The file lies in a folder named after the detector and a digest of its identity, so boxes of
     other weights, another input size or another runtime are never taken for its own. Boxes found by
-    other code of ours, and files that a crash left damaged, are not taken either: those images are
-    detected again.
+    other code of ours are not taken either, nor is what follows a damaged line, such as one that a
+    crash cut short: those images are detected again.
 
     Args:
         folder: Where the folders of all detectors lie.
@@ -216,62 +271,107 @@ class DetectionStore:
         self.folder = folder / f"{stem}-{hashlib.sha256(settings).hexdigest()[:12]}"
         self.class_names: tuple[str, ...] | None = None
         """Known without the detector where an earlier run stored boxes."""
-        self._name, self._identity = name, identity
-        self._found: dict[str, Detections] = {}
-        self._places: dict[str, dict[str, tuple[str, SizeHw]]] = {}
-        self._code = detecting_code()
-        for path in sorted(self.folder.glob("*.json")):
-            try:
-                stored = read_detections(path)
-            except InputError as error:
-                log.warning("detecting again: %s", error)
-                continue
-            if stored.code != self._code:
-                continue
-            self.class_names = stored.class_names
-            for key, image in stored.images.items():
-                self._found[image.pixels] = image.found
-                self.place(path.stem, key, image.pixels, image.size_hw)
+        self._name, self._identity, self._code = name, identity, detecting_code()
+        self._found = PackedDetections()
+        self._at: dict[str, int] = {}
+        self._digests_of: dict[str, str] = {}
+        self._file: BinaryIO | None = None
+        self._n_bytes = self._read()
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.folder / FOUND_FILE
 
     def __contains__(self, pixels: str) -> bool:
         """Whether boxes are known for the image with this `pixel_hash`."""
-        return pixels in self._found
+        return pixels in self._at
 
-    def boxes_of(self, pixels: str) -> Detections:
-        """The boxes of an image that was seen."""
-        return self._found[pixels]
+    def boxes_of(self, pixels: Sequence[str]) -> Sequence[Detections]:
+        """The boxes of images that were seen, each made when it is asked for."""
+        return Computed(self._found.__getitem__, array("q", map(self._at.__getitem__, pixels)))
 
     def expected(self, key: str) -> frozenset[str]:
         """Pixel hashes with known boxes that the images of a key had when they were stored."""
-        places = (images[key][0] for images in self._places.values() if key in images)
-        return frozenset(pixels for pixels in places if pixels in self._found)
+        return frozenset(self._digests_of.get(key, "").split())
 
-    def add(self, pixels: str, found: Detections) -> None:
-        """Keep the boxes of an image until `save`, rounded as `save` will write them."""
-        self._found[pixels] = storable(found)
+    def add(self, key: str, pixels: str, found: Detections, class_names: Sequence[str]) -> None:
+        """Store the boxes of an image, rounded as they will be read.
 
-    def place(self, method: str, key: str, pixels: str, size_hw: SizeHw) -> None:
-        """Say that `key` of a method is the image with these pixels."""
-        self._places.setdefault(method, {})[key] = (pixels, size_hw)
+        Args:
+            key: Name that the images of its moment share.
+            pixels: Its `pixel_hash`.
+            found: Its boxes.
+            class_names: Of the detector.
+        """
+        if pixels in self._at:
+            return
+        rows = line_of(found)
+        line = {"image": key, "pixel_hash": pixels, "boxes": rows}
+        file = self._opened(class_names)
+        file.write(json.dumps(line).encode() + b"\n")
+        file.flush()
+        self._keep(key, pixels, of_line(rows))
 
-    def save(
-        self,
-        class_names: Sequence[str],
-        methods: Iterable[str],
-        keys: Collection[str] | None = None,
-    ) -> None:
-        """Write the files of `methods`; with `keys`, without the images that are gone."""
-        for method in methods:
-            images = {
-                key: StoredImage(pixels=pixels, size_hw=size_hw, found=self._found[pixels])
-                for key, (pixels, size_hw) in self._places.get(method, {}).items()
-                if pixels in self._found and (keys is None or key in keys)
-            }
-            stored = StoredDetections(
-                name=self._name,
-                identity=self._identity,
-                class_names=tuple(class_names),
-                images=images,
-                code=self._code,
-            )
-            write_detections(self.folder / f"{method}.json", stored)
+    def write_coco(self, method: str, images: Sequence[tuple[str, StoredImage]]) -> None:
+        """Write the boxes of a method as COCO JSON, for people and other programs."""
+        write_coco(
+            self.folder / f"{method}.json",
+            images,
+            name=self._name,
+            identity=self._identity,
+            class_names=self.class_names or (),
+            code=self._code,
+        )
+
+    def close(self) -> None:
+        """Close the file; what was added is in it."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _keep(self, key: str, pixels: str, found: Detections) -> None:
+        self._at[pixels] = len(self._found)
+        self._found.append(found)
+        known = self._digests_of.get(key)
+        self._digests_of[key] = f"{known} {pixels}" if known else pixels
+
+    def _read(self) -> int:
+        """Read what is stored; how many bytes of the file are to be kept."""
+        if not self.path.exists():
+            if any(self.folder.glob("*.json")):
+                log.info("%s: stored by an earlier version; detecting again.", self.folder)
+            return 0
+        n_bytes = 0
+        try:
+            with self.path.open("rb") as file:
+                head = json.loads(file.readline())
+                if head["code"] != self._code:
+                    log.info("%s: found by another version; detecting again.", self.path)
+                    return 0
+                class_names = tuple(as_text(name) for name in head["class_names"])
+                self.class_names, n_bytes = class_names, file.tell()
+                for data in file:
+                    line = json.loads(data)
+                    if not data.endswith(b"\n"):
+                        raise ValueError("cut short")
+                    found = of_line(line["boxes"])
+                    if (found.class_id >= len(class_names)).any():
+                        raise ValueError("a class that has no name")
+                    self._keep(as_text(line["image"]), as_text(line["pixel_hash"]), found)
+                    n_bytes += len(data)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            log.warning("%s: damaged (%s); detecting the rest again.", self.path, error)
+        return n_bytes
+
+    def _opened(self, class_names: Sequence[str]) -> BinaryIO:
+        """The file, ready to be appended to."""
+        if self._file is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("ab")
+            self._file.truncate(self._n_bytes)
+            if self._n_bytes == 0:
+                head = {"code": self._code, "class_names": list(class_names)}
+                self._file.write(json.dumps(head).encode() + b"\n")
+            self.class_names = tuple(class_names)
+        return self._file
