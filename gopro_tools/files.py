@@ -14,9 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from filelock import FileLock, Timeout
-
 from gopro_tools.errors import InputError
+from gopro_tools.locks import held
 
 LOCK_FILE = ".lock"
 """In an output folder while a run holds it."""
@@ -193,48 +192,6 @@ def sweep_temporaries(folder: Path, *inside: Path | str) -> None:
             for path in place.iterdir():
                 if _TEMPORARY.fullmatch(path.name):
                     path.unlink(missing_ok=True)
-
-
-@contextmanager
-def held(lock_file: Path, in_use: str, *, timeout_s: float = 0) -> Iterator[None]:
-    """Hold a lock file, which is removed afterwards; the system frees that of a killed process.
-
-    Args:
-        lock_file: Its folder is made if it is missing.
-        in_use: Beginning of the error where another process holds it.
-        timeout_s: How long to wait for it.
-
-    Raises:
-        InputError: Another process holds it, or its folder cannot be made or written to.
-    """
-    lock = FileLock(lock_file)
-    is_new = not lock_file.parent.exists()
-    try:
-        while True:
-            lock_file.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):  # the run before removed the folder just now
-                lock.acquire(timeout=timeout_s)
-                # What was locked may be a file that the run before removed when it ended.
-                if lock_file.exists():
-                    break
-                lock.release()
-    except Timeout as error:
-        raise InputError(f"{in_use} Wait for it to end, or name another folder.") from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(
-            f"{lock_file.parent}: cannot be used as an output folder ({reason}). Mend that or name "
-            "another folder."
-        ) from error
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            lock_file.unlink(missing_ok=True)
-        lock.release()
-        if is_new:
-            with suppress(OSError):  # where the run has left results
-                lock_file.parent.rmdir()
 
 
 def sha256_of_file(path: Path) -> str:

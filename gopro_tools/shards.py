@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gopro_tools.errors import InputError, OtherShardsLeftError
-from gopro_tools.files import claimed, held, write_atomic
+from gopro_tools.files import claimed, write_atomic
+from gopro_tools.locks import held
 from gopro_tools.machine import versions
 from gopro_tools.plugins import source_sha256
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from gopro_tools.console import EXIT_FAULT, EXIT_USAGE, exit_code_of, stderr
 from gopro_tools.errors import InputError
-from gopro_tools.files import claimed, held, refuse_links, write_atomic, written_whole
+from gopro_tools.files import claimed, refuse_links, write_atomic, written_whole
 from gopro_tools.processes import Workers
 from gopro_tools.text import printable
 from tests.commands import (
@@ -403,15 +403,6 @@ def test_a_folder_is_held_by_one_run_and_swept(tmp_path: Path) -> None:
         claimed(tmp_path / "file"),
     ):
         pass
-
-
-def test_a_lock_whose_folder_goes_away_is_taken_again(tmp_path: Path) -> None:
-    lock = tmp_path / "state" / "lock"
-    with held(lock, "in use"):
-        assert lock.exists()
-    assert not lock.parent.exists()
-    with held(lock, "in use"):
-        assert lock.exists()
 
 
 def test_what_an_interrupted_run_left_is_not_taken_up(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from filelock import FileLock
 from tiny_dataset import write_dataset
 from torch import Tensor, nn
 
@@ -41,7 +40,7 @@ from benchmarks.train import train as run_training
 from benchmarks.train.__main__ import keep_record, main
 from benchmarks.train.journal import image_strip, read_log
 from gopro_tools.errors import InputError
-from gopro_tools.files import sha256_of_file
+from gopro_tools.files import claimed, sha256_of_file
 from gopro_tools.images import read_rgb
 from gopro_tools.metrics import psnr_rgb
 from gopro_tools.records import iterate_runs, read_record
@@ -480,7 +479,7 @@ def test_fine_tuning_starts_from_weights_and_says_so(dataset: Path, tmp_path: Pa
 
 
 def test_a_second_run_on_the_same_folder_is_kept_out(dataset: Path, tmp_path: Path) -> None:
-    with FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="another process"):
+    with claimed(tmp_path), pytest.raises(InputError, match="another run is at work there"):
         train(TINY, dataset, tmp_path, options=OPTIONS)
     assert train(TINY, dataset, tmp_path, options=replace(OPTIONS, n_validation_images=0)).finished
 

@@ -19,7 +19,8 @@ from benchmarks.rendered.clips import (
 )
 from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
-from gopro_tools.files import LOCK_FILE, held, write_atomic
+from gopro_tools.files import LOCK_FILE, write_atomic
+from gopro_tools.locks import held
 from gopro_tools.machine import versions
 from gopro_tools.processes import end_with_parent
 from gopro_tools.records import jsonable, to_json

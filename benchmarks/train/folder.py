@@ -1,12 +1,9 @@
 """The files of a run: its checkpoint, its weights, and whether it may be continued."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from baselines.checkpoints import load_into, load_latest, previous_of, save_checkpoint
 from baselines.learning import load_optimizer
@@ -160,25 +157,3 @@ class RunFolder:
     def write_record(self, record: RunRecord) -> None:
         """Write ``run.json``, last."""
         write_atomic(self.path / RUN_FILE, to_json(record))
-
-
-@contextmanager
-def locked(out: Path, *, leads: bool) -> Iterator[None]:
-    """Keep a second run out of the folder; the OS releases the lock of a killed process.
-
-    Args:
-        out: The folder.
-        leads: Whether this is the first of several processes; the others do not lock.
-    """
-    if not leads:
-        yield
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(out / ".lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise InputError(
-            f"{out}: another process is training there; wait for it, stop it, or choose another "
-            "--out."
-        ) from error

@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from baselines.data import FramePairs, Patches
 from baselines.devices import chosen_device
 from baselines.machine import Processes, RunOptions, joined_processes, seed_torch
 from baselines.method import Method, Recipe, Setting
-from benchmarks.train.folder import STRIP_FOLDER, RunFolder, RunState, locked
+from benchmarks.train.folder import STRIP_FOLDER, RunFolder, RunState
 from benchmarks.train.journal import Journal, image_strip, plot_curves
 from benchmarks.train.steps import chosen_steps
 from benchmarks.train.validation import Validation, scores_of
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
-from gopro_tools.files import sha256_of_file, write_atomic
+from gopro_tools.files import claimed, sha256_of_file, write_atomic
 from gopro_tools.records import RunRecord, dataset_facts, hash_of, jsonable
 from gopro_tools.threads import prefetched
 
@@ -100,11 +100,16 @@ def train(
     """
     options = options or RunOptions()
     device = chosen_device(options.device)
-    with joined_processes(device) as processes, locked(out, leads=processes.rank == 0):
+    with joined_processes(device) as processes, _lead(out, processes):
         run = _Run(method, recipe, data, out, blur_kind, options, device, processes)
         run.open(resume, on_progress)
         with closing(run):
             return run.go(on_progress, should_stop)
+
+
+def _lead(out: Path, processes: Processes) -> AbstractContextManager[None]:
+    """Hold the folder for all processes of a run."""
+    return claimed(out, STRIP_FOLDER) if processes.rank == 0 else nullcontext()
 
 
 class _Run:

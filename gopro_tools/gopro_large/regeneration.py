@@ -12,7 +12,7 @@ import tyro
 from gopro_tools import __version__
 from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
-from gopro_tools.files import held, refuse_links, sync_file_system, write_atomic
+from gopro_tools.files import refuse_links, sync_file_system, write_atomic
 from gopro_tools.findings import Finding
 from gopro_tools.gopro_large.table import (
     KINDS,
@@ -26,6 +26,7 @@ from gopro_tools.gopro_large.table import (
     recipe,
 )
 from gopro_tools.images import encode_png, pixel_hash, read_rgb
+from gopro_tools.locks import held
 from gopro_tools.records import RUN_FILE, RunRecord, jsonable, seal, unseal
 from gopro_tools.seal import DATASET_FILE, GOPRO_LARGE_FORMAT, read_seal, sealed
 from gopro_tools.text import csv_text, read_csv

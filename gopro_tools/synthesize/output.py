@@ -15,13 +15,13 @@ from typing import Any
 
 import av
 import cv2
-from filelock import FileLock, Timeout
 
 from gopro_tools import __version__
 from gopro_tools.dataset import LATENT_FOLDER, MANIFEST_FILE, SPLITS
 from gopro_tools.errors import InputError
-from gopro_tools.files import held, refuse_links, sync_folder, write_atomic
+from gopro_tools.files import refuse_links, sync_folder, write_atomic
 from gopro_tools.images import PNG_ENCODER
+from gopro_tools.locks import held, is_held
 from gopro_tools.seal import DATASET_FILE, GOPRO_LARGE_FORMAT, Seal, changed_files, read_seal
 from gopro_tools.synthesize.plan import Plan
 from gopro_tools.synthesize.publish import PUBLISHED_FILES
@@ -347,18 +347,8 @@ def _begun_otherwise(out: Path, plan: Plan) -> bool:
 
 
 def _held_locks(state: Path, *, mine: int, n_shards: int) -> list[str]:
-    names = []
-    for path in state.glob("shard-*.lock"):
-        if path.name == f"shard-{mine}-of-{n_shards}.lock":
-            continue
-        try:
-            with FileLock(path, timeout=0):
-                path.unlink(missing_ok=True)  # of a killed run
-        except Timeout:
-            names.append(path.name)
-        except FileNotFoundError:
-            continue
-    return names
+    own = f"shard-{mine}-of-{n_shards}.lock"
+    return [p.name for p in state.glob("shard-*.lock") if p.name != own and is_held(p)]
 
 
 def check_space(out: Path, bytes_needed: int) -> None:

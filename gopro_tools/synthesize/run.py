@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
-from gopro_tools.files import held, sync_file_system, write_atomic
+from gopro_tools.files import sync_file_system, write_atomic
 from gopro_tools.images import PNG_ENCODER
+from gopro_tools.locks import held
 from gopro_tools.processes import Workers
 from gopro_tools.seal import Seal, read_seal
 from gopro_tools.shown import ShownResult
