@@ -1,7 +1,9 @@
 """Recordings put together, cut apart, refreshed bit by bit: exact on both sides of each seam."""
 
 import random
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.response import Response
 from gopro_tools.scenes import Encoding, write_video
-from gopro_tools.video import open_source
+from gopro_tools.video import decoding, open_source
+from gopro_tools.video.libav import heard
 
 HEVC = Encoding(codec="libx265", options={"preset": "ultrafast"})
 MPEG2 = Encoding(codec="mpeg2video", crf=None, bit_rate=2_000_000, gop_size=15)
@@ -47,6 +50,40 @@ def test_no_frame_is_lost_where_transport_streams_join(
     assert len(info.gaps()) == 0
     expected = [*whole(parts[0]), *whole(parts[1]), *whole(parts[0])]
     np.testing.assert_array_equal(list(frames.values()), expected)
+
+
+@pytest.mark.parametrize("change", ["none", "headers", "a beginning in mid-group"])
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_part_is_read_without_decoding_those_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, change: str
+) -> None:
+    """From each frame on, what comes out is what comes out of the whole."""
+    parts = [recording(tmp_path / f"{i}.ts", CODECS[codec], i, 40 + i) for i in range(4)]
+    if change == "headers":
+        rate = 60 if codec == "mpeg2" else 240
+        write_video(parts[2], moving(42, (64, 64), seed=2), rate, CODECS[codec])
+    if change == "a beginning in mid-group":
+        data = parts[2].read_bytes()
+        parts[2].write_bytes(data[188 * (len(data) // 188 // 4) :])
+    path = cat(parts, tmp_path / "joined.ts")
+    frames, _, info = read(path)
+    n_decoded = 0
+
+    def counted(action: partial[Any], *, everywhere: bool) -> Any:
+        nonlocal n_decoded
+        n_decoded += "decode" in str(action)
+        return heard(action, everywhere=everywhere)
+
+    monkeypatch.setattr(decoding, "heard", counted)
+    for start in (0, 39, 40, 41, 80, 100, info.parts[-1], info.parts[-1] + 7):
+        source = open_source(path, info=info)
+        n_decoded = 0
+        some = dict(source.read(start, start + 8, lambda problem: None))
+        assert sorted(some) == [index for index in frames if start <= index < start + 8]
+        for index, frame in some.items():
+            np.testing.assert_array_equal(frame, frames[index])
+        if change == "none":
+            assert n_decoded < 120, start
 
 
 @pytest.mark.parametrize("codec", CODECS)

@@ -61,7 +61,7 @@ class Places:
     hidden: NDArray[np.int64]
     """Ticks of decoded frames that are not shown."""
     keyframes: NDArray[np.int64]
-    """(n, 2) index of the first frame, and tick to seek to."""
+    """(n, 2) index of the first frame, and tick to seek to; packets to skip if ``by_order``."""
     by_order: bool
     """Frames are counted from the start of the file; ticks do not tell them apart."""
     headers: bytes = b""

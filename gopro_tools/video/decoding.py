@@ -57,6 +57,8 @@ class Decoder:
         self._open = open_stream
         self._places = places
         self._threads = threads
+        self.fresh_starts: list[tuple[int, int]] = []
+        """Index and packet at which the last pass met another recording's first keyframe."""
 
     def frames(self, start: int, on_problem: Problem) -> Decoded:
         """Frames from index ``start`` on."""
@@ -82,7 +84,7 @@ class Decoder:
 
     def _from(self, start: int, threads: int, on_problem: Problem) -> Decoded:
         usable = np.flatnonzero(self._places.keyframes[:, 0] <= start)
-        last = int(usable[-1]) if len(usable) and not self._places.by_order else 0
+        last = int(usable[-1]) if len(usable) else 0
         # A keyframe may not be one from which everything comes out right (a recovery point needs
         # the pictures before it), and containers may seek to a later one than was asked for. Then
         # an earlier one is tried, and at last the beginning.
@@ -105,14 +107,20 @@ class Decoder:
         """Frames from a keyframe on; number 0 is the beginning of the file."""
         container, stream = self._open(threads)
         with container:
-            if key > 0:
-                tick = int(self._places.keyframes[key, 1])
-                container.seek(tick, stream=stream, backward=True, any_frame=False)
             reading = _Reading(self._path, self._places, from_start=key == 0, threads=threads)
+            self.fresh_starts = reading.fresh_starts
             decoders = _Decoders(self._open, container, stream, self._places.headers, threads)
+            packets = _Packets(self._path, container, stream, everywhere=threads > 1)
             try:
                 with hearing():
-                    yield from reading.samples(container, stream, decoders, on_problem)
+                    if key > 0 and self._places.by_order:
+                        index, n_packets = self._places.keyframes[key].tolist()
+                        packets.skip(n_packets)
+                        reading.count_from(index)
+                    elif key > 0:
+                        tick = int(self._places.keyframes[key, 1])
+                        container.seek(tick, stream=stream, backward=True, any_frame=False)
+                    yield from reading.samples(packets, decoders, on_problem)
             finally:
                 decoders.close()
 
@@ -196,12 +204,21 @@ class _Packets:
         self._everywhere = everywhere
         self._is_transport = container.format.name == "mpegts"
         self._waiting: deque[_Read] = deque()
+        self.n_read = 0
+        """Packets that were given or skipped."""
+
+    def skip(self, n_packets: int) -> None:
+        """Pass over the first packets."""
+        for _ in range(n_packets):
+            self._next()
+        self.n_read += n_packets
 
     def __iter__(self) -> Iterator[_Read]:
         while True:
             read = self._waiting.popleft() if self._waiting else self._next()
             if self._is_transport and read.packet is not None and read.packet.size:
                 read = self._judged(read, read.packet)
+            self.n_read += 1
             yield read
             if read.packet is None:
                 return
@@ -277,19 +294,24 @@ class _Reading:
         """Frames came out since."""
         self._n_given = 0
         self._last = -1
+        self._begins_anew = False
+        """Another recording has begun, of which no keyframe has come."""
+        self.fresh_starts: list[tuple[int, int]] = []
+        """See `Decoder`."""
+
+    def count_from(self, index: int) -> None:
+        """Give the next frame this index, where frames are counted."""
+        self._n_given = index
 
     def samples(
         self,
-        container: InputContainer,
-        stream: VideoStream,
+        packets: _Packets,
         decoders: _Decoders,
         on_problem: Problem,
     ) -> Iterator[Sample]:
         everywhere = self._threads > 1
         doubtful = False
-        for packet, complaints, lacks_data, begins_anew in _Packets(
-            self._path, container, stream, everywhere=everywhere
-        ):
+        for packet, complaints, lacks_data, begins_anew in packets:
             if packet is None:
                 if complaints:
                     self._report(None, complaints, on_problem)
@@ -314,9 +336,13 @@ class _Reading:
                 continue
             if begins_anew or (self._latest is not None and _goes_back(self._latest, packet)):
                 self._trusted = False  # what it lacks is not in the recording before
+                self._begins_anew = True
             self._latest = packet
             if packet.is_keyframe and packet.size:
                 yield from self._pass_keyframe(packet, decoders, on_problem)
+                if self._begins_anew:
+                    self.fresh_starts.append((self._n_given, packets.n_read - 1))
+                    self._begins_anew = False
             if not self._trusted:
                 continue
             decoded, complaints = heard(

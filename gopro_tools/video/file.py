@@ -164,8 +164,7 @@ class VideoFile:
         if parts:
             where = ", ".join(map(str, parts))
             notes.append(f"recordings put together: another one begins at frame {where}")
-        if not places.by_order:
-            places = self._check_keyframes(places)
+        places = self._check_keyframes(places)
         look = start.look
         return SourceInfo(
             path=self._path,
@@ -234,13 +233,17 @@ class VideoFile:
         places = replace(places, by_order=True, keyframes=np.zeros((1, 2), np.int64))
         start = _Start()
         times: dict[int, int | None] = {}
-        with closing(self._decoder(places).frames(0, lambda problem: None)) as frames:
+        decoder = self._decoder(places)
+        with closing(decoder.frames(0, lambda problem: None)) as frames:
             for sample in frames:
                 if len(times) < _CHECKED_FRAMES:
                     self._look_at(start, sample)
                 times[sample.index] = sample.frame.pts
         if not times:
             raise ValueError("no frame of it can be decoded")
+        # Where another recording begins, decoding starts afresh: those before it can be skipped.
+        starts_at = [(0, 0), *(at for at in decoder.fresh_starts if at[0] < max(times))]
+        places = replace(places, keyframes=np.array(starts_at, np.int64))
         n_frames = max(times) + 1
         known = {index: tick for index, tick in times.items() if tick is not None}
         # Frames that could not be decoded lie between their neighbours.

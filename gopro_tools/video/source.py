@@ -50,7 +50,8 @@ class SourceInfo:
     falling, as a clock that goes back is carried on (see `parts`)."""
     seconds_per_tick: Fraction
     keyframes: NDArray[np.int64]
-    """(n, 2) Where decoding can start: index of the first frame it gives, and tick to seek to."""
+    """(n, 2) Where decoding can start: index of the first frame it gives, and tick to seek to, or
+    how many packets to skip if ``by_order``."""
     frame_rate_from_header: float | None
     """What the container says; it may lie."""
     parts: tuple[int, ...] = ()
@@ -71,7 +72,7 @@ class SourceInfo:
     notes: tuple[str, ...] = ()
     """What a person should know of how the file is read, though nothing is wrong."""
     by_order: bool = False
-    """The file's times do not tell its frames apart: frames are counted from its start."""
+    """The file's times do not tell its frames apart: frames are counted in the file's order."""
     headers: bytes = b""
     """Parameter sets that come with the first keyframe."""
 
