@@ -254,8 +254,9 @@ class VideoFile:
             if not rate_hz:
                 raise ValueError("neither its frames nor its header have times")
             tick_s = 1 / Fraction(rate_hz).limit_denominator(100_000)
-            return replace(places, ticks=np.arange(n_frames)), tick_s, (), start
-        if in_disorder(ticks, starts):
+            parts = tuple(places.keyframes[1:, 0].tolist())
+            return replace(places, ticks=np.arange(n_frames)), tick_s, parts, start
+        if not decoder.fresh_starts and in_disorder(ticks, starts):
             # AVI stores pictures in the order of decoding: the times are right, their order not.
             return replace(places, ticks=np.sort(ticks)), seconds_per_tick, (), start
         return (
