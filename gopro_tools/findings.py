@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from gopro_tools.console import EXIT_FINDINGS, stderr
 from gopro_tools.dataset import SPLITS
+from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key, write_atomic
-from gopro_tools.text import csv_text
+from gopro_tools.text import csv_text, read_csv
 
 Severity = Literal["error", "warning", "info"]
 
@@ -49,6 +50,35 @@ def has_errors(findings: Sequence[Finding]) -> bool:
 def findings_csv(findings: Sequence[Finding]) -> str:
     """CSV with one row per finding: where it is before what it is."""
     return csv_text(_COLUMNS, map(asdict, findings))
+
+
+def is_findings_file(path: Path) -> bool:
+    """Whether a file begins as `findings_csv` does."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.readline().rstrip("\r\n") == ",".join(_COLUMNS)
+    except OSError:
+        return False
+
+
+def read_findings(path: Path) -> list[Finding]:
+    """Findings from their CSV.
+
+    Raises:
+        InputError: The file is damaged, or is of another program.
+    """
+    rows = read_csv(path, _COLUMNS)
+    if others := {row["severity"] for row in rows} - set(_STYLES):
+        raise InputError(
+            f"{path}: severity {', '.join(sorted(others))}; {', '.join(_STYLES)} were expected."
+        )
+    return [
+        Finding(
+            cast(Severity, row["severity"]),
+            *(row[name] for name in ("check", "message", "split", "sequence", "name")),
+        )
+        for row in rows
+    ]
 
 
 def report_findings(findings: Sequence[Finding], subject: str, out: Path | None) -> int:

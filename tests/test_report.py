@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,18 @@ from gopro_tools.errors import InputError
 from gopro_tools.evaluate import EvaluateConfig, evaluate
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png, read_rgb
+from gopro_tools.metrics import psnr_rgb
 from gopro_tools.pairing import Sources
 from gopro_tools.records import read_record
 from gopro_tools.report import ReportConfig, report
+from gopro_tools.report.command import size_hint
 from gopro_tools.report.pictures import chosen_images
 from gopro_tools.report.reading import read_comparisons, read_dataset
 from gopro_tools.restoring import RestoreConfig, restore
 from gopro_tools.sources import recall_sources
+from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.threads import no_progress
+from gopro_tools.verify import verify
 from gopro_tools.video_output import VideoWriter
 
 HOSTILE = ("<img src=x onerror=alert(1)>", "a\"b'c&amp;", "new\nline", "$title ${x}", "\u202egnp")
@@ -305,6 +310,8 @@ def test_a_dataset_shows_pairs_facts_rejections_and_findings(tmp_path: Path) -> 
     ]  # fmt: skip
     assert len(dataset["findings"]) == len(view.findings)
     assert len(data_of(index)["collections"]) == 2
+    (test,) = (c for c in data_of(index)["collections"] if "test" in c["title"])
+    assert test["remarks"] == {"0": ["error, manifest: the image is not in manifest.csv"]}
     header, _, body = dataset["animation"].partition(",")
     assert header == "data:image/webp;base64"
     with Image.open(io.BytesIO(base64.b64decode(body))) as animation:
@@ -344,6 +351,8 @@ def test_videos_are_shown_frame_by_frame_and_as_a_loop(tmp_path: Path) -> None:
     height, width = frames[0].shape[:2]
     assert (loop.n_frames, loop.size) == (24, (2 * width, 28 + height))
     assert loop.info["loop"] == 0
+    assert collection["timeline"] is None
+    assert collection["scores"] == {}
     short = write_video(tmp_path / "short.mkv", frames[:7])
     for options, message in (
         ({"restored": (f"mine={short}",)}, "frames 7, but .* has 30"),
@@ -353,6 +362,123 @@ def test_videos_are_shown_frame_by_frame_and_as_a_loop(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=message):
             report([], tmp_path / "page", ReportConfig(blurred=clip, **options))
     assert page.is_file()  # the one before is whole
+
+
+def test_videos_with_a_sharp_one_are_scored_frame_by_frame(tmp_path: Path) -> None:
+    sharp = [scene(number) for number in range(12)]
+    noise = np.random.default_rng(0)
+    versions = {
+        name: [
+            np.clip(frame + noise.normal(0, sigma, frame.shape), 0, 255).astype(np.uint8)
+            for frame in sharp
+        ]
+        for name, sigma in (("blurred", 20), ("good", 5), ("bad", 40))
+    }
+    versions["good"][3] = sharp[3]  # infinite
+    files = {
+        name: write_video(tmp_path / f"{name}.mkv", frames)
+        for name, frames in {"sharp": sharp, **versions}.items()
+    }
+    config = ReportConfig(
+        blurred=files["blurred"],
+        sharp=files["sharp"],
+        restored=tuple(f"{name}={files[name]}" for name in ("good", "bad")),
+        max_images=3,
+    )
+    data = data_of(report([], tmp_path / "page", config))
+    (collection,), (table,) = data["collections"], data["tables"]
+    expected = {
+        name: [float(psnr_rgb(a, b)) for a, b in zip(sharp, frames, strict=True)]
+        for name, frames in versions.items()
+    }
+    assert collection["timeline"]["times_s"] == [round(i / 25, 4) for i in range(12)]
+    for name, values in expected.items():
+        in_json = ["inf" if np.isinf(value) else value for value in values]
+        assert collection["timeline"]["by_method"][name] == in_json
+        shown = [in_json[index] for index in (0, 6, 11)]
+        assert collection["scores"]["psnr_rgb"][name] == shown
+    cells = {row["method"]: row["cells"][0] for row in table["rows"]}
+    assert cells["bad"]["value"] == pytest.approx(np.mean(expected["bad"]))
+    assert [name for name, cell in cells.items() if cell["best"]] == ["good"]
+    assert "Best restored value bold" in table["title"]
+    alone = ReportConfig(
+        blurred=files["blurred"], sharp=files["sharp"], restored=(f"bad={files['bad']}",)
+    )
+    (table,) = data_of(report([], tmp_path / "alone", alone))["tables"]
+    assert not any(row["cells"][0]["best"] for row in table["rows"])
+    assert "bold" not in table["title"]
+
+
+def test_one_method_is_not_called_the_best(results: Path, tmp_path: Path) -> None:
+    methods = (f"better={results / 'better'}",)
+    sources = Sources(sharp=results / "sharp", blurred=results / "blurred", restored=methods)
+    evaluate(sources, EvaluateConfig(protocol=("psnr_rgb",), jobs=1), out=tmp_path / "scores")
+    (table,) = data_of(report([tmp_path / "scores"], tmp_path / "page"))["tables"]
+    assert "bold" not in table["title"]
+    assert not any(cell["best"] for row in table["rows"] for cell in row["cells"])
+    both = data_of(report([results / "scores"], tmp_path / "both"))["tables"][0]
+    assert "Best restored value bold" in both["title"]
+    assert any(cell["best"] for row in both["rows"] for cell in row["cells"])
+
+
+def test_the_csv_of_a_check_is_shown_and_marks_the_pairs(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "data", train=(3,), test=(1,), size_hw=(96, 128))
+    folder = root / "train" / "GOPR0001_11_00"
+    (folder / "blur_gamma/000002.png").write_bytes((folder / "sharp/000002.png").read_bytes())
+    (root / "test/GOPR0002_11_00/blur_gamma/000001.png").write_bytes(b"no image")
+    found = verify(root, out=tmp_path / "kept" / "findings.csv")
+    assert any(finding.name == "000002.png" for finding in found)
+    for given in (tmp_path / "kept", tmp_path / "kept" / "findings.csv"):
+        data = data_of(report([root, given], tmp_path / "page", ReportConfig(check=False)))
+        (check,) = data["checks"]
+        assert check["name"] == "findings.csv"
+        assert check["findings"] == [asdict(finding) for finding in found]
+    train = next(c for c in data["collections"] if "train" in c["title"])
+    messages = [
+        f"{f.severity}, {f.check}: {f.message}" for f in found
+        if (f.split, f.name) == ("train", "000002.png")
+    ]  # fmt: skip
+    assert train["remarks"] == {"1": messages}
+    alone = data_of(report([tmp_path / "kept"], tmp_path / "alone"))
+    assert len(alone["checks"]) == 1
+    checked = data_of(report([root], tmp_path / "anew"))  # the same, by a check of its own
+    assert next(c for c in checked["collections"] if "train" in c["title"])["remarks"]
+    (tmp_path / "kept/findings.csv").write_text(
+        "severity,check,split,sequence,name,message\nfatal,x,,,,y\n"
+    )
+    with pytest.raises(InputError, match="severity fatal; error, warning, info were expected"):
+        report([tmp_path / "kept"], tmp_path / "page")
+    other = tmp_path / "other.csv"
+    other.write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match=r"no CSV of gopro_tools\.verify"):
+        report([other], tmp_path / "page")
+
+
+def test_a_large_page_says_how_to_make_it_smaller(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = report([results / "scores"], tmp_path / "page")
+    assert size_hint(index, ReportConfig()) == ""
+    monkeypatch.setattr("gopro_tools.report.command.LARGE_MB", 0.001)
+    assert size_hint(index, ReportConfig()).endswith(
+        "MB; --images compressed or --max-images N makes it smaller."
+    )
+    alone = ReportConfig(single_file=True)
+    index = report([results / "scores"], tmp_path / "alone.html", alone)
+    assert size_hint(index, alone).endswith("MB; --max-images N makes it smaller.")
+
+
+def test_the_loop_of_a_synthesized_dataset_is_shown(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mkv"
+    write_video(clip, [scene(0) for _ in range(11)])
+    config = SynthesisConfig(fps=240, check=False)
+    synthesize([clip], config, out=tmp_path / "data", jobs=1)
+    loop = (tmp_path / "data/preview.webp").read_bytes()
+    with Image.open(io.BytesIO(loop)) as animation:
+        assert (animation.n_frames, animation.info["loop"]) == (2, 0)
+    assert "`preview.webp`" in (tmp_path / "data/README.md").read_text()
+    (dataset,) = data_of(report([tmp_path / "data"], tmp_path / "page"))["datasets"]
+    assert base64.b64decode(dataset["animation"].partition(",")[2]) == loop
 
 
 def test_only_a_page_is_overwritten(results: Path, tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ import browser
 import numpy as np
 import pytest
 from PIL import Image
-from test_report import HOSTILE, results, rows
+from test_detect import blurred, scene
+from test_report import HOSTILE, data_of, results, rows, write_video
 from tiny_dataset import write_dataset
 
 from gopro_tools.images import read_rgb
 from gopro_tools.report import ReportConfig, report
+from gopro_tools.verify import verify
 
 __all__ = ["results"]  # the fixture
 
@@ -261,6 +263,48 @@ def test_nothing_is_wider_than_the_window(
         opened.wait_for_function("document.querySelector('.stage').clientWidth > 100")
         over = "document.querySelector('dialog').scrollWidth - window.innerWidth"
         assert opened.evaluate(over) <= 0
+
+
+def test_scores_of_videos_are_drawn_over_time(chromium: Any, tmp_path: Path) -> None:
+    frames = [scene(number) for number in range(4)]
+    files = {
+        name: write_video(tmp_path / f"{name}.mkv", made)
+        for name, made in {
+            "sharp": frames,
+            "blurred": [blurred(frame, 9) for frame in frames],
+            "mine": [blurred(frame, 3) for frame in frames],
+        }.items()
+    }
+    config = ReportConfig(
+        blurred=files["blurred"], sharp=files["sharp"], restored=(f"mine={files['mine']}",)
+    )
+    index = report([], tmp_path / "page", config)
+    (collection,) = data_of(index)["collections"]
+    with browser.watched_page(chromium, index.as_uri()) as page:
+        paths = page.locator('[data-plot="timeline"] path')
+        assert paths.count() == 2
+        for path in paths.all():
+            own = collection["timeline"]["by_method"][path.get_attribute("data-method")]
+            assert [float(text) for text in path.get_attribute("data-scores").split()] == own
+            assert path.get_attribute("d").count("L") == 3
+
+
+def test_findings_mark_their_pairs(chromium: Any, tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "data", train=(3,), test=(), size_hw=(64, 80))
+    pair = root / "train/GOPR0001_11_00"
+    (pair / "blur_gamma/000002.png").write_bytes((pair / "sharp/000002.png").read_bytes())
+    verify(root, out=tmp_path / "kept" / "<i>found.csv")
+    folders = [root, tmp_path / "kept"]
+    index = report(folders, tmp_path / "page", ReportConfig(check=False))
+    (collection,) = data_of(index)["collections"]
+    with browser.watched_page(chromium, index.as_uri()) as page:
+        assert page.locator("h2", has_text="Check: <i>found.csv").count() == 1
+        page.locator("select.sort").select_option("remarks")
+        assert page.locator(".card").first.get_attribute("data-key").endswith("000002.png")
+        assert page.locator(".card .remarks").count() == 1
+        page.locator(".card").first.click()
+        notes = page.locator("dialog .scores .note").all_inner_texts()
+        assert notes == collection["remarks"]["1"]
 
 
 def test_one_file_works_alone(chromium: Any, results: Path, tmp_path: Path) -> None:

@@ -56,6 +56,10 @@ class Collection:
     """method, confidence, precision and recall over the references that the scores use."""
     animation: bytes | None = None
     """Animated WebP of a piece of a video, blurred beside restored."""
+    timeline: "Timeline | None" = None
+    """Scores of all frames of a video that has a sharp one."""
+    remarks: dict[str, list[str]] = field(default_factory=dict)
+    """Key of an image to what a check found in it."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the reader, such as which folders were not found."""
 
@@ -65,6 +69,25 @@ class Collection:
         where = " ".join(filter(None, (self.labels["dataset"], self.labels["split"])))
         kind = self.labels["blur_kind"]
         return where if kind == UNSTATED else f"{where}, blur_kind {kind}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """How well each frame of a video was restored."""
+
+    times_s: Sequence[float]
+    """Of each frame, from the first."""
+    metric: str
+    by_method: Mapping[str, Series]
+    """Method to one value per frame; None where a frame could not be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckView:
+    """The CSV that a check left behind."""
+
+    name: str
+    findings: Sequence[Finding]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,4 +170,5 @@ class Content:
     tables: Sequence[Table]
     collections: Sequence[Collection]
     datasets: Sequence[DatasetView]
+    checks: Sequence[CheckView]
     runs: Sequence[RunView]

@@ -15,6 +15,11 @@ class ImageSets {
     return numeric(this.data.facts[name]?.[index] ?? null);
   }
 
+  /** What a check found in an image. */
+  remarks(index) {
+    return this.data.remarks[index] ?? [];
+  }
+
   metric(name) {
     return this.metrics.find((metric) => metric.name === name);
   }
@@ -60,6 +65,7 @@ function gallerySection(set, viewer) {
   const orders = () => {
     const by = [["name", "name"]];
     if (state.method) by.push(["gain", "gain, largest first"], ["loss", "gain, smallest first"]);
+    if (Object.keys(set.data.remarks).length) by.push(["remarks", "findings of the check, most first"]);
     if (state.metric) by.push(["worst", `${state.metric} of the blurred input, worst first`]);
     for (const name of Object.keys(set.data.facts)) by.push([`fact:${name}`, `${name}, largest first`]);
     return by;
@@ -71,6 +77,7 @@ function gallerySection(set, viewer) {
       const value = set.score(BLURRED, state.metric, index);
       return set.metric(state.metric).higher_is_better ? value : negated(value);
     }
+    if (state.sort === "remarks") return negated(set.remarks(index).length);
     return negated(set.fact(state.sort.slice(5), index));
   };
   const show = () => {
@@ -138,6 +145,10 @@ function card(set, state, index, open) {
   for (const name of Object.keys(set.data.facts).filter((fact) => fact.endsWith("_px")).slice(0, 1)) {
     const value = set.fact(name, index);
     if (value !== null) lines.push(make("span", { class: "soft" }, ` ${name} ${Number(value.toPrecision(4))}`));
+  }
+  const remarks = set.remarks(index);
+  if (remarks.length) {
+    lines.push(make("span", { class: "remarks", title: remarks.map(shown).join("\n") }, ` ⚠ ${remarks.length} finding(s)`));
   }
   const picture = make("span", { class: "thumb" });
   if (thumb) picture.append(make("img", { src: thumb, alt: "", loading: "lazy", decoding: "async" }));

@@ -137,8 +137,7 @@ function datasetSection(data) {
   if (data.findings === null) {
     section.append(make("p", { class: "soft" }, "The check was not run (--no-check)."));
   } else if (data.findings.length) {
-    section.append(textTable(["severity", "check", "split", "sequence", "name", "message"], data.findings,
-      `${data.findings.length} findings`));
+    section.append(findingsTables(data.findings));
   } else {
     section.append(make("p", {}, "Nothing was found: partners, sizes, hashes, shifts and splits are right."));
   }
@@ -155,6 +154,35 @@ function datasetSection(data) {
     section.append(make("p", {}, "None."));
   }
   return section;
+}
+
+/** The CSV of a check: how often each kind was found, then everything. */
+function checkSection(data) {
+  const section = make("section", {}, make("h2", {}, "Check: ", shown(data.name)));
+  if (!data.findings.length) {
+    section.append(make("p", {}, "Nothing was found."));
+    return section;
+  }
+  section.append(findingsTables(data.findings));
+  return section;
+}
+
+function findingsTables(findings) {
+  const counts = new Map();
+  for (const { severity, check } of findings) {
+    const kind = JSON.stringify([severity, check]);
+    counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  }
+  const kinds = [...counts].sort((a, b) => b[1] - a[1]).map(([kind, times]) => {
+    const [severity, check] = JSON.parse(kind);
+    return { severity, check, findings: times };
+  });
+  const box = make("div", {});
+  if (kinds.length < findings.length) {
+    box.append(textTable(["severity", "check", "findings"], kinds, `${kinds.length} kinds of finding`));
+  }
+  box.append(textTable(["severity", "check", "split", "sequence", "name", "message"], findings, `${findings.length} findings`));
+  return box;
 }
 
 /** Records without scores: what they reached, and how trainings came there. */
@@ -186,6 +214,7 @@ function start() {
     add(`table-${i}`, name, make("section", {}, make("h2", {}, name), make("p", { class: "soft" }, shown(table.title)), comparisonTable(table)));
   });
   DATA.datasets.forEach((dataset, i) => add(`dataset-${i}`, `Dataset: ${dataset.name}`, datasetSection(dataset)));
+  DATA.checks.forEach((check, i) => add(`check-${i}`, `Check: ${check.name}`, checkSection(check)));
   if (DATA.runs.length) add("runs", "Runs", runsSection(DATA.runs));
   const viewer = new Viewer(document.getElementById("viewer"));
   DATA.collections.forEach((data, i) => {

@@ -82,6 +82,7 @@ def _payload(content: Content, pictures: Sequence[Pictures]) -> dict[str, Any]:
             for collection, of_it in zip(content.collections, pictures, strict=True)
         ],
         "datasets": [_dataset(dataset) for dataset in content.datasets],
+        "checks": [asdict(check) for check in content.checks],
         "runs": [asdict(run) for run in content.runs],
     }
 
@@ -100,6 +101,7 @@ def _table(table: Table) -> dict[str, Any]:
 def _collection(collection: Collection, pictures: Pictures) -> dict[str, Any]:
     n_shown = sum(thumb is not None for thumb in pictures.thumbs)
     n_images = len(collection.keys)
+    at = {key: index for index, key in enumerate(collection.keys)}
     notes = [*collection.notes, *pictures.problems]
     if 0 < n_shown < n_images:
         notes.append(f"{n_shown} of {n_images} images can be opened; scores are of all.")
@@ -117,6 +119,8 @@ def _collection(collection: Collection, pictures: Pictures) -> dict[str, Any]:
         "boxes": collection.boxes and _boxes(collection.boxes),
         "sweep": collection.sweep,
         "animation": _webp_address(collection.animation),
+        "timeline": collection.timeline and asdict(collection.timeline),
+        "remarks": {str(at[key]): remarks for key, remarks in collection.remarks.items()},
         "notes": notes,
     }
 

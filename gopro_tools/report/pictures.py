@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -18,12 +17,10 @@ from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.images import encode_jpeg, encode_png, read_rgb
 from gopro_tools.pairing import BLURRED, SHARP
+from gopro_tools.report.config import IMAGE_FOLDER, Quality
 from gopro_tools.report.content import Collection
 from gopro_tools.threads import Progress, thread_pool
 
-Quality = Literal["lossless", "compressed"]
-
-IMAGE_FOLDER = "images"
 OUR_NAMES = re.compile(r"\d+-\d{6,}-(\d+|small)\.[a-z]+")
 """What files in it are called: collection, image, method."""
 _THUMB_WIDTH_PX = 320

@@ -54,11 +54,12 @@ function plotsSection(set, viewer) {
   const figures = make("div", { class: "plots" });
   const section = make("section", {}, make("h2", {}, "Plots: ", shown(set.data.title)));
   const metrics = set.metrics.filter((metric) => set.restored(metric.name).length);
-  if (!metrics.length && !set.data.sweep.length) return null;
+  if (!metrics.length && !set.data.sweep.length && !set.data.timeline) return null;
   const draw = (name) => {
     figures.replaceChildren();
     if (name) figures.append(...gainPlots(set, name, viewer));
     if (set.data.sweep.length) figures.append(sweepPlot(set));
+    if (set.data.timeline) figures.append(timelinePlot(set.data.timeline));
   };
   if (metrics.length) {
     section.append(make("div", { class: "controls" }, labelled("metric", make("select", { class: "plotted", onchange: (event) => draw(event.target.value) },
@@ -130,6 +131,22 @@ function sweepPlot(set) {
       "data-method": method, "data-recall": own.map((row) => row.recall).join(" ") }, make("title", {}, shown(method))));
   });
   return figure(svg, "Objects found again over the least confidence of a box", methods, "recall");
+}
+
+/** The score of every frame of a video; infinite ones and frames that are missing leave gaps. */
+function timelinePlot({ times_s: times, metric, by_method: scores }) {
+  const methods = Object.keys(scores);
+  const drawn = (value) => value !== null && Number.isFinite(value);
+  const series = methods.map((method) => scores[method].map(numeric));
+  const values = series.flat().filter(drawn);
+  const { svg, x, y } = axes(times, values.length ? values : [0, 1], "time (s)", metric);
+  series.forEach((own, i) => {
+    const path = own.map((value, frame) => drawn(value)
+      ? `${frame > 0 && drawn(own[frame - 1]) ? "L" : "M"}${x(times[frame])} ${y(value)}` : "").join("");
+    svg.append(make("path", { d: path || "M0 0", fill: "none", stroke: seriesColour(i), "stroke-width": 1.6,
+      "data-method": methods[i], "data-scores": own.join(" ") }, make("title", {}, shown(methods[i]))));
+  });
+  return figure(svg, `${metric} of every frame against the sharp video`, methods, "timeline");
 }
 
 /** Gain on the validation images over the steps of each training of a method. */

@@ -7,13 +7,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from gopro_tools.animation import ANIMATION_FILE, blink
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, BlurKind, Split, sequences_of
 from gopro_tools.errors import InputError
+from gopro_tools.findings import Finding, is_findings_file, read_findings
 from gopro_tools.metrics import METRICS
 from gopro_tools.pairing import BLURRED, SHARP, Sources, pair_images
-from gopro_tools.report.animation import blink
-from gopro_tools.report.boxes import read_boxes
-from gopro_tools.report.content import Collection, DatasetView
+from gopro_tools.report.content import CheckView, Collection, DatasetView
 from gopro_tools.sources import recall_sources
 from gopro_tools.text import read_csv
 from gopro_tools.threads import Progress
@@ -26,6 +26,7 @@ _DETECTION_SCORES = ("precision", "recall", "f1", "tp", "fp", "fn")
 _BLUR_LENGTHS = ("sequence", "name", "blur_px")
 _FACTS = ("n_frames", "sharpness")
 """Columns of the manifest shown for each pair; so are those that end in `_FACT_UNITS`."""
+_MOST_ANIMATION_BYTES = 5_000_000
 _FACT_UNITS = ("_px", "_share", "_sigma")
 
 
@@ -81,6 +82,8 @@ def _read_results(folder: Path, given: Sources | None) -> Collection:
             _add_facts(collection, sources.dataset, sources.split)
     _add_blur_lengths(collection, folder.parent / "blur_lengths.csv")
     if (folder / DETECTION_FILE).is_file():
+        from gopro_tools.report.boxes import read_boxes
+
         _read_sweep(collection, folder)
         try:
             collection.boxes = read_boxes(folder, collection.keys, labels_file)
@@ -187,6 +190,7 @@ def _add(old: Collection, new: Collection) -> None:
     old.facts = new.facts | old.facts
     old.boxes = old.boxes or new.boxes
     old.sweep = old.sweep or new.sweep
+    old.remarks = old.remarks | new.remarks
     old.notes += [note for note in new.notes if note not in old.notes]
 
 
@@ -198,6 +202,32 @@ def _same_images(a: Collection, b: Collection) -> bool:
 
 def _sharp(collection: Collection) -> list[Path | None]:
     return [path and path.resolve() for path in collection.paths.get(SHARP, [])]
+
+
+def read_checks(path: Path) -> list[CheckView]:
+    """The CSV files of `gopro_tools.verify`: the file itself, or those in a folder or below it.
+
+    Raises:
+        InputError: One of them is damaged.
+    """
+    files = sorted(path.rglob("*.csv")) if path.is_dir() else [path]
+    return [
+        CheckView(name=file.name, findings=read_findings(file))
+        for file in files
+        if is_findings_file(file)
+    ]
+
+
+def add_remarks(collections: Sequence[Collection], findings: Sequence[Finding]) -> None:
+    """Tell the pairs of a dataset what was found in them."""
+    for collection in collections:
+        known = set(collection.keys)
+        for finding in findings:
+            key = str(PurePosixPath(finding.sequence) / finding.name)
+            if finding.split == collection.labels["split"] and key in known:
+                remark = f"{finding.severity}, {finding.check}: {finding.message}"
+                remarks = collection.remarks.setdefault(key, [])
+                remarks += [remark] if remark not in remarks else []
 
 
 def read_dataset(
@@ -218,19 +248,25 @@ def read_dataset(
             collection = _pairs(root, split, blur_kind)
             collections.append(collection)
             splits[split] = dict(Counter(key.rpartition("/")[0] for key in collection.keys))
+    findings = verify(root, on_progress=on_progress) if check else None
+    add_remarks(collections, findings or ())
     rejected = root / "rejected.csv"
     columns = ("split", "sequence", "source", "reason")
     return DatasetView(
         name=root.resolve().name,
         splits=splits,
         rejected=read_csv(rejected, columns) if rejected.is_file() else (),
-        findings=verify(root, on_progress=on_progress) if check else None,
+        findings=findings,
         collections=collections,
-        animation=_animation(collections),
+        animation=_animation(root, collections),
     )
 
 
-def _animation(collections: Sequence[Collection]) -> bytes | None:
+def _animation(root: Path, collections: Sequence[Collection]) -> bytes | None:
+    """The loop that came with the dataset, or one of its pairs."""
+    made = root / ANIMATION_FILE
+    if made.is_file() and made.stat().st_size <= _MOST_ANIMATION_BYTES:
+        return made.read_bytes()
     pairs = [
         (blurred, sharp)
         for collection in collections

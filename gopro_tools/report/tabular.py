@@ -33,7 +33,8 @@ def _laid_out(table: Compared) -> Table:
     column = table.columns[0]
     where = f"{column.dataset} {column.split}".strip()
     return Table(
-        title=f"{where}, blur_kind {column.blur_kind}. Best restored value bold.",
+        title=f"{where}, blur_kind {column.blur_kind}."
+        + (" Best restored value bold." if table.best else ""),
         headings=[_heading(column) for column in table.columns],
         rows=[
             (

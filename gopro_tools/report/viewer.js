@@ -218,6 +218,7 @@ class Viewer {
       .map((name) => `${name} ${Number(set.fact(name, index).toPrecision(6))}`).join(", ");
     this.scores.replaceChildren();
     if (facts) this.scores.append(make("p", { class: "soft" }, facts));
+    this.scores.append(...set.remarks(index).map((remark) => make("p", { class: "note" }, shown(remark))));
     if (!methods.length) return;
     const head = make("tr", {}, make("th", { scope: "col" }, "method"), ...set.metrics.map((metric) =>
       make("th", { scope: "col" }, `${metric.name} ${metric.unit} ${metric.higher_is_better ? "↑" : "↓"}`)));

@@ -12,13 +12,15 @@ import cv2
 import numpy as np
 
 from gopro_tools import __version__
+from gopro_tools.animation import ANIMATION_FILE
 from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
 from gopro_tools.files import sync_file_system, write_atomic, written_atomic
-from gopro_tools.images import PNG_ENCODER, Rgb, encode_png, read_rgb
+from gopro_tools.images import PNG_ENCODER, encode_png
 from gopro_tools.seal import DATASET_FILE, FORMAT, sealed
 from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.plan import Plan, Probe, SequencePlan
+from gopro_tools.synthesize.preview import PREVIEW_ROWS, animation, preview
 from gopro_tools.synthesize.recipes import recipe_named
 from gopro_tools.synthesize.segment import SegmentRecord, window_row
 from gopro_tools.text import csv_text, markdown_cell, printable, size_text
@@ -26,7 +28,9 @@ from gopro_tools.text import csv_text, markdown_cell, printable, size_text
 REJECTED_FILE = "rejected.csv"
 CARD_FILE = "README.md"
 PREVIEW_FILE = "preview.png"
-PUBLISHED_FILES = (MANIFEST_FILE, REJECTED_FILE, PREVIEW_FILE, CARD_FILE, DATASET_FILE)
+PUBLISHED_FILES = (
+    MANIFEST_FILE, REJECTED_FILE, PREVIEW_FILE, ANIMATION_FILE, CARD_FILE, DATASET_FILE,
+)  # fmt: skip
 """In the order they are written: the last one says that the dataset is complete."""
 
 _WINDOW_COLUMNS = (
@@ -53,10 +57,6 @@ MANIFEST_COLUMNS = (
     "hash_blur_gamma",
 )
 REJECTED_COLUMNS = (*_WINDOW_COLUMNS, "reason")
-
-_PREVIEW_ROWS = 4
-_PREVIEW_WIDTH = 480
-_PREVIEW_GAIN = 4
 
 
 Row = Mapping[str, Any]
@@ -100,6 +100,8 @@ def publish(plan: Plan, records_of: Records, out: Path, state: Path) -> None:
     tally = _write_tables(plan, records_of, out, temporary)
     if pairs := _spread(plan, records_of, tally):
         write(PREVIEW_FILE, encode_png(preview(out, pairs, plan.config.kinds)))
+        if loop := animation(out, pairs, plan.config.kinds):
+            write(ANIMATION_FILE, loop)
     description = _describe(plan, tally)
     write(CARD_FILE, _card(plan, tally, description))
     sync_file_system(out)  # the images are on disk before the seal says so
@@ -167,7 +169,7 @@ def _name(row: Row) -> str:
 def _spread(plan: Plan, records_of: Records, tally: _Tally) -> list[Row]:
     """A few rows from all over the manifest, for the preview."""
     n_pairs = tally.n_pairs.total()
-    n_rows = min(_PREVIEW_ROWS, n_pairs)
+    n_rows = min(PREVIEW_ROWS, n_pairs)
     wanted = np.linspace(0, n_pairs - 1, n_rows).round().astype(int).tolist()
     return list(_rows_at(plan, records_of, tally, wanted))
 
@@ -241,46 +243,6 @@ def _facts(probe: Probe, fps: float | None) -> dict[str, Any]:
     return {"left_out": list(probe.source.left_out), **info.record(fps)}
 
 
-def preview(root: Path, pairs: Sequence[Row], kinds: Sequence[str]) -> Rgb:
-    """Contact sheet: pairs, sharp beside blurred beside their difference.
-
-    Args:
-        root: The dataset.
-        pairs: Rows of its manifest, at least one: those to show.
-        kinds: Which images there are.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-    """
-    order = ("sharp", "blur_real", "blur_gamma", "blur")
-    shown = [kind for kind in order if kind in kinds][:2]
-    return np.concatenate([_preview_row(root, row, shown) for row in pairs])
-
-
-def _preview_row(root: Path, row: Row, kinds: Sequence[str]) -> Rgb:
-    folder = root / row["split"] / row["sequence"]
-    images = [read_rgb(folder / kind / row["name"]) for kind in kinds]
-    titles = list(kinds)
-    if len(images) == 2:
-        images.append(cv2.convertScaleAbs(cv2.absdiff(*images), alpha=_PREVIEW_GAIN).astype("u1"))
-        titles.append(f"difference x{_PREVIEW_GAIN}")
-    height = round(_PREVIEW_WIDTH * images[0].shape[0] / images[0].shape[1])
-    cells = [
-        cv2.resize(image, (_PREVIEW_WIDTH, height), interpolation=cv2.INTER_AREA)
-        for image in images
-    ]
-    exposure_ms = 1000 * (float(row["time_stop_s"]) - float(row["time_start_s"]))
-    caption = (
-        f"{row['split']}/{row['sequence']}/{row['name']}   {row['n_frames']} frames, "
-        f"{exposure_ms:.1f} ms   {'  |  '.join(titles)}"
-    )
-    header = np.full((24, _PREVIEW_WIDTH * len(cells), 3), 32, np.uint8)
-    cv2.putText(
-        header, caption, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235,) * 3, 1, cv2.LINE_AA
-    )
-    return np.concatenate([header, np.concatenate(cells, axis=1)]).astype(np.uint8)
-
-
 def _card(plan: Plan, tally: _Tally, description: Mapping[str, Any]) -> str:
     """The dataset's README: what it is, how it was made, how to use it."""
     config = plan.config
@@ -321,7 +283,7 @@ def _card(plan: Plan, tally: _Tally, description: Mapping[str, Any]) -> str:
 
 {splits} pairs, made from {n_sources} high-frame-rate source(s) by {description["made_by"]}.
 {tally.n_rejected_of.total()} window(s) were rejected; `{REJECTED_FILE}` says why.
-`{PREVIEW_FILE}` shows some pairs.
+`{PREVIEW_FILE}` and the loop `{ANIMATION_FILE}` show some pairs.
 
 ## How it was made
 

@@ -10,6 +10,8 @@ from PIL import Image
 
 from gopro_tools.images import Rgb, read_rgb
 
+ANIMATION_FILE = "preview.webp"
+"""What the loop of a dataset is called beside its folders."""
 _WIDTH_PX = 480
 _MS_PER_PICTURE = 700
 _MOST_PAIRS = 4
