@@ -21,7 +21,10 @@ NETWORK := $(wildcard gopro_tools/weights/*.onnx)
 
 demo: .venv/base
 	rm -rf $(DEMO)
-	$(BIN)/python -m gopro_tools.scenes --out $(DEMO)/videos --clips 2 --seconds 0.2 --size 360x640
+	# Rendering takes one core: meanwhile the other one compiles what is needed next.
+	$(BIN)/python -m gopro_tools.loops & \
+	$(BIN)/python -m gopro_tools.scenes --out $(DEMO)/videos --clips 2 --seconds 0.2 --size 360x640; \
+	status=$$?; wait; exit $$status
 	$(BIN)/python -m gopro_tools.synthesize $(DEMO)/videos --out $(DEMO)/dataset \
 		--test-fraction 0.5 --measure-motion
 ifneq ($(NETWORK),)

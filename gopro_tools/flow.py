@@ -54,6 +54,12 @@ _refine_near_edges = Loop(
 )
 
 
+def load_loops() -> None:
+    """Load what estimating flow needs, ahead of its first use."""
+    for loop in (_extremes_of_cells, _check, _refine_near_edges):
+        loop.load()
+
+
 @dataclass(frozen=True, kw_only=True)
 class FlowPair:
     """Motion between two frames, from each to the other."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gopro_tools import loops
 from gopro_tools.averaging import ExposureAverager
 from gopro_tools.machine_code import Loop
 from gopro_tools.response import Response
@@ -53,6 +54,16 @@ def _runs_with_numba(folder: Path) -> bool:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "my_loops.py").write_text(LOOPS)
     return tmp_path
+
+
+def test_loops_are_compiled_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    monkeypatch.setattr(Loop, "load", lambda loop: loaded.append(loop._name.partition(":")[2]))
+    loops.main()
+    assert loaded == [
+        *("average_light", "average_both", "extremes_of_cells", "check", "refine_near_edges"),
+        "gaussian_ssim",
+    ]
 
 
 def test_numba_is_loaded_only_where_no_whole_machine_code_of_this_source_is_stored(

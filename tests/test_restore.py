@@ -24,6 +24,7 @@ from gopro_tools.console import exit_code_of
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.restorers import RESTORERS, find_images
+from gopro_tools.tiles import in_tiles
 
 CPU = RestoreOptions(device="cpu")
 
@@ -159,6 +160,28 @@ def test_dropout_at_test_time_is_the_same_for_the_same_seed(photo: Rgb) -> None:
 
 
 # --- tiles ---
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "sizes"),
+    [
+        ((360, 640), {(360, 352)}),  # two of 512 would be run on 60 % more
+        ((720, 1280), {(400, 480)}),
+        ((512, 512), {(512, 512)}),
+        ((513, 100), {(304, 100), (305, 100)}),
+    ],
+)
+def test_tiles_are_no_larger_than_they_have_to_be(size_hw, sizes) -> None:
+    seen = []
+
+    def run(tile: np.ndarray) -> np.ndarray:
+        seen.append(tile.shape[:2])
+        return tile
+
+    image = np.random.default_rng(0).random((*size_hw, 3)).astype(np.float32)
+    result = in_tiles(run, image, tile_px=512, overlap_px=64)
+    np.testing.assert_allclose(result, image, rtol=1e-6)
+    assert set(seen) == sizes
 
 
 @pytest.mark.parametrize("pyramid", ["torch7", "pytorch-release"])

@@ -26,6 +26,11 @@ _UNIFORM_SSIM = Loop(
 )
 
 
+def load_loops() -> None:
+    """Load what SSIM with a Gaussian window needs, ahead of its first use."""
+    _GAUSSIAN_SSIM[np.dtype(np.uint8)].load()
+
+
 def gaussian_ssim(x: NDArray[Any], y: NDArray[Any], mask: NDArray[np.uint8]) -> tuple[float, float]:
     """SSIM under the 11-tap Gaussian of σ 1.5, population covariance, in two averages.
 

@@ -1,0 +1,19 @@
+"""Compile the loops ahead of their first use: ``python -m gopro_tools.loops``.
+
+Every command compiles what it needs where it is not there yet, once per machine; see
+`gopro_tools.machine_code`. Here it is done beside other work, as ``make demo`` does.
+"""
+
+from gopro_tools import averaging, flow
+from gopro_tools.metrics import kernels
+
+
+def main() -> None:
+    """Load, and so compile, what averaging, optical flow and SSIM usually need, in this order."""
+    averaging.load_loops()
+    flow.load_loops()
+    kernels.load_loops()
+
+
+if __name__ == "__main__":
+    main()
