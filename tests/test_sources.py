@@ -261,6 +261,9 @@ def members(*names: str, **durations: float) -> list[Member]:
         ["IMG_0005.MOV", "IMG_E0005.MOV"],
         ["VID_20230101_120000_00_001.insv", "VID_20230101_120000_10_002.insv"],
         ["walk.part1.mkv", "walk.part2.mkv", "walk_part3.mkv"],
+        ["DJI_0003.MP4", "DJI_0003_001.MP4", "DJI_0003_002.MP4"],
+        ["DJI_20240101120000_0012_D.MP4", "DJI_20240101120000_0012_D_001.MP4"],
+        ["caf\u00e9.mp4", "cafe\u0301.mp4"],
     ],
 )
 def test_what_belongs_together_is_one_recording(together: list[str]) -> None:
@@ -279,6 +282,7 @@ def test_what_belongs_together_is_one_recording(together: list[str]) -> None:
         ["IMG_0001.MOV", "IMG_00010.MOV"],
         ["GX010123.MP4", "GX0101234.MP4", "walk_1.mp4", "walk.mp4"],
         ["departures 1.mp4", "departures 2.mp4"],
+        ["DJI_0003.MP4", "DJI_0004.MP4", "DJI_20240101120000_0003_D.MP4"],
     ],
 )
 def test_what_does_not_belong_together_is_not(apart: list[str]) -> None:
@@ -295,6 +299,19 @@ def test_equal_names_of_equal_length_and_equal_files_are_one_recording() -> None
         name=second.name, stem=second.stem, sha256=first.sha256, n_frames=1, duration_s=77
     )
     assert recordings_of([first, second]) == ["a", "a"]
+
+
+def test_a_cameras_thumbnails_are_no_frames(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = written(tmp_path / "CLIP" / "C0001.MP4", 8)
+    (tmp_path / "THMBNL").mkdir()
+    for number, frame in enumerate(moving(3)):
+        Image.fromarray(frame).save(tmp_path / "THMBNL" / f"C000{number}T01.JPG")
+    with caplog.at_level(logging.INFO):
+        assert [source.path for source in discover([tmp_path])] == [clip]
+    assert "3 thumbnails are passed over" in caplog.text
+    assert discover([tmp_path / "THMBNL"])[0].path == tmp_path / "THMBNL"  # named on its own
 
 
 def test_proxies_are_left_out_and_said(

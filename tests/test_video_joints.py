@@ -213,3 +213,57 @@ def test_pictures_before_the_first_keyframe_of_a_second_recording_are_not_used(
         frames, _, _ = read(path)
         assert frame_set(list(frames.values())) <= truth, n_lost
         assert len(frames) > 60
+
+
+REORDERED = Encoding(options={"x264-params": "bframes=8:b-adapt=0:b-pyramid=normal:scenecut=0"})
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".ts"])
+def test_reordered_pictures_after_a_joint_are_no_joints(tmp_path: Path, suffix: str) -> None:
+    """After a joint of Matroska files FFmpeg gives decoding times in the order of showing."""
+    parts = [recording(tmp_path / f"{i}{suffix}", REORDERED, i, 50) for i in (0, 1)]
+    path = cat(parts, tmp_path / f"joined{suffix}")
+    frames, problems, info = read(path)
+    assert (problems, info.complaints, info.parts) == ([], (), (50,))
+    np.testing.assert_array_equal(list(frames.values()), [*whole(parts[0]), *whole(parts[1])])
+
+
+IN_ORDER = Encoding(gop_size=200, options={"x264-params": "bframes=0"})
+
+
+def times_changed(path: Path, out: Path, expression: str) -> Path:
+    ffmpeg("-i", path, "-c", "copy", "-bsf:v", f"setts=ts='{expression}'", out)
+    return out
+
+
+def test_one_time_that_runs_ahead_costs_no_frame_after_it(tmp_path: Path) -> None:
+    original = recording(tmp_path / "original.mkv", IN_ORDER)
+    path = times_changed(original, tmp_path / "slip.mkv", "if(eq(N,20),TS+4000000,TS)")
+    frames, problems, info = read(path)
+    assert (problems, info.complaints) == ([], ())
+    np.testing.assert_array_equal(list(frames.values()), whole(original))
+
+
+def test_frames_after_a_clock_that_goes_back_are_missed_where_no_keyframe_follows(
+    tmp_path: Path,
+) -> None:
+    original = recording(tmp_path / "original.ts", INTRA_REFRESH, n_frames=30)
+    keyframe = recording(tmp_path / "key.ts", Encoding(gop_size=200), 1, 40)
+    data = keyframe.read_bytes()
+    path = tmp_path / "joined.ts"
+    path.write_bytes(original.read_bytes() + data[len(data) // 188 // 2 * 188 :])
+    frames, _, info = read(path)
+    assert any("no keyframe follows" in complaint for complaint in info.complaints)
+    assert frame_set(list(frames.values())) <= frame_set(whole(original))
+
+
+@pytest.mark.parametrize("suffix", [".flv", ".wmv", ".mp4"])
+def test_a_second_recording_that_ffmpeg_does_not_read_is_named(tmp_path: Path, suffix: str) -> None:
+    original = recording(tmp_path / "original.mp4", Encoding())
+    codec = ("-c:v", "wmv2") if suffix == ".wmv" else ("-c", "copy")
+    ffmpeg("-i", original, *codec, tmp_path / f"one{suffix}")
+    assert open_source(tmp_path / f"one{suffix}").info.complaints == ()
+    path = cat([tmp_path / f"one{suffix}"] * 2, tmp_path / f"two{suffix}")
+    size = path.stat().st_size // 2
+    expected = f"from byte {size} on another recording follows, which is not read"
+    assert open_source(path).info.complaints == (expected,)

@@ -619,3 +619,44 @@ def test_lost_packets_of_a_transport_stream_leave_no_wrong_frame(tmp_path: Path)
             true = truth[int(np.searchsorted(first, info.ticks[index]))]
             np.testing.assert_array_equal(frame, true)
     assert n_noticed >= 10
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_what_the_bitstream_hides_on_the_left_is_hidden(tmp_path: Path, codec: str) -> None:
+    """FFmpeg's decoders only hide so much on the left as keeps rows aligned in memory."""
+    write_video(tmp_path / "plain.mp4", moving(12, (80, 112)), 240, Encoding(codec=codec))
+    path = with_tags(tmp_path / "plain.mp4", tmp_path / "crop.mp4", crop_left=10, crop_top=6)
+    frames = np.array(whole(path))
+    np.testing.assert_array_equal(frames, np.array(whole(tmp_path / "plain.mp4"))[:, 6:, 10:])
+
+
+def test_a_palette_stands_until_another_one_comes(tmp_path: Path) -> None:
+    write_video(tmp_path / "original.mkv", moving(60), 240, Encoding(codec="ffv1", crf=None))
+    path = tmp_path / "palette.avi"
+    ffmpeg("-i", tmp_path / "original.mkv", "-c:v", "rawvideo", "-pix_fmt", "pal8", path)
+    truth = shown_by_ffmpeg(path, (48, 64))
+    for start in (0, 20, 59):
+        frames, _, _ = read(path, start)
+        np.testing.assert_array_equal(list(frames.values()), truth[start:])
+
+
+def test_encrypted_video_is_named(tmp_path: Path) -> None:
+    write_video(tmp_path / "plain.mp4", moving(12), 240, Encoding())
+    key = ("-encryption_key", "0f" * 16, "-encryption_kid", "a7" * 16)
+    path = tmp_path / "locked.mp4"
+    scheme = ("-encryption_scheme", "cenc-aes-ctr")
+    ffmpeg("-i", tmp_path / "plain.mp4", "-c", "copy", *scheme, *key, path)
+    with pytest.raises(InputError, match="encrypted"):
+        open_source(path)
+
+
+@pytest.mark.parametrize("name", ["list.m3u8", "list.ffconcat", "list.mp4"])
+def test_a_list_of_other_files_is_no_video(tmp_path: Path, name: str) -> None:
+    """What it shows is decided by files that nobody named, and whose hashes nobody takes."""
+    write_video(tmp_path / "clip.ts", moving(12), 240, Encoding())
+    text = "ffconcat version 1.0\nfile clip.ts\n"
+    if name.endswith("m3u8"):
+        text = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.05,\nclip.ts\n#EXT-X-ENDLIST\n"
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match="a list of other files"):
+        open_source(tmp_path / name)

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from unicodedata import normalize
 
 from gopro_tools.dataset import recording_of
 from gopro_tools.errors import InputError
@@ -30,7 +31,8 @@ _CHAPTER = re.compile(r"(GOPR|GP\d{2}|G[HXLS]\d{2})(\d{4})(?![0-9A-Za-z])", flag
 """A GoPro's name, whatever was added to it: ``GX010123_1``, ``GH020123-trim``."""
 _SAME_MOMENT = re.compile(
     r"(?:IMG_)E?(?P<photo>\d{4})|"  # an iPhone's edited copy has an E
-    r"(?:VID|LRV|PRO_VID)_(?P<sphere>\d{8}_\d{6})_\d{2}_\d{3}",  # Insta360: lenses and chapters
+    r"(?:VID|LRV|PRO_VID)_(?P<sphere>\d{8}_\d{6})_\d{2}_\d{3}|"  # Insta360: lenses and chapters
+    r"DJI_(?P<flight>\d{14}_\d{4}|\d{4})(?:_\w)?(?:_\d{3})?",  # DJI: pieces of 4 GB
     flags=re.IGNORECASE,
 )
 _PART = re.compile(r"(?P<whole>.+?)[ ._-]*(?:part|pt|chapter)[ ._-]*\d+", flags=re.IGNORECASE)
@@ -63,7 +65,8 @@ def recordings_of(members: Sequence[Member]) -> list[str]:
         for other in others:
             leader[find(other)] = find(first)
 
-    stems = [PurePosixPath(member.name).stem for member in members]
+    # A Mac's disks hold "é" as two characters.
+    stems = [normalize("NFC", PurePosixPath(member.name).stem) for member in members]
     known = {
         (PurePosixPath(m.name).parent, s.casefold()) for m, s in zip(members, stems, strict=True)
     }
@@ -77,7 +80,7 @@ def recordings_of(members: Sequence[Member]) -> list[str]:
         if match := _CHAPTER.match(base):
             by_key["camera", match[2]].append(i)
         if match := _SAME_MOMENT.fullmatch(base):
-            by_key["moment", str(folder), match["photo"] or match["sphere"]].append(i)
+            by_key["moment", str(folder), match[match.lastgroup or 0]].append(i)
         if match := _PART.fullmatch(base):
             by_key["part", str(folder), match["whole"].casefold()].append(i)
         by_key["name", str(folder), base.casefold()].append(i)

@@ -23,6 +23,8 @@ _LONGEST_STEM_BYTES = 200
 _PROXY_SUFFIXES = (".lrv", ".lrf")
 """Of GoPro and DJI."""
 _PROXY_FOLDERS = ("proxy", "proxies", "sub")
+_THUMBNAIL_FOLDERS = ("thmbnl", "icon")
+"""Of Sony's and Panasonic's cards: an image of each clip."""
 _ORIGINAL_FOLDERS = ("", "..", "../clip", "../original", "../originals")
 
 
@@ -108,7 +110,9 @@ def _search(folder: Path, exclude: Path | None) -> Iterator[Path]:
         shown = [name for name in sorted(files) if not name.startswith(".")]
         videos = [name for name in shown if Path(name).suffix.lower() in VIDEO_SUFFIXES]
         images = [name for name in shown if Path(name).suffix.lower() in IMAGE_SUFFIXES]
-        if images and not videos:
+        if images and not videos and here != folder and here.name.casefold() in _THUMBNAIL_FOLDERS:
+            logger.info("%s: %d thumbnails are passed over.", here, len(images))
+        elif images and not videos:
             yield here
         elif len(images) > 1:
             logger.info("%s: %d images beside videos are passed over.", here, len(images))

@@ -29,6 +29,8 @@ VIDEO_SUFFIXES = frozenset(
 )
 _PREVIEW_SHARE = 4
 """A stream with less than this part of the frames of another is a still or a preview."""
+_PLAYLISTS = ("hls", "concat", "dash", "imf", "sdp")
+"""Formats whose pictures lie in other files."""
 _STILLS = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
 
@@ -46,6 +48,7 @@ class Packets:
     """Chunks without data, by which AVI repeats a picture."""
     headers: bytes = b""
     """The first ones that come with a keyframe; see `headers_of`."""
+    is_encrypted: bool = False
 
     @property
     def n_pictures(self) -> int:
@@ -94,6 +97,9 @@ def open_video(path: Path) -> InputContainer:
     """Open a file that FFmpeg may know, whatever bytes its name is made of.
 
     A relative name could be taken for a protocol ("file:x", "concat:a").
+
+    Raises:
+        InputError: It is a list of other files, whose content its own bytes do not decide.
     """
     try:
         name, options = str(path.absolute()), {}
@@ -104,7 +110,13 @@ def open_video(path: Path) -> InputContainer:
         name, options = "fd:", {"fd": str(descriptor)}
     try:
         with listening():  # what it says of headers is not of damage
-            return av.open(name, mode="r", container_options=options, metadata_errors="replace")
+            container = av.open(
+                name, mode="r", container_options=options, metadata_errors="replace"
+            )
+        if container.format.name not in _PLAYLISTS:
+            return container
+        container.close()
+        raise InputError(f"{path}: a list of other files; name the videos themselves.")
     finally:
         if descriptor is not None:
             os.close(descriptor)
@@ -128,6 +140,8 @@ def read_packets(container: InputContainer) -> tuple[dict[int, Packets], list[st
             of_stream.is_keyframe.append(packet.is_keyframe)
             of_stream.is_hidden.append(packet.is_discard)
             of_stream.place.append(packet.pos)
+            if not of_stream.is_encrypted:
+                of_stream.is_encrypted = packet.has_sidedata("encryption_info")
             if packet.is_keyframe and not of_stream.headers:
                 of_stream.headers = headers_of(packet)
     return packets, complaints

@@ -11,9 +11,9 @@ recovery point has refreshed the whole picture, of which the decoder shows none.
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
 
 import av
 import numpy as np
@@ -23,22 +23,32 @@ from av.video.stream import VideoStream
 from gopro_tools.video.container import Places
 from gopro_tools.video.headers import headers_of
 from gopro_tools.video.libav import heard, hearing
+from gopro_tools.video.packets import Packet, PacketReader
 from gopro_tools.video.pictures import Sample
 from gopro_tools.video.source import FrameProblem, Problem
-from gopro_tools.video.transport import joint_before, may_end_in_the_middle
 
-Packet: TypeAlias = "av.Packet[VideoStream]"
 Opened = tuple[InputContainer, VideoStream]
 Decoded = Generator[Sample, None, None]
 _FORMATS_WITH_TAGS = ("mp4", "matroska")
 """Containers with tags of their own, which stand for the whole file."""
-_JOINT_PACKETS = 3
-"""Where two recordings are put together, FFmpeg takes the last packets of the first for damaged:
-if the clock goes back within so many packets, it was only the joint."""
+_RECENT_PACKETS = 17
+"""Times of so many packets say whether the clock goes back."""
 
 
 class _InDoubt(Exception):  # noqa: N818  # not an error of the user's
     """Something is wrong, and with several threads it is not clear with which frame."""
+
+
+@dataclass(slots=True)
+class Seams:
+    """Where one recording ends and another one begins, as a pass through the packets met them."""
+
+    fresh_starts: list[tuple[int, int]] = field(default_factory=list)
+    """Index of the first frame of another recording, and number of the keyframe's packet."""
+    n_lost: int = 0
+    """Packets before these keyframes."""
+    n_waiting: int = 0
+    """Packets of another recording of which no keyframe has come."""
 
 
 class Decoder:
@@ -57,8 +67,7 @@ class Decoder:
         self._open = open_stream
         self._places = places
         self._threads = threads
-        self.fresh_starts: list[tuple[int, int]] = []
-        """Index and packet at which the last pass met another recording's first keyframe."""
+        self.last_pass = Seams()
 
     def frames(self, start: int, on_problem: Problem) -> Decoded:
         """Frames from index ``start`` on."""
@@ -108,9 +117,9 @@ class Decoder:
         container, stream = self._open(threads)
         with container:
             reading = _Reading(self._path, self._places, from_start=key == 0, threads=threads)
-            self.fresh_starts = reading.fresh_starts
+            self.last_pass = reading.seams
             decoders = _Decoders(self._open, container, stream, self._places.headers, threads)
-            packets = _Packets(self._path, container, stream, everywhere=threads > 1)
+            packets = PacketReader(self._path, container, stream, everywhere=threads > 1)
             try:
                 with hearing():
                     if key > 0 and self._places.by_order:
@@ -179,87 +188,8 @@ def _new_decoder(like: av.VideoCodecContext) -> av.VideoCodecContext:
     assert isinstance(decoder, av.VideoCodecContext)
     decoder.extradata = like.extradata
     decoder.thread_count, decoder.thread_type = like.thread_count, like.thread_type
-    decoder.options = like.options
+    decoder.options, decoder.flags = like.options, like.flags
     return decoder
-
-
-class _Read(NamedTuple):
-    """A packet, None at the end, and what is wrong with it."""
-
-    packet: "Packet | None"
-    complaints: list[str]
-    lacks_data: bool
-    begins_anew: bool = False
-    """Another recording begins with it."""
-
-
-class _Packets:
-    """Every packet of a stream, those of a transport stream with a look at what follows."""
-
-    def __init__(
-        self, path: Path, container: InputContainer, stream: VideoStream, *, everywhere: bool
-    ) -> None:
-        self._path = path
-        self._demuxed = container.demux(stream)
-        self._everywhere = everywhere
-        self._is_transport = container.format.name == "mpegts"
-        self._waiting: deque[_Read] = deque()
-        self.n_read = 0
-        """Packets that were given or skipped."""
-
-    def skip(self, n_packets: int) -> None:
-        """Pass over the first packets."""
-        for _ in range(n_packets):
-            self._next()
-        self.n_read += n_packets
-
-    def __iter__(self) -> Iterator[_Read]:
-        while True:
-            read = self._waiting.popleft() if self._waiting else self._next()
-            if self._is_transport and read.packet is not None and read.packet.size:
-                read = self._judged(read, read.packet)
-            self.n_read += 1
-            yield read
-            if read.packet is None:
-                return
-
-    def _next(self) -> _Read:
-        packet, complaints = heard(partial(next, self._demuxed, None), everywhere=self._everywhere)
-        lacks_data = packet is not None and packet.is_corrupt
-        return _Read(packet, [] if lacks_data else complaints, lacks_data)
-
-    def _judged(self, read: _Read, packet: Packet) -> _Read:
-        n_ahead = _JOINT_PACKETS if read.lacks_data else 1
-        while len(self._waiting) < n_ahead and (not self._waiting or self._waiting[-1].packet):
-            self._waiting.append(self._next())
-        if read.lacks_data:
-            joints = (
-                i for i, after in enumerate(self._waiting) if self._is_joint(packet, after.packet)
-            )
-            joint = next(joints, None)
-            if joint is None:
-                return read._replace(complaints=["data is missing from the stream"])
-            self._waiting[joint] = self._waiting[joint]._replace(begins_anew=True)
-            read = read._replace(lacks_data=False)
-        return read._replace(lacks_data=self._is_cut(packet, self._waiting[0].packet))
-
-    def _is_joint(self, packet: Packet, following: "Packet | None") -> bool:
-        """Whether another recording follows soon."""
-        if following is None or following.pos is None:
-            return False
-        return _goes_back(packet, following) or joint_before(self._path, following.pos)
-
-    def _is_cut(self, packet: Packet, following: "Packet | None") -> bool:
-        """Whether the recording ends with a packet that is not whole."""
-        if following is None or not following.size:
-            return packet.pos is not None and may_end_in_the_middle(self._path, packet.pos)
-        if following.pos is None or not _goes_back(packet, following):
-            return False
-        return not joint_before(self._path, following.pos, clock_goes_back=True)
-
-
-def _goes_back(packet: Packet, following: Packet) -> bool:
-    return following.dts is not None and packet.dts is not None and following.dts < packet.dts
 
 
 def _pass_on(problems: list[FrameProblem], on_problem: Problem) -> None:
@@ -286,18 +216,15 @@ class _Reading:
         """Tick of the picture that was damaged."""
         self._keyframe: Packet | None = None
         """The last one that decoding started from."""
-        self._latest: Packet | None = None
-        """The one before, in the file's order."""
+        self._recent: deque[int] = deque(maxlen=_RECENT_PACKETS)
+        """Decoding times of the packets before, of the same recording."""
         self._only_keyframe = True
         """Nothing after it was decoded yet."""
         self._shows = False
         """Frames came out since."""
         self._n_given = 0
         self._last = -1
-        self._begins_anew = False
-        """Another recording has begun, of which no keyframe has come."""
-        self.fresh_starts: list[tuple[int, int]] = []
-        """See `Decoder`."""
+        self.seams = Seams()
 
     def count_from(self, index: int) -> None:
         """Give the next frame this index, where frames are counted."""
@@ -305,7 +232,7 @@ class _Reading:
 
     def samples(
         self,
-        packets: _Packets,
+        packets: PacketReader,
         decoders: _Decoders,
         on_problem: Problem,
     ) -> Iterator[Sample]:
@@ -334,15 +261,20 @@ class _Reading:
             if not packet.size and not self._trusted:
                 yield from self._sound_waiting(decoders, on_problem)
                 continue
-            if begins_anew or (self._latest is not None and _goes_back(self._latest, packet)):
+            if begins_anew or self._is_of_another(packet, packets.n_out_of_order):
                 self._trusted = False  # what it lacks is not in the recording before
-                self._begins_anew = True
-            self._latest = packet
+                self._recent.clear()
+                self.seams.n_waiting = 1
+            elif self.seams.n_waiting and packet.size:
+                self.seams.n_waiting += 1
+            if packet.dts is not None:
+                self._recent.append(packet.dts)
             if packet.is_keyframe and packet.size:
                 yield from self._pass_keyframe(packet, decoders, on_problem)
-                if self._begins_anew:
-                    self.fresh_starts.append((self._n_given, packets.n_read - 1))
-                    self._begins_anew = False
+                if self.seams.n_waiting:
+                    self.seams.fresh_starts.append((self._n_given, packets.n_read - 1))
+                    self.seams.n_lost += self.seams.n_waiting - 1
+                    self.seams.n_waiting = 0
             if not self._trusted:
                 continue
             decoded, complaints = heard(
@@ -359,6 +291,13 @@ class _Reading:
             if not complaints and packet is not self._keyframe:
                 self._only_keyframe = False
             yield from self._usable(frames, decoders, on_problem)
+
+    def _is_of_another(self, packet: Packet, n_out_of_order: int) -> bool:
+        """Whether the clock goes back here, by more than by which packets may be out of order."""
+        if packet.dts is None or not self._recent:
+            return False
+        n_later = sum(time > packet.dts for time in self._recent)
+        return n_later > n_out_of_order or (packet.is_keyframe and self._recent[-1] > packet.dts)
 
     def _usable(
         self, frames: Iterable[av.VideoFrame], decoders: _Decoders, on_problem: Problem

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.codec.context import CodecContext
+from av.codec.context import Flags as CodecFlags
 
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
@@ -119,6 +120,8 @@ class VideoFile:
         decoder.thread_type = "SLICE" if threads == 1 else "AUTO"
         # A frame that would have to be guessed is not a frame.
         decoder.options = {"err_detect": "explode"}
+        # Else what the bitstream hides on the left stays, as far as memory is not aligned there.
+        decoder.flags |= CodecFlags.unaligned
         return container, stream
 
     def _decoder(self, places: Places, threads: int = 1) -> Decoder:
@@ -132,6 +135,10 @@ class VideoFile:
             chosen = packets[stream.index]
             if not chosen.n_pictures:
                 raise InputError(f"{self._path}: the video holds no frames.")
+            if chosen.is_encrypted:
+                raise InputError(
+                    f"{self._path}: encrypted (DRM); export it from the program that may play it."
+                )
             codec = stream.codec_context.name
             seconds_per_tick = stream.time_base or Fraction(1, 1000)
             rate_hz = float(stream.average_rate) if stream.average_rate else None
@@ -147,7 +154,7 @@ class VideoFile:
         notes: list[str] = []
         parts: tuple[int, ...] = ()
         if start is None:
-            counted = self._count(places, seconds_per_tick, rate_hz)
+            counted = self._count(places, seconds_per_tick, rate_hz, complaints, notes)
             places, seconds_per_tick, parts, start = counted
         elif start.missing:
             places = places.without(start.missing)
@@ -164,8 +171,8 @@ class VideoFile:
         if parts:
             where = ", ".join(map(str, parts))
             notes.append(f"recordings put together: another one begins at frame {where}")
-        places = self._check_keyframes(places)
         look = start.look
+        places = self._check_keyframes(places, look)
         return SourceInfo(
             path=self._path,
             kind="video",
@@ -217,16 +224,27 @@ class VideoFile:
         start.missing = [index for index in missing if index < n_carried]
         return None if len(missing) > len(start.missing) and not problems else start
 
-    def _check_keyframes(self, places: Places) -> Places:
-        """Leave only the first, where decoding cannot start at each of them (recovery points)."""
+    def _check_keyframes(self, places: Places, look: Look) -> Places:
+        """Leave only the first, where decoding cannot start at each of them.
+
+        It cannot at recovery points, and where colours come from a palette, which stands until
+        another one comes.
+        """
         n = len(places.keyframes)
         decoder = self._decoder(places)
-        if all(decoder.gives_first(key) for key in sorted({n // 2, n - 1} - {0, -1})):
+        if look.pixel_format != "pal8" and all(
+            decoder.gives_first(key) for key in sorted({n // 2, n - 1} - {0, -1})
+        ):
             return places
         return replace(places, keyframes=places.keyframes[:1])
 
     def _count(
-        self, places: Places, seconds_per_tick: Fraction, rate_hz: float | None
+        self,
+        places: Places,
+        seconds_per_tick: Fraction,
+        rate_hz: float | None,
+        complaints: list[str],
+        notes: list[str],
     ) -> tuple[Places, Fraction, tuple[int, ...], "_Start"]:
         """Index of a file whose packets do not tell its frames: decode it once, and count."""
         logger.info("%s: its times do not tell its frames; decoding it once.", self._path)
@@ -242,7 +260,18 @@ class VideoFile:
         if not times:
             raise ValueError("no frame of it can be decoded")
         # Where another recording begins, decoding starts afresh: those before it can be skipped.
-        starts_at = [(0, 0), *(at for at in decoder.fresh_starts if at[0] < max(times))]
+        seams = decoder.last_pass
+        if seams.n_lost:
+            notes.append(
+                f"where another recording begins, {seams.n_lost} frame(s) need earlier ones that "
+                "it lacks"
+            )
+        if seams.n_waiting:
+            complaints.append(
+                f"its last {seams.n_waiting} frame(s) cannot be decoded: the clock goes back "
+                "before them, and no keyframe follows"
+            )
+        starts_at = [(0, 0), *(at for at in seams.fresh_starts if at[0] < max(times))]
         places = replace(places, keyframes=np.array(starts_at, np.int64))
         n_frames = max(times) + 1
         known = {index: tick for index, tick in times.items() if tick is not None}
@@ -256,7 +285,7 @@ class VideoFile:
             tick_s = 1 / Fraction(rate_hz).limit_denominator(100_000)
             parts = tuple(places.keyframes[1:, 0].tolist())
             return replace(places, ticks=np.arange(n_frames)), tick_s, parts, start
-        if not decoder.fresh_starts and in_disorder(ticks, starts):
+        if not seams.fresh_starts and in_disorder(ticks, starts):
             # AVI stores pictures in the order of decoding: the times are right, their order not.
             return replace(places, ticks=np.sort(ticks)), seconds_per_tick, (), start
         return (

@@ -4,12 +4,15 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+"""The object by which WMV and ASF files begin."""
+
 
 def second_recording_at(path: Path) -> int | None:
-    """Where in an AVI, MP4 or MOV file another whole file begins; None where none does.
+    """Where in an AVI, MP4, MOV, FLV or WMV file another one begins; None where none does.
 
     Transport streams, Matroska and MPEG program streams start their clock anew there, which is
-    seen in their frames' times; AVI counts on, and of MP4 only the first recording is read.
+    seen in their frames' times; AVI counts on, and of the others only the first recording is read.
 
     Raises:
         OSError: The file cannot be read.
@@ -21,6 +24,10 @@ def second_recording_at(path: Path) -> int | None:
             return _second_riff(file, size)
         if start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
             return _second_movie(file, size)
+        if start[:3] == b"FLV":
+            return _second_flash(file, size)
+        if start == _ASF_HEADER[:12]:
+            return _second_asf(file, size)
     return None
 
 
@@ -50,6 +57,30 @@ def _second_movie(file: BinaryIO, size: int) -> int | None:
                 return brand_at or position
             has_movie = True
         if length < 8:
+            return None
+        position += length
+    return None
+
+
+def _second_flash(file: BinaryIO, size: int) -> int | None:
+    position = 13  # the header, and the length of no tag before the first
+    while position + 15 <= size:
+        file.seek(position)
+        head = file.read(4)
+        if head[:3] == b"FLV":
+            return position
+        position += 15 + int.from_bytes(head[1:], "big")
+    return None
+
+
+def _second_asf(file: BinaryIO, size: int) -> int | None:
+    position = 0
+    while position + 24 <= size:
+        file.seek(position)
+        kind, length = struct.unpack("<16sQ", file.read(24))
+        if position and kind == _ASF_HEADER:
+            return position
+        if length < 24:
             return None
         position += length
     return None
