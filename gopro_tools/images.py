@@ -113,7 +113,12 @@ def read_rgb(path: Path) -> Rgb:
             greyscale, CMYK, has an alpha channel, several images or more than 8 bits: the message
             says which.
     """
-    image = read_upright(path)
+    return decode_rgb(path, _read_bytes(path))
+
+
+def decode_rgb(path: Path, data: bytes) -> Rgb:
+    """The same of a file's bytes; ``path`` names them in errors."""
+    image = _decode_upright(path, data)
     channels = 1 if image.ndim == 2 else image.shape[2]
     if image.dtype != np.uint8 or channels != 3:
         found = f"{channels} channel(s) of {image.dtype}"
@@ -133,7 +138,10 @@ def read_upright(path: Path) -> NDArray[Any]:
     Raises:
         InputError: As `read_rgb`, but greyscale, alpha and depth are the caller's to judge.
     """
-    data = _read_bytes(path)
+    return _decode_upright(path, _read_bytes(path))
+
+
+def _decode_upright(path: Path, data: bytes) -> NDArray[Any]:
     header = _read_header(path, data)
     if header.width * header.height > MAX_PIXELS:
         raise InputError(

@@ -187,14 +187,14 @@ def read_record(folder: Path) -> RunRecord:
         stored = json.loads(path.read_text(encoding="utf-8"))
         record = RunRecord(**{"format": FIRST_FORMAT, **stored})
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: not a complete run record ({error}).") from error
+        raise InputError(f"{path}: not a complete run record ({str(error)[:200]}).") from error
     if record.format not in (FIRST_FORMAT, RUN_FORMAT):
         raise InputError(
-            f"{path}: a record of the format {record.format!r}, made by another version of this "
-            f"program; {RUN_FORMAT!r} was expected."
+            f"{path}: a record of the format {str(record.format)[:60]!r}, made by another version "
+            f"of this program; {RUN_FORMAT!r} was expected."
         )
     if wrong := misfits(record):
-        raise InputError(f"{path}: not as this program writes it ({', '.join(wrong)}).")
+        raise InputError(f"{path}: not as this program writes it ({', '.join(wrong)[:200]}).")
     return record
 
 

@@ -8,24 +8,34 @@ import json
 import os
 import resource
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 from PIL import Image
 from test_detectors import field, onnx_model, yolox_head
-from tiny_dataset import smooth_image
+from tiny_dataset import smooth_image, write_dataset
 
 from gopro_tools.deblur import read_card
 from gopro_tools.detection import load_detector, read_detections, read_labels
 from gopro_tools.detection.onnx_header import read_onnx_header
 from gopro_tools.detection.yolo_text import find_classes
-from gopro_tools.errors import InputError
+from gopro_tools.errors import InputError, OtherShardsLeftError
+from gopro_tools.export import ExportConfig, export, verify_export
+from gopro_tools.export.samples import FORMATS, Format
 from gopro_tools.images import read_rgb
+from gopro_tools.metrics import score
+from gopro_tools.metrics.parts import MetricParts, parts_from
 from gopro_tools.pairing import Sources, pair_images
 from gopro_tools.records import RunRecord, read_record, to_json
 from gopro_tools.response import Response
+from gopro_tools.response.calibration import read_bracket
+from gopro_tools.seal import FORMAT
+from gopro_tools.shards import Shard, divided
 from gopro_tools.sources import recall_sources
+from gopro_tools.verify import verify
 
 N_MUTANTS = int(os.environ.get("GOPRO_TOOLS_PARSER_MUTANTS", "300"))
 SIZES = {"a/1.png": (48, 64), "a/2.png": (48, 64)}
@@ -131,14 +141,125 @@ def run_of(path: Path) -> None:
     read_record(path.parent)
 
 
+def exposure() -> bytes:
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x829A] = 0.25
+    image = Image.fromarray(smooth_image(np.random.default_rng(0), (24, 32)))
+    image.save(buffer, "JPEG", exif=exif)
+    return buffer.getvalue()
+
+
+def bracket(path: Path) -> None:
+    folder = path.parent / "bracket"
+    if not folder.is_dir():
+        folder.mkdir()
+        for number, time in enumerate((1, 2)):
+            exif = Image.Exif()
+            exif.get_ifd(0x8769)[0x829A] = float(time)
+            image = Image.fromarray(smooth_image(np.random.default_rng(0), (24, 32)))
+            image.save(folder / f"{number}.jpg", exif=exif)
+    (folder / "2.jpg").write_bytes(path.read_bytes())
+    read_bracket(folder)
+
+
+def niqe_model(write: Callable[..., object]) -> bytes:
+    buffer = io.BytesIO()
+    write(buffer, {"mu_prisparam": np.zeros((1, 36)), "cov_prisparam": np.eye(36)})
+    return buffer.getvalue()
+
+
+def niqe(path: Path) -> None:
+    with parts_from(MetricParts(niqe_model=path)):
+        score(None, smooth_image(np.random.default_rng(0), (192, 192)), ["niqe"])
+
+
+def seal_of(path: Path) -> None:
+    data = path.parent / "data"
+    if not data.is_dir():
+        write_dataset(data, size_hw=(24, 32), train=(1,), test=(1,))
+    (data / "dataset.json").write_bytes(path.read_bytes())
+    verify(data)
+
+
+def share(folder: Path, index: int) -> None:
+    (folder / "in").write_bytes(b"in")
+    with suppress(OtherShardsLeftError), divided(folder / "out", Shard(index, 2), {}) as parts:
+        assert parts is not None
+        parts.exchanged([{"x": 1.5}], [[("a", folder / "in")], [("b", folder / "in")]])
+
+
+def part_of(folder: Path) -> bytes:
+    share(folder, 1)
+    return (folder / "out/.parts/1-of-2.json").read_bytes()
+
+
+def part(path: Path) -> None:
+    folder = path.parent / "out" / ".parts"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "1-of-2.json").write_bytes(path.read_bytes())
+    share(path.parent, 2)
+
+
+def checkpoint_of(folder: Path) -> bytes:
+    pytest.importorskip("torch")
+    from baselines.checkpoints import save_checkpoint
+    from baselines.deepdeblur.network import DeepDeblur
+
+    network = DeepDeblur(n_scales=1, n_resblocks=1, n_features=2)
+    state = {"sums": {}, "steps": [1, 2]}
+    path = folder / "good.safetensors"
+    save_checkpoint(
+        path, {"restorer": network}, method="deepdeblur", config={}, step=1, training_state=state
+    )
+    return path.read_bytes()
+
+
+def checkpoint(path: Path) -> None:
+    from baselines.checkpoints import describe
+    from baselines.checkpoints.store import load_checkpoint
+    from baselines.methods import KINDS as NETWORK_KINDS
+
+    load_checkpoint(path)
+    describe(path, NETWORK_KINDS)
+
+
+def export_to(to: Format) -> Callable[[Path], bytes]:
+    """The largest file of an export."""
+
+    def make(folder: Path) -> bytes:
+        write_dataset(folder / "data", size_hw=(32, 40), train=(1,), test=(1,))
+        config = ExportConfig(to=to, blur_kind="gamma", crop_px=32, crop_step_px=16)
+        export(folder / "data", config, folder / "out")
+        return largest_in(folder / "out").read_bytes()
+
+    return make
+
+
+def largest_in(folder: Path) -> Path:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return max(files, key=lambda p: (p.name in ("a", "data.mdb"), p.stat().st_size))
+
+
+def exported(path: Path) -> None:
+    out = path.parent / "out"
+    damaged = path.parent / "which"
+    if not damaged.exists():
+        damaged.write_text(str(largest_in(out)))
+    Path(damaged.read_text()).write_bytes(path.read_bytes())
+    verify_export(out, path.parent / "data")
+
+
 PLACES = {"dataset": None, "split": "test", "blur_kind": None, "sharp": "s", "blurred": "b",
           "restored": {"m": "m"}, "suffix": [], "allow_missing": False, "labels": None}  # fmt: skip
 CARD = {"name": "small", "trained_on": "scenes", "blur_px": [1, 7], "licence": "MIT"}
+SEAL = {"format": FORMAT, "made_by": "gopro_tools 1", "identity": {"config": {}}, "splits": {}}
 PAIR = b"RealBlur-J/scene001/gt/gt_1.png RealBlur-J/scene001/blur/blur_1.png\n"
 YOLO = b"0 0.5 0.5 0.2 0.2\n1 0.1 0.1 0.5 0.1 0.5 0.8 0.2 0.9\n"
 YAML = b"train: x\nnc: 2\nnames:\n  0: person\n  1: car\nkpt_shape: [17, 3]\n"
-PARSERS: Mapping[str, tuple[bytes, str, Callable[[Path], object], float]] = {
-    # a good file, its suffix, what reads it, its share of the mutants
+Good = bytes | Callable[[Path], bytes]
+PARSERS: Mapping[str, tuple[Good, str, Callable[[Path], object], float]] = {
+    # a good file or what makes one, its suffix, what reads it, its share of the mutants
     **{fmt: (picture(fmt), ".png", read_rgb, 0.08) for fmt in ("PNG", "JPEG", "WEBP", "TIFF")},
     "npy": (npy(), ".npy", Response.from_file, 0.12),
     "ONNX header": (onnx(), ".onnx", read_onnx_header, 0.14),
@@ -150,9 +271,18 @@ PARSERS: Mapping[str, tuple[bytes, str, Callable[[Path], object], float]] = {
     "images.json": (json.dumps(PLACES).encode(), ".json", sources_of, 0.04),
     "card of a network": (json.dumps(CARD).encode(), ".json", card, 0.04),
     "list of pairs": (PAIR, ".txt", list_of_pairs, 0.02),
+    "bracket": (exposure(), ".jpg", bracket, 0.04),
+    "NIQE .mat": (niqe_model(scipy.io.savemat), ".mat", niqe, 0.02),
+    "NIQE .npz": (niqe_model(lambda file, model: np.savez(file, **model)), ".npz", niqe, 0.02),
+    "dataset.json": (json.dumps(SEAL).encode(), ".json", seal_of, 0.02),
+    "part of a shard": (part_of, ".json", part, 0.04),
+    "checkpoint": (checkpoint_of, ".safetensors", checkpoint, 0.06),
+    **{f"export {to}": (export_to(to), ".bin", exported, 0.02) for to in FORMATS},
     "onnxruntime": (onnx(), ".onnx", run_onnx("onnxruntime"), 0.01),
     "opencv": (onnx(), ".onnx", run_onnx("opencv"), 0.01),
 }
+FINDINGS = frozenset({"dataset.json", *(f"export {to}" for to in FORMATS)})
+"""What is read by a check, which lists what it finds."""
 HUGE = (b"9" * 400, b"1e999", b"-1", b"NaN", b"null", b'"0"', b"{}", b"[" * 3000, b"\xff" * 9)
 
 
@@ -188,6 +318,8 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path, name: str) -> None:
     if name == "onnxruntime":
         pytest.importorskip("onnxruntime")
     path = tmp_path / f"file{suffix}"
+    if callable(good):
+        good = good(tmp_path)
     path.write_bytes(good)
     read(path)  # the good file is one
     rng = np.random.default_rng(7)
@@ -201,6 +333,6 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path, name: str) -> None:
             said.append(str(error))
         except BaseException as error:
             pytest.fail(f"mutant {number} of {name}: {type(error).__name__}: {error}")
-    assert said
+    assert said or name in FINDINGS
     assert all(str(tmp_path) in one and len(one) < 3000 for one in said), "no file is named"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < MOST_KIB

@@ -162,6 +162,8 @@ def _report(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> None:
         stderr.print(f"taken as: {line}", markup=False)
     for line in evaluation.pairing.left_out:
         stderr.print(f"left out of every row: {line}", markup=False, style="yellow")
+    for line in evaluation.doubts:
+        stderr.print(f"doubtful: {line}", markup=False, style="yellow")
 
 
 def main() -> None:

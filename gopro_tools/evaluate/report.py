@@ -148,6 +148,7 @@ def _notes(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> list[str]:
     lines = [f"- Absent: `{name}`. {why}" for name, why in evaluation.absent.items()]
     lines += [f"- Left out of every row: {line}" for line in evaluation.pairing.left_out]
     lines += [f"- Taken as: {line}." for line in evaluation.pairing.notes]
+    lines += [f"- Doubtful: {line}" for line in evaluation.doubts]
     infinite: dict[tuple[str, int], list[str]] = {}
     for row in rows:
         if row.n_infinite:
@@ -199,6 +200,7 @@ def _record(evaluation: Evaluation) -> RunRecord:
             "n_missing": evaluation.n_missing,
             "left_out": evaluation.pairing.left_out,
             "notes": evaluation.pairing.notes,
+            "doubts": evaluation.doubts,
             "intervals": _intervals(evaluation),
         },
         timings_s={"scoring": round(evaluation.seconds, 3)},

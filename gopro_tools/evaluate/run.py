@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gopro_tools.bootstrap import DrawnUnit, units_of
 from gopro_tools.errors import InputError
+from gopro_tools.evaluate.doubts import doubts_about_results
 from gopro_tools.executors import mapped
 from gopro_tools.images import pixel_hash, read_rgb
 from gopro_tools.metrics import METRICS, metrics_of, score
@@ -116,6 +117,8 @@ class Evaluation(ShownResult):
     provenance: Mapping[str, Mapping[str, Any]]
     """What is known of each restored method: hash of its images, and scale, weights and code where
     its folder has a record."""
+    doubts: tuple[str, ...]
+    """What looks like a mistake in how a method's images were saved or named; changes no score."""
     seconds: float
     """Wall-clock time of reading and scoring."""
 
@@ -210,6 +213,7 @@ def score_images(
         dataset=dataset,
         provenance=scored_methods(sources, dataset, hashes, pairing),
         n_missing=pairing.n_missing,
+        doubts=doubts_about_results(pairing.image_sets),
         seconds=time.perf_counter() - started,
     )
 

@@ -195,11 +195,11 @@ class Shards(Opened):
 
 def _tar_files(path: Path) -> dict[str, bytes]:
     try:
-        with tarfile.open(path) as tar:
+        with tarfile.open(path, "r:") as tar:  # as it was written: nothing to unpack
             return {
                 member.name: file.read()
                 for member in tar
-                if (file := tar.extractfile(member)) is not None
+                if not member.issparse() and (file := tar.extractfile(member)) is not None
             }
     except (tarfile.TarError, OSError, EOFError) as error:
         raise InputError(

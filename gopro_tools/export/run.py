@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, BlurKind
 from gopro_tools.errors import InputError
 from gopro_tools.export.containers import FOLDER_NAMES, container_of
@@ -26,7 +23,7 @@ from gopro_tools.export.samples import (
 )
 from gopro_tools.files import LOCK_FILE, claimed, read_json, write_atomic
 from gopro_tools.findings import Finding
-from gopro_tools.images import Rgb, pixel_hash
+from gopro_tools.images import decode_rgb, pixel_hash
 from gopro_tools.records import hash_of
 from gopro_tools.shape import misfits
 from gopro_tools.threads import Progress, n_cores, no_progress, prefetched
@@ -238,14 +235,14 @@ def _compared(sample: Sample, folder: str, data: bytes | None, crop_px: int) -> 
 
     if data is None:
         return finding("missing", f"{sample.key}: no {folder} image in the export")
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if decoded is None:
+    try:
+        image = decode_rgb(Path(sample.key), data)
+    except InputError:
         return finding("unreadable", f"{sample.key}: the {folder} image in the export is damaged")
     try:
         expected = pixels_of(sample, folder, crop_px)
     except InputError as error:
         return finding("unreadable", str(error))
-    image: Rgb = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
     if image.shape != expected.shape or pixel_hash(image) != pixel_hash(expected):
         return finding("differs", f"{sample.key}: the {folder} image is not the dataset's")
     return None

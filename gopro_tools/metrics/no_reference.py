@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
+from gopro_tools.metrics.mat_file import read_mat
 from gopro_tools.metrics.parts import given_parts
 from gopro_tools.text import size_text
 
@@ -237,12 +238,11 @@ def _given_model() -> NiqeModel:
 def _read_model(path: Path, _modified_ns: int) -> NiqeModel:
     try:
         if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
+            # Opened here: numpy leaves files that it finds damaged open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 stored = dict(archive)
         else:
-            import scipy.io
-
-            stored = scipy.io.loadmat(path)
+            stored = read_mat(path.read_bytes())
         mean, covariance = next(
             (np.asarray(stored[a], np.float64), np.asarray(stored[b], np.float64))
             for a, b in _MODEL_KEYS

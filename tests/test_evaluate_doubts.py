@@ -1,0 +1,137 @@
+"""Results that were saved or named wrongly are doubted by name, and others are not."""
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tiny_dataset import smooth_image
+
+from gopro_tools.evaluate import EvaluateConfig, Evaluation, Sources, evaluate
+from gopro_tools.images import Rgb, encode_png
+from gopro_tools.records import read_record
+
+SIZE_HW = (96, 96)
+N_IMAGES = 12
+FAST = EvaluateConfig(protocol=("psnr_rgb",), n_resamples=10)
+
+
+def codes(values: np.ndarray) -> Rgb:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def blurred(image: Rgb, sigma: float) -> Rgb:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma))
+
+
+def textured(rng: np.random.Generator) -> Rgb:
+    fine = cv2.resize(rng.normal(0, 25, (48, 48, 3)), SIZE_HW, interpolation=cv2.INTER_NEAREST)
+    return codes(smooth_image(rng, SIZE_HW) * 0.8 + 25 + fine)
+
+
+@pytest.fixture(scope="module")
+def sharp() -> list[Rgb]:
+    rng = np.random.default_rng(0)
+    return [textured(rng) for _ in range(N_IMAGES)]
+
+
+def write(folder: Path, images: Iterable[Rgb]) -> Path:
+    folder.mkdir(parents=True)
+    for number, image in enumerate(images, start=1):
+        (folder / f"{number:06d}.png").write_bytes(encode_png(np.ascontiguousarray(image)))
+    return folder
+
+
+def doubts(tmp_path: Path, sharp: list[Rgb], results: Iterable[Rgb]) -> Evaluation:
+    sources = Sources(
+        sharp=write(tmp_path / "sharp", sharp),
+        blurred=write(tmp_path / "blurred", (blurred(image, 3) for image in sharp)),
+        restored=(f"m={write(tmp_path / 'm', results)}",),
+    )
+    return evaluate(sources, FAST, out=tmp_path / "out")
+
+
+def moved(image: Rgb, right: int, down: int) -> Rgb:
+    matrix = np.array([[1, 0, right], [0, 1, down]], np.float32)
+    return np.asarray(cv2.warpAffine(image, matrix, SIZE_HW[::-1], borderMode=cv2.BORDER_REPLICATE))
+
+
+MISTAKES: dict[str, Callable[[Rgb], Rgb]] = {
+    "red and blue swapped": lambda image: image[..., ::-1],
+    "mirrored left to right": lambda image: image[:, ::-1],
+    "mirrored top to bottom": lambda image: image[::-1],
+    "turned by 180 degrees": lambda image: image[::-1, ::-1],
+    "turned left by 90": lambda image: np.rot90(image),
+    "turned right by 90": lambda image: np.rot90(image, -1),
+    "negatives": lambda image: 255 - image,
+    r"in limited range \(16 to 235\)": lambda image: codes(image * (219 / 255) + 16),
+    "stretched as if": lambda image: codes((image - 16.0) * (255 / 219)),
+    "not multiplied by 255": lambda image: (image / 255).astype(np.uint8),
+    "from -1 to 1 saved as if from 0": lambda image: codes(2.0 * image - 255),
+    "from 0 to 1 saved as if from -1": lambda image: codes((image + 255.0) / 2),
+    "second gamma": lambda image: codes(255 * (image / 255) ** (1 / 2.2)),
+    "linear light": lambda image: codes(255 * (image / 255) ** 2.2),
+    "moved 2 px right and 1 px up": lambda image: moved(image, 2, -1),
+    "moved 9 px down": lambda image: moved(image, 0, 9),
+}
+
+
+@pytest.mark.parametrize("said", MISTAKES)
+@pytest.mark.parametrize("left_px", [0.0, 0.45])
+def test_a_mistake_is_named(tmp_path: Path, sharp: list[Rgb], said: str, left_px: float) -> None:
+    bright = [codes(image * 0.5 + 120) for image in sharp] if "multiplied" in said else sharp
+    bright = [np.maximum(image, np.where(image > 240, 255, 0)).astype(np.uint8) for image in bright]
+    restored = [blurred(image, left_px) if left_px else image for image in bright]
+    evaluation = doubts(tmp_path, bright, map(MISTAKES[said], restored))
+    with_it = evaluation.doubts
+    assert len(with_it) == 1, with_it
+    assert re.search(rf"m: more like the sharp images .*{said}", with_it[0])
+    # It is said in the record and to people, and the score stays what it is.
+    assert read_record(tmp_path / "out").results["doubts"] == list(with_it)
+    assert f"Doubtful: {with_it[0]}" in (tmp_path / "out/summary.md").read_text()
+    expected = [
+        10 * np.log10(255**2 / np.square(MISTAKES[said](a).astype(float) - b).mean())
+        for a, b in zip(restored, bright, strict=True)
+    ]
+    assert evaluation.scores[1, :, 0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("order", ["one on", "as text", "backwards"])
+def test_results_of_other_images_are_named(tmp_path: Path, sharp: list[Rgb], order: str) -> None:
+    numbers = list(range(N_IMAGES))
+    taken = {
+        "one on": numbers[1:] + numbers[:1],
+        "as text": sorted(numbers, key=lambda i: str(i + 1)),
+        "backwards": numbers[::-1],
+    }[order]
+    (said,) = doubts(tmp_path, sharp, (blurred(sharp[i], 0.6) for i in taken)).doubts
+    looked_at = next(i for i in (0, 3, 6, 8, 11) if taken[i] != i)
+    expected = f"{looked_at + 1:06d}.png is like {taken[looked_at] + 1:06d}.png"
+    assert f"of other names ({expected}" in said
+
+
+METHODS: dict[str, Callable[[Rgb], Rgb]] = {
+    "restores": lambda image: blurred(image, 0.7),
+    "nothing done": lambda image: blurred(image, 3),
+    "blurs more": lambda image: blurred(image, 8),
+    "noisy": lambda image: codes(
+        blurred(image, 3) + np.random.default_rng(1).normal(0, 40, image.shape)
+    ),
+    "brighter": lambda image: codes(blurred(image, 3) + 15.0),
+    "half a pixel off": lambda image: np.asarray(
+        cv2.warpAffine(image, np.array([[1, 0, 0.4], [0, 1, 0.4]], np.float32), SIZE_HW)
+    ),
+    "noise alone": lambda image: np.random.default_rng(2).integers(0, 256, image.shape, np.uint8),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_bad_method_is_no_mistake(tmp_path: Path, sharp: list[Rgb], name: str) -> None:
+    assert doubts(tmp_path, sharp, map(METHODS[name], sharp)).doubts == ()
+
+
+def test_images_of_one_value_are_named(tmp_path: Path, sharp: list[Rgb]) -> None:
+    (said,) = doubts(tmp_path, sharp, (np.full_like(image, 7) for image in sharp)).doubts
+    assert said == "m: nothing but one value in each of 5 images looked at."
