@@ -77,6 +77,8 @@ def run_command(function: Callable[..., int], arguments: Sequence[str] | None = 
     """
     _open_missing_streams()
     logging.basicConfig(level=logging.INFO, handlers=[_Log()])
+    for chatty in ("aiobotocore", "botocore"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     spec = sys.modules["__main__"].__spec__
     program = f"python -m {spec.name.removesuffix('.__main__')}" if spec else None
     with EndingSignals() as signals:

@@ -39,6 +39,12 @@ LATENT_FOLDER = "latent"
 dataset keeps them."""
 
 
+def is_of_another_split(name: str, split: Split) -> bool:
+    """Whether a path below a dataset, with forward slashes, lies in a split that is not wanted."""
+    folder, slash, _ = name.partition("/")
+    return bool(slash) and folder in SPLITS and folder != split
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SequenceName:
     """A folder name ``<stem>_<MM>_<ZZ>`` taken apart."""

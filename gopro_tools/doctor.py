@@ -39,6 +39,9 @@ _EXTRAS: dict[str, tuple[str, ...]] = {
     "export": ("lmdb",),
     "download": ("huggingface-hub",),
     "distributed": ("distributed",),
+    "storage": ("fsspec",),
+    "s3": ("s3fs",),
+    "gs": ("gcsfs",),
     "onnx": ("onnx",),
     "zoo": ("spandrel",),
 }

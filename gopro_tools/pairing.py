@@ -13,12 +13,13 @@ from typing import Annotated
 
 import tyro
 
-from gopro_tools.dataset import BlurKind, Split
+from gopro_tools.dataset import BlurKind, Split, is_of_another_split
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key
 from gopro_tools.images import Rgb, find_images, no_images, read_rgb
 from gopro_tools.layouts import Pairs, Place, find_dataset, list_pairs, open_dataset
 from gopro_tools.naming import Match, group_of, match_files, renumbered
+from gopro_tools.storage import local_copy
 from gopro_tools.text import size_text
 
 SHARP = "sharp"
@@ -84,6 +85,21 @@ class Sources:
             if not equals or name == method:
                 return suffix
         return None
+
+    def copied(self) -> "Sources":
+        """The same, with copies on this machine instead of URLs."""
+
+        def here(folder: Path | str) -> Path:
+            return local_copy(folder, skip=lambda name: is_of_another_split(name, self.split))
+
+        folders = restored_folders(self.restored)
+        return replace(
+            self,
+            sharp=self.sharp and here(self.sharp),
+            blurred=self.blurred and here(self.blurred),
+            dataset=self.dataset and here(self.dataset),
+            restored=tuple(f"{name}={here(folder)}" for name, folder in folders.items()),
+        )
 
     @property
     def has_sharp(self) -> bool:

@@ -4,9 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
-from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, BlurKind, Pair, Split, iterate_pairs
+from gopro_tools.dataset import (
+    BLUR_FOLDERS,
+    SHARP_FOLDER,
+    BlurKind,
+    Pair,
+    Split,
+    is_of_another_split,
+    iterate_pairs,
+)
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, read_rgb
+from gopro_tools.storage import local_copy
 from gopro_tools.text import size_text
 
 
@@ -18,7 +27,7 @@ class Pairs(Sequence[tuple[Rgb, Rgb]]):
     It holds no pixels and no open files: workers of a ``DataLoader`` can share it.
 
     Args:
-        path: Folder with ``train`` and ``test``.
+        path: Folder with ``train`` and ``test``, or a URL: what is new there is copied first.
         split: Which of them.
         blur_kind: Which blurred images: ``gamma`` (averaged in linear light) or ``linear_crf``.
 
@@ -30,7 +39,8 @@ class Pairs(Sequence[tuple[Rgb, Rgb]]):
         self, path: Path | str, split: Split = "train", blur_kind: BlurKind = "gamma"
     ) -> None:
         self.blur_kind: BlurKind = blur_kind
-        self._pairs: tuple[Pair, ...] = tuple(iterate_pairs(Path(path), split, blur_kind))
+        root = local_copy(path, skip=lambda name: is_of_another_split(name, split))
+        self._pairs: tuple[Pair, ...] = tuple(iterate_pairs(root, split, blur_kind))
 
     @property
     def names(self) -> tuple[str, ...]:

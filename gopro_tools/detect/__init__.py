@@ -63,6 +63,7 @@ def detect(
         InputError: Images do not pair up or cannot be read, or the detector, the labels or a class
             cannot be used. All other images are detected first, so nothing is lost.
     """
+    sources = sources.copied()
     if out is None:
         if not shard.is_all:
             raise InputError("A shard leaves its part in the output folder: give `out`.")

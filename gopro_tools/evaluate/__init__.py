@@ -91,6 +91,7 @@ def evaluate(
         OtherShardsLeftError: This share is done, and others are not.
         InputError: As `score_images`; nothing is written then.
     """
+    sources = sources.copied()
     if config is not None and config.by:
         known_values(sources, config.by)  # before minutes of scoring
     if out is None:

@@ -18,6 +18,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.executors import named_executor
 from gopro_tools.processes import Workers
 from gopro_tools.shards import Shard
+from gopro_tools.storage import url_of
 from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.worker import started_workers
 from gopro_tools.text import size_text
@@ -45,8 +46,9 @@ def command(
     """Make blurred/sharp pairs in the GOPRO_Large layout from high-frame-rate video.
 
     Args:
-        sources: Video files, folders of numbered frames, or folders to search for such.
-        out: Folder of the dataset. The same command on it resumes after an interruption.
+        sources: Video files, folders of numbered frames, or folders to search for such; or URLs of
+            such (s3://, gs://).
+        out: Folder of the dataset, or a URL. The same command on it resumes after an interruption.
         config: The recipe.
         jobs: Worker processes; 0 takes one per core. The result does not depend on it.
         shard: I/N: make only the I-th of N shares, for job arrays on one file system.
@@ -130,6 +132,7 @@ def _synthesize(
 
 
 def _report(summary: "Summary") -> int:
+    out = url_of(summary.out) or summary.out
     for name, problems in summary.damaged.items():
         stderr.print(f"problem: {name}: {problems[0]} ({len(problems)} in all)", markup=False)
     for reason in summary.failed.values():
@@ -137,16 +140,16 @@ def _report(summary: "Summary") -> int:
     if summary.segments_left:
         stderr.print(f"This shard is done; {summary.segments_left} segment(s) of others are left.")
     elif summary.already_complete:
-        stderr.print(f"{summary.out}: complete already, {summary.n_pairs} pairs; nothing to do.")
+        stderr.print(f"{out}: complete already, {summary.n_pairs} pairs; nothing to do.")
     elif summary.n_repaired:
         stderr.print(
-            f"{summary.n_repaired} image(s) made again in {summary.out}, which is complete: "
+            f"{summary.n_repaired} image(s) made again in {out}, which is complete: "
             f"{summary.n_pairs} pairs."
         )
     else:
         stderr.print(
-            f"{summary.n_pairs} pairs in {summary.out}, {summary.n_rejected} windows rejected "
-            f"(rejected.csv). Look at {summary.out / 'preview.png'}.",
+            f"{summary.n_pairs} pairs in {out}, {summary.n_rejected} windows rejected "
+            f"(rejected.csv). Look at {out}/preview.png.",
             markup=False,
         )
     return EXIT_FINDINGS if summary.failed or summary.damaged else 0

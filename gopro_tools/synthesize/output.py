@@ -141,7 +141,7 @@ def prepare(out: Path, plan: Plan, *, overwrite: bool) -> Lost | None:
     if there != asked:
         if not overwrite:
             raise InputError(
-                f"{out}: holds a dataset made otherwise ({_difference(there, asked)}). Name "
+                f"{out}: holds a dataset made otherwise ({difference(there, asked)}). Name "
                 "another folder with --out, or replace it with --overwrite."
             )
         _clear(out, seal)
@@ -157,7 +157,8 @@ def begin_again(out: Path, plan: Plan) -> None:
     _write_begun(out, _Begun(identity=identity_of(plan), images=_images_of(plan)))
 
 
-def _difference(there: object, asked: Mapping[str, Any]) -> str:
+def difference(there: object, asked: Mapping[str, Any]) -> str:
+    """How two identities differ, in words."""
     changes: list[str] = []
     for part in ("config", "sources", "versions"):
         old, new = there.get(part) if isinstance(there, dict) else None, asked.get(part)

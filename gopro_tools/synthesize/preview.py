@@ -42,6 +42,15 @@ def animation(root: Path, pairs: Sequence[_Row], kinds: Sequence[str]) -> bytes 
     return blink([(f / shown[1] / name, f / SHARP_FOLDER / name) for f, name in folders])
 
 
+def preview_images(pairs: Sequence[_Row], kinds: Sequence[str]) -> list[str]:
+    """Paths of the images that both read, below the dataset."""
+    return [
+        f"{row['split']}/{row['sequence']}/{kind}/{row['name']}"
+        for row in pairs
+        for kind in _shown(kinds)
+    ]
+
+
 def _shown(kinds: Sequence[str]) -> list[str]:
     """The two kinds that previews show, sharp first."""
     return [kind for kind in ("sharp", "blur_real", "blur_gamma", "blur") if kind in kinds][:2]

@@ -1,13 +1,13 @@
 """Drive the synthesis: from sources to a sealed dataset, resuming after an interruption."""
 
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from gopro_tools.dataset import MANIFEST_FILE
@@ -18,28 +18,26 @@ from gopro_tools.locks import held
 from gopro_tools.processes import Workers
 from gopro_tools.seal import Seal, read_seal
 from gopro_tools.shown import ShownResult
+from gopro_tools.storage import Objects, url_of
 from gopro_tools.synthesize.config import SynthesisConfig
+from gopro_tools.synthesize.copies import discover_anywhere, make_anywhere, probe_anywhere
 from gopro_tools.synthesize.output import (
     STATE_FOLDER,
     begin_again,
     check_space,
     clean_state,
-    fingerprint_of,
     only_run,
     refuse_foreign,
 )
-from gopro_tools.synthesize.plan import Plan, Probe, SequencePlan, make_plan, probe_source
+from gopro_tools.synthesize.plan import Plan, Probe, make_plan
 from gopro_tools.synthesize.publish import publish
 from gopro_tools.synthesize.repair import Lost, is_as_listed, listed_pairs, pairs_of, tasks_with
 from gopro_tools.synthesize.segment import (
-    OutputError,
     SegmentRecord,
     SegmentTask,
-    process_segment,
-    task_of,
-    window_row,
 )
-from gopro_tools.synthesize.sources import Source, discover
+from gopro_tools.synthesize.sources import Source
+from gopro_tools.synthesize.tasks import records_of, run_segments, tasks_of, writing
 from gopro_tools.synthesize.worker import started_workers
 from gopro_tools.text import markdown_cell, markdown_table, read_csv
 from gopro_tools.threads import Progress, thread_pool
@@ -76,6 +74,10 @@ class Summary(ShownResult):
         import pandas as pd
 
         path = self.out / MANIFEST_FILE
+        if url := url_of(self.out):
+            with TemporaryDirectory() as folder:
+                Objects(url).get([MANIFEST_FILE], Path(folder))
+                return pd.DataFrame(read_csv(Path(folder) / MANIFEST_FILE, ()))
         return pd.DataFrame(read_csv(path, ()) if path.is_file() else ())
 
     def to_markdown(self) -> str:
@@ -99,11 +101,12 @@ def plan_synthesis(
     """
     _ = config.camera
     refuse_foreign(out)
-    return _plan(sources, out, config, workers)
+    return plan_of(sources, out, config, workers)
 
 
-def _plan(sources: Sequence[Path], out: Path, config: SynthesisConfig, workers: Workers) -> Plan:
-    found = discover(sources, exclude=out)
+def plan_of(sources: Sequence[Path], out: Path, config: SynthesisConfig, workers: Workers) -> Plan:
+    """`plan_synthesis`, whatever lies at ``out``."""
+    found = discover_anywhere(sources, exclude=out)
     probes: dict[Source, Probe] = {}
 
     def crashed(source: Source) -> None:
@@ -112,7 +115,7 @@ def _plan(sources: Sequence[Path], out: Path, config: SynthesisConfig, workers: 
             error=f"{source.path}: the decoder crashed on it. The file is damaged; copy it again.",
         )
 
-    probe = partial(probe_source, config=config.absolute())
+    probe = partial(probe_anywhere, config=config.absolute())
     workers.run(probe, found, probes.__setitem__, crashed)
     return make_plan([probes[source] for source in found], config)
 
@@ -134,9 +137,10 @@ def synthesize(
     every byte. As it starts processes, call it under ``if __name__ == "__main__":`` in a script.
 
     Args:
-        sources: Video files, folders of numbered frames, or folders to search for such.
+        sources: Video files, folders of numbered frames, or folders to search for such; or URLs of
+            such.
         config: The recipe; that of GOPRO_Large by default.
-        out: Folder of the dataset.
+        out: Folder of the dataset, or a URL.
         on_progress: Called with the number of windows dealt with and of all windows.
         jobs: Worker processes; one per core by default. The result does not depend on it.
         executor: Runs the work instead of local processes; it must see the same files under the
@@ -183,14 +187,24 @@ def synthesize_with(
     if not 1 <= shard_index <= n_shards:
         raise InputError(f"shard {shard_index}/{n_shards}: 1/{n_shards} ... expected.")
     _ = config.camera
+    if url_of(out):
+        from gopro_tools.synthesize.remote import synthesize_to  # which uses this module
+
+        if n_shards > 1 or overwrite:
+            raise InputError(
+                f"{url_of(out)}: objects have no locks, so one run at a time makes a dataset there "
+                "and replaces none: leave out --shard and --overwrite. --executor uses many "
+                "machines."
+            )
+        return synthesize_to(url_of(out), workers, sources, config, on_progress)
     refuse_foreign(out)
     if PNG_ENCODER == "opencv":
         logger.warning("fpng is not installed: OpenCV writes the PNG files, ten times slower.")
-    plan = _plan(sources, out, config, workers)
+    plan = plan_of(sources, out, config, workers)
     if not plan.segments:
-        raise InputError(_nothing_to_make(plan))
+        raise nothing_to_make(plan)
     with only_run(out, plan, shard, overwrite=overwrite) as lost:
-        tasks = _tasks(plan, out, workers.n_jobs)
+        tasks = tasks_of(plan, out, workers.n_jobs)
         mine = [task for i, task in enumerate(tasks) if i % n_shards == shard_index - 1]
         summary = None
         if lost is not None:
@@ -218,7 +232,7 @@ def _repaired(
         None if they do not come out as the manifest lists them: all is to be made again.
     """
     if not lost:
-        return _summary(out, plan, read_seal(out), already_complete=True)
+        return summary_of(out, plan, read_seal(out), already_complete=True)
     concerned = tasks_with(tasks, lost)
     names = [name for names in lost.values() for name in names]
     logger.warning(
@@ -245,7 +259,7 @@ def _repaired(
         return None
     of_others = [task for task in concerned if task not in here]
     return replace(
-        _summary(out, plan, read_seal(out), already_complete=False),
+        summary_of(out, plan, read_seal(out), already_complete=False),
         n_repaired=sum(len(lost.get(key, ())) for task in here for key in pairs_of(task)),
         segments_left=len(_not_done(of_others, with_hashes=False)),
     )
@@ -262,40 +276,12 @@ def _make_segments(
     names = {task.name for task in pending}
     if pending:
         check_space(pending[0].out, plan.bytes_of([s for s in plan.segments if s.name in names]))
-    # The longest first, so that no worker starts one when the others are done.
-    pending = sorted(pending, key=lambda task: -len(task.windows))
-    n_total = sum(len(task.windows) for task in tasks)
-    n_done = n_total - sum(len(task.windows) for task in pending)
 
-    def done(task: SegmentTask, _: SegmentRecord) -> None:
-        nonlocal n_done
-        n_done += len(task.windows)
-        if progress:
-            progress(n_done, n_total)
-
-    def crashed(task: SegmentTask) -> None:
-        reason = (
-            f"the decoder crashed on frames {task.windows[0].start}-{task.windows[-1].stop - 1}"
-        )
-        record = SegmentRecord(
-            name=task.name,
-            fingerprint=task.fingerprint,
-            rejected=[
-                window_row(
-                    split=task.split, sequence=task.sequence, source=task.source, window=window
-                )
-                | {"reason": reason}
-                for window in task.windows
-            ],
-            problems=[reason],
-        )
+    def crashed(task: SegmentTask, record: SegmentRecord) -> None:
         write_atomic(task.record, record.to_json(), task.temporary)
-        done(task, record)
 
-    if progress:
-        progress(n_done, n_total)
-    with _writing():
-        workers.run(process_segment, pending, done, crashed)
+    with writing():
+        run_segments(workers, make_anywhere, tasks, pending, progress, on_crash=crashed)
 
 
 def _not_done(tasks: Sequence[SegmentTask], *, with_hashes: bool) -> list[SegmentTask]:
@@ -315,66 +301,14 @@ def _finish(plan: Plan, out: Path, tasks: Sequence[SegmentTask]) -> Summary:
             left = _not_done(tasks, with_hashes=False)
             if left:
                 return Summary(out=out, failed=plan.failed, segments_left=len(left))
-            with _writing():
-                publish(plan, _records_of(tasks), out, out / STATE_FOLDER)
+            with writing():
+                publish(plan, records_of(tasks), out, out / STATE_FOLDER)
             seal = read_seal(out)
-        return _summary(out, plan, seal, already_complete=False)
+        return summary_of(out, plan, seal, already_complete=False)
 
 
-def _records_of(tasks: Sequence[SegmentTask]) -> Callable[[SequencePlan], list[SegmentRecord]]:
-    """What loads the records of a sequence, all of which are made."""
-    by_sequence: defaultdict[tuple[str, str], list[SegmentTask]] = defaultdict(list)
-    for task in tasks:
-        by_sequence[task.split, task.sequence].append(task)
-
-    def load(sequence: SequencePlan) -> list[SegmentRecord]:
-        loaded = [
-            SegmentRecord.load(task, with_hashes=False)
-            for task in by_sequence[sequence.split, sequence.name]
-        ]
-        records = [record for record in loaded if record is not None]
-        if len(records) < len(loaded):
-            raise InputError(
-                f"{tasks[0].out}: images of {sequence.name} went away while the dataset was "
-                "finished; run the same command again."
-            )
-        return records
-
-    return load
-
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    """Turn a failure to write into a message that says how to resume."""
-    try:
-        yield
-    except (OutputError, OSError) as error:
-        raise InputError(
-            f"Cannot write the dataset: {error}. What was made is kept: make room (or mend the "
-            "folder) and run the same command again; it resumes from here."
-        ) from error
-
-
-def _tasks(plan: Plan, out: Path, n_jobs: int) -> list[SegmentTask]:
-    # Where there are fewer segments than workers, let each decoder use the idle cores.
-    threads = max(1, n_jobs // max(len(plan.segments), 1))
-    fingerprint = fingerprint_of(plan)
-    # An executor's workers may have another working folder.
-    config, out = plan.config.absolute(), out.absolute()
-    return [
-        task_of(
-            segment,
-            config=config,
-            out=out,
-            state=out / STATE_FOLDER,
-            fingerprint=fingerprint,
-            decode_threads=threads,
-        )
-        for segment in plan.segments
-    ]
-
-
-def _summary(out: Path, plan: Plan, seal: Seal, *, already_complete: bool) -> Summary:
+def summary_of(out: Path, plan: Plan, seal: Seal, *, already_complete: bool) -> Summary:
+    """What lies at ``out``, finished."""
     described = seal.record
     return Summary(
         out=out,
@@ -386,6 +320,7 @@ def _summary(out: Path, plan: Plan, seal: Seal, *, already_complete: bool) -> Su
     )
 
 
-def _nothing_to_make(plan: Plan) -> str:
+def nothing_to_make(plan: Plan) -> InputError:
+    """The error for sources that give no pair."""
     reasons = list(plan.failed.values()) or ["Every window crosses a gap in time."]
-    return "No pair can be made.\n" + "\n".join(reasons)
+    return InputError("No pair can be made.\n" + "\n".join(reasons))

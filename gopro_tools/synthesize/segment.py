@@ -77,23 +77,46 @@ class SegmentRecord:
     to disk one by one, so that a power cut may leave them empty or cut short."""
 
     @classmethod
-    def load(cls, task: SegmentTask, *, with_hashes: bool) -> "SegmentRecord | None":
-        """Read the record of a task that is done.
+    def crashed(cls, task: SegmentTask) -> "SegmentRecord":
+        """The record of a task whose worker crashed: its windows are rejected."""
+        first, last = task.windows[0], task.windows[-1]
+        reason = f"the decoder crashed on frames {first.start}-{last.stop - 1}"
+        return cls(
+            name=task.name,
+            fingerprint=task.fingerprint,
+            rejected=[_row(task, window) | {"reason": reason} for window in task.windows],
+            problems=[reason],
+        )
 
-        Args:
-            task: Whose.
-            with_hashes: Whether to read the images too, and not only look at their sizes.
-
-        Returns:
-            None if there is none, if it is damaged or of another dataset, or if an image is not
-            what was written: then the segment is to be made (again).
-        """
+    @classmethod
+    def read(cls, task: SegmentTask) -> "SegmentRecord | None":
+        """Read the record of a task; None if there is none, or a damaged one, or another's."""
         try:
             record = cls(**json.loads(task.record.read_bytes()))
             if (record.name, record.fingerprint) != (task.name, task.fingerprint):
                 return None
             if len(record.pairs) + len(record.rejected) != len(task.windows):
                 return None
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            return None
+        return record
+
+    @classmethod
+    def load(cls, task: SegmentTask, *, with_hashes: bool) -> "SegmentRecord | None":
+        """Read the record of a task that is done, and look at its images.
+
+        Args:
+            task: Whose.
+            with_hashes: Whether to read the images too, and not only look at their sizes.
+
+        Returns:
+            None if `read` gives none, or if an image is not what was written: then the segment is
+            to be made (again).
+        """
+        record = cls.read(task)
+        if record is None:
+            return None
+        try:
             for name, (size, digest) in record.files.items():
                 path = task.out / name
                 if path.stat().st_size != size:
@@ -186,6 +209,9 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
             _row(task, window) | {"reason": "the source cannot be read up to here"}
             for window in task.windows[n_seen:]
         ]
+        # What it is called, not where it lay: that differs from machine to machine.
+        path = str(probe.source.path)
+        record.problems = [text.replace(path, task.source) for text in record.problems]
         write_atomic(task.record, record.to_json(), task.temporary, durable=False)
     except OSError as error:
         raise OutputError(f"{error.strerror or error}: {error.filename or task.out}") from error

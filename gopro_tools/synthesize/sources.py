@@ -38,6 +38,10 @@ class Source:
     printable (bytes that are no text, and control characters, are escaped)."""
     left_out: tuple[str, ...] = ()
     """Names of its low-resolution copies, which are not read."""
+    url: str = ""
+    """Where it lies if that is no file system of this machine; `path` is only a name then."""
+    version: str = ""
+    """Of what lies there (`storage.version_of`)."""
 
 
 def discover(paths: Sequence[Path], exclude: Path | None = None) -> list[Source]:

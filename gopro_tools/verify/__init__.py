@@ -25,6 +25,7 @@ from gopro_tools.findings import Finding, findings_csv, has_errors, report_findi
 from gopro_tools.layouts import GOPRO, Place, find_dataset, list_pairs
 from gopro_tools.naming import group_of
 from gopro_tools.shown import ShownResult
+from gopro_tools.storage import local_copy
 from gopro_tools.threads import Progress
 from gopro_tools.verbs import callable_package
 from gopro_tools.verify.folders import (
@@ -103,7 +104,7 @@ def verify(
     Of a dataset of another layout (see `gopro_tools.layouts`), partners and pixels are checked.
 
     Args:
-        dataset: The folder with ``train`` and ``test``.
+        dataset: The folder with ``train`` and ``test``, or a URL of one.
         config: Limits and number of jobs.
         out: CSV file for the findings; None writes none.
         on_progress: Called with the images done and all.
@@ -116,7 +117,8 @@ def verify(
         InputError: ``dataset`` is none of a known layout, or ``out`` cannot be written.
     """
     # An executor's workers may have another working folder.
-    root = Path(dataset).absolute() if executor else Path(dataset)
+    root = local_copy(dataset)
+    root = root.absolute() if executor else root
     findings = tuple(_findings(root, config or VerifyConfig(), on_progress, executor))
     if out is not None:
         try:
