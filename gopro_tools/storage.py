@@ -319,7 +319,7 @@ def _unreachable(url: str, error: Exception) -> PassingError:
     return PassingError(
         f"{url}: the storage does not answer as expected ({type(error).__name__}: "
         f"{_first_line(error)}). Check the network and the credentials, and run the same command "
-        "again: it resumes."
+        "again."
     )
 
 
