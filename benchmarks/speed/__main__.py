@@ -1,7 +1,7 @@
 """``python -m benchmarks.speed SUITE``: ratios, measured here and now.
 
-With ``--record`` the figures go into ``results/`` as a run record, and ``results/speed.md`` is made
-from the newest record of each suite.
+With ``--record`` the figures go into ``results/`` as a run record, and ``results/speed.md`` and
+``results/plan.md`` are made from the newest record of each suite.
 """
 
 import importlib
@@ -15,6 +15,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.speed.plan import PLAN_FILE, plan_page
 from benchmarks.speed.timing import Timing
 from gopro_tools.console import run_command
 from gopro_tools.files import write_atomic
@@ -22,7 +23,9 @@ from gopro_tools.records import RunRecord, iterate_runs, recorded_run
 
 logger = logging.getLogger(__name__)
 
-Suite = Literal["synthesize", "blur", "metrics", "train", "restore", "deconvolve", "many"]
+Suite = Literal[
+    "synthesize", "blur", "metrics", "train", "restore", "deconvolve", "many", "schedule"
+]
 SUITES: tuple[Suite, ...] = get_args(Suite)
 
 
@@ -59,6 +62,8 @@ def command(
         with recorded_run(results, run):
             pass
         write_atomic(results / "speed.md", speed_page(results))
+        if plan := plan_page(results):
+            write_atomic(results / PLAN_FILE, plan)
         logger.info("Recorded in %s; %s updated.", results, results / "speed.md")
     return 0
 

@@ -21,8 +21,8 @@ from baselines.sun2015.blur import VaryingBlur
 from baselines.sun2015.deconvolution import DeconvolutionOptions, Prior, deconvolve
 from baselines.sun2015.kernels import kernels, motion_vectors
 from baselines.sun2015.prior import fit_prior
-from benchmarks.speed.timing import Timing, median_timing, ratio_table, take_turns
-from benchmarks.speed.train import in_own_process, process_peak_mib, synchronise
+from benchmarks.speed.timing import Timing, in_own_process, median_timing, ratio_table, take_turns
+from benchmarks.speed.train import process_peak_mib, synchronise
 from gopro_tools.scenes.textures import read_photograph
 
 SIZE_HW = (720, 1280)

@@ -14,12 +14,11 @@ from rich.table import Table
 from baselines.deepdeblur import DeepDeblur
 from baselines.devices import chosen_device
 from baselines.restoring import NetworkRestorer, RestoreOptions, TiledRestorer
-from benchmarks.speed.timing import Timing, median_timing, ratio_table, take_turns
+from benchmarks.speed.timing import Timing, in_own_process, median_timing, ratio_table, take_turns
 from benchmarks.speed.train import (
     benchmark_recipe,
     best_of,
     gpu_peak_mib,
-    in_own_process,
     process_peak_mib,
     ready,
     synchronise,

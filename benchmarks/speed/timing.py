@@ -1,12 +1,22 @@
 """Contenders that take turns, what was measured of each, and the table that compares them."""
 
 import re
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
 
 from rich.table import Table
+
+from gopro_tools.processes import end_with_parent
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +48,21 @@ class Timing:
         """Time for one unit of work, so that contenders with unequal work can be compared."""
         seconds = self.seconds / self.n_units
         return f"{seconds:.3f} s" if seconds >= 1 else f"{1e3 * seconds:.3f} ms"
+
+
+def in_own_process(function: Callable[[Argument], Result], argument: Argument) -> Result:
+    """Call a function where no other contender has left its memory."""
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=end_with_parent) as process:
+        return process.submit(function, argument).result()
+
+
+def resident_peak_mib() -> float:
+    """Largest resident memory of this process so far."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # getrusage reports at least the memory of the parent process
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))[0]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts in bytes
 
 
 def take_turns(

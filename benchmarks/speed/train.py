@@ -9,17 +9,12 @@ turns, so that a busy machine slows all alike; the figure is the median step.
 
 import itertools
 import logging
-import re
-import resource
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -36,16 +31,20 @@ from baselines.device_patches import DevicePatches
 from baselines.devices import chosen_device, to_layout
 from baselines.machine import RunOptions, scalars
 from baselines.method import Learner, Setting
-from benchmarks.speed.timing import Timing, median_timing, ratio_table, take_turns
+from benchmarks.speed.timing import (
+    Timing,
+    in_own_process,
+    median_timing,
+    ratio_table,
+    resident_peak_mib,
+    take_turns,
+)
 from benchmarks.train.device_loop import DeviceLoop
 from gopro_tools.files import write_atomic
 from gopro_tools.images import encode_png
-from gopro_tools.processes import end_with_parent
 
 logger = logging.getLogger(__name__)
 
-Argument = TypeVar("Argument")
-Result = TypeVar("Result")
 
 PLAIN = "plain: eager, float32"
 STRICT = "plain, without TF32"
@@ -129,21 +128,11 @@ def ready(
     return calls
 
 
-def in_own_process(function: Callable[[Argument], Result], argument: Argument) -> Result:
-    """Call a function where no other contender has left its memory."""
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn, initializer=end_with_parent) as process:
-        return process.submit(function, argument).result()
-
-
 def process_peak_mib(device: torch.device) -> float:
     """Largest memory of this process so far: the GPU's, or what was resident."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    status = Path("/proc/self/status")
-    if status.is_file():  # getrusage reports at least the memory of the parent process
-        return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))[0]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts in bytes
+    return resident_peak_mib()
 
 
 def matmul_flop_per_s(device: torch.device) -> float | None:

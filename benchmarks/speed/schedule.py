@@ -1,0 +1,207 @@
+"""Scheduling alone: 1,000 sources and 10,000 segments that sleep instead of working.
+
+What runs is what `synthesize` runs: sources are looked at in an executor, the plan is made of what
+was seen, segments are packed, sent, and their records come back. Only decoding and writing are a
+sleep, so short that the process that hands out the work never waits for it: what is left is that
+process's own share, by which it limits how many machines it can keep busy.
+"""
+
+import hashlib
+import pickle
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from rich.table import Table
+
+from benchmarks.speed.timing import Timing, in_own_process, resident_peak_mib
+from gopro_tools.distributed import DaskExecutor
+from gopro_tools.errors import InputError
+from gopro_tools.images import encode_png
+from gopro_tools.processes import Workers
+from gopro_tools.scenes import Encoding, Scene, SceneConfig, render_frames, write_video
+from gopro_tools.synthesize import SynthesisConfig
+from gopro_tools.synthesize.plan import Probe, make_plan, probe_source
+from gopro_tools.synthesize.segment import SegmentRecord, SegmentTask, window_row
+from gopro_tools.synthesize.sources import Source
+from gopro_tools.synthesize.tasks import run_segments, tasks_of
+
+THREADS = "threads of one process"
+DASK = "Dask, LocalCluster of 2 processes"
+ENGINES = (THREADS, DASK)
+SLEEP = "nothing but the sleep"
+PNG = "PNG of a rendered frame with sensor noise, 1280x720"
+SOURCES, SEGMENTS, BYTES = "sources", "segments", "bytes"
+HANDED_OUT = "segments handed out, in CPU time of the coordinator"
+
+_N_SLOTS = 100
+_PROBE_S, _SEGMENT_S = 0.1, 0.05
+_N_FRAMES = (1500, 1800)  # 8 and 12 segments
+
+
+def measure(n_sources: int = 1000) -> list[Timing]:
+    """Plan and run with every engine, each in a process of its own, whose memory is watched."""
+    timings = [_png_size()]
+    with TemporaryDirectory() as folder:
+        _write_templates(Path(folder))
+        for engine in ENGINES:
+            timings += in_own_process(_simulated, (engine, Path(folder), n_sources))
+    for unit, sleep_s in ((SOURCES, _PROBE_S), (SEGMENTS, _SEGMENT_S)):
+        n_units = next(timing.n_units for timing in timings if timing.unit == unit)
+        timings.append(
+            Timing(
+                name=SLEEP,
+                seconds=n_units * sleep_s / _N_SLOTS,
+                n_units=n_units,
+                unit=unit,
+                note=f"{sleep_s:g} s each, {_N_SLOTS} at once",
+            )
+        )
+    return timings
+
+
+def tables(timings: Sequence[Timing]) -> list[Table]:
+    """One table: an engine per row."""
+    slept = {timing.unit: timing for timing in timings if timing.name == SLEEP}
+    sources, segments = slept[SOURCES], slept[SEGMENTS]
+    table = Table(
+        title=f"Scheduling {sources.n_units:,.0f} sources ({sources.note}) and "
+        f"{segments.n_units:,.0f} segments ({segments.note})"
+    )
+    table.add_column("engine")
+    for column in (
+        "looking at the sources and planning (s)", "sleep alone (s)", "segments (s)",
+        "sleep alone (s)", "beyond the sleep, per segment (ms)",
+        "CPU time of the coordinator per segment (ms)", "its peak MiB",
+    ):  # fmt: skip
+        table.add_column(column, justify="right")
+    for engine in ENGINES:
+        planned, made = (timing_of(timings, engine, unit) for unit in (SOURCES, SEGMENTS))
+        table.add_row(
+            engine,
+            f"{planned.seconds:.1f}",
+            f"{sources.seconds:.1f}",
+            f"{made.seconds:.1f}",
+            f"{segments.seconds:.1f}",
+            f"{1e3 * (made.seconds - segments.seconds) / made.n_units:.2f}",
+            f"{1e3 * overhead_s(timings, engine):.2f}",
+            f"{made.peak_mib or 0:.0f}",
+        )
+    return [table]
+
+
+def timing_of(timings: Sequence[Timing], name: str, unit: str) -> Timing:
+    """What was measured of one contender in one unit."""
+    return next(timing for timing in timings if (timing.name, timing.unit) == (name, unit))
+
+
+def overhead_s(timings: Sequence[Timing], engine: str) -> float:
+    """Seconds of its own that the process that hands out the work needs for a segment."""
+    handed_out = timing_of(timings, engine, HANDED_OUT)
+    return handed_out.seconds / handed_out.n_units
+
+
+def _png_size() -> Timing:
+    scene = Scene(SceneConfig(seed=3, size_hw=(720, 1280), photograph="motorcycle"))
+    frame = next(iter(render_frames(scene, rate_hz=240, n_frames=1)))
+    grain = np.random.default_rng(0).integers(-5, 6, frame.shape)
+    image = np.clip(frame + grain, 0, 255).astype(np.uint8)
+    begin = time.perf_counter()
+    n_bytes = len(encode_png(image))
+    return Timing(name=PNG, seconds=time.perf_counter() - begin, n_units=float(n_bytes), unit=BYTES)
+
+
+def _write_templates(folder: Path) -> None:
+    """Look at two small videos in earnest; all others are said to be like these."""
+    rng = np.random.default_rng(0)
+    texture = np.kron(rng.integers(0, 256, (40, 60, 3)), np.ones((4, 4, 1))).astype(np.uint8)
+    for n_frames in _N_FRAMES:
+        video = folder / f"{n_frames}.mp4"
+        frames = (np.roll(texture, (i, 2 * i), axis=(0, 1))[:48, :64] for i in range(n_frames))
+        write_video(video, frames, 240, Encoding(crf=30, gop_size=30))
+        probe = probe_source(Source(path=video, name=video.name), SynthesisConfig())
+        if probe.error:
+            raise InputError(probe.error)
+        (folder / f"{n_frames}.pickle").write_bytes(pickle.dumps(probe))
+
+
+def _simulated(what: tuple[str, Path, int]) -> list[Timing]:
+    """Plan and run in one engine, as `synthesize` does."""
+    engine, folder, n_sources = what
+    sources = [
+        Source(path=folder / f"{_N_FRAMES[i % 2]}.pickle", name=f"clip{i:05d}.mp4")
+        for i in range(n_sources)
+    ]
+    with _engine(engine) as executor, Workers(_N_SLOTS, executor) as workers:
+        workers.run(
+            _look, sources[:_N_SLOTS], lambda *_: None, _never
+        )  # workers load what it needs
+        begin = time.perf_counter()
+        probes: dict[Source, Probe] = {}
+        workers.run(_look, sources, probes.__setitem__, _never)
+        plan = make_plan([probes[source] for source in sources], SynthesisConfig())
+        planned = time.perf_counter()
+        tasks = tasks_of(plan, folder / "out", _N_SLOTS)
+        cpu_s = time.process_time()
+        run_segments(workers, _sleep, tasks, tasks, None, on_crash=_never)
+        made, cpu_s = time.perf_counter(), time.process_time() - cpu_s
+    return [
+        Timing(name=engine, seconds=cpu_s, n_units=len(tasks), unit=HANDED_OUT),
+        Timing(name=engine, seconds=planned - begin, n_units=n_sources, unit=SOURCES),
+        Timing(
+            name=engine,
+            seconds=made - planned,
+            n_units=len(tasks),
+            unit=SEGMENTS,
+            peak_mib=resident_peak_mib(),
+        ),
+    ]
+
+
+@contextmanager
+def _engine(name: str) -> Iterator[Executor]:
+    if name == THREADS:
+        with ThreadPoolExecutor(_N_SLOTS) as pool:
+            yield pool
+        return
+    from distributed import Client, LocalCluster
+
+    # Sleeping threads: so many processes would load this machine instead of standing for others.
+    cluster = LocalCluster(
+        n_workers=2, threads_per_worker=_N_SLOTS // 2, memory_limit=None, dashboard_address=None
+    )
+    executor = DaskExecutor(Client(cluster), cluster)
+    yield executor
+    executor.shutdown()
+
+
+@lru_cache(maxsize=len(_N_FRAMES))
+def _template(path: Path) -> Probe:
+    probe = pickle.loads(path.read_bytes())
+    assert isinstance(probe, Probe)
+    return probe
+
+
+def _look(source: Source) -> Probe:
+    time.sleep(_PROBE_S)
+    digest = hashlib.sha256(source.name.encode()).hexdigest()  # no two are copies of each other
+    return replace(_template(source.path), source=source, sha256=digest)
+
+
+def _sleep(task: SegmentTask) -> SegmentRecord:
+    time.sleep(_SEGMENT_S)
+    rows = [
+        window_row(split=task.split, sequence=task.sequence, source=task.source, window=window)
+        for window in task.windows
+    ]
+    return SegmentRecord(name=task.name, fingerprint=task.fingerprint, pairs=rows)
+
+
+def _never(task: object, *_: object) -> None:
+    raise InputError(f"{task}: a worker crashed while it slept.")
