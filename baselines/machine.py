@@ -132,11 +132,6 @@ class Processes:
         any_stop, *sums = vector.tolist()
         return {k: s / self.n for k, s in zip(figures, sums, strict=True)}, any_stop > 0
 
-    def wait_for_all(self) -> None:
-        """Wait until every process has reached this point."""
-        if self.n > 1:
-            dist.all_reduce(torch.zeros(1))  # on the CPU, where no GPU's queue has to drain
-
 
 @contextmanager
 def joined_processes(device: torch.device) -> Iterator[Processes]:

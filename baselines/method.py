@@ -6,7 +6,7 @@ one. A method of your own is named ``package.module:NAME`` on the command line.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self
 
@@ -122,7 +122,29 @@ class Recipe:
     def lasting(self, n_patches: int) -> Self:
         """The recipe with another number of patches, and its learning-rate schedule stretched."""
         steps = max(1, n_patches // (self.patches.batch * self.optimisation.n_epochs))
-        return replace(self, optimisation=replace(self.optimisation, steps_per_epoch=steps))
+        return self.changed(steps_per_epoch=steps)
+
+    def changed(self, **values: Any) -> Self:
+        """The recipe with other values, of its parts too, by the names of the command line.
+
+        Raises:
+            TypeError: There is no value of such a name.
+        """
+        result: Self = _changed(self, values)
+        if values:
+            raise TypeError(f"a recipe of {self.method} has no {', '.join(values)}")
+        return result
+
+
+def _changed(part: Any, values: dict[str, Any]) -> Any:
+    """A dataclass with other values, in those that it holds too; what is used is taken away."""
+    own = {}
+    for field_ in fields(part):
+        if field_.name in values:
+            own[field_.name] = values.pop(field_.name)
+        elif is_dataclass(value := getattr(part, field_.name)):
+            own[field_.name] = _changed(value, values)
+    return replace(part, **own)
 
 
 @dataclass(frozen=True, kw_only=True)

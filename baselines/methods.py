@@ -19,7 +19,7 @@ METHODS: tuple[Method, ...] = (SUN2015, SUN2015_PLUS, *DEEPDEBLUR_K, DEBLURGAN)
 """In the order of the tables."""
 
 OTHERS: tuple[Method, ...] = (SPANDREL,)
-"""Known by name, and compared where they are asked for: nobody here trains them."""
+"""Known by name, and compared where they are asked for; they are not trained here."""
 
 KINDS: tuple[NetworkKind, ...] = tuple(
     {method.kind.name: method.kind for method in METHODS if method.kind}.values()

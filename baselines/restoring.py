@@ -40,9 +40,6 @@ class RestoreOptions:
     truncates), or else to the nearest."""
     seed: int = 0
     """Of the dropout that DeblurGAN keeps at test time; set again for each image."""
-    prior: Literal["epll", "hyper-laplacian"] | None = None
-    """sun2015: prior of restored images. ``epll``, the paper's and the default, is a mixture of
-    patches; ``hyper-laplacian``, sparse gradients, is faster."""
     learn_residual: Literal["yes", "no"] | None = None
     """deblurgan: whether the network's output is added to the blurred image, or is the restored
     image itself. Official weights do not say; by default it is found out, and reported."""
@@ -71,8 +68,6 @@ class NetworkRestorer:
         Raises:
             InputError: There is no such device, or an option is for another method.
         """
-        if options.prior is not None:
-            raise InputError("--prior is for Sun et al.; networks have none.")
         if options.learn_residual is not None:
             raise InputError("--learn-residual is for DeblurGAN alone.")
         self.network = network.eval()

@@ -1,14 +1,16 @@
 """What share of objects a detector still finds as blur grows: ``python -m benchmarks.detection``.
 
 Street photographs are filmed by a shaking camera (`gopro_tools.scenes`) and averaged over exposures
-of growing length, the way the datasets are made. References are the detector's own boxes on the
-middle frame, so this is protocol ``yolo-consistency-v1`` on blur of known length.
+of growing length, the way the datasets are made. `gopro_tools.detect` scores each length like a
+method; references are the detector's own boxes on the middle frame, so this is protocol
+``yolo-consistency-v1`` on blur of known length.
 """
 
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
@@ -17,24 +19,15 @@ import tyro
 
 from gopro_tools.averaging import average_exposure
 from gopro_tools.console import progress_bar, run_command, stderr
-from gopro_tools.detection import (
-    PROTOCOL,
-    Detections,
-    Detector,
-    Runtime,
-    counts_at,
-    load_detector,
-    most_confident,
-    outcomes_of,
-    references_from,
-    scores,
-)
+from gopro_tools.detect.run import DetectConfig, Detection, score_detections
+from gopro_tools.detection import PROTOCOL, Detector, Runtime, load_detector
 from gopro_tools.detection.overlays import Panel, overlay
-from gopro_tools.detection.scoring import intervals, resampled_images
+from gopro_tools.detection.scoring import SCORES
 from gopro_tools.errors import InputError, installs
 from gopro_tools.figures import new_figure
 from gopro_tools.files import sha256_of_file, write_atomic
 from gopro_tools.images import Rgb, encode_png
+from gopro_tools.pairing import BLURRED, SHARP, Sources, read_images
 from gopro_tools.records import RunRecord, jsonable, seal, unseal
 from gopro_tools.response import Response
 from gopro_tools.scenes import Scene, SceneConfig
@@ -47,7 +40,6 @@ _SHAKE_PX_S = 300.0
 _MIDDLE_S = 0.5
 _LONGEST_S = 1.0
 _STEP_S = 1 / 2000
-_IOU, _CONFIDENCE, _MIN_AREA_PX = 0.5, 0.25, 256.0
 _SHOWN_PX = (0.0, 8.0, 32.0)
 
 
@@ -78,28 +70,21 @@ class BlurConfig:
         """Refuse what cannot be measured."""
         if self.shakes < 1 or self.resamples < 1:
             raise InputError("shakes and resamples must be at least 1.")
-        if not self.blur_px or min(self.blur_px) < 0:
-            raise InputError(f"blur_px must be lengths of at least 0, not {self.blur_px}.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shot:
-    """One shake of the camera before one photograph."""
-
-    photograph: str
-    by_length: dict[float, Rgb]
-    """The exposure for each length of blur in px; 0 is the middle frame."""
+        if min(self.blur_px, default=-1) < 0 or not any(self.blur_px):
+            raise InputError(f"blur_px: lengths of at least 0, not 0 alone, not {self.blur_px}.")
 
 
 def measure(
-    config: BlurConfig, detector: Detector, on_shot: Callable[[], None] = lambda: None
+    config: BlurConfig,
+    detector: Detector,
+    on_progress: Callable[[str, int, int], None] = lambda task, done, total: None,
 ) -> tuple[pd.DataFrame, Rgb]:
     """Film, blur, detect and score.
 
     Args:
         config: What to film.
         detector: What finds objects.
-        on_shot: Called after each shot.
+        on_progress: Called with the task (``filming``, ``detecting``), images done and all.
 
     Returns:
         One row per length of blur, and a picture of the boxes in one shot at some of the lengths.
@@ -108,59 +93,59 @@ def measure(
         InputError: A photograph cannot be used, or the detector finds nothing in the sharp frames.
     """
     lengths = sorted({0.0, *map(float, config.blur_px)})
-    shots: list[Shot] = []
-    found: dict[float, list[Detections]] = {length: [] for length in lengths}
-    for photograph in photographs_of(config):
-        for shake in range(config.shakes):
-            shots.append(film(photograph, config.seed * 1000 + shake, lengths))
-            boxes = detector.detect([shots[-1].by_length[length] for length in lengths])
-            for length, image in zip(lengths, boxes, strict=True):
-                found[length].append(most_confident(image))
-            on_shot()
-    references = [
-        references_from(image, confidence=_CONFIDENCE, min_area_px=_MIN_AREA_PX)
-        for image in found[0.0]
-    ]
-    if not any(image.counts.any() for image in references):
-        raise InputError(f"{detector.name} finds nothing in the sharp frames of the photographs.")
-    weight = resampled_images(len(shots), config.resamples, config.seed)
-    rows = []
-    for length in lengths:
-        outcomes = outcomes_of(
-            references,
-            found[length],
-            n_classes=len(detector.class_names),
-            iou=_IOU,
-            min_area_px=_MIN_AREA_PX,
+    methods = [SHARP, *(f"{length:g}px" for length in lengths[1:-1]), BLURRED]
+    length_of = dict(zip(methods, lengths, strict=True))
+    shots = [(p, shake) for p in photographs_of(config) for shake in range(config.shakes)]
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for number, (photograph, shake) in enumerate(shots):
+            on_progress("filming", number, len(shots))
+            exposures = film(photograph, config.seed * 1000 + shake, lengths)
+            for method, image in zip(methods, exposures, strict=True):
+                path = folder / method / f"{number:04d}_{photograph.stem}.png"
+                write_atomic(path, encode_png(image), durable=False)
+        sources = Sources(
+            sharp=folder / SHARP,
+            blurred=folder / BLURRED,
+            restored=tuple(f"{method}={folder / method}" for method in methods[1:-1]),
         )
-        total = counts_at(outcomes, _CONFIDENCE)
-        points = {name: float(value[0]) for name, value in scores(outcomes, _CONFIDENCE).items()}
-        rows.append(
-            {
-                "blur_px": length,
-                **points,
-                "tp": int(total.tp),
-                "fp": int(total.fp),
-                "fn": int(total.fn),
-                "n_images": len(shots),
-                **intervals(scores(outcomes, _CONFIDENCE, weight)),
-            }
+        scoring = DetectConfig(
+            detector=config.detector,
+            bootstrap_over="image",
+            n_resamples=config.resamples,
+            seed=config.seed,
         )
-    most = max(range(len(shots)), key=lambda i: int(references[i].counts.sum()))
-    panels = [
-        Panel(
-            title=f"{length:g} px",
-            image=shots[most].by_length[length],
-            references=references[most],
-            candidates=found[length][most].select(
-                found[length][most].score >= np.float32(_CONFIDENCE)
-            ),
+        found = score_detections(
+            sources,
+            scoring,
+            folder / "boxes",
+            detector=detector,
+            on_progress=lambda done, total: on_progress("detecting", done, total),
         )
-        for length in lengths
-        if length in _SHOWN_PX
-    ]
-    picture = overlay(panels, detector.class_names, iou=_IOU, min_area_px=_MIN_AREA_PX)
-    return pd.DataFrame(rows), picture
+        picture = _boxes(found, length_of, scoring)
+    rows = found.summary
+    rows.insert(0, "blur_px", rows["method"].map(length_of))
+    ends = [f"{score}_{end}" for score in SCORES for end in ("low", "high")]
+    columns = ["blur_px", *SCORES, "tp", "fp", "fn", "n_images", *ends]
+    return rows.sort_values("blur_px")[columns].reset_index(drop=True), picture
+
+
+def _boxes(found: Detection, length_of: dict[str, float], scoring: DetectConfig) -> Rgb:
+    """The shot with most objects, at some of the lengths."""
+    most = max(range(len(found.references)), key=lambda i: int(found.references[i].counts.sum()))
+    images = read_images(found.image_sets[most])
+    panels = []
+    for method in sorted(length_of, key=length_of.__getitem__):
+        if length_of[method] in _SHOWN_PX:
+            boxes = found.boxes[method][most]
+            panel = Panel(
+                title=f"{length_of[method]:g} px",
+                image=images[method],
+                references=found.references[most],
+                candidates=boxes.select(boxes.score >= np.float32(scoring.confidence)),
+            )
+            panels.append(panel)
+    return overlay(panels, found.class_names, iou=scoring.iou, min_area_px=scoring.min_area_px)
 
 
 def photographs_of(config: BlurConfig) -> Sequence[Path]:
@@ -177,17 +162,18 @@ def photographs_of(config: BlurConfig) -> Sequence[Path]:
     return [assets / "bus.jpg", assets / "zidane.jpg"]
 
 
-def film(photograph: Path, seed: int, lengths_px: Sequence[float]) -> Shot:
-    """Expose a photograph around one instant, for each length of blur.
+def film(photograph: Path, seed: int, lengths_px: Sequence[float]) -> list[Rgb]:
+    """Expose a photograph around one instant, for each length of blur; 0 is the middle frame.
 
     Frames are taken at most a pixel apart and averaged in linear light (response gamma2.2), as
     `gopro_tools.synthesize` makes ``blur_gamma``.
     """
-    size_hw = _size_hw(read_photograph(photograph))
+    height, width = read_photograph(photograph).shape[:2]
+    scale = _SIDE_PX / max(height, width)
     scene = Scene(
         SceneConfig(
             seed=seed,
-            size_hw=size_hw,
+            size_hw=(round(height * scale), round(width * scale)),
             photograph=photograph,
             n_objects=0,
             shake_px_s=_SHAKE_PX_S,
@@ -195,14 +181,14 @@ def film(photograph: Path, seed: int, lengths_px: Sequence[float]) -> Shot:
         )
     )
     response = Response.named(scene.config.response)
-    by_length = {}
+    exposures = []
     for length in lengths_px:
         n_frames = 2 * int(np.ceil(length / 2)) + 1
         half_s = half_exposure_s(scene, length) * (n_frames - 1) / n_frames
         times_s = _MIDDLE_S + np.linspace(-half_s, half_s, n_frames)
         frames = np.stack([scene.frame(time_s) for time_s in times_s])
-        by_length[length] = average_exposure(frames, response).blur_gamma
-    return Shot(photograph=photograph.name, by_length=by_length)
+        exposures.append(average_exposure(frames, response).blur_gamma)
+    return exposures
 
 
 def half_exposure_s(scene: Scene, length_px: float) -> float:
@@ -272,7 +258,7 @@ def markdown(rows: pd.DataFrame, config: BlurConfig, detector: Detector) -> str:
         for _, row in rows.iterrows()
     ]
     head = ["blur (px)", "precision", "recall", "F1", "AP50", "mAP50-95", "TP", "FP", "FN"]
-    identity = detector.identity
+    identity, how = detector.identity, DetectConfig(detector=config.detector)
     lines = [
         "# Detection over the length of blur",
         "",
@@ -281,7 +267,8 @@ def markdown(rows: pd.DataFrame, config: BlurConfig, detector: Detector) -> str:
         "Photographs are filmed by a shaking hand-held camera and averaged in linear light, frames "
         "at most a pixel apart; the length is that of the path of the image during the exposure. "
         "References are the detector's own boxes on the middle frame (confidence and least "
-        f"candidate confidence {_CONFIDENCE:g}, IoU {_IOU:g}, area from {_MIN_AREA_PX:g} px²).",
+        f"candidate confidence {how.confidence:g}, IoU {how.iou:g}, area from "
+        f"{how.min_area_px:g} px²).",
         "",
         markdown_table(head, cells, n_text_columns=0),
         "",
@@ -297,19 +284,16 @@ def markdown(rows: pd.DataFrame, config: BlurConfig, detector: Detector) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _size_hw(photograph: Rgb) -> tuple[int, int]:
-    height, width = photograph.shape[:2]
-    scale = _SIDE_PX / max(height, width)
-    return round(height * scale), round(width * scale)
-
-
 def command(config: tyro.conf.OmitArgPrefixes[BlurConfig]) -> int:
     """Measure recall of a detector over the length of camera blur."""
     detector = load_detector(config.detector, runtime=config.runtime)
-    with progress_bar("shots") as bar:
-        total = config.shakes * len(photographs_of(config))
-        task = bar.add_task("Filming", total=total, rate="")
-        rows, picture = measure(config, detector, lambda: bar.advance(task))
+    with progress_bar("images") as bar:
+        task = bar.add_task("", total=None, rate="")
+
+        def show(name: str, done: int, total: int) -> None:
+            bar.update(task, description=name.capitalize(), completed=done, total=total)
+
+        rows, picture = measure(config, detector, show)
     unseal(config.out)
     write_atomic(config.out / f"{_NAME}.csv", rows.to_csv(index=False, lineterminator="\n"))
     if config.pictures:

@@ -8,11 +8,11 @@ brighter trail (clipping comes before averaging), and averaging code values is n
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from gopro_tools.averaging import average_exposure
 from gopro_tools.console import run_command, stderr
@@ -22,7 +22,6 @@ from gopro_tools.metrics import psnr_rgb
 from gopro_tools.records import RunRecord, recorded_run
 from gopro_tools.response import Response
 from gopro_tools.scenes import PHOTOGRAPHS, Scene, SceneConfig, render_frames
-from gopro_tools.text import csv_text
 
 EXPOSURE_S = 11 / 240
 """One exposure of GOPRO_Large: 11 frames at 240 fps."""
@@ -31,28 +30,19 @@ _TRUTH_SUBFRAMES = 256
 _SIZE_HW = (270, 480)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """The average of ``n_frames`` frames of one scene, against the continuous exposure."""
-
-    photograph: str
-    shake_px_s: float
-    highlights: bool
-    """Whether lights in the scene saturate the frames."""
-    n_frames: int
-    rate_hz: float
-    psnr_gamma_db: float
-    """Averaged in linear light: GOPRO's ``blur_gamma``."""
-    psnr_linear_crf_db: float
-    """Mean of the code values: GOPRO's ``blur``."""
-
-
 def measure(
     photographs: Sequence[str] = tuple(PHOTOGRAPHS),
     shakes_px_s: Sequence[float] = (100.0, 200.0, 400.0),
     size_hw: tuple[int, int] = _SIZE_HW,
-) -> list[Row]:
-    """Film each scene at growing rates over one exposure, and compare the averages."""
+) -> pd.DataFrame:
+    """Film each scene at growing rates over one exposure, and compare the averages.
+
+    Returns:
+        One row per scene and rate: ``photograph, shake_px_s``; ``highlights``, whether lights in
+        the scene saturate the frames; ``n_frames, rate_hz``; PSNR to the continuous exposure of the
+        average in linear light (``psnr_gamma_db``, GOPRO's ``blur_gamma``) and of the mean of the
+        code values (``psnr_linear_crf_db``, GOPRO's ``blur``).
+    """
     response = Response.named("gamma2.2")
     rows = []
     cases = product(enumerate(photographs), shakes_px_s, (False, True))
@@ -73,29 +63,20 @@ def measure(
             frames = np.stack(list(render_frames(scene, rate_hz, n_frames, start_s=0.5 / rate_hz)))
             average = average_exposure(frames, response)
             rows.append(
-                Row(
-                    photograph=photograph,
-                    shake_px_s=shake_px_s,
-                    highlights=highlights,
-                    n_frames=n_frames,
-                    rate_hz=rate_hz,
-                    psnr_gamma_db=psnr_rgb(truth, average.blur_gamma),
-                    psnr_linear_crf_db=psnr_rgb(truth, average.blur),
-                )
+                {
+                    "photograph": photograph,
+                    "shake_px_s": shake_px_s,
+                    "highlights": highlights,
+                    "n_frames": n_frames,
+                    "rate_hz": rate_hz,
+                    "psnr_gamma_db": psnr_rgb(truth, average.blur_gamma),
+                    "psnr_linear_crf_db": psnr_rgb(truth, average.blur),
+                }
             )
-    return rows
+    return pd.DataFrame(rows)
 
 
-def as_csv(rows: Sequence[Row]) -> str:
-    """The rows as a table, to the thousandth."""
-    cells = [
-        [f"{value:.3f}" if isinstance(value, float) else value for value in asdict(row).values()]
-        for row in rows
-    ]
-    return csv_text(list(Row.__dataclass_fields__), cells)
-
-
-def plot(rows: Sequence[Row], path: Path) -> None:
+def plot(rows: pd.DataFrame, path: Path) -> None:
     """PSNR to the continuous exposure against the number of frames, one line per speed.
 
     Raises:
@@ -108,14 +89,12 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         (True, "psnr_gamma_db", "^--", "the same, with lights that saturate"),
         (False, "psnr_linear_crf_db", "s:", "mean of code values"),
     )
-    for number, shake in enumerate(sorted({row.shake_px_s for row in rows})):
+    means = rows.groupby(["shake_px_s", "highlights", "n_frames"]).mean(numeric_only=True)
+    for number, shake in enumerate(sorted(rows["shake_px_s"].unique())):
         for highlights, name, style, label in lines:
-            chosen = [r for r in rows if (r.shake_px_s, r.highlights) == (shake, highlights)]
-            means = [
-                np.mean([getattr(r, name) for r in chosen if r.n_frames == n]) for n in FRAME_COUNTS
-            ]
             title = f"{shake:.0f} px/s, {label}"
-            axes.plot(FRAME_COUNTS, means, style, color=f"C{number}", label=title, markersize=4)
+            psnr_db = means.loc[(shake, highlights), name]
+            axes.plot(psnr_db, style, color=f"C{number}", label=title, markersize=4)
     axes.axvline(11, color="0.7", zorder=0)
     axes.annotate("GOPRO_Large: 11 frames, 240 fps", (11.3, axes.get_ylim()[0] + 0.5), color="0.4")
     axes.set_xscale("log")
@@ -142,15 +121,16 @@ def command(results: Path = Path("results")) -> int:
         config={
             "exposure_s": EXPOSURE_S,
             "frame_counts": FRAME_COUNTS,
-            "photographs": sorted({row.photograph for row in rows}),
-            "shakes_px_s": sorted({row.shake_px_s for row in rows}),
+            "photographs": sorted(rows["photograph"].unique()),
+            "shakes_px_s": sorted(rows["shake_px_s"].unique()),
             "size_hw": _SIZE_HW,
             "truth_subframes": _TRUTH_SUBFRAMES,
         },
         protocols=("psnr_rgb",),
     )
     with recorded_run(results, record) as folder:
-        write_atomic(folder / "rows.csv", as_csv(rows))
+        table = rows.to_csv(index=False, lineterminator="\n", float_format="%.3f")
+        write_atomic(folder / "rows.csv", table)
     plot(rows, results / "exposure_convergence.png")
     stderr.print(f"Look at {results / 'exposure_convergence.png'}.")
     return 0

@@ -6,13 +6,11 @@ after FFmpeg's ``minterpolate`` has filled the gaps, and the mean after ours has
 8 and 16 times as dense.
 """
 
-import io
 import logging
 import resource
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from itertools import pairwise, product
 from pathlib import Path
 from statistics import mean
@@ -20,19 +18,20 @@ from statistics import mean
 import cv2
 import imageio_ffmpeg
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
 from gopro_tools.averaging import average_exposure
 from gopro_tools.console import run_command, stderr
 from gopro_tools.figures import new_figure
 from gopro_tools.files import write_atomic
 from gopro_tools.flow import FlowEstimator
+from gopro_tools.images import Rgb
 from gopro_tools.interpolation import FlowInterpolator, Frames
 from gopro_tools.metrics import psnr_rgb
 from gopro_tools.records import RunRecord, iterate_runs, recorded_run
 from gopro_tools.response import Response
 from gopro_tools.scenes import Scene, SceneConfig
-from gopro_tools.text import csv_text, markdown_table
+from gopro_tools.text import markdown_table
 
 logger = logging.getLogger(__name__)
 
@@ -51,34 +50,24 @@ _MARGIN_FRAMES = 16
 _SIZE_HW = (360, 640)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One contender on one scene."""
-
-    photograph: str
-    motion: str
-    rate_hz: int
-    noise: float
-    px_per_frame: float
-    """95th percentile over the image of the true motion from frame to frame, in pixels."""
-    contender: str
-    psnr_db: float
-    """Of the blurred image (gamma 2.2) to the continuous exposure."""
-    cpu_s_per_gap: float
-    """Processor time per gap between two frames; one thread, estimating and making frames."""
-    unmatched_share: float
-    """Mean share of pixels without a match in the next frame; 0 where none is reported."""
-
-
 def measure(
     photographs: Sequence[str] = PHOTOGRAPHS,
     motions: Sequence[str] = tuple(MOTIONS_PX_S),
     rates_hz: Sequence[int] = RATES_HZ,
-) -> list[Row]:
-    """All contenders on all scenes, rates and noises."""
-    rows: list[Row] = []
+) -> pd.DataFrame:
+    """All contenders on all scenes, rates and noises.
+
+    Returns:
+        One row per contender and case: ``photograph, motion, rate_hz, noise``; ``px_per_frame``,
+        the 95th percentile over the image of the true motion from frame to frame; ``contender``;
+        ``psnr_db`` of the blurred image (gamma 2.2) to the continuous exposure; ``cpu_s_per_gap``,
+        seconds of one thread per gap between two frames; ``unmatched_share``, the mean share of
+        pixels without a match in the next frame, 0 where none is reported.
+    """
+    rows = []
     cv2.setNumThreads(1)
-    _warm_up()
+    # Compile before anything is timed.
+    _ours(np.random.default_rng(0).integers(0, 256, (3, 64, 96, 3)).astype(np.uint8), 2)
     for (seed, photograph), motion in product(enumerate(photographs), motions):
         scene = Scene(
             SceneConfig(
@@ -94,14 +83,20 @@ def measure(
         instants = [0.3 + (i - _MARGIN_FRAMES) / _DENSE_HZ for i in range(n_dense)]
         dense = np.stack([scene.frame(instant) for instant in instants])
         for rate_hz, noise in product(rates_hz, NOISES):
-            rows += _contend(scene, dense, photograph, motion, rate_hz, noise)
+            flow_px = np.linalg.norm(scene.flow(0.3, 0.3 + 1 / rate_hz), axis=2)
+            case = {
+                "photograph": photograph,
+                "motion": motion,
+                "rate_hz": rate_hz,
+                "noise": noise,
+                "px_per_frame": float(np.percentile(flow_px, 95)),
+            }
+            rows += [case | found for found in _contend(dense, rate_hz, noise)]
         logger.info("%s, %s: done", photograph, motion)
-    return rows
+    return pd.DataFrame(rows)
 
 
-def _contend(
-    scene: Scene, dense: Frames, photograph: str, motion: str, rate_hz: int, noise: float
-) -> list[Row]:
+def _contend(dense: Frames, rate_hz: int, noise: float) -> list[dict[str, str | float]]:
     step = _DENSE_HZ // rate_hz
     inner = dense[_MARGIN_FRAMES : len(dense) - _MARGIN_FRAMES]
     frames = np.ascontiguousarray(inner[::step])
@@ -112,30 +107,17 @@ def _contend(
     # The plain mean of M frames stands for M intervals, half an interval more on either side.
     half = step // 2
     wider = _blurred(dense[_MARGIN_FRAMES - half : len(dense) - _MARGIN_FRAMES + half])
-    flow_px = np.linalg.norm(scene.flow(0.3, 0.3 + 1 / rate_hz), axis=2)
-    results = {"plain": (psnr_rgb(wider, _blurred(frames)), 0.0, 0.0)}
+    found = [("plain", psnr_rgb(wider, _blurred(frames)), 0.0, 0.0)]
     filled, seconds = _minterpolated(frames, 8)
-    results[MINTERPOLATE] = (psnr_rgb(truth, _blurred(filled)), seconds, 0.0)
+    found.append((MINTERPOLATE, psnr_rgb(truth, _blurred(filled)), seconds, 0.0))
     for factor in FACTORS:
         filled, seconds, unmatched = _ours(frames, factor)
-        results[f"ours x{factor}"] = (psnr_rgb(truth, _blurred(filled)), seconds, unmatched)
-    return [
-        Row(
-            photograph=photograph,
-            motion=motion,
-            rate_hz=rate_hz,
-            noise=noise,
-            px_per_frame=float(np.percentile(flow_px, 95)),
-            contender=name,
-            psnr_db=psnr_db,
-            cpu_s_per_gap=seconds,
-            unmatched_share=unmatched,
-        )
-        for name, (psnr_db, seconds, unmatched) in results.items()
-    ]
+        found.append((f"ours x{factor}", psnr_rgb(truth, _blurred(filled)), seconds, unmatched))
+    columns = ("contender", "psnr_db", "cpu_s_per_gap", "unmatched_share")
+    return [dict(zip(columns, values, strict=True)) for values in found]
 
 
-def _blurred(frames: Frames) -> NDArray[np.uint8]:
+def _blurred(frames: Frames) -> Rgb:
     return average_exposure(np.ascontiguousarray(frames), Response.named("gamma2.2")).blur_gamma
 
 
@@ -151,66 +133,58 @@ def _ours(frames: Frames, factor: int) -> tuple[Frames, float, float]:
     return np.concatenate(filled), seconds, mean(unmatched)
 
 
-def _minterpolated(frames: Frames, factor: int) -> tuple[Frames, float]:
-    """Motion-compensated with its best settings; it needs neighbours, so the ends are repeated."""
+def minterpolate(frames: Frames, factor: int, inside: str, result: str) -> bytes:
+    """FFmpeg's motion compensation with its best settings, on one core.
+
+    Args:
+        frames: (N, H, W, 3) uint8. It needs neighbours, so the ends are repeated: N + 3 go in. Its
+            first output lies one frame in, and it drops the last ones.
+        factor: How many times as dense.
+        inside: Pixel format that it works in.
+        result: Pixel format of the raw frames that are returned.
+    """
     height, width = frames.shape[1:3]
-    # Its first output lies one frame in; it drops the last frames.
     padded = np.concatenate([frames[:1], frames, *[frames[-1:]] * 2])
-    program = imageio_ffmpeg.get_ffmpeg_exe()
-    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24"]
     picture = (
-        f"format=yuv444p,minterpolate=fps={30 * factor}:mi_mode=mci:mc_mode=aobmc:me_mode=bidir:"
-        "vsbmc=1:scd=none,format=rgb24"
+        f"format={inside},minterpolate=fps={30 * factor}:mi_mode=mci:mc_mode=aobmc:me_mode=bidir:"
+        f"vsbmc=1:scd=none,format={result}"
     )
-    command = [program, "-v", "error", "-threads", "1", *raw, "-s", f"{width}x{height}", "-r", "30"]
-    command += ["-i", "-", "-vf", picture, *raw, "-"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-threads", "1", "-f", "rawvideo"]
+    command += ["-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "30", "-i", "-"]
+    command += ["-vf", picture, "-f", "rawvideo", "-pix_fmt", result, "-"]
+    return subprocess.run(command, input=padded.tobytes(), capture_output=True, check=True).stdout
+
+
+def _minterpolated(frames: Frames, factor: int) -> tuple[Frames, float]:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, input=padded.tobytes(), capture_output=True, check=True)
+    raw = minterpolate(frames, factor, "yuv444p", "rgb24")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    found = np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
-    n_wanted = (len(frames) - 1) * factor + 1
+    found = np.frombuffer(raw, np.uint8).reshape(-1, *frames.shape[1:])
     # The place of the second frame gives that of the first.
     at = int(np.argmax([psnr_rgb(frame, frames[1]) for frame in found])) - factor
-    seconds = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / (
-        len(padded) - 1
-    )
-    return found[at : at + n_wanted], seconds
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    n_gaps = len(frames) + 2
+    return found[at : at + (len(frames) - 1) * factor + 1], seconds / n_gaps
 
 
-def _warm_up() -> None:
-    """Compile before anything is timed."""
-    frames = np.random.default_rng(0).integers(0, 256, (3, 64, 96, 3)).astype(np.uint8)
-    _ours(frames, 2)
-
-
-def summary(rows: Sequence[Row]) -> str:
-    """Mean PSNR per contender by rate, motion and noise, as Markdown; times in the last column."""
-    names = list(dict.fromkeys(row.contender for row in rows))
-    cases = list(product(RATES_HZ, MOTIONS_PX_S, NOISES))
+def summary(rows: pd.DataFrame) -> str:
+    """Mean PSNR per contender by rate, motion and noise, as Markdown; times in the last row."""
+    names = list(rows["contender"].unique())
+    body = []
+    # Groups in the order of the rows, sorted by rate.
+    cases = rows.sort_values("rate_hz", kind="stable")
+    for (rate_hz, motion, noise), case in cases.groupby(["rate_hz", "motion", "noise"], sort=False):
+        scores = case.groupby("contender")["psnr_db"].mean()[names]
+        px_per_frame = f"{case['px_per_frame'].mean():.1f}"
+        shown = [f"{score:.1f}" for score in scores]
+        body.append([str(rate_hz), str(motion), f"{noise:g}", px_per_frame, *shown])
+    seconds = rows.groupby("contender")["cpu_s_per_gap"].mean()[names]
+    body.append(["", "", "", "CPU s per gap", *(f"{value:.3f}" for value in seconds)])
     head = ["rate (Hz)", "motion", "noise", "px per frame", *names]
-    lines = []
-    for rate_hz, motion, noise in cases:
-        here = [r for r in rows if (r.rate_hz, r.motion, r.noise) == (rate_hz, motion, noise)]
-        if not here:
-            continue
-        scores = [mean(r.psnr_db for r in here if r.contender == name) for name in names]
-        lines.append(
-            [
-                str(rate_hz),
-                motion,
-                f"{noise:g}",
-                f"{mean(r.px_per_frame for r in here):.1f}",
-                *(f"{score:.1f}" for score in scores),
-            ]
-        )
-    lines.append(
-        ["", "", "", "CPU s per gap"]
-        + [f"{mean(r.cpu_s_per_gap for r in rows if r.contender == name):.3f}" for name in names]
-    )
-    return markdown_table(head, lines, n_text_columns=2)
+    return markdown_table(head, body, n_text_columns=2)
 
 
-def plot(rows: Sequence[Row], path: Path) -> None:
+def plot(rows: pd.DataFrame, path: Path) -> None:
     """PSNR over motion per frame, a point per scene; and how much each gains over the plain mean.
 
     Raises:
@@ -218,15 +192,17 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     """
     figure = new_figure(10.5, 4.6)
     left, right = figure.subplots(1, 2)
-    shown = ("plain", MINTERPOLATE, "ours x8")
-    clean = [row for row in rows if not row.noise]
-    for number, name in enumerate(shown):
-        mine = sorted((r.px_per_frame, r.psnr_db) for r in clean if r.contender == name)
-        left.plot(*zip(*mine, strict=True), "o", color=f"C{number}", label=name, markersize=4)
+    scores = rows.pivot_table(
+        "psnr_db", ["px_per_frame", "photograph", "motion", "rate_hz", "noise"], "contender"
+    )
+    clean = scores.xs(0.0, level="noise")
+    for number, name in enumerate(("plain", MINTERPOLATE, "ours x8")):
+        px = clean.index.get_level_values("px_per_frame")
+        left.plot(px, clean[name], "o", color=f"C{number}", label=name, markersize=4)
     for noise, style in zip(NOISES, ("o", "x"), strict=True):
-        chosen = [r for r in rows if r.contender == "ours x8" and r.noise == noise]
-        points = [(r.px_per_frame, r.psnr_db - _partner(rows, r, "plain").psnr_db) for r in chosen]
-        right.plot(*zip(*points, strict=True), style, color="C2", label=f"noise {noise:g}")
+        own = scores.xs(noise, level="noise")
+        gains, px = own["ours x8"] - own["plain"], own.index.get_level_values("px_per_frame")
+        right.plot(px, gains, style, color="C2", label=f"noise {noise:g}")
     right.axhline(0, color="0.6")
     left.set_ylabel("PSNR to the continuous exposure (dB)")
     right.set_ylabel("gain of ours x8 over the plain mean (dB)")
@@ -236,28 +212,21 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     figure.suptitle("Blur from interpolated frames against a 50 ms exposure (640x360, rendered)")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=110, format="png")
-    write_atomic(path, buffer.getvalue())
-
-
-def _partner(rows: Sequence[Row], row: Row, contender: str) -> Row:
-    key = (row.photograph, row.motion, row.rate_hz, row.noise, contender)
-    return next(r for r in rows if (r.photograph, r.motion, r.rate_hz, r.noise, r.contender) == key)
+    figure.savefig(path, dpi=110)
 
 
 def publish(results: Path) -> None:
     """Make interpolation.md and .png from the newest record."""
     folder, record = list(iterate_runs(results, SUITE))[-1]
-    rows = [Row(**row) for row in record.results["rows"]]
+    rows = pd.DataFrame(record.results["rows"])
     plot(rows, results / "interpolation.png")
     page = [
         "# Blur from interpolated frames against a continuous exposure",
         "Made by `python -m benchmarks.interpolation`: PSNR (dB) of the blurred image to the mean "
-        "of all 1,920 Hz frames of 50 ms, mean over "
-        f"{len({row.photograph for row in rows})} rendered scenes of 640x360 with objects that "
-        "cover and uncover the background. `plain` is scored against the exposure its frames stand "
-        "for. `px per frame` is the 95th percentile of the true motion from frame to frame.",
+        f"of all 1,920 Hz frames of 50 ms, mean over {rows['photograph'].nunique()} rendered "
+        "scenes of 640x360 with objects that cover and uncover the background. `plain` is scored "
+        "against the exposure its frames stand for. `px per frame` is the 95th percentile of the "
+        "true motion from frame to frame.",
         summary(rows),
         "![PSNR over motion per frame](interpolation.png)",
         f"{record.machine['cpu']}, {record.made_utc}; record "
@@ -284,13 +253,11 @@ def command(results: Path = Path("results")) -> int:
             "photographs": PHOTOGRAPHS,
             "size_hw": _SIZE_HW,
         },
-        results={"rows": [asdict(row) for row in rows]},
+        results={"rows": rows.to_dict("records")},
         seed=1,
     )
     with recorded_run(results, record) as folder:
-        write_atomic(
-            folder / "rows.csv", csv_text(list(Row.__dataclass_fields__), map(asdict, rows))
-        )
+        write_atomic(folder / "rows.csv", rows.to_csv(index=False, lineterminator="\n"))
     publish(results)
     stderr.print(f"Look at {results / 'interpolation.md'}.")
     return 0

@@ -5,15 +5,13 @@ at 240 frames per second: the mean of 11 frames, what the network of the package
 the middle frame. The crop is shown at two screen pixels per pixel.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import cv2
-import numpy as np
 import tyro
 
+from baselines.pictures import sheet
 from gopro_tools.averaging import average_exposure
 from gopro_tools.console import run_command, stderr
 from gopro_tools.deblur import OnnxRestorer, shipped_network
@@ -26,7 +24,6 @@ from gopro_tools.scenes import Scene, SceneConfig
 _RATE_HZ = 240.0
 _N_FRAMES = 11
 _ZOOM = 2
-_CAPTION_PX = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,28 +67,18 @@ def readme_picture(config: PictureConfig) -> tuple[Rgb, float]:
     restored = OnnxRestorer(shipped_network()).restore(blurred)
     gain_db = psnr_rgb(sharp, restored) - psnr_rgb(sharp, blurred)
     panels = [
-        (blurred, "mean of 11 frames: blurred"),
-        (restored, f"deblurred ({gain_db:+.1f} dB)"),
-        (sharp, "middle frame: the truth"),
+        ("mean of 11 frames: blurred", _enlarged(blurred, config.crop_hw)),
+        (f"deblurred ({gain_db:+.1f} dB)", _enlarged(restored, config.crop_hw)),
+        ("middle frame: the truth", _enlarged(sharp, config.crop_hw)),
     ]
-    return _side_by_side(panels, config.crop_hw), gain_db
+    return sheet(panels, n_columns=3), gain_db
 
 
-def _side_by_side(panels: Sequence[tuple[Rgb, str]], crop_hw: tuple[int, int]) -> Rgb:
-    shown = []
-    for image, caption in panels:
-        top, left = ((image.shape[axis] - crop_hw[axis]) // 2 for axis in (0, 1))
-        crop = image[top : top + crop_hw[0], left : left + crop_hw[1]]
-        size = (_ZOOM * crop_hw[1], _ZOOM * crop_hw[0])
-        enlarged = cv2.resize(crop, size, interpolation=cv2.INTER_NEAREST)
-        head = np.full((_CAPTION_PX, size[0], 3), 255, np.uint8)
-        cv2.putText(
-            head, caption, (4, 21), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (30,) * 3, 1, cv2.LINE_AA
-        )
-        shown.append(
-            np.pad(np.vstack([head, enlarged]), ((0, 0), (3, 3), (0, 0)), constant_values=255)
-        )
-    return np.hstack(shown).astype(np.uint8)
+def _enlarged(image: Rgb, crop_hw: tuple[int, int]) -> Rgb:
+    """The middle of an image, at two screen pixels per pixel."""
+    top, left = ((image.shape[axis] - crop_hw[axis]) // 2 for axis in (0, 1))
+    crop = image[top : top + crop_hw[0], left : left + crop_hw[1]]
+    return crop.repeat(_ZOOM, axis=0).repeat(_ZOOM, axis=1)
 
 
 def command(config: Annotated[PictureConfig, tyro.conf.arg(name="")]) -> int:

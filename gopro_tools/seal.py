@@ -29,7 +29,7 @@ class Seal:
     """What `DATASET_FILE` in a folder says."""
 
     state: Literal["none", "foreign", "damaged", "changed", "whole"]
-    """``foreign``: of another program. ``damaged``: cut short or emptied, so that nobody can tell.
+    """``foreign``: of another program. ``damaged``: cut short or emptied; its origin is unknown.
     ``changed``: ours, but edited since it was written."""
     record: Mapping[str, Any]
     """Its content; empty unless ``changed`` or ``whole``."""

@@ -1,6 +1,5 @@
 """Our checkpoints come back whole, official ones come out right, wrong ones are refused."""
 
-import hashlib
 import json
 import pickle
 import random
@@ -11,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from skimage.transform import pyramid_gaussian
-from torch import nn
 
 from baselines.checkpoints import (
     CheckpointRecord,
@@ -182,16 +180,6 @@ def test_a_checkpoint_comes_back_equal(trained):
     assert load_checkpoint(path, with_training_state=False).training_state is None
 
 
-def test_the_sidecar_says_the_same(trained):
-    path, _, _, _, record = trained
-    sidecar = json.loads(path.with_suffix(".json").read_text())
-    assert sidecar["weights_sha256"] == sha256_of_file(path)
-    assert (sidecar["method"], sidecar["step"], sidecar["data_hash"]) == ("deblurgan", 1, "abc")
-    assert sidecar["metrics"] == {"psnr_db": 27.125}
-    assert sidecar["architecture"] == record.architecture
-    assert sorted(p.name for p in path.parent.iterdir()) == ["step-1.json", "step-1.safetensors"]
-
-
 def test_a_write_that_fails_leaves_the_old_checkpoint(trained, monkeypatch):
     path, networks, *_ = trained
     before = path.read_bytes()
@@ -203,44 +191,26 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(trained, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         save_checkpoint(path, networks, method="deblurgan", config={}, step=2)
     assert path.read_bytes() == before
-    assert len(list(path.parent.iterdir())) == 2
+    assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("with_digest", [True, False])
-def test_changed_tensors_are_noticed(trained, with_digest):
+def test_changed_tensors_are_noticed(trained):
     path = trained[0]
     data = bytearray(path.read_bytes())
-    n_header = int.from_bytes(data[:8], "little")
-    if not with_digest:  # as earlier versions wrote them: the sidecar alone has a hash
-        header = json.loads(data[8 : 8 + n_header])
-        del header["__metadata__"]["tensors_sha256"]
-        text = json.dumps(header, separators=(",", ":")).encode().ljust(n_header)
-        data[8 : 8 + n_header] = text
-        path.write_bytes(data)
-        sidecar = json.loads(path.with_suffix(".json").read_text())
-        sidecar["weights_sha256"] = hashlib.sha256(data).hexdigest()
-        path.with_suffix(".json").write_text(json.dumps(sidecar))
-        load_checkpoint(path)
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(InputError, match="SHA-256 differs"):
         load_checkpoint(path)
 
 
-def test_wrapped_and_channels_last_networks_are_stored_as_themselves(tmp_path):
-    network = DeepDeblur(2, 1, 4)
-    wrapped = nn.DataParallel(
-        torch.compile(network.to(memory_format=torch.channels_last), backend="eager")
-    )
+def test_channels_last_networks_are_stored_row_by_row(tmp_path):
+    network = DeepDeblur(2, 1, 4).to(memory_format=torch.channels_last)
     path = tmp_path / "a.safetensors"
-    save_checkpoint(path, {"restorer": wrapped}, method="deepdeblur", config={}, step=0)
+    save_checkpoint(path, {"restorer": network}, method="deepdeblur", config={}, step=0)
     loaded, record = load_restorer_network(path, KINDS)
     assert record.architecture == network.architecture
     assert same(dict(loaded.state_dict()), dict(network.state_dict()))
     assert not loaded.training
-    other = nn.DataParallel(DeepDeblur(2, 1, 4))
-    load_into(other, load_checkpoint(path).networks["restorer"], path)
-    assert torch.equal(other.module.up_convolutions[0][0].bias, network.up_convolutions[0][0].bias)
 
 
 def test_checkpoints_that_cannot_be_are_refused(tmp_path):

@@ -84,7 +84,7 @@ COMMANDS = {
     "--n-resblocks 1 --patch-px 32 --batch 2 --n-epochs 1 --n-epochs-decay 0 --device cpu "
     "--n-validation-images 1 --data {m}/dataset --out {out}",
     "checkpoints": "baselines.checkpoints convert {m}/net.safetensors {out}/new.safetensors",
-    "rendered": "benchmarks.rendered --scale smoke --out {out}",
+    "rendered": "gopro_tools.rendered --scale smoke --out {out}",
 }
 
 

@@ -12,12 +12,12 @@ import psutil
 import pytest
 from commands import assert_ended, start_command_line
 
-from benchmarks.rendered import RenderedConfig, blur_lengths, dataset, render_dataset
-from benchmarks.rendered.clips import photographs_of
 from gopro_tools.dataset import iterate_pairs
 from gopro_tools.errors import InputError
 from gopro_tools.images import read_rgb
 from gopro_tools.metrics import psnr_rgb
+from gopro_tools.rendered import RenderedConfig, blur_lengths, dataset, render_dataset
+from gopro_tools.rendered.clips import photographs_of
 from gopro_tools.scenes import Scene, SceneConfig
 
 TINY = RenderedConfig(
@@ -99,7 +99,7 @@ def test_it_is_made_again_equal_also_after_an_interruption(
 
 def test_workers_end_when_the_command_is_killed(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    process = start_command_line("benchmarks.rendered", "-o", out, "--scale", "smoke")
+    process = start_command_line("gopro_tools.rendered", "-o", out, "--scale", "smoke")
     workers: list[psutil.Process] = []
     deadline = time.monotonic() + 60
     while len(workers) < 2 and process.poll() is None and time.monotonic() < deadline:

@@ -11,7 +11,7 @@ from tests.commands import ROOT, environment
 
 COMMANDS = (
     *("synthesize", "synthesize_stills", "verify", "gopro_large", "export", "evaluate", "detect"),
-    *("tables", "response", "scenes", "deblur", "report", "doctor"),
+    *("tables", "response", "scenes", "rendered", "deblur", "report", "doctor"),
 )
 NEVER = {
     *("numba", "llvmlite", "pandas", "scipy", "skimage", "torch", "torchvision", "matplotlib"),

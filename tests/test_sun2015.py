@@ -31,7 +31,7 @@ from gopro_tools.metrics import psnr_rgb
 from gopro_tools.response import Response
 from gopro_tools.scenes.textures import read_photograph
 
-FAST = RestoreOptions(device="cpu", prior="hyper-laplacian")
+ON_CPU = RestoreOptions(device="cpu")
 
 
 def tiny(method: Method, **changes: object) -> Sun2015Recipe:
@@ -113,7 +113,7 @@ def test_impossible_sizes_are_refused(sizes: dict[str, object]) -> None:
 @pytest.mark.parametrize("method", [SUN2015, SUN2015_PLUS], ids=lambda method: method.name)
 def test_steps_descend(method: Method) -> None:
     """What a few pieces look like under each motion is learned: gradients reach every layer."""
-    recipe = tiny(method, widths=(12, 16, 48), n_components=0, batch_norm=True)
+    recipe = tiny(method, widths=(12, 16, 48), n_components=1, batch_norm=True)
     assert method.learner is not None
     torch.manual_seed(0)
     learner = method.learner(recipe, Setting(device=torch.device("cpu"), options=options()))
@@ -188,11 +188,11 @@ def test_other_files_are_refused(weights: Path, plus_weights: Path, tmp_path: Pa
     torn.write_bytes(weights.read_bytes()[:5000])
     for path in (torn, tmp_path / "none.safetensors"):
         with pytest.raises(InputError, match=path.name):
-            restorer_of(path, FAST)
+            restorer_of(path, ON_CPU)
     with pytest.raises(InputError, match="weights of sun2015; those of deepdeblur were expected"):
         open_restorer("deepdeblur", weights)
     with pytest.raises(InputError, match="weights of sun2015-plus; those of sun2015 were expected"):
-        open_restorer("sun2015", plus_weights, FAST)
+        open_restorer("sun2015", plus_weights, ON_CPU)
 
 
 # --- restoring ---
@@ -208,9 +208,8 @@ def blurred_photograph(candidate: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("how", [PAPER, PLUS], ids=["paper", "plus"])
-@pytest.mark.parametrize("prior", ["epll", "hyper-laplacian"])
 def test_a_motion_that_is_found_is_undone(
-    weights: Path, prior: str, how: Sun2015Options, monkeypatch: pytest.MonkeyPatch
+    weights: Path, how: Sun2015Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     candidate = candidate_index(4, 5)  # 9 px at 30 degrees
     sharp, blurred = blurred_photograph(candidate)
@@ -225,7 +224,7 @@ def test_a_motion_that_is_found_is_undone(
     monkeypatch.setattr("baselines.sun2015.restorer.dense_confidences", certain)
     network, _ = load_restorer_network(weights, KINDS)
     assert isinstance(network, Sun2015)
-    deconvolution = DeconvolutionOptions(prior=prior, device="cpu")  # type: ignore[arg-type]
+    deconvolution = DeconvolutionOptions(device="cpu")
     restorer = Sun2015Restorer(network, "gamma2.2", replace(how, deconvolution=deconvolution))
     found = restorer.restore_with_motion(blurred)
     assert psnr_rgb(sharp, found.image) > psnr_rgb(sharp, blurred) + 2
@@ -236,12 +235,12 @@ def test_a_motion_that_is_found_is_undone(
 def test_both_restore_like_the_others(weights: Path, plus_weights: Path) -> None:
     _, blurred = blurred_photograph(candidate_index(3, 0))
     for name, file in (("sun2015", weights), ("sun2015-plus", plus_weights)):
-        restorer = open_restorer(name, file, FAST)
+        restorer = open_restorer(name, file, ON_CPU)
         restored = restorer.restore(blurred)
         assert restored.shape == blurred.shape
         assert restored.dtype == np.uint8
         np.testing.assert_array_equal(restored, restorer.restore(blurred))
-        tiled = open_restorer(name, file, replace(FAST, tile=96))
+        tiled = open_restorer(name, file, replace(ON_CPU, tile=96))
         assert tiled.restore(blurred).shape == blurred.shape
         with pytest.raises(InputError, match="at least 30x30"):
             restorer.restore(blurred[:29])
@@ -251,12 +250,12 @@ def test_both_restore_like_the_others(weights: Path, plus_weights: Path) -> None
         open_restorer("sun2015", weights, RestoreOptions(half="bf16"))
 
 
-def test_without_a_prior_epll_says_what_to_do() -> None:
-    network = Sun2015((4, 4, 4), n_components=0)
-    with pytest.raises(InputError, match="--prior hyper-laplacian"):
+def test_what_cannot_restore_says_why() -> None:
+    network = Sun2015((4, 4, 4), n_components=2)
+    with pytest.raises(InputError, match="prior of these weights was not fitted"):
         Sun2015Restorer(network, "gamma2.2")
     for device, complaint in (("abacus", "not a device"), ("cuda:77", "can be used here")):
-        deconvolution = DeconvolutionOptions(prior="hyper-laplacian", device=device)
+        deconvolution = DeconvolutionOptions(device=device)
         with pytest.raises(InputError, match=complaint):
             Sun2015Restorer(network, "gamma2.2", replace(PAPER, deconvolution=deconvolution))
 
@@ -272,8 +271,8 @@ def test_restore_names_what_fails_and_restores_the_rest(
     (tmp_path / "in" / "b.png").write_bytes(encode_png(blurred))
     (tmp_path / "in" / "a.png").write_bytes(encode_png(blurred)[:500])
     (tmp_path / "in" / "c.png").write_bytes(encode_png(blurred[:20]))
-    out, how = tmp_path / "out", {"device": "cpu", "prior": "hyper-laplacian"}
-    assert restore(tmp_path / "in", weights=weights, out=out, **how) == 1
+    out = tmp_path / "out"
+    assert restore(tmp_path / "in", weights=weights, out=out, device="cpu") == 1
     said = capsys.readouterr().err
     assert "a.png" in said
     assert "at least 30x30" in said

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from baselines.pictures import CAPTION_PX, GAP_PX, sheet
 from baselines.sun2015 import patches, pictures
 from baselines.sun2015.kernels import (
     CANDIDATES,
@@ -246,15 +247,14 @@ def test_the_legend_s_points_have_their_own_vector_s_colour():
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("n", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (3, 2, 2)])
-def test_sheets_hold_all_pictures(n, rows, columns):
+@pytest.mark.parametrize(("n", "rows"), [(2, 1), (3, 2), (4, 2)])
+def test_sheets_hold_all_pictures(n, rows):
     shown = [(f"no {index}", np.full((200, 90, 3), 40 * index, np.uint8)) for index in range(n)]
-    sheet = pictures.side_by_side(shown)
-    assert sheet.shape == (rows * 222, columns * 96 + 156, 3)
-    for index in range(n):
+    shown[0] = ("smaller", shown[0][1][:150, :80])
+    made = sheet(shown, n_columns=2)
+    assert made.shape[:2] == (rows * (CAPTION_PX + 200), 2 * (90 + GAP_PX))
+    for index, (_, picture) in enumerate(shown):
         row, column = divmod(index, 2)
-        part = sheet[row * 222 + 22 :][:200, column * 96 :][:, :90]
-        np.testing.assert_array_equal(part, shown[index][1])
-    small = pictures.side_by_side([("small", np.zeros((10, 10, 3), np.uint8))])
-    assert small.shape == (172, 172, 3)
-    np.testing.assert_array_equal(small[22:, 16:166], pictures.legend())
+        height, width = picture.shape[:2]
+        top, left = row * (CAPTION_PX + 200) + CAPTION_PX, column * (90 + GAP_PX)
+        np.testing.assert_array_equal(made[top : top + height, left : left + width], picture)

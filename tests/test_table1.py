@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from tiny_dataset import write_dataset
 
@@ -19,7 +20,7 @@ from baselines.method import Method
 from baselines.methods import METHODS, method_named
 from benchmarks.table1 import Table1Config, run_table1, training
 from benchmarks.table1 import run as steps
-from benchmarks.table1.compare import Scores, compare_methods, verdict
+from benchmarks.table1.compare import compare_methods, verdict
 from benchmarks.table1.cost import days_of_full, macs_per_patch
 from benchmarks.table1.plan import recipe_of
 from benchmarks.table1.publish import (
@@ -30,11 +31,11 @@ from benchmarks.table1.publish import (
     publish,
     readme_block,
 )
-from benchmarks.table1.report import report_texts
+from benchmarks.table1.report import Report
 from benchmarks.table1.run import StoppedError
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
-from gopro_tools.records import iterate_runs
+from gopro_tools.records import iterate_runs, read_record
 
 TITLES = {"blurred": "the blurred input"} | {method.name: method.title for method in METHODS}
 NETWORKS = ("deepdeblur-k1", "deepdeblur-k2", "deepdeblur-k3", "deblurgan")
@@ -48,7 +49,7 @@ def without_timings(record: Path) -> dict[str, str]:
     for figures in run["methods"].values():
         figures.update(seconds_per_image=1.0, training_s=1.0)
     (untimed / "run.json").write_text(json.dumps(run))
-    return report_texts(untimed)
+    return Report(untimed).texts()
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def made(config: Table1Config) -> Path:
 
 
 def test_every_table_is_there_and_says_what_it_is_of(made: Path) -> None:
-    texts = report_texts(made)
+    texts = Report(made).texts()
     page = texts["README.md"]
     for phrase in ("smoke scale", "one seed (0)", "240 patches", "no detector was named"):
         assert phrase in page
@@ -121,9 +122,9 @@ def test_nothing_finished_is_repeated(
         monkeypatch.setattr(steps, name, never)
     monkeypatch.setattr(training, "train", never)
     monkeypatch.setattr(training.Ready, "open", never)
-    before = report_texts(made)
+    before = Report(made).texts()
     result = run_table1(config)
-    assert report_texts(result.record) == before
+    assert Report(result.record).texts() == before
 
 
 def test_a_stopped_run_goes_on_to_the_same_tables(
@@ -213,7 +214,7 @@ def test_a_method_that_fails_is_named_and_the_others_go_on(
     monkeypatch.setattr(steps, "made_ready", broken)
     result = run_table1(config)
     assert result.failures == {"deblurgan": "deblurgan.pth: no such weights."}
-    page = report_texts(result.record)["README.md"]
+    page = Report(result.record).texts()["README.md"]
     assert "- deblurgan: deblurgan.pth: no such weights." in page
     monkeypatch.undo()
     run_table1(config)
@@ -226,7 +227,7 @@ def test_real_pairs_are_scored_in_a_table_of_their_own(
     shutil.copyfile(pair / "blur" / "000001.png", tmp_path / "Street_blurred.png")
     shutil.copyfile(pair / "sharp" / "000001.png", tmp_path / "Street_sharp.png")
     result = run_table1(replace(config, real_pairs=tmp_path))
-    texts = report_texts(result.record)
+    texts = Report(result.record).texts()
     rows = list(csv.DictReader(texts["real_pairs.csv"].splitlines()))
     assert {row["blur_kind"] for row in rows} == {"linear_crf"}
     assert {row["n_images"] for row in rows} == {"1"}
@@ -341,7 +342,7 @@ def test_the_cost_of_the_paper_follows_from_the_arithmetic(made: Path) -> None:
     # The paper keeps the depth in all, so coarser scales make it cheaper (3.09 to 4.33 to 7.21 s).
     paper = [macs_per_patch(method, method.presets["paper2017"]) for method in (k1, k2, k3)]
     assert np.array(paper[1:]) / paper[0] == pytest.approx([0.625, 0.4375], rel=0.04)
-    days = days_of_full(made)
+    days = days_of_full(read_record(made))
     run = json.loads((made / "run.json").read_text())["methods"]
     assert set(days) == {"deepdeblur-k1", "deepdeblur-k2", "deepdeblur-k3"}
     figures = run["deepdeblur-k3"]
@@ -366,7 +367,7 @@ def test_strangers_methods_stand_beside_ours(
     assert run["methods"]["toy"]["n_parameters"] == 3 * 3 * 9 + 3
     assert run["methods"]["toy"]["n_macs"] == 3 * 3 * 9 * 1280 * 720
     assert run["methods"]["sharper"].get("n_parameters") is None
-    table = report_texts(result.record)["table1.csv"]
+    table = Report(result.record).texts()["table1.csv"]
     rows = {row["method"]: row for row in csv.DictReader(table.splitlines())}
     assert {"sharper", "toy (smoke)", "DeepDeblur K=3 (smoke)"} <= set(rows)
     (tmp_path / "strange_methods.py").write_text(STRANGER + "# restores in another way now\n")
@@ -421,17 +422,15 @@ TOY = Method(
 # --- comparing ---
 
 
-def scores_of(gains: np.ndarray, blur_px: np.ndarray, n_clips: int) -> Scores:
+def scores_of(gains: np.ndarray, blur_px: np.ndarray, n_clips: int) -> pd.DataFrame:
     """A blurred input of 25 dB, and one method that gains so much on each image."""
     n = len(gains)
     clips = [f"clip{index * n_clips // n}" for index in range(n)]
-    values = np.array([np.full(n, 25.0), 25.0 + gains])
-    return Scores(
-        methods=("blurred", "deepdeblur-k1"),
-        sequences=tuple(clips),
-        values=values,
-        blur_px=blur_px,
+    names = [f"{index:06d}.png" for index in range(n)]
+    index = pd.MultiIndex.from_arrays(
+        [clips, names, blur_px], names=["sequence", "name", "blur_px"]
     )
+    return pd.DataFrame({"blurred": 25.0, "deepdeblur-k1": 25.0 + gains}, index=index)
 
 
 def test_differences_are_paired_and_binned_by_blur() -> None:

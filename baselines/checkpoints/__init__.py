@@ -1,8 +1,7 @@
 """Checkpoints: ours, written whole or not at all, and the official files of both methods.
 
 Ours is one safetensors file: the tensors of every network under its name ("restorer.…",
-"critic.…"), what a training run needs to continue, and the record of both in the header. A JSON
-file beside it holds a copy of the record for people and tools; only the header is read.
+"critic.…"), what a training run needs to continue, and the record of both in the header.
 
 Nothing here runs code from a file: PyTorch files are read with `weights_only=True`. A tensor that
 is missing, unexpected or of another shape is an error that lists them all.
@@ -38,7 +37,7 @@ from baselines.checkpoints.store import (
     previous_of,
     save_checkpoint,
 )
-from baselines.checkpoints.tensors import load_into, read_tensors, unwrapped
+from baselines.checkpoints.tensors import load_into, read_tensors
 
 __all__ = [
     "Checkpoint",
@@ -55,5 +54,4 @@ __all__ = [
     "previous_of",
     "read_tensors",
     "save_checkpoint",
-    "unwrapped",
 ]

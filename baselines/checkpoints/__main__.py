@@ -31,7 +31,7 @@ class Convert:
     file: tyro.conf.Positional[Path]
     """An official file, or one of our checkpoints, whose training state is left out."""
     out: tyro.conf.Positional[Path]
-    """The new checkpoint, `.safetensors`; its JSON sidecar goes beside it."""
+    """The new checkpoint, `.safetensors`."""
 
 
 @dataclass(frozen=True, kw_only=True)

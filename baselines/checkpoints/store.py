@@ -1,4 +1,4 @@
-"""Our own checkpoints: one safetensors file with its record in the header, and a JSON copy."""
+"""Our own checkpoints: one safetensors file with its record in the header."""
 
 import hashlib
 import json
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from baselines.checkpoints.onnx_graph import OnnxGraph
-from baselines.checkpoints.tensors import safetensors_header, unwrapped
+from baselines.checkpoints.tensors import safetensors_header
 from gopro_tools.errors import InputError
-from gopro_tools.files import sha256_of_file, temporary_beside, write_atomic
+from gopro_tools.files import temporary_beside, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -99,12 +99,11 @@ def save_checkpoint(
     training_state: Any = None,
     keep_previous: bool = False,
 ) -> CheckpointRecord:
-    """Write a checkpoint and its JSON sidecar, each whole or not at all.
+    """Write a checkpoint, whole or not at all.
 
     Args:
-        path: Ends in `.safetensors`; the sidecar goes to the same name with `.json`.
-        networks: By name; "restorer" is the one that restores. They may be wrapped by
-            `torch.compile` or DistributedDataParallel.
+        path: Ends in `.safetensors`.
+        networks: By name; "restorer" is the one that restores.
         method: Name of the restoring network's `NetworkKind`.
         config: The effective configuration, as JSON can hold it.
         step: Training steps done.
@@ -123,7 +122,7 @@ def save_checkpoint(
     """
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: a checkpoint's name ends in .safetensors.")
-    architecture: Any = unwrapped(networks["restorer"]).architecture
+    architecture: Any = networks["restorer"].architecture
     record = CheckpointRecord(
         method=method,
         architecture=architecture,
@@ -136,7 +135,7 @@ def save_checkpoint(
     tensors = {
         f"{name}.{key}": tensor
         for name, network in networks.items()
-        for key, tensor in unwrapped(network).state_dict().items()
+        for key, tensor in network.state_dict().items()
     }
     packed = _packed(training_state, tensors)
     # Copies, row by row: safetensors takes neither shared nor channels_last storage.
@@ -154,15 +153,8 @@ def save_checkpoint(
     )
     if keep_previous:
         _keep_previous(path)
-    whole = _with_digest(data)
-    write_atomic(path, whole)
-    _write_sidecar(path, record, hashlib.sha256(whole).hexdigest())
+    write_atomic(path, _with_digest(data))
     return record
-
-
-def _write_sidecar(path: Path, record: CheckpointRecord, weights_sha256: str) -> None:
-    sidecar = asdict(record) | {"weights_sha256": weights_sha256}
-    write_atomic(path.with_suffix(".json"), json.dumps(sidecar, indent=2) + "\n")
 
 
 def _with_digest(data: bytes) -> bytes:
@@ -201,44 +193,27 @@ def _keep_previous(path: Path) -> None:
 def load_latest(path: Path, *, with_training_state: bool = True) -> Checkpoint:
     """Read the checkpoint at ``path`` or, where a power cut damaged it, the one before.
 
-    A JSON sidecar that is damaged or missing is written again.
-
     Raises:
         InputError: Neither can be read.
     """
     try:
-        checkpoint = load_checkpoint(path, with_training_state=with_training_state)
+        return load_checkpoint(path, with_training_state=with_training_state)
     except InputError as error:
         previous = previous_of(path)
         if not previous.is_file():
             raise
         log.warning("%s Using the checkpoint before it.", error)
         return load_checkpoint(previous, with_training_state=with_training_state)
-    if _sidecar(path) is None:
-        _write_sidecar(path, checkpoint.record, sha256_of_file(path))
-    return checkpoint
-
-
-def _sidecar(path: Path) -> dict[str, Any] | None:
-    """The JSON copy of a checkpoint's record; None if there is none or it is damaged."""
-    try:
-        content = json.loads(path.with_suffix(".json").read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def _check_tensors(path: Path, header: Mapping[str, str]) -> None:
     """Raise InputError if the tensors of a checkpoint are not those that were saved."""
-    if _DIGEST in header:
-        with path.open("rb") as file:
-            file.seek(8 + int.from_bytes(file.read(8), "little"))
-            is_same = hashlib.file_digest(file, "sha256").hexdigest() == header[_DIGEST]
-    else:  # of an earlier version: its sidecar has the hash of the file, if it belongs to it
-        sidecar = _sidecar(path) or {}
-        expected, record = sidecar.pop("weights_sha256", None), json.loads(header["record"])
-        is_same = expected is None or sidecar != record or sha256_of_file(path) == expected
-    if not is_same:
+    if _DIGEST not in header:
+        return  # written by an earlier version
+    with path.open("rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != header[_DIGEST]:
         raise InputError(
             f"{path}: its tensors are not those that were saved (their SHA-256 differs); the file "
             "is damaged or was changed. Take another copy, or train anew."

@@ -62,8 +62,7 @@ def load_into(
     """Fill a network, all of it or none of it.
 
     Args:
-        network: May be wrapped by `torch.compile` or DistributedDataParallel. Its dtype and
-            device stay as they are.
+        network: Its dtype and device stay as they are.
         tensors: By their names in the file.
         source: Name of their source in errors.
         name_in_file: Maps a name of the network's state dict to the name in the file.
@@ -71,7 +70,6 @@ def load_into(
     Raises:
         InputError: Tensors are missing, left over or of another shape; all of them are listed.
     """
-    network = unwrapped(network)
     wanted = {name_in_file(name): (name, like) for name, like in network.state_dict().items()}
     problems = [f"{name}: missing" for name in wanted if name not in tensors]
     problems += [f"{name}: has no place" for name in tensors if name not in wanted]
@@ -85,19 +83,6 @@ def load_into(
             f"{len(problems)} tensors differ, nothing was loaded:\n  " + "\n  ".join(problems)
         )
     network.load_state_dict({ours: tensors[name] for name, (ours, _) in wanted.items()})
-
-
-def unwrapped(network: nn.Module) -> nn.Module:
-    """The network itself, without `torch.compile`'s and DistributedDataParallel's wrappers."""
-    while True:
-        inner = getattr(network, "_orig_mod", None)
-        if inner is None and isinstance(
-            network, nn.DataParallel | nn.parallel.DistributedDataParallel
-        ):
-            inner = network.module
-        if inner is None:
-            return network
-        network = inner
 
 
 def is_safetensors(path: Path) -> bool:

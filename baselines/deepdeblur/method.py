@@ -175,60 +175,57 @@ _REDUCED = DeepDeblurRecipe(
 
 _PRESETS: Mapping[str, DeepDeblurRecipe] = {
     "paper2017": _PAPER2017,
-    "torch7-release": replace(
-        _PAPER2017,
+    "torch7-release": _PAPER2017.changed(
         preset="torch7-release",
         n_resblocks=19,
-        patches=replace(
-            _PAPER2017.patches,
-            batch=4,
-            augmentation=replace(NAH2017_AUGMENTATION, saturation_p=0.1),
-        ),
-        optimisation=replace(_PAPER2017.optimisation, n_epochs=450, milestones=(150,)),
+        batch=4,
+        saturation_p=0.1,
+        n_epochs=450,
+        milestones=(150,),
         loss_reduction="sum",
         adversarial_in_bits=True,
         discriminator="torch7",
     ),
-    "pytorch-release": DeepDeblurRecipe(
-        method="deepdeblur-k3",
+    "pytorch-release": _PAPER2017.changed(
         preset="pytorch-release",
-        scale="full",
         n_resblocks=19,
         pyramid="pytorch-release",
-        patches=PatchConfig(
-            patch_px=256,
-            batch=16,
-            draw="image",
-            augmentation=replace(NAH2017_AUGMENTATION, vflip_p=0.5),
-        ),
-        optimisation=Optimisation(
-            learning_rate=1e-4, n_epochs=1000, milestones=(500, 750, 900), milestone_factor=0.5
-        ),
+        batch=16,
+        draw="image",
+        crop_alignment_px=1,
+        vflip_p=0.5,
+        learning_rate=1e-4,
+        n_epochs=1000,
+        steps_per_epoch=None,
+        milestones=(500, 750, 900),
+        milestone_factor=0.5,
         content_loss="l1",
         loss_reduction="sum",
+        adversarial_weight=0.0,
         discriminator="pytorch-release",
         discriminator_first=True,
     ),
     "reduced": _REDUCED,
-    "reduced-cpu": replace(
-        _REDUCED,
+    "reduced-cpu": _REDUCED.changed(
         preset="reduced-cpu",
         n_features=24,
-        optimisation=replace(
-            _REDUCED.optimisation, learning_rate=5e-4, steps_per_epoch=200, clip_gradient_norm=None
-        ),
+        learning_rate=5e-4,
+        steps_per_epoch=200,
+        clip_gradient_norm=None,
     ),
-    "smoke": replace(
-        _REDUCED,
+    # Without a skip from input to output the network learns to copy first, which takes a high
+    # rate; what it gains over the blurred input comes as the rate falls.
+    "smoke": _REDUCED.changed(
         preset="smoke",
         scale="smoke",
         n_features=16,
-        patches=replace(_REDUCED.patches, batch=4),
-        # Without a skip from input to output the network learns to copy first, which takes a high
-        # rate; what it gains over the blurred input comes as the rate falls.
-        optimisation=Optimisation(
-            learning_rate=1e-3, n_epochs=30, steps_per_epoch=100, n_epochs_decay=30
-        ),
+        batch=4,
+        learning_rate=1e-3,
+        n_epochs=30,
+        steps_per_epoch=100,
+        n_epochs_decay=30,
+        n_warm_up_steps=0,
+        clip_gradient_norm=None,
     ),
 }
 

@@ -9,10 +9,10 @@ from typing import Annotated
 import tyro
 
 from baselines.checkpoints import load_restorer_network
+from baselines.pictures import sheet
 from baselines.restoring import RestoreOptions
-from baselines.sun2015.deconvolution import Prior
 from baselines.sun2015.method import KIND, KIND_PLUS, sun2015_restorer
-from baselines.sun2015.pictures import field_colours, side_by_side
+from baselines.sun2015.pictures import field_colours, legend
 from baselines.sun2015.restorer import PAPER, PLUS, Sun2015Restorer
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
 from gopro_tools.errors import InputError
@@ -38,7 +38,6 @@ def restore(
     weights: Path,
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     device: str = "auto",
-    prior: Prior = "epll",
 ) -> int:
     """Restore images with Sun et al. 2015; beside each goes a picture of its motion field.
 
@@ -47,10 +46,8 @@ def restore(
         weights: Of sun2015 or sun2015-plus, as benchmarks.train writes them.
         out: Folder: NAME.png, NAME_motion.png (colours: motion; the wheel says which).
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``.
-        prior: ``epll``, the paper's mixture of patches, or ``hyper-laplacian``, sparse gradients,
-            which is faster.
     """
-    restorer = restorer_of(weights, RestoreOptions(device=device, prior=prior))
+    restorer = restorer_of(weights, RestoreOptions(device=device))
     found = find_images(images)
     n_failed = 0
     with progress_bar("images") as bar:
@@ -66,17 +63,19 @@ def restore(
                 continue
             finally:
                 bar.advance(task)
-            sheet = side_by_side(
-                [
-                    ("blurred", blurred),
-                    ("restored", restored.image),
-                    ("estimated motion", field_colours(restored.motion)),
-                    ("motion undone", field_colours(restored.undone)),
-                ]
-            )
+            pictures = [
+                ("blurred", blurred),
+                ("restored", restored.image),
+                ("colours of motions", legend()),
+                ("estimated motion", field_colours(restored.motion)),
+                ("motion undone", field_colours(restored.undone)),
+            ]
             target = (out / relative).with_suffix(".png")
             write_atomic(target, encode_png(restored.image))
-            write_atomic(target.with_name(f"{target.stem}_motion.png"), encode_png(sheet))
+            write_atomic(
+                target.with_name(f"{target.stem}_motion.png"),
+                encode_png(sheet(pictures, n_columns=3)),
+            )
     stderr.print(f"{len(found) - n_failed} restored, {n_failed} failed -> {out}")
     return EXIT_FINDINGS if n_failed else 0
 

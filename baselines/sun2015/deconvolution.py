@@ -1,14 +1,13 @@
-"""Non-uniform deconvolution by half-quadratic splitting, with a patch prior or a gradient prior.
+"""Non-uniform deconvolution by half-quadratic splitting, under a patch prior.
 
 Minimised over the sharp image x, by alternating with an auxiliary z that a growing penalty beta
-ties to x (Sun et al. 2015, section 5; EPLL: Zoran & Weiss, ICCV 2011; hyper-Laplacian: Krishnan &
-Fergus, NIPS 2009):
+ties to x (Sun et al. 2015, section 5; EPLL: Zoran & Weiss, ICCV 2011):
 
     1 / (2 sigma^2) |M (K x - y)|^2  +  beta / 2 |P x - z|^2  -  log p(z)
 
 - K is **one sparse matrix**: a row for each blurred pixel with the taps of that pixel's kernel, so
   the cost of a product is the sum of all taps (some 25 million at 1280x720), however many kernels
-  are in use; one FFT per kernel costs far more (`benchmarks.speed deconvolve`).
+  are in use; one FFT per kernel costs far more.
 - Its columns are the pixels of a **larger** image: what moved in from outside is unknown, so it is
   estimated too and cropped. Nothing wraps round, so the borders do not ring.
 - M leaves out **clipped pixels** where the estimate is at least as bright (at first: nearly), since
@@ -18,16 +17,12 @@ Fergus, NIPS 2009):
 
 | | paper (from memory, unverified) | here |
 |---|---|---|
-| prior | EPLL, 200 components, all patches | `--prior epll`: a grid, shifted at each step |
-| | | `--prior hyper-laplacian`: faster |
+| prior | EPLL, 200 components, all patches | patches on a grid, shifted at each step |
 | colour | not known to us | one choice of component for the three channels |
-| 720p image | about 20 minutes | see `python -m benchmarks.speed deconvolve` |
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,20 +32,14 @@ from torch import Tensor
 from baselines.devices import chosen_device
 from baselines.sun2015.blur import VaryingBlur
 from baselines.sun2015.prior import PATCH_PX, PatchDenoiser, Spectrum
-from gopro_tools.errors import InputError
 from gopro_tools.threads import Progress, no_progress
 
-Prior = Literal["epll", "hyper-laplacian"]
-
 _N_PENALTIES = 7
-"""EPLL: penalties, each twice the one before."""
+"""Each twice the one before."""
 _FIRST_PENALTY = 0.005
-"""EPLL: the first penalty, in units of 1 / noise_sigma^2."""
+"""In units of 1 / noise_sigma^2."""
 _PATCH_STRIDE = 4
-"""EPLL: pixels between patches; the grid moves at every step."""
-_GRADIENT_WEIGHT = 0.05
-"""Hyper-Laplacian: the larger, the smoother. With the true motion and noise of 1 % this one gains
-most, 4.8 dB on average of four photographs and three motions; 0.02 and 0.1 gain 4.1."""
+"""Pixels between patches; the grid moves at every step."""
 _N_CONJUGATE_GRADIENTS = 10
 """Steps towards each image estimate."""
 _FIRST_SLACK = 0.1
@@ -63,8 +52,6 @@ values; were it kept, bright sharp details would lose up to a tenth."""
 class DeconvolutionOptions:
     """How an image is deconvolved."""
 
-    prior: Prior = "epll"
-    """Gaussian mixture of patches, or sparse gradients (faster)."""
     noise_sigma: float = 0.01
     """Standard deviation of what the blur model leaves unexplained, for values in [0, 1]; larger is
     smoother. An estimated motion field needs more than the camera's noise."""
@@ -79,7 +66,7 @@ def deconvolve(
     field: NDArray[np.integer[Any]],
     kernels: NDArray[np.float32],
     options: DeconvolutionOptions,
-    prior: Spectrum | None = None,
+    prior: Spectrum,
     on_progress: Progress = no_progress,
 ) -> NDArray[np.float32]:
     """Restore an image whose pixels are blurred by different kernels.
@@ -92,15 +79,15 @@ def deconvolve(
             blur happened.
         field: (H, W) integers: for each pixel of `blurred`, the index of its kernel.
         kernels: (N, S, S) float, S odd, each of sum 1.
-        options: Which prior, and how much is left unexplained.
-        prior: The patch prior, for EPLL alone.
+        options: Device, and how much is left unexplained.
+        prior: The patch prior.
         on_progress: Called with steps done and their number.
 
     Returns:
         (H, W, 3) float32 in [0, 1].
 
     Raises:
-        InputError: EPLL lacks its prior, or there is no such device.
+        InputError: There is no such device.
     """
     device = chosen_device(options.device)
     blur = VaryingBlur(field, kernels, device, least_margin=PATCH_PX)
@@ -109,12 +96,7 @@ def deconvolve(
     problem = _Problem(blur, observed.view(-1, 3), options)
     start = blur.extended(observed)
     with torch.inference_mode():
-        if options.prior == "hyper-laplacian":
-            estimate = _hyper_laplacian(problem, start, on_progress)
-        elif prior is not None:
-            estimate = _epll(problem, start, prior, on_progress)
-        else:
-            raise InputError('EPLL needs a patch prior; prior="hyper-laplacian" needs none.')
+        estimate = _epll(problem, start, prior, on_progress)
     restored = blur.cropped(estimate).clamp(0, 1).cpu().numpy()
     return np.ascontiguousarray(restored)
 
@@ -137,18 +119,14 @@ class _Problem:
             self._mask = 1 - explained.float()
 
     def minimise(
-        self,
-        x: Tensor,
-        target: Tensor,
-        regulariser: Callable[[Tensor], Tensor],
-        n_steps: int = _N_CONJUGATE_GRADIENTS,
+        self, x: Tensor, z: Tensor, penalty: float, n_steps: int = _N_CONJUGATE_GRADIENTS
     ) -> Tensor:
-        """Conjugate gradients for (K' M K / sigma^2 + R) x = K' M y / sigma^2 + target.
+        """Conjugate gradients for (K' M K / sigma^2 + penalty) x = K' M y / sigma^2 + penalty z.
 
         Args:
             x: (h, w, 3), where to start; not changed.
-            target: (h, w, 3).
-            regulariser: R, positive semidefinite.
+            z: (h, w, 3), what the penalty ties x to.
+            penalty: How strongly.
             n_steps: Number of steps.
         """
 
@@ -160,11 +138,11 @@ class _Problem:
         def dot(a: Tensor, b: Tensor) -> Tensor:
             return torch.einsum("hwc,hwc->c", a, b)  # channels are problems of their own
 
-        residual = data(self.observed - self.blur(x)).add_(target).sub_(regulariser(x))
+        residual = data(self.observed - self.blur(x)).add_(z * penalty).sub_(x * penalty)
         direction, x = residual.clone(), x.clone()
         size = dot(residual, residual)
         for _ in range(n_steps):
-            image = data(self.blur(direction)).add_(regulariser(direction))
+            image = data(self.blur(direction)).add_(direction * penalty)
             step = size / dot(direction, image).clamp(min=1e-30)
             x.addcmul_(direction, step)
             residual.addcmul_(image, -step)
@@ -182,7 +160,7 @@ def _epll(problem: _Problem, x: Tensor, prior: Spectrum, on_progress: Progress) 
         offset = (round(step * 0.618 * stride) % stride, round(step * 0.382 * stride) % stride)
         z = denoised_image(x, PatchDenoiser(prior, 1 / penalty), stride, offset)
         problem.observe_clipping(x, (step + 1) / _N_PENALTIES)
-        x = problem.minimise(x, z * penalty, partial(torch.mul, other=penalty))
+        x = problem.minimise(x, z, penalty)
     on_progress(_N_PENALTIES, _N_PENALTIES)
     return x
 
@@ -221,52 +199,3 @@ def denoised_image(
     mean = (total[:, 0] / count.clamp(min=1)).permute(1, 2, 0)
     inside.copy_(torch.where(covered[..., None], mean, inside))
     return result
-
-
-def _hyper_laplacian(problem: _Problem, x: Tensor, on_progress: Progress) -> Tensor:
-    """With w = grad x: |K x - y|^2 / (2 sigma^2) + weight x |w|^(2/3), one z-step per penalty."""
-    weight = _GRADIENT_WEIGHT / problem.options.noise_sigma
-    penalties = [weight * 2 ** (1.5 * step + 2) for step in range(6)]
-    for step, penalty in enumerate(penalties):
-        on_progress(step, len(penalties))
-        problem.observe_clipping(x, (step + 1) / len(penalties))
-        targets = [shrunk(gradient, penalty / weight) for gradient in gradients(x)]
-
-        def smoothness(v: Tensor, penalty: float = penalty) -> Tensor:
-            return gradients_adjoint(*gradients(v)) * penalty
-
-        x = problem.minimise(x, gradients_adjoint(*targets) * penalty, smoothness)
-    on_progress(len(penalties), len(penalties))
-    return x
-
-
-def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences down and across of (h, w, C): (h - 1, w, C) and (h, w - 1, C)."""
-    return x[1:] - x[:-1], x[:, 1:] - x[:, :-1]
-
-
-def gradients_adjoint(down: Tensor, across: Tensor) -> Tensor:
-    """The transpose of `gradients`."""
-    x = down.new_zeros(across.shape[0], down.shape[1], down.shape[2])
-    x[1:] += down
-    x[:-1] -= down
-    x[:, 1:] += across
-    x[:, :-1] -= across
-    return x
-
-
-def shrunk(v: Tensor, penalty: float) -> Tensor:
-    """The w that minimises |w|^(2/3) + penalty / 2 (w - v)^2, for each value.
-
-    With r = |w|^(1/3) and m = 2 / (3 penalty) the derivative is zero where r^4 - |v| r + m = 0, and
-    the largest root is the minimum beside zero (Krishnan & Fergus 2009, for this exponent). Both
-    minima are equally deep where r^4 = m, so |v| = 2 m^(3/4).
-    """
-    m = 2 / (3 * penalty)
-    threshold = 2 * m**0.75
-    size = v.abs().clamp(min=threshold)
-    root = size ** (1 / 3)
-    for _ in range(4):  # Newton's method from above, where it falls without overshooting
-        cube = root**3
-        root = root - (cube * root - size * root + m) / (4 * cube - size)
-    return torch.where(v.abs() > threshold, torch.sign(v) * root**3, 0.0)

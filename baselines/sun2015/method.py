@@ -13,6 +13,7 @@ reduced, reduced-cpu, smoke
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from typing import Annotated
 
 import numpy as np
@@ -64,7 +65,7 @@ class Sun2015Recipe(Recipe):
     batch_norm: bool = False
     """Batch norm inside the network, which the paper does not have: helps short trainings."""
     n_components: int = 200
-    """Gaussians of the patch prior; 0 leaves the prior out."""
+    """Gaussians of the patch prior."""
     n_prior_patches: int = 400_000
     """8x8 patches the prior is fitted to."""
 
@@ -80,8 +81,11 @@ class Sun2015Learner(LearnerBase):
         """
         if recipe.patches.patch_px != SOURCE_PX:
             raise InputError(f"--patch-px {recipe.patches.patch_px}: {SOURCE_PX} is needed.")
-        if recipe.n_components:
-            _check_scikit_learn()
+        if find_spec("sklearn") is None:  # before the classifier is trained, not after
+            raise InputError(
+                "The patch prior is fitted with scikit-learn, which is not installed: "
+                "`pip install '.[train]'`."
+            )
         self._recipe = recipe
         response = Response.named(_RESPONSES[setting.blur_kind])
         self._patches = MotionPatches(response, recipe.synthesis, setting.device)
@@ -101,8 +105,6 @@ class Sun2015Learner(LearnerBase):
 
     def finish(self, pairs: FramePairs, on_progress: Progress) -> None:
         """Fit the patch prior to some of the sharp images."""
-        if not self._recipe.n_components:
-            return
         n_images = min(len(pairs), _MOST_PRIOR_IMAGES)
         chosen = np.linspace(0, len(pairs) - 1, n_images).round().astype(int)
         fitted = fit_prior(
@@ -115,17 +117,6 @@ class Sun2015Learner(LearnerBase):
         self._network.prior.load_state_dict(fitted.state_dict())
 
 
-def _check_scikit_learn() -> None:
-    """Raise InputError before the classifier is trained, not after."""
-    try:
-        import sklearn  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "The patch prior is fitted with scikit-learn, which is not installed: "
-            "`pip install '.[train]'`, or n_components=0 for no prior."
-        ) from error
-
-
 def sun2015_restorer(
     network: nn.Module, record: CheckpointRecord, options: RestoreOptions, how: Sun2015Options
 ) -> Sun2015Restorer:
@@ -134,11 +125,11 @@ def sun2015_restorer(
     Args:
         network: A `Sun2015`.
         record: Of its weight file; the training data's kind of blur decides the camera response.
-        options: Device and prior.
+        options: The device.
         how: `restorer.PAPER` or `restorer.PLUS`.
 
     Raises:
-        InputError: Options for other methods, or no prior in the weights.
+        InputError: Options for other methods, or a damaged prior in the weights.
     """
     if options.half is not None or options.compile or options.learn_residual is not None:
         raise InputError(
@@ -148,9 +139,7 @@ def sun2015_restorer(
     assert isinstance(network, Sun2015)
     data = record.config.get("data") or {}
     response = _RESPONSES[data.get("blur_kind", "gamma")]
-    deconvolution = DeconvolutionOptions(
-        prior=options.prior or "epll", device=options.device, noise_sigma=ESTIMATED_NOISE_SIGMA
-    )
+    deconvolution = DeconvolutionOptions(device=options.device, noise_sigma=ESTIMATED_NOISE_SIGMA)
     return Sun2015Restorer(network, response, replace(how, deconvolution=deconvolution))
 
 
@@ -168,32 +157,28 @@ _PAPER_RECIPE = Sun2015Recipe(
         learning_rate=5e-4, n_epochs=40, steps_per_epoch=275, n_epochs_decay=40
     ),
 )
-_REDUCED_RECIPE = replace(
-    _PAPER_RECIPE,
+_REDUCED_RECIPE = _PAPER_RECIPE.changed(
     preset="reduced",
     scale="reduced",
     widths=(64, 128, 512),
     dropout=0.1,
     batch_norm=True,
-    optimisation=replace(_PAPER_RECIPE.optimisation, learning_rate=2e-3, steps_per_epoch=500),
+    learning_rate=2e-3,
+    steps_per_epoch=500,
     n_prior_patches=100_000,
 )
 _PRESETS = {
     "paper": _PAPER_RECIPE,
     "reduced": _REDUCED_RECIPE,
-    "reduced-cpu": replace(
-        _REDUCED_RECIPE,
-        preset="reduced-cpu",
-        optimisation=replace(_REDUCED_RECIPE.optimisation, steps_per_epoch=80),
-    ),
-    "smoke": replace(
-        _PAPER_RECIPE,
+    "reduced-cpu": _REDUCED_RECIPE.changed(preset="reduced-cpu", steps_per_epoch=80),
+    "smoke": _PAPER_RECIPE.changed(
         preset="smoke",
         scale="smoke",
-        patches=replace(_PAPER_RECIPE.patches, batch=32),
-        optimisation=Optimisation(
-            learning_rate=2e-3, n_epochs=2, steps_per_epoch=20, n_epochs_decay=2
-        ),
+        batch=32,
+        learning_rate=2e-3,
+        n_epochs=2,
+        steps_per_epoch=20,
+        n_epochs_decay=2,
         widths=(8, 12, 32),
         dropout=0.0,
         n_components=4,
@@ -226,7 +211,7 @@ SUN2015_PLUS = Method(
     title="Sun et al. plus",
     kind=KIND_PLUS,
     presets={
-        name: replace(recipe, method="sun2015-plus", synthesis=_PLUS_SYNTHESIS)
+        name: recipe.changed(method="sun2015-plus", synthesis=_PLUS_SYNTHESIS)
         for name, recipe in _PRESETS.items()
     },
     learner=Sun2015Learner,

@@ -101,16 +101,14 @@ class Sun2015(nn.Module):
     ) -> None:
         """Make both; see `MotionClassifier` and `PatchPrior`.
 
-        Without components (``n_components=0``), only the prior ``hyper-laplacian`` restores.
-
         Raises:
             InputError: An impossible size.
         """
         super().__init__()
-        if len(widths) != 3 or min(widths) < 1 or n_components < 0 or not 0 <= dropout < 1:
+        if len(widths) != 3 or min(*widths, n_components) < 1 or not 0 <= dropout < 1:
             raise InputError(
-                f"widths={widths}, dropout={dropout}, n_components={n_components}: three widths of "
-                "at least 1, a dropout in [0, 1) and no negative number were expected."
+                f"widths={widths}, dropout={dropout}, n_components={n_components}: three widths "
+                "and components of at least 1 and a dropout in [0, 1) were expected."
             )
         self.architecture: dict[str, Any] = {
             "widths": list(widths),

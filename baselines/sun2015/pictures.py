@@ -1,7 +1,5 @@
 """Motion fields as colours, with a legend."""
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +7,6 @@ from numpy.typing import NDArray
 from baselines.sun2015.kernels import LENGTHS_PX, motion_vectors
 from gopro_tools.images import Rgb
 
-_GAP_PX = 6
-_HEADER_PX = 22
 _LEGEND_PX = 150
 
 
@@ -56,29 +52,3 @@ def legend(side_px: int = _LEGEND_PX) -> Rgb:
             cv2.LINE_AA,
         )  # fmt: skip
     return picture
-
-
-def side_by_side(pictures: Sequence[tuple[str, Rgb]]) -> Rgb:
-    """Named pictures of one size in two columns, and the legend of motions beside them."""
-    height, width = (max(picture.shape[axis] for _, picture in pictures) for axis in (0, 1))
-    n_columns = min(2, len(pictures))
-    n_rows = -(-len(pictures) // n_columns)
-    sheet_hw = (
-        max(n_rows * (height + _HEADER_PX), _LEGEND_PX + _HEADER_PX),
-        n_columns * (width + _GAP_PX) + _LEGEND_PX + _GAP_PX,
-    )
-    sheet = np.full((*sheet_hw, 3), 255, np.uint8)
-    for index, (name, picture) in enumerate(pictures):
-        row, column = divmod(index, n_columns)
-        _put(sheet, name, picture, row * (height + _HEADER_PX), column * (width + _GAP_PX))
-    _put(sheet, "motion", legend(), 0, n_columns * (width + _GAP_PX))
-    return sheet
-
-
-def _put(sheet: Rgb, name: str, picture: Rgb, top: int, left: int) -> None:
-    below = top + _HEADER_PX
-    sheet[below : below + picture.shape[0], left : left + picture.shape[1]] = picture
-    cv2.putText(
-        sheet, name, (left + 2, below - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1,
-        cv2.LINE_AA,
-    )  # fmt: skip

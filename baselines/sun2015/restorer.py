@@ -80,21 +80,14 @@ class Sun2015Restorer:
             options: How images are restored.
 
         Raises:
-            InputError: EPLL is asked for and the network was trained without a prior, there is no
-                such device, or the response cannot be read.
+            InputError: The network has no fitted prior, there is no such device, or the response
+                cannot be read.
         """
         self.options = options
         self._response = Response.named(response)
         device = chosen_device(options.deconvolution.device)
         self.classifier = network.classifier.eval().to(device)
-        self._prior = None
-        if options.deconvolution.prior == "epll":
-            if not len(network.prior.weights):
-                raise InputError(
-                    "These weights hold no patch prior; restore with --prior hyper-laplacian, or "
-                    "train with a prior (n_components above 0)."
-                )
-            self._prior = network.prior.to(device).spectrum()
+        self._prior = network.prior.to(device).spectrum()
 
     def restore(self, blurred: Rgb) -> Rgb:
         """See `Restorer`.

@@ -6,14 +6,13 @@ With ``--record`` the figures go into ``results/`` as a run record, and ``result
 
 import importlib
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.speed.plan import PLAN_FILE, plan_page
 from benchmarks.speed.timing import Timing
@@ -23,9 +22,7 @@ from gopro_tools.records import RunRecord, iterate_runs, recorded_run
 
 logger = logging.getLogger(__name__)
 
-Suite = Literal[
-    "synthesize", "blur", "metrics", "train", "restore", "deconvolve", "many", "schedule"
-]
+Suite = Literal["synthesize", "blur", "metrics", "train", "restore", "many", "schedule"]
 SUITES: tuple[Suite, ...] = get_args(Suite)
 
 
@@ -48,9 +45,7 @@ def command(
     module = importlib.import_module(f"benchmarks.speed.{suite}")
     given = {"synthesize": (video,), "many": (most,)}
     timings: list[Timing] = module.measure(*given.get(suite, ()))
-    console = Console()
-    for table in module.tables(timings):
-        console.print(table)
+    sys.stdout.write("\n\n".join(module.tables(timings)) + "\n")
     if record:
         run = RunRecord(
             suite=f"speed-{suite}",
@@ -89,18 +84,8 @@ def speed_page(results: Path) -> str:
         ]
         module = importlib.import_module(f"benchmarks.speed.{suite}")
         timings = [Timing(**timing) for timing in run.results["timings"]]
-        parts += [_markdown(table) for table in module.tables(timings)]
+        parts += module.tables(timings)
     return "\n\n".join(parts) + "\n"
-
-
-def _markdown(table: Table) -> str:
-    """A rich table as Markdown."""
-    columns: list[list[Any]] = [
-        [str(column.header), *(str(cell) for cell in column.cells)] for column in table.columns
-    ]
-    rows = [f"| {' | '.join(row)} |" for row in zip(*columns, strict=True)]
-    rule = "|" + "|".join("---:" if c.justify == "right" else "---" for c in table.columns) + "|"
-    return "\n".join([f"**{table.title}**", "", rows[0], rule, *rows[1:]])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

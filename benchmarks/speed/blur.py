@@ -4,22 +4,23 @@ The rival of our interpolation is FFmpeg's ``minterpolate`` with motion compensa
 sensor is RSBlur's model (Rim et al., ECCV 2022) as one writes it with numpy and scipy. All at 720p.
 """
 
-import resource
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
 
 import cv2
-import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 from scipy.ndimage import convolve
 
-from benchmarks.speed.timing import Timing, median_timing, ratio_table, take_turns
+from benchmarks.interpolation import minterpolate
+from benchmarks.speed.timing import (
+    Timing,
+    ratio_table,
+    resident_peak_mib,
+    take_turns,
+    timings_of,
+)
 from gopro_tools.images import Rgb
 from gopro_tools.interpolation import FlowInterpolator, Frames
 from gopro_tools.response import Response
@@ -28,9 +29,11 @@ from gopro_tools.sensor import NOISE_LEVELS, Isp, Light, Saturation, Sensor, exp
 
 _SIZE_HW = (720, 1280)
 _FACTOR = 8
-_INTERPOLATION, _SENSOR = "filled frames", "images"
+_FRAMES, _IMAGES = "filled frames", "images"
 OURS_FILLED = "ours x8, two threads"
 OURS_STAGES = "ours, saturation + noise + camera"
+_MINTERPOLATE = "FFmpeg minterpolate x8"
+_PLAIN = "RSBlur's model in plain numpy"
 
 
 def measure(*, n_repeats: int = 3, size_hw: tuple[int, int] = _SIZE_HW) -> list[Timing]:
@@ -41,79 +44,56 @@ def measure(*, n_repeats: int = 3, size_hw: tuple[int, int] = _SIZE_HW) -> list[
     response = Response.named("srgb")
     light = expose(frames, response)
     sensor = Sensor(saturation=Saturation(), noise=NOISE_LEVELS["rsblur"], isp=Isp())
-    n_gaps = len(frames) - 1
-    contenders: dict[str, tuple[Callable[[], Any], float, str, str]] = {
-        OURS_FILLED: (lambda: _filled(frames, 2), n_gaps * _FACTOR, _INTERPOLATION, ""),
-        "ours x8, one thread": (lambda: _filled(frames, 1), n_gaps * _FACTOR, _INTERPOLATION, ""),
-        "FFmpeg minterpolate x8": (
-            lambda: _minterpolate(frames),
-            # It starts and ends between its repeated ends.
-            (n_gaps + 2) * _FACTOR,
-            _INTERPOLATION,
-            "aobmc, bidirectional, variable blocks; it uses one core",
-        ),
-        OURS_STAGES: (
-            lambda: sensor.capture(light, response, np.random.default_rng(0)),
-            1,
-            _SENSOR,
-            "one thread",
-        ),
-        "RSBlur's model in plain numpy": (
-            lambda: _plain_numpy(light, response, Isp()),
-            1,
-            _SENSOR,
-            "one thread, float64",
-        ),
+    filling: dict[str, Callable[[], int]] = {
+        OURS_FILLED: lambda: _fill(frames, 2),
+        "ours x8, one thread": lambda: _fill(frames, 1),
+        _MINTERPOLATE: lambda: _minterpolate(frames),
     }
-    calls = {name: run for name, (run, *_) in contenders.items()}
+    capturing: dict[str, Callable[[], object]] = {
+        OURS_STAGES: lambda: sensor.capture(light, response, np.random.default_rng(0)),
+        _PLAIN: lambda: _plain_numpy(light, response, Isp()),
+    }
+    calls: dict[str, Callable[[], object]] = {**filling, **capturing}
     for run in calls.values():
         run()  # compile and load
     seconds = take_turns(calls, n_repeats)
+    notes = {
+        _MINTERPOLATE: "aobmc, bidirectional, variable blocks; it uses one core",
+        OURS_STAGES: "one thread",
+        _PLAIN: "one thread, float64",
+    }
+    peaks = {OURS_FILLED: resident_peak_mib()}
     return [
-        median_timing(
-            name,
-            seconds[name],
-            n_units,
-            unit,
-            note=note,
-            peak_mib=_peak_mib() if name == OURS_FILLED else None,
-        )
-        for name, (_, n_units, unit, note) in contenders.items()
+        *timings_of({n: seconds[n] for n in filling}, 1, _FRAMES, peaks_mib=peaks, notes=notes),
+        *timings_of({n: seconds[n] for n in capturing}, 1, _IMAGES, notes=notes),
     ]
 
 
-def tables(timings: Sequence[Timing]) -> list[Table]:
+def tables(timings: Sequence[Timing]) -> list[str]:
     """One table for the interpolation, one for the stages."""
     titles = {
-        _INTERPOLATION: ("Frames between frames, 1280x720", OURS_FILLED),
-        _SENSOR: ("Saturation, noise and camera processing, 1280x720", OURS_STAGES),
+        _FRAMES: ("Frames between frames, 1280x720", OURS_FILLED),
+        _IMAGES: ("Saturation, noise and camera processing, 1280x720", OURS_STAGES),
     }
     return [
-        ratio_table(title, [timing for timing in timings if timing.unit == unit], ours=ours)
+        ratio_table(title, [timing for timing in timings if timing.unit == unit], ours)
         for unit, (title, ours) in titles.items()
     ]
 
 
-def _filled(frames: Frames, n_threads: int) -> list[Frames]:
+def _fill(frames: Frames, n_threads: int) -> int:
+    """Fill the gaps, and return how many frames that gave, the given ones counted."""
+
     def fill(pair: tuple[Rgb, Rgb]) -> Frames:
         return FlowInterpolator().between(*pair, _FACTOR - 1)
 
     with ThreadPoolExecutor(n_threads) as pool:
-        return list(pool.map(fill, pairwise(frames)))
+        return _FACTOR * len(list(pool.map(fill, pairwise(frames))))
 
 
-def _minterpolate(frames: Frames) -> bytes:
-    height, width = frames.shape[1:3]
-    padded = np.concatenate([frames[:1], frames, *[frames[-1:]] * 2])
-    raw = ["-f", "rawvideo", "-pix_fmt", "yuv420p"]
-    picture = (
-        f"minterpolate=fps={30 * _FACTOR}:mi_mode=mci:mc_mode=aobmc:me_mode=bidir:vsbmc=1:scd=none"
-    )
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "rawvideo"]
-    command += ["-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "30", "-i", "-"]
-    command += ["-vf", f"format=yuv420p,{picture}", *raw, "-"]
-    done = subprocess.run(command, input=padded.tobytes(), capture_output=True, check=True)
-    return done.stdout
+def _minterpolate(frames: Frames) -> int:
+    minterpolate(frames, _FACTOR, "yuv420p", "yuv420p")
+    return _FACTOR * (len(frames) + 1)  # it starts and ends between its repeated ends
 
 
 def _plain_numpy(light: Light, response: Response, isp: Isp) -> Rgb:
@@ -160,9 +140,3 @@ def _malvar(raw: NDArray[np.float64], masks: NDArray[np.float64]) -> NDArray[np.
     g = np.where(green_at, raw, green)
     b = np.where(blue, raw, np.where(red, corner, np.where(red_row, above, side)))
     return np.stack([r, g, b], axis=2)
-
-
-def _peak_mib() -> float:
-    """Largest resident memory of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

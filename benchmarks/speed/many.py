@@ -4,6 +4,7 @@ The commands run as users type them, each in a process of its own, on a dataset 
 grows. Of an image this small, reading and scoring take next to nothing: what shows is the rest.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -13,19 +14,17 @@ from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
-import psutil
-from rich.table import Table
 
 from benchmarks.speed.timing import Timing
 from gopro_tools.detection import Detections, DetectorIdentity
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png
+from gopro_tools.text import markdown_table
 
 SIZES = (1_000, 10_000, 50_000)
 """Pairs."""
 SIZE_HW = (24, 32)
 _PER_SEQUENCE = 1_000
-_LOOK_EVERY_S = 0.05
 
 
 class OneBox:
@@ -67,27 +66,28 @@ def measure(most: int = SIZES[-1]) -> list[Timing]:
     return timings
 
 
-def tables(timings: Sequence[Timing]) -> list[Table]:
+def tables(timings: Sequence[Timing]) -> list[str]:
     """One table: a command per row and size, with how its time per pair changed."""
-    height, width = SIZE_HW
-    table = Table(title=f"Pairs of {width}x{height}: commands on datasets that grow")
-    table.add_column("command")
-    for column in ("pairs", "seconds", "time per pair", "peak MiB", "bytes per further pair"):
-        table.add_column(column, justify="right")
-    for name in dict.fromkeys(timing.name for timing in timings):
-        mine = [timing for timing in timings if timing.name == name]
-        for timing in mine:
-            further = timing.n_units - mine[0].n_units
-            grown_mib = (timing.peak_mib or 0.0) - (mine[0].peak_mib or 0.0)
-            table.add_row(
-                name,
+    rows = []
+    smallest: dict[str, Timing] = {}
+    for timing in sorted(timings, key=lambda timing: timing.name):
+        first = smallest.setdefault(timing.name, timing)
+        further = timing.n_units - first.n_units
+        grown_bytes = ((timing.peak_mib or 0) - (first.peak_mib or 0)) * 2**20
+        rows.append(
+            [
+                timing.name,
                 f"{timing.n_units:,.0f}",
                 f"{timing.seconds:.1f}",
                 timing.unit_time,
                 f"{timing.peak_mib:.0f}",
-                f"{grown_mib * 2**20 / further:,.0f}" if further else "",
-            )
-    return [table]
+                f"{grown_bytes / further:,.0f}" if further else "",
+            ]
+        )
+    head = ["command", "pairs", "seconds", "time per pair", "peak MiB", "bytes per further pair"]
+    height, width = SIZE_HW
+    title = f"**Pairs of {width}x{height}: commands on datasets that grow**"
+    return [f"{title}\n\n{markdown_table(head, rows)}"]
 
 
 def _write_pair(dataset: Path, number: int) -> None:
@@ -113,21 +113,14 @@ def _commands(dataset: Path, out: Path) -> dict[str, list[str]]:
 def _run(arguments: Sequence[str]) -> tuple[float, float]:
     """Seconds, and the largest resident memory in MiB, of ``python -m`` with these arguments."""
     begin = time.perf_counter()
+    command = [sys.executable, "-m", *arguments]
     with subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
-        watched = psutil.Process(process.pid)
-        peak_bytes = 0
-        while process.poll() is None:
-            # Memory of what is about to end reads as 0.
-            peak_bytes = max(peak_bytes, watched.memory_info().rss)
-            time.sleep(_LOOK_EVERY_S)
-        seconds = time.perf_counter() - begin
         assert process.stderr is not None
         complaint = process.stderr.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise InputError(f"python -m {' '.join(arguments)} failed: {complaint[-2000:]}")
-    return seconds, peak_bytes / 2**20
+    return time.perf_counter() - begin, used.ru_maxrss / 2**10

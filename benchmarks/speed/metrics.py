@@ -20,11 +20,10 @@ import cv2
 import numpy as np
 import psutil
 from numpy.typing import NDArray
-from rich.table import Table
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from benchmarks.speed.timing import Timing, median_timing, ratio_table, take_turns
+from benchmarks.speed.timing import Timing, ratio_table, take_turns, timings_of
 from gopro_tools import metrics
 from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate
 from gopro_tools.files import write_atomic
@@ -61,14 +60,14 @@ def measure(n_repeats: int = 7, n_folder_images: int = 16) -> list[Timing]:
     return timings
 
 
-def tables(timings: Sequence[Timing]) -> list[Table]:
+def tables(timings: Sequence[Timing]) -> list[str]:
     """One table per protocol, with how many times as fast ours is as each rival."""
     groups: dict[str, list[Timing]] = {}
     for timing in timings:
         groups.setdefault(timing.name.partition(": ")[0], []).append(timing)
     height, width = SIZE_HW
     return [
-        ratio_table(f"{protocol}, {width}x{height}", group, ours=group[0].name)
+        ratio_table(f"{protocol}, {width}x{height}", group, group[0].name)
         for protocol, group in groups.items()
     ]
 
@@ -188,14 +187,12 @@ def score_in_turns(
     """
     notes: dict[str, str] = {}
     calls: dict[str, Callable[[], int]] = {}
-    for name, run in contenders.items():
+    for contender, run in contenders.items():
+        name = f"{protocol}: {contender}"
         notes[name] = f"one core, score {run(sharp, blurred):.6f}"  # compiles
         (once,) = take_turns({name: partial(run, sharp, blurred)}, 1)[name]
         calls[name] = partial(_repeated, run, sharp, blurred, math.ceil(SHORTEST_TURN_S / once))
-    return [
-        median_timing(f"{protocol}: {name}", seconds, 1, "pairs", note=notes[name])
-        for name, seconds in take_turns(calls, n_repeats).items()
-    ]
+    return timings_of(take_turns(calls, n_repeats), 1, "pairs", notes=notes)
 
 
 def _repeated(run: Contender, sharp: Rgb, blurred: Rgb, n_calls: int) -> int:
@@ -216,7 +213,5 @@ def _folder_run(sharp: Rgb, blurred: Rgb, n_images: int, n_repeats: int) -> list
             )
             for jobs in dict.fromkeys((n_cores(), 1))
         }
-        return [
-            median_timing(name, seconds, n_images, "pairs", note="with reading and decoding")
-            for name, seconds in take_turns(calls, n_repeats).items()
-        ]
+        notes = dict.fromkeys(calls, "with reading and decoding")
+        return timings_of(take_turns(calls, n_repeats), n_images, "pairs", notes=notes)

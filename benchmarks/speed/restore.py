@@ -9,20 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from rich.table import Table
 
 from baselines.deepdeblur import DeepDeblur
 from baselines.devices import chosen_device
 from baselines.restoring import NetworkRestorer, RestoreOptions, TiledRestorer
-from benchmarks.speed.timing import Timing, in_own_process, median_timing, ratio_table, take_turns
-from benchmarks.speed.train import (
-    benchmark_recipe,
-    best_of,
-    gpu_peak_mib,
-    process_peak_mib,
-    ready,
-    synchronise,
-)
+from benchmarks.speed.timing import Timing, ratio_table, timings_of
+from benchmarks.speed.train import benchmark_recipe, best_of, raced
 from gopro_tools.images import Rgb
 from gopro_tools.restorers import Restorer
 
@@ -41,32 +33,14 @@ CONTENDERS: Mapping[str, RestoreOptions] = {
 
 def measure(n_rounds: int = 5) -> list[Timing]:
     """Time one image of every contender that runs here."""
+    seconds, peaks = raced(CONTENDERS, _warmed_up, n_rounds)
     device = chosen_device("auto")
-    peaks: dict[str, float] = {}
-
-    def prepare(name: str) -> Callable[[], object]:
-        with gpu_peak_mib(device, name, peaks):
-            return _warmed_up(name)
-
-    seconds = take_turns(ready(CONTENDERS, prepare), n_rounds, wait=lambda: synchronise(device))
-    if device.type == "cpu":
-        peaks = {name: in_own_process(_peak_mib, name) for name in seconds}
     megapixels = SIZE_HW[0] * SIZE_HW[1] / 1e6
-    network = f"{benchmark_recipe(device).n_features} features, {device.type}"
-    return [
-        median_timing(
-            name,
-            values,
-            megapixels,
-            "megapixels",
-            peak_mib=peaks.get(name),
-            note=network if name == PLAIN else "",
-        )
-        for name, values in seconds.items()
-    ]
+    notes = {PLAIN: f"{benchmark_recipe(device).n_features} features, {device.type}"}
+    return timings_of(seconds, megapixels, "megapixels", peaks_mib=peaks, notes=notes)
 
 
-def tables(timings: Sequence[Timing]) -> list[Table]:
+def tables(timings: Sequence[Timing]) -> list[str]:
     """One table; the first contender's note says which network it is."""
     height, width = SIZE_HW
     title = f"Restoring {width}x{height} with DeepDeblur, K = 3"
@@ -84,8 +58,3 @@ def _warmed_up(name: str) -> Callable[[], object]:
     image: Rgb = np.random.default_rng(0).integers(0, 256, (*SIZE_HW, 3)).astype(np.uint8)
     restorer.restore(image)
     return lambda: restorer.restore(image)
-
-
-def _peak_mib(name: str) -> float:
-    _warmed_up(name)
-    return process_peak_mib(chosen_device("auto"))

@@ -18,7 +18,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from rich.table import Table
 
 from benchmarks.speed.timing import Timing, in_own_process, resident_peak_mib
 from gopro_tools.distributed import DaskExecutor
@@ -31,6 +30,7 @@ from gopro_tools.synthesize.plan import Probe, make_plan, probe_source
 from gopro_tools.synthesize.segment import SegmentRecord, SegmentTask, window_row
 from gopro_tools.synthesize.sources import Source
 from gopro_tools.synthesize.tasks import run_segments, tasks_of
+from gopro_tools.text import markdown_table
 
 THREADS = "threads of one process"
 DASK = "Dask, LocalCluster of 2 processes"
@@ -66,34 +66,35 @@ def measure(n_sources: int = 1000) -> list[Timing]:
     return timings
 
 
-def tables(timings: Sequence[Timing]) -> list[Table]:
+def tables(timings: Sequence[Timing]) -> list[str]:
     """One table: an engine per row."""
     slept = {timing.unit: timing for timing in timings if timing.name == SLEEP}
     sources, segments = slept[SOURCES], slept[SEGMENTS]
-    table = Table(
-        title=f"Scheduling {sources.n_units:,.0f} sources ({sources.note}) and "
-        f"{segments.n_units:,.0f} segments ({segments.note})"
+    title = (
+        f"**Scheduling {sources.n_units:,.0f} sources ({sources.note}) and "
+        f"{segments.n_units:,.0f} segments ({segments.note})**"
     )
-    table.add_column("engine")
-    for column in (
-        "looking at the sources and planning (s)", "sleep alone (s)", "segments (s)",
+    head = [
+        "engine", "looking at the sources and planning (s)", "sleep alone (s)", "segments (s)",
         "sleep alone (s)", "beyond the sleep, per segment (ms)",
         "CPU time of the coordinator per segment (ms)", "its peak MiB",
-    ):  # fmt: skip
-        table.add_column(column, justify="right")
+    ]  # fmt: skip
+    rows = []
     for engine in ENGINES:
         planned, made = (timing_of(timings, engine, unit) for unit in (SOURCES, SEGMENTS))
-        table.add_row(
-            engine,
-            f"{planned.seconds:.1f}",
-            f"{sources.seconds:.1f}",
-            f"{made.seconds:.1f}",
-            f"{segments.seconds:.1f}",
-            f"{1e3 * (made.seconds - segments.seconds) / made.n_units:.2f}",
-            f"{1e3 * overhead_s(timings, engine):.2f}",
-            f"{made.peak_mib or 0:.0f}",
+        rows.append(
+            [
+                engine,
+                f"{planned.seconds:.1f}",
+                f"{sources.seconds:.1f}",
+                f"{made.seconds:.1f}",
+                f"{segments.seconds:.1f}",
+                f"{1e3 * (made.seconds - segments.seconds) / made.n_units:.2f}",
+                f"{1e3 * overhead_s(timings, engine):.2f}",
+                f"{made.peak_mib or 0:.0f}",
+            ]
         )
-    return [table]
+    return [f"{title}\n\n{markdown_table(head, rows)}"]
 
 
 def timing_of(timings: Sequence[Timing], name: str, unit: str) -> Timing:

@@ -23,9 +23,8 @@ import imageio.v3 as imageio
 import imageio_ffmpeg
 import numpy as np
 import psutil
-from rich.table import Table
 
-from benchmarks.speed.timing import Timing, median_timing, ratio_table, take_turns
+from benchmarks.speed.timing import Timing, ratio_table, take_turns, timings_of
 from gopro_tools.images import Rgb
 from gopro_tools.processes import end_with_parent
 from gopro_tools.scenes import Encoding, Scene, SceneConfig, render_frames, write_video
@@ -74,28 +73,19 @@ def measure(video: Path | None = None, *, n_repeats: int = 3, jobs: int = 2) -> 
             render_clip(video)
         n_frames = open_source(video).info.n_frames
         with _warm_pool(jobs, folder) as pool:
-            contenders: dict[str, tuple[Callable[[Path], None], float, str]] = {
-                DECODE: (partial(_decode_only, video), n_frames, "the limit"),
-                OURS: (
-                    partial(_ours, video, TWO_KINDS, pool),
-                    n_frames,
-                    f"{jobs} running workers",
-                ),
+            with_pool = f"{jobs} running workers"
+            contenders: dict[str, tuple[Callable[[Path], None], str]] = {
+                DECODE: (partial(_decode_only, video), "the limit"),
+                OURS: (partial(_ours, video, TWO_KINDS, pool), with_pool),
                 "ours, sharp + blur_gamma + blur": (
                     partial(_ours, video, THREE_KINDS, pool),
-                    n_frames,
-                    f"{jobs} running workers",
+                    with_pool,
                 ),
                 "ours as a command, sharp + blur_gamma": (
                     partial(_our_command, video, TWO_KINDS, jobs),
-                    n_frames,
                     "with starting Python",
                 ),
-                "FFmpeg tmix to PNG": (
-                    partial(_tmix, video),
-                    n_frames,
-                    "plain mean only, no sharp",
-                ),
+                "FFmpeg tmix to PNG": (partial(_tmix, video), "plain mean only, no sharp"),
             }
 
             def pool_ids() -> set[int]:
@@ -111,17 +101,15 @@ def measure(video: Path | None = None, *, n_repeats: int = 3, jobs: int = 2) -> 
                 peaks[name] = max(peaks[name], peak[0])
 
             seconds = take_turns({name: partial(watched, name) for name in contenders}, n_repeats)
-        timings = [
-            median_timing(name, seconds[name], n_units, "frames", peak_mib=peaks[name], note=note)
-            for name, (_, n_units, note) in contenders.items()
-        ]
+        notes = {name: note for name, (_, note) in contenders.items()}
+        timings = timings_of(seconds, n_frames, "frames", peaks_mib=peaks, notes=notes)
         timings.append(_usual_script(video, folder / "script"))
     return timings
 
 
-def tables(timings: Sequence[Timing]) -> list[Table]:
+def tables(timings: Sequence[Timing]) -> list[str]:
     """The table, with how many times as fast ours (two kinds) is."""
-    return [ratio_table("Synthesis, memory is the largest process's", timings, ours=OURS)]
+    return [ratio_table("Synthesis, memory is the largest process's", timings, OURS)]
 
 
 def _decode_only(video: Path, _: Path) -> None:

@@ -1,7 +1,6 @@
 """Contenders that take turns, what was measured of each, and the table that compares them."""
 
 import re
-import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,9 +8,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
-
-from rich.table import Table
 
 from gopro_tools.processes import end_with_parent
 
@@ -58,11 +56,12 @@ def in_own_process(function: Callable[[Argument], Result], argument: Argument) -
 
 
 def resident_peak_mib() -> float:
-    """Largest resident memory of this process so far."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # getrusage reports at least the memory of the parent process
-        return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))[0]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts in bytes
+    """Largest resident memory of this process so far; Linux alone.
+
+    Not `resource.getrusage`, which reports at least the memory of the parent process.
+    """
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 2**10
 
 
 def take_turns(
@@ -90,43 +89,39 @@ def take_turns(
     return seconds
 
 
-def median_timing(
-    name: str,
-    seconds: Sequence[float],
+def timings_of(
+    seconds: Mapping[str, Sequence[float]],
     n_units: float,
     unit: str,
     *,
-    peak_mib: float | None = None,
-    note: str = "",
-) -> Timing:
-    """What was measured of one contender in all its turns."""
-    return Timing(
-        name=name,
-        seconds=statistics.median(seconds),
-        n_units=n_units,
-        unit=unit,
-        peak_mib=peak_mib,
-        n_repeats=len(seconds),
-        note=note,
-    )
-
-
-def ratio_table(title: str, timings: Sequence[Timing], ours: str) -> Table:
-    """A table with a column that says how many times as fast ``ours`` is as each contender."""
-    our_rate = next(timing.rate for timing in timings if timing.name == ours)
-    table = Table(title=title)
-    unit = re.sub(r"(?<=ch)es$|s$", "", timings[0].unit)
-    columns = ("contender", f"time per {unit}", "rate", "ours is ... times as fast", "peak MiB",
-               "note")  # fmt: skip
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("contender", "note") else "right")
-    for timing in timings:
-        table.add_row(
-            timing.name,
-            timing.unit_time,
-            f"{timing.rate:.2f} {timing.unit}/s",
-            f"{our_rate / timing.rate:.2f}",
-            "" if timing.peak_mib is None else f"{timing.peak_mib:.0f}",
-            timing.note,
+    peaks_mib: Mapping[str, float] = MappingProxyType({}),
+    notes: Mapping[str, str] = MappingProxyType({}),
+) -> list[Timing]:
+    """What was measured of contenders in all their turns, each with the same work in a turn."""
+    return [
+        Timing(
+            name=name,
+            seconds=statistics.median(turns),
+            n_units=n_units,
+            unit=unit,
+            peak_mib=peaks_mib.get(name),
+            n_repeats=len(turns),
+            note=notes.get(name, ""),
         )
-    return table
+        for name, turns in seconds.items()
+    ]
+
+
+def ratio_table(title: str, timings: Sequence[Timing], ours: str) -> str:
+    """A Markdown table that says how many times as fast ``ours`` is as each contender."""
+    our_rate = next(timing.rate for timing in timings if timing.name == ours)
+    unit = re.sub(r"(?<=ch)es$|s$", "", timings[0].unit)
+    head = f"| contender | time per {unit} | rate | ours is ... times as fast | peak MiB | note |"
+    lines = [f"**{title}**", "", head, "|---|---:|---:|---:|---:|---|"]
+    for timing in timings:
+        peak = "" if timing.peak_mib is None else f"{timing.peak_mib:.0f}"
+        lines.append(
+            f"| {timing.name} | {timing.unit_time} | {timing.rate:.2f} {timing.unit}/s | "
+            f"{our_rate / timing.rate:.2f} | {peak} | {timing.note} |"
+        )
+    return "\n".join(lines)

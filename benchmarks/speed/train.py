@@ -11,14 +11,12 @@ import itertools
 import logging
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.data import Batch, FramePairs, Patches
@@ -34,10 +32,10 @@ from baselines.method import Learner, Setting
 from benchmarks.speed.timing import (
     Timing,
     in_own_process,
-    median_timing,
     ratio_table,
     resident_peak_mib,
     take_turns,
+    timings_of,
 )
 from benchmarks.train.device_loop import DeviceLoop
 from gopro_tools.files import write_atomic
@@ -70,33 +68,21 @@ def measure(n_rounds: int = 15) -> list[Timing]:
     """Time a training step of every contender that runs here."""
     device = chosen_device("auto")
     recipe = benchmark_recipe(device)
-    peaks: dict[str, float] = {}
-    steps = ready(CONTENDERS, lambda name: _warmed_up(name, device, peaks))
-    if device.type == "cuda":
-        steps = {STRICT: _without_tf32(steps[PLAIN]), **steps}
-    seconds = take_turns(steps, n_rounds, wait=lambda: synchronise(device))
-    if device.type == "cpu":
-        peaks = {name: in_own_process(_peak_mib, name) for name in steps}
+    strict = [STRICT] if device.type == "cuda" else []
+    seconds, peaks = raced([*strict, *CONTENDERS], _warmed_up, n_rounds)
     n_flop, peak = _n_flop(device), matmul_flop_per_s(device)
-    timings = []
+    notes = {}
     for name, values in seconds.items():
-        median = statistics.median(values)
-        note = f"{n_flop / median / 1e12:.3g} TFLOP/s"
+        flop_per_s = n_flop / statistics.median(values)
+        notes[name] = f"{flop_per_s / 1e12:.3g} TFLOP/s"
         if peak is not None:
-            note += f", {n_flop / median / peak:.0%} of a large bf16 matrix product here"
-        if name == PLAIN:
-            size = recipe.patches.patch_px
-            note += f"; {recipe.n_features} features, patches of {size}x{size}, {device.type}"
-        peak_mib = peaks.get(name)
-        timings.append(
-            median_timing(
-                name, values, recipe.patches.batch, "patches", peak_mib=peak_mib, note=note
-            )
-        )
-    return timings
+            notes[name] += f", {flop_per_s / peak:.0%} of a large bf16 matrix product here"
+    size = recipe.patches.patch_px
+    notes[PLAIN] += f"; {recipe.n_features} features, patches of {size}x{size}, {device.type}"
+    return timings_of(seconds, recipe.patches.batch, "patches", peaks_mib=peaks, notes=notes)
 
 
-def tables(timings: Sequence[Timing]) -> list[Table]:
+def tables(timings: Sequence[Timing]) -> list[str]:
     """One table; the first contender's note says what was trained."""
     return [ratio_table("One training step of DeepDeblur, K = 3", timings, best_of(timings))]
 
@@ -110,28 +96,44 @@ def benchmark_recipe(device: torch.device) -> DeepDeblurRecipe:
     """What is trained: the paper's network on a GPU, the smoke preset's on a CPU."""
     if device.type == "cpu":
         return deepdeblur_recipe("smoke")
-    recipe = deepdeblur_recipe("reduced")
-    patches = replace(recipe.patches, patch_px=_GPU_PATCH_PX, batch=_GPU_BATCH)
-    return replace(recipe, patches=patches)
+    return deepdeblur_recipe("reduced").changed(patch_px=_GPU_PATCH_PX, batch=_GPU_BATCH)
 
 
-def ready(
-    names: Sequence[str] | Mapping[str, object], prepare: Callable[[str], Callable[[], object]]
-) -> dict[str, Callable[[], object]]:
-    """Warmed-up calls by name; one that does not run here is named and left out."""
-    calls = {}
+def raced(
+    names: Iterable[str], prepare: Callable[[str], Callable[[], object]], n_rounds: int
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Seconds of each turn, and the largest memory in MiB, of all contenders that run here.
+
+    One that does not is named and left out. Memory is a GPU's, beside the other contenders', or
+    that of a process of its own.
+
+    Args:
+        names: Of the contenders.
+        prepare: Warms one up, in this process or another, and returns what is timed.
+        n_rounds: Turns of each.
+    """
+    device = chosen_device("auto")
+    on_gpu = device.type == "cuda"
+    calls, peaks = {}, {}
     for name in names:
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device) if on_gpu else 0
         try:
             calls[name] = prepare(name)
         except Exception as error:  # torch.compile fails in many ways where there is no compiler
             logger.warning("%s does not run here and is left out: %s", name, error)
-    return calls
+            continue
+        if on_gpu:
+            peaks[name] = (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    seconds = take_turns(calls, n_rounds, wait=lambda: synchronise(device))
+    if not on_gpu:
+        peaks = {name: in_own_process(partial(_peak_mib, prepare), name) for name in calls}
+    return seconds, peaks
 
 
-def process_peak_mib(device: torch.device) -> float:
-    """Largest memory of this process so far: the GPU's, or what was resident."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
+def _peak_mib(prepare: Callable[[str], Callable[[], object]], name: str) -> float:
+    prepare(name)
     return resident_peak_mib()
 
 
@@ -141,10 +143,8 @@ def matmul_flop_per_s(device: torch.device) -> float | None:
         return None
     n = 8192
     a, b = (torch.randn(n, n, device=device, dtype=torch.bfloat16) for _ in range(2))
-    seconds = take_turns({"product": lambda: torch.mm(a, b)}, 20, wait=lambda: synchronise(device))[
-        "product"
-    ]
-    return float(2 * n**3 / statistics.median(seconds))
+    turns = take_turns({"product": lambda: torch.mm(a, b)}, 20, wait=lambda: synchronise(device))
+    return float(2 * n**3 / statistics.median(turns["product"]))
 
 
 def synchronise(device: torch.device) -> None:
@@ -164,24 +164,10 @@ def _without_tf32(step: Callable[[], object]) -> Callable[[], object]:
     return strict
 
 
-def _warmed_up(name: str, device: torch.device, peaks: dict[str, float]) -> Callable[[], object]:
-    with gpu_peak_mib(device, name, peaks):
-        return _prepared(name, device)
-
-
-@contextmanager
-def gpu_peak_mib(device: torch.device, name: str, peaks: dict[str, float]) -> Iterator[None]:
-    """Store the largest GPU memory that a contender needs besides the others' networks."""
-    if device.type != "cuda":
-        yield
-        return
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    yield
-    peaks[name] = (torch.cuda.max_memory_allocated(device) - before) / 2**20
-
-
-def _prepared(name: str, device: torch.device) -> Callable[[], object]:
+def _warmed_up(name: str) -> Callable[[], object]:
+    if name == STRICT:
+        return _without_tf32(_warmed_up(PLAIN))
+    device = chosen_device("auto")
     options, recipe = CONTENDERS[name], benchmark_recipe(device)
     torch.backends.cudnn.benchmark = True  # as training does
     learner = DeepDeblurLearner(recipe, Setting(device=device, options=options))
@@ -247,9 +233,3 @@ def _n_flop(device: torch.device) -> float:
     with FlopCounterMode(display=False) as counter:
         learner.step([_batch(recipe, options, device)])
     return float(counter.get_total_flops())
-
-
-def _peak_mib(name: str) -> float:
-    device = chosen_device("auto")
-    _prepared(name, device)
-    return process_peak_mib(device)

@@ -19,16 +19,7 @@ run resumes with the same command::
     OUT/report/                     tables and figures, a pure function of the record
 """
 
-from benchmarks.table1.compare import Comparison, compare_methods
 from benchmarks.table1.plan import Table1Config
-from benchmarks.table1.report import write_report
 from benchmarks.table1.run import Table1Result, run_table1
 
-__all__ = [
-    "Comparison",
-    "Table1Config",
-    "Table1Result",
-    "compare_methods",
-    "run_table1",
-    "write_report",
-]
+__all__ = ["Table1Config", "Table1Result", "run_table1"]

@@ -6,59 +6,33 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
 from gopro_tools.bootstrap import bootstrap_interval
-from gopro_tools.pairing import BLURRED
 from gopro_tools.text import read_csv
 
 BLUR_EDGES_PX = (0.0, 4.0, 8.0, 12.0, 20.0, np.inf)
 """Bins of known blur length."""
+ALL_IMAGES = (0.0, float(np.inf))
+"""The bin of all images, with those whose blur is not known."""
 N_RESAMPLES = 10_000
 _FEWEST_CLIPS = 3
 """An interval over fewer clips says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
-    """One metric of every method on every image, in one order."""
-
-    methods: tuple[str, ...]
-    """``blurred`` first."""
-    sequences: tuple[str, ...]
-    """Of each image."""
-    values: NDArray[np.float64]
-    """(methods, images)."""
-    blur_px: NDArray[np.float64]
-    """(images,) known blur length; NaN where it is not known."""
-
-    def of(self, method: str) -> NDArray[np.float64]:
-        """(images,) scores of a method."""
-        return np.asarray(self.values[self.methods.index(method)])
-
-
-@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """How much better one method is than another, image by image."""
 
-    method: str
-    """The one that is better where the difference is positive."""
+    method: str  # the one that is better where the difference is positive
     baseline: str
-    """The other."""
     metric: str
-    """Of the scores."""
-    blur_px: tuple[float, float]
-    """Images whose blur is of this length; (0, inf) are all."""
+    blur_px: tuple[float, float]  # of the images, or `ALL_IMAGES`
     n_images: int
-    """How many."""
-    n_clips: int
-    """Sequences they are from: what the bootstrap draws."""
-    difference: float
-    """Mean over images."""
-    low: float
-    """Lower end of the 95 % interval; NaN where there are too few clips."""
+    n_clips: int  # sequences they are from: what the bootstrap draws
+    difference: float  # mean over images
+    low: float  # of the 95 % interval; NaN where there are too few clips
     high: float
-    """Upper end."""
 
     @property
     def is_clear(self) -> bool:
@@ -66,89 +40,78 @@ class Comparison:
         return self.low > 0 or self.high < 0
 
 
-def read_scores(per_image: Path, blur_lengths: Path, metric: str) -> Scores:
-    """Scores from ``per_image.csv`` of an evaluation, and the known blur lengths.
+def scores_of(record: Path, metric: str) -> pd.DataFrame:
+    """One metric of every method on every image of a comparison.
 
     Args:
-        per_image: ``method, sequence, name`` and one column per metric.
-        blur_lengths: ``sequence, name, blur_px``; it may lack images, or all.
+        record: Of a comparison: ``scores/per_image.csv`` as `gopro_tools.evaluate` writes it, and
+            ``blur_lengths.csv``, which may lack images, or all.
         metric: The column.
+
+    Returns:
+        One column per method, one row per image; index ``sequence, name, blur_px`` (NaN where the
+        length of blur is not known).
     """
-    lengths = read_csv(blur_lengths, ("sequence", "name", "blur_px"))
+    lengths = read_csv(record / "blur_lengths.csv", ("sequence", "name", "blur_px"))
     known = {(row["sequence"], row["name"]): float(row["blur_px"]) for row in lengths}
-    by_method: dict[str, dict[tuple[str, str], float]] = {}
-    for row in read_csv(per_image, ("method", "sequence", "name", metric)):
-        image = (row["sequence"], row["name"])
-        by_method.setdefault(row["method"], {})[image] = float(row[metric])
-    images = list(by_method[BLURRED])
-    return Scores(
-        methods=tuple(by_method),
-        sequences=tuple(sequence for sequence, _ in images),
-        values=np.array([[found[image] for image in images] for found in by_method.values()]),
-        blur_px=np.array([known.get(image, np.nan) for image in images]),
+    columns = ("method", "sequence", "name", metric)
+    rows = pd.DataFrame(read_csv(record / "scores/per_image.csv", columns))
+    images = pd.MultiIndex.from_frame(rows[["sequence", "name"]].drop_duplicates())
+    table = rows.astype({metric: float}).pivot(
+        index=["sequence", "name"], columns="method", values=metric
     )
-
-
-def bins_of(scores: Scores) -> list[tuple[float, float]]:
-    """All images, then the bins of blur length that hold any."""
-    everything = (0.0, float(np.inf))
-    return [
-        everything,
-        *(edges for edges in pairwise(BLUR_EDGES_PX) if _chosen(scores, edges).any()),
-    ]
+    blur_px = pd.Index([known.get(image, np.nan) for image in images], name="blur_px")
+    return table.loc[images, rows["method"].unique()].set_index(blur_px, append=True)
 
 
 def compare_methods(
-    scores: Scores,
+    scores: pd.DataFrame,
     pairs: Sequence[tuple[str, str]],
     metric: str,
     *,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> list[Comparison]:
-    """Compare methods pairwise, overall and in each bin of blur length.
+    """Compare methods pairwise, overall and in each bin of blur length that holds images.
 
     The bootstrap resamples whole clips: images of one clip show the same scene under the same
     shake, so resampling single images would give intervals that are too narrow.
 
     Args:
-        scores: Of all methods.
+        scores: Of all methods, as `scores_of` gives them.
         pairs: (method, baseline).
         metric: Name for the results.
         n_resamples: Of the bootstrap.
         seed: Of the bootstrap.
     """
     comparisons = []
-    for low_px, high_px in bins_of(scores):
-        chosen = _chosen(scores, (low_px, high_px))
-        clips = np.unique(np.array(scores.sequences)[chosen], return_inverse=True)[1]
+    length_px = scores.index.get_level_values("blur_px").to_numpy()
+    for low_px, high_px in (ALL_IMAGES, *pairwise(BLUR_EDGES_PX)):
+        inside = (length_px >= low_px) & (length_px < high_px)
+        chosen = scores if (low_px, high_px) == ALL_IMAGES else scores[inside]
+        if chosen.empty:
+            continue
+        clips = np.unique(chosen.index.get_level_values("sequence"), return_inverse=True)[1]
         n_clips = int(clips.max()) + 1
-        deltas = np.array([(scores.of(a) - scores.of(b))[chosen] for a, b in pairs])
+        deltas = np.array([chosen[a] - chosen[b] for a, b in pairs])
         low = high = np.full((len(pairs), 1), np.nan)
         if n_clips >= _FEWEST_CLIPS:
             low, high = bootstrap_interval(deltas[:, :, np.newaxis], clips, n_resamples, seed)
-        for index, (method, baseline) in enumerate(pairs):
-            comparisons.append(
-                Comparison(
-                    method=method,
-                    baseline=baseline,
-                    metric=metric,
-                    blur_px=(low_px, high_px),
-                    n_images=int(chosen.sum()),
-                    n_clips=n_clips,
-                    difference=float(deltas[index].mean()),
-                    low=float(low[index, 0]),
-                    high=float(high[index, 0]),
-                )
+        comparisons += [
+            Comparison(
+                method=method,
+                baseline=baseline,
+                metric=metric,
+                blur_px=(low_px, high_px),
+                n_images=len(chosen),
+                n_clips=n_clips,
+                difference=float(deltas[index].mean()),
+                low=float(low[index, 0]),
+                high=float(high[index, 0]),
             )
+            for index, (method, baseline) in enumerate(pairs)
+        ]
     return comparisons
-
-
-def _chosen(scores: Scores, blur_px: tuple[float, float]) -> NDArray[np.bool_]:
-    low, high = blur_px
-    if (low, high) == (0.0, np.inf):
-        return np.ones(len(scores.sequences), bool)
-    return np.asarray((scores.blur_px >= low) & (scores.blur_px < high))
 
 
 def verdict(comparisons: Sequence[Comparison], titles: Mapping[str, str]) -> str:
@@ -158,24 +121,19 @@ def verdict(comparisons: Sequence[Comparison], titles: Mapping[str, str]) -> str
     """
     sentences = []
     for method, baseline in dict.fromkeys((c.method, c.baseline) for c in comparisons):
-        own = [c for c in comparisons if (c.method, c.baseline) == (method, baseline)]
-        overall, bins = own[0], own[1:]
-        sentences.append(
-            f"{titles[method]} against {titles[baseline]}: {_in_words(overall)} overall"
-        )
-        better = [bin_name(c.blur_px) for c in bins if c.low > 0]
-        worse = [bin_name(c.blur_px) for c in bins if c.high < 0]
-        open_ = [bin_name(c.blur_px) for c in bins if not c.is_clear]
-        parts = [
-            f"{what} at {', '.join(where)}"
-            for what, where in (
-                ("better", better),
-                ("worse", worse),
-                ("no clear difference", open_),
-            )
+        overall, *bins = [c for c in comparisons if (c.method, c.baseline) == (method, baseline)]
+        found = {
+            "better": [c for c in bins if c.low > 0],
+            "worse": [c for c in bins if c.high < 0],
+            "no clear difference": [c for c in bins if not c.is_clear],
+        }
+        by_blur = "; ".join(
+            f"{what} at {', '.join(bin_name(c.blur_px) for c in where)}"
+            for what, where in found.items()
             if where
-        ]
-        sentences[-1] += f"; by blur: {'; '.join(parts)}." if parts else "."
+        )
+        sentence = f"{titles[method]} against {titles[baseline]}: {_in_words(overall)} overall"
+        sentences.append(f"{sentence}; by blur: {by_blur}." if by_blur else f"{sentence}.")
     return " ".join(sentences)
 
 

@@ -1,13 +1,11 @@
 """What the paper's own training would cost on the machine of a record."""
 
-from pathlib import Path
-
 import torch
 
 from baselines.cost import n_macs
 from baselines.method import Method, Recipe, Setting
 from baselines.methods import METHODS
-from gopro_tools.records import read_record
+from gopro_tools.records import RunRecord
 
 _DAY_S = 86_400.0
 
@@ -20,13 +18,12 @@ def macs_per_patch(method: Method, recipe: Recipe) -> int:
     return n_macs(learner.networks["restorer"], (side, side))
 
 
-def days_of_full(record: Path) -> dict[str, float]:
-    """Days that the paper's recipe would take at the speed a record's training had.
+def days_of_full(run: RunRecord) -> dict[str, float]:
+    """Days that the paper's recipe would take at the speed the training of a comparison had.
 
     Taken to cost what the restoring network's arithmetic does, without networks that judge it.
     Of the methods that are compared within a family; those that were not trained are left out.
     """
-    run = read_record(record)
     days: dict[str, float] = {}
     for method in METHODS:
         figures = run.methods.get(method.name)
@@ -43,10 +40,9 @@ def days_of_full(record: Path) -> dict[str, float]:
     return days
 
 
-def cost_of_full(record: Path) -> str:
+def cost_of_full(run: RunRecord) -> str:
     """That cost in a sentence."""
-    run = read_record(record)
-    days = days_of_full(record)
+    days = days_of_full(run)
     if not days:
         return "Its cost is not known: no network of this record was trained."
     patches = sum(run.methods[method]["n_patches"] for method in days)

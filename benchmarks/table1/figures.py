@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from benchmarks.table1.compare import Scores
 from gopro_tools.figures import new_figure
 from gopro_tools.images import Rgb
 from gopro_tools.metrics import psnr_rgb
 from gopro_tools.pairing import BLURRED, SHARP
-from gopro_tools.text import read_csv
 
 CROPS_FILE = "crops.png"
 GAIN_FILE = "gain_by_blur.png"
@@ -61,19 +60,24 @@ def _busiest(sharp: Rgb) -> tuple[slice, slice]:
     return slice(int(top), int(top) + side), slice(int(left), int(left) + side)
 
 
-def plot_gain(scores: Scores, path: Path) -> None:
-    """Gain in PSNR over the blurred input against blur length: images, and a running mean."""
+def plot_gain(scores: pd.DataFrame, path: Path) -> None:
+    """Gain in PSNR over the blurred input against blur length: images, and a running mean.
+
+    Args:
+        scores: As `benchmarks.table1.compare.scores_of` gives them.
+        path: File to write.
+    """
     figure = new_figure(7.5, 4.2)
     axis = figure.subplots()
-    order = np.argsort(scores.blur_px, kind="stable")
-    length_px = scores.blur_px[order]
-    window = max(3, round(_WINDOW_SHARE * len(order)))
+    scores = scores.sort_index(level="blur_px", sort_remaining=False, kind="stable")
+    length_px = scores.index.get_level_values("blur_px").to_numpy()
+    window = max(3, round(_WINDOW_SHARE * len(scores)))
     weights = np.ones(window) / window
-    for index, method in enumerate(name for name in scores.methods if name != BLURRED):
-        gain = (scores.of(method) - scores.of(BLURRED))[order]
+    for index, method in enumerate(scores.columns.drop(BLURRED)):
+        gain = (scores[method] - scores[BLURRED]).to_numpy()
         colour = f"C{index}"
         (dots,) = axis.plot(length_px, gain, ".", color=colour, markersize=3, alpha=0.35)
-        if len(order) >= window:
+        if len(scores) >= window:
             means = [np.convolve(values, weights, "valid") for values in (length_px, gain)]
             axis.plot(*means, color=colour, label=method)
         else:
@@ -87,24 +91,18 @@ def plot_gain(scores: Scores, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def plot_curves(validation: Path, path: Path) -> bool:
-    """Validation PSNR against patches seen; False where there is nothing to plot."""
-    by_method: dict[str, list[tuple[float, float]]] = {}
-    blurred: list[float] = []
-    for row in read_csv(validation, ("method", "n_patches", "psnr_rgb_db", "blurred_psnr_rgb_db")):
-        point = (float(row["n_patches"]), float(row["psnr_rgb_db"]))
-        by_method.setdefault(row["method"], []).append(point)
-        blurred.append(float(row["blurred_psnr_rgb_db"]))
-    if not by_method:
-        return False
+def plot_curves(validation: Sequence[Mapping[str, str]], path: Path) -> None:
+    """Validation PSNR against patches seen, of the rows of ``validation.csv``."""
     figure = new_figure(7.5, 4.2)
     axis = figure.subplots()
-    for method, points in by_method.items():
+    for method in dict.fromkeys(row["method"] for row in validation):
+        own = [row for row in validation if row["method"] == method]
+        points = [(float(row["n_patches"]), float(row["psnr_rgb_db"])) for row in own]
         axis.plot(*zip(*points, strict=True), "o-", markersize=3, label=method)
-    axis.axhline(blurred[-1], color="k", linestyle="--", linewidth=0.8, label=BLURRED)
-    axis.set_ylim(bottom=blurred[-1] - 4)
+    blurred_db = float(validation[-1]["blurred_psnr_rgb_db"])
+    axis.axhline(blurred_db, color="k", linestyle="--", linewidth=0.8, label=BLURRED)
+    axis.set_ylim(bottom=blurred_db - 4)
     axis.set_xlabel("patches seen")
     axis.set_ylabel("validation PSNR (dB)")
     axis.legend(fontsize=8)
     figure.savefig(path, dpi=110)
-    return True

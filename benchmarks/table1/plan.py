@@ -11,10 +11,10 @@ import tyro
 
 from baselines.method import Method, Recipe
 from baselines.methods import METHODS, method_named
-from benchmarks.rendered import RENDERED, RenderedConfig
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
 from gopro_tools.records import Scale, hash_of, jsonable
+from gopro_tools.rendered import RENDERED, RenderedConfig
 
 PROTOCOLS = ("psnr_rgb", "ssim_matlab_rgb3d", "ssim_gauss")
 """The first two are those of Nah et al.; the third is what most work since calls SSIM."""

@@ -4,12 +4,12 @@ python -m benchmarks.table1.publish           # make tables, figures and the REA
 python -m benchmarks.table1.publish --check   # exit code 1 where a text differs from its record
 """
 
-import shutil
 from pathlib import Path
 
+from benchmarks.keeping import keep_run
 from benchmarks.speed.__main__ import speed_page
 from benchmarks.table1.cost import cost_of_full
-from benchmarks.table1.report import PAGE_FILE, device_name, headline, report_texts, write_report
+from benchmarks.table1.report import PAGE_FILE, Report
 from gopro_tools.console import EXIT_FINDINGS, run_command, stderr
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
@@ -18,8 +18,6 @@ from gopro_tools.records import (
     check_files,
     iterate_runs,
     read_record,
-    recorded_run,
-    run_folder,
 )
 
 SUITE = "table1"
@@ -30,39 +28,30 @@ _SCALES = ("full", "reduced", "smoke")
 
 
 def keep_record(record: Path, results: Path) -> Path:
-    """Keep a run's record under ``results/runs``.
-
-    Returns:
-        Its folder there.
+    """Keep a comparison's record under ``results/runs``, and return its folder there.
 
     Raises:
         InputError: It is kept there already.
     """
-    run = read_record(record)
-    with recorded_run(results, run) as folder:
-        for path in record.rglob("*"):
-            if path.is_file() and path != record / RUN_FILE:
-                target = folder / path.relative_to(record)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
-    return run_folder(results, run)
+    names = [p.relative_to(record).as_posix() for p in record.rglob("*") if p.is_file()]
+    return keep_run(record, results, {name: record / name for name in names if name != RUN_FILE})
 
 
-def latest_runs(results: Path) -> dict[str, Path]:
-    """The newest record of each scale, from full to smoke."""
+def latest_reports(results: Path) -> dict[str, Report]:
+    """Of the newest record of each scale, from full to smoke."""
     found = {run.scale: folder for folder, run in iterate_runs(results, SUITE)}
-    return {scale: found[scale] for scale in _SCALES if scale in found}
+    return {scale: Report(found[scale]) for scale in _SCALES if scale in found}
 
 
 def readme_block(results: Path) -> str:
     """What the front page says: the newest run at the largest scale there is."""
-    runs = latest_runs(results)
-    if not runs:
+    reports = latest_reports(results)
+    if not reports:
         raise InputError(f"{results / 'runs' / SUITE}: no record of table1 there.")
-    scale, folder = next(iter(runs.items()))
+    scale, report = next(iter(reports.items()))
     lines = [
         BEGIN,
-        headline(folder),
+        report.headline(),
         "",
         f"Intervals, bins of blur length, detection and crops: "
         f"[results/table1/{scale}/](results/table1/{scale}/README.md).",
@@ -77,23 +66,21 @@ def readme_block(results: Path) -> str:
 
 def results_block(results: Path) -> str:
     """What the page of the results says: which scales were run, and what the full one costs."""
-    runs = latest_runs(results)
+    reports = latest_reports(results)
     lines = [BEGIN]
-    for scale, folder in runs.items():
-        run = read_record(folder)
-        facts = run.dataset or {}
+    for scale, report in reports.items():
         lines.append(
             f"- [table1/{scale}/](table1/{scale}/README.md): scale {scale}, "
-            f"{', '.join(run.methods)}; {facts.get('n_pairs')} test pairs of "
-            f"{facts.get('name')}; {device_name(run)}; {run.made_utc}; record "
-            f"`{folder.relative_to(results).as_posix()}`."
+            f"{', '.join(report.run.methods)}; {report.facts.get('n_pairs')} test pairs of "
+            f"{report.facts.get('name')}; {report.device_name}; {report.run.made_utc}; record "
+            f"`{report.folder.relative_to(results).as_posix()}`."
         )
-    if "full" not in runs:
+    if "full" not in reports:
         lines += [
             "",
             "**Not reproduced: the paper's Table 1 itself**, scale full: "
             f"`python -m benchmarks.table1 --scale full --data GOPRO_Large`. "
-            f"{cost_of_full(next(iter(runs.values())))}",
+            f"{cost_of_full(next(iter(reports.values())).run)}",
         ]
     return "\n".join([*lines, END])
 
@@ -115,8 +102,8 @@ def published_texts(results: Path, readme: Path) -> dict[Path, str]:
     """Every text that is made from a record, by the file it belongs into."""
     texts = {
         results / SUITE / scale / name: text
-        for scale, folder in latest_runs(results).items()
-        for name, text in report_texts(folder).items()
+        for scale, report in latest_reports(results).items()
+        for name, text in report.texts().items()
     }
     for page, block in ((readme, readme_block), (results / PAGE_FILE, results_block)):
         text = page.read_text(encoding="utf-8")
@@ -151,8 +138,8 @@ def unproven(results: Path) -> list[str]:
 
 def publish(results: Path, readme: Path) -> None:
     """Make the tables, figures and the front page's block from the records."""
-    for scale, folder in latest_runs(results).items():
-        write_report(folder, results / SUITE / scale)
+    for scale, report in latest_reports(results).items():
+        report.write(results / SUITE / scale)
     for path, text in published_texts(results, readme).items():
         write_atomic(path, text)
 

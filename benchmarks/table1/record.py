@@ -3,12 +3,10 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from baselines.devices import chosen_device
-from benchmarks.rendered import RENDERED_FILE, RENDERED_NAME, blur_lengths
 from benchmarks.table1.figures import CROP_PERCENTILES, CROPS_FILE, draw_crops
 from benchmarks.table1.plan import PROTOCOLS, Table1Config
 from benchmarks.table1.training import Ready
@@ -17,33 +15,34 @@ from gopro_tools.dataset import BLUR_FOLDERS, iterate_pairs
 from gopro_tools.files import write_atomic, written_whole
 from gopro_tools.images import read_rgb
 from gopro_tools.records import RunRecord, copy_run, dataset_facts, seal
+from gopro_tools.rendered import RENDERED_FILE, RENDERED_NAME, blur_lengths
 from gopro_tools.text import csv_text
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What the steps left, by method."""
-
-    restored: Mapping[str, Path]
-    """Folders of restored test images."""
-    scores: Path
-    """Folder of the evaluation of the test images."""
-    real_scores: Path | None
-    """The same of the real pairs."""
-    detection: Path | None
-    """Folder of the detection metric."""
-    seconds_per_image: Mapping[str, float]
-    """For 1280x720."""
-    failures: Mapping[str, str]
-    """What is missing because it failed, with the reason."""
-    absent: Mapping[str, str]
-    """What was not asked for."""
-
-
 def write_record(
-    config: Table1Config, data: Path, ready: Sequence[Ready], outcome: Outcome
+    config: Table1Config,
+    data: Path,
+    ready: Sequence[Ready],
+    *,
+    restored: Mapping[str, Path],
+    seconds_per_image: Mapping[str, float],
+    runs: Mapping[str, Path | None],
+    failures: Mapping[str, str],
+    absent: Mapping[str, str],
 ) -> Path:
-    """Everything that the report is made from, in one folder."""
+    """Everything that the report is made from, in one folder.
+
+    Args:
+        config: Of the comparison.
+        data: The dataset.
+        ready: Methods in the order of the tables.
+        restored: Folders of restored test images, by method.
+        seconds_per_image: For 1280x720, by method.
+        runs: Evaluations and detection, by the name they get in the record: ``scores, real,
+            detection``.
+        failures: What is missing because it failed, with the reason.
+        absent: What was not asked for.
+    """
     record = RunRecord(
         suite="table1",
         method=config.scale,
@@ -53,7 +52,7 @@ def write_record(
                 **result.facts,
                 "weights_sha256": result.weights_sha256,
                 "code_sha256": result.method.code_sha256,
-                "seconds_per_image": outcome.seconds_per_image[result.name],
+                "seconds_per_image": seconds_per_image[result.name],
             }
             for result in ready
         },
@@ -62,7 +61,7 @@ def write_record(
             "blur_kind": config.blur_kind,
             "device": chosen_device(config.device).type,
         },
-        results={"failures": outcome.failures, "absent": outcome.absent},
+        results={"failures": failures, "absent": absent},
         dataset={**dataset_facts(data, "test", config.blur_kind), **_rendered_facts(data)},
         protocols=PROTOCOLS,
         seed=config.seed,
@@ -70,11 +69,7 @@ def write_record(
     folder = config.out / "record"
     shutil.rmtree(folder, ignore_errors=True)
     with written_whole(folder) as partial:
-        for name, run in (
-            ("scores", outcome.scores),
-            ("real", outcome.real_scores),
-            ("detection", outcome.detection),
-        ):
+        for name, run in runs.items():
             if run is not None:
                 copy_run(run, partial / name)
         lengths = blur_lengths(data) or {}
@@ -83,7 +78,7 @@ def write_record(
         rows = [(*image, f"{lengths[image]:.4f}") for image in images]
         write_atomic(partial / "blur_lengths.csv", csv_text(["sequence", "name", "blur_px"], rows))
         write_atomic(partial / "validation.csv", _validation_csv(ready))
-        _draw_crops(config, data, outcome.restored, partial)
+        _draw_crops(config, data, restored, partial)
         seal(partial, record)
     return folder
 

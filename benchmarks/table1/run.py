@@ -17,10 +17,9 @@ from baselines.cost import SHOWN_SIZE_HW
 from baselines.devices import chosen_device, use_quickest_threads
 from baselines.machine import Budget
 from baselines.method import Method
-from benchmarks.rendered import RENDERED_NAME, is_rendered, render_dataset
 from benchmarks.table1.plan import PROTOCOLS, Table1Config, keyed
-from benchmarks.table1.record import Outcome, write_record
-from benchmarks.table1.report import write_report
+from benchmarks.table1.record import write_record
+from benchmarks.table1.report import Report
 from benchmarks.table1.training import (
     OnProgress,
     Ready,
@@ -41,6 +40,7 @@ from gopro_tools.images import read_rgb
 from gopro_tools.machine import machine_facts
 from gopro_tools.plugins import source_sha256
 from gopro_tools.records import RUN_FILE, dataset_facts, jsonable
+from gopro_tools.rendered import RENDERED_NAME, is_rendered, render_dataset
 from gopro_tools.restoring import RestoreConfig, restore
 
 __all__ = ["StoppedError", "Table1Result", "run_table1"]
@@ -55,24 +55,18 @@ _LONGEST_TIMING_S = 60.0
 class Table1Result:
     """What a run made."""
 
-    record: Path
-    """Folder of the record."""
+    record: Path  # folders
     report: Path
-    """Folder of the tables and figures."""
-    failures: Mapping[str, str]
-    """What went wrong with each method that is missing from the tables."""
-    absent: Mapping[str, str]
-    """Parts that were not asked for or cannot be made, with the reason."""
+    failures: Mapping[str, str]  # why a method is missing from the tables
+    absent: Mapping[str, str]  # why a part is: it was not asked for, or cannot be made
 
 
 @dataclass(frozen=True, kw_only=True)
 class _TestSet:
     """Images that every method restores."""
 
-    name: str
-    """Of its folders."""
-    title: str
-    """What tables call it; empty for the dataset's own name."""
+    name: str  # of its folders
+    title: str  # what tables call it; empty for the dataset's own name
     data: Path
     blur_kind: BlurKind
 
@@ -104,7 +98,7 @@ def run_table1(
         use_quickest_threads()
     if n_processes() > 1 and config.data is None:
         raise InputError(
-            "Under torchrun the data must be there: `python -m benchmarks.rendered --scale "
+            "Under torchrun the data must be there: `python -m gopro_tools.rendered --scale "
             f"{config.scale} --out DATA` first, then --data DATA."
         )
     if config.data is None:
@@ -122,26 +116,22 @@ def run_table1(
         raise InputError("No method is ready: " + "; ".join(work.failures.values()))
     title = RENDERED_NAME if is_rendered(data) else ""
     test = _TestSet(name="test", title=title, data=data, blur_kind=config.blur_kind)
-    scores = _scored(work, ready, test)
+    runs: dict[str, Path | None] = {"scores": _scored(work, ready, test)}
     real = _real_pairs(work)
-    real_scores = None if real is None else _scored(work, ready, real)
-    detection = _detected(work, ready, test)
+    runs["real"] = None if real is None else _scored(work, ready, real)
+    runs["detection"] = _detected(work, ready, test)
     record = write_record(
         config,
         data,
         ready,
-        Outcome(
-            restored={result.name: _restored(work, result, test) for result in ready},
-            scores=scores,
-            real_scores=real_scores,
-            detection=detection,
-            seconds_per_image={result.name: _seconds_per_image(work, result) for result in ready},
-            failures=work.failures,
-            absent=work.absent,
-        ),
+        restored={result.name: _restored(work, result, test) for result in ready},
+        seconds_per_image={result.name: _seconds_per_image(work, result) for result in ready},
+        runs=runs,
+        failures=work.failures,
+        absent=work.absent,
     )
     report = config.out / "report"
-    write_report(record, report)
+    Report(record).write(report)
     return Table1Result(record=record, report=report, failures=work.failures, absent=work.absent)
 
 

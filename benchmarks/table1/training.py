@@ -204,11 +204,11 @@ def _trained_elsewhere(folders: Sequence[Path], method: Method, recipe: Recipe) 
     """
     for path in sorted(path for folder in folders for path in folder.rglob(RUN_FILE)):
         record = read_record(path.parent)
-        if record.suite != "train" or record.method != method.name:
-            continue
-        if not _agree(record.config.get("recipe"), jsonable(recipe)):
-            continue
-        if "started_from_sha256" in record.config:  # learned more than the recipe says
+        if (
+            (record.suite, record.method) != ("train", method.name)
+            or not _agree(record.config.get("recipe"), jsonable(recipe))
+            or "started_from_sha256" in record.config  # learned more than the recipe says
+        ):
             continue
         weights = path.parent / WEIGHTS_FILE
         if not weights.is_file() or sha256_of_file(weights) != record.weights_sha256:

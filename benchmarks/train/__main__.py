@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import os
-import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +13,12 @@ import tyro
 from baselines.machine import EXIT_UNFINISHED, Budget, RunOptions
 from baselines.method import Method, Recipe
 from baselines.methods import METHODS
+from benchmarks.keeping import keep_run
 from benchmarks.train.folder import STRIP_FOLDER
+from benchmarks.train.journal import CURVES_FILE, LOG_FILE
 from benchmarks.train.run import Progress, TrainResult, train
 from gopro_tools.console import EXIT_INTERRUPTED, progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind
-from gopro_tools.records import read_record, recorded_run, run_folder
 from gopro_tools.stopping import stop_signals
 
 log = logging.getLogger(__name__)
@@ -96,32 +96,24 @@ def _exit_code_of(signal_number: int | None) -> int:
 
 
 def keep_record(out: Path, results: Path) -> Path:
-    """Copy a finished run's record, log and pictures under a results folder.
+    """Keep a finished run's record, log and pictures under a results folder, and return where.
 
     Raises:
         InputError: The run is not finished, or it is kept there already.
     """
-    record = read_record(out)
-    with recorded_run(results, record) as folder:
-        for name in ("log.jsonl", "curves.png"):
-            if (out / name).is_file():
-                shutil.copy2(out / name, folder / name)
-        strips = sorted((out / STRIP_FOLDER).glob("*.png"))
-        if strips:
-            shutil.copy2(strips[-1], folder / "validation.png")
-    return run_folder(results, record)
+    files = {name: out / name for name in (LOG_FILE, CURVES_FILE) if (out / name).is_file()}
+    if strips := sorted((out / STRIP_FOLDER).glob("*.png")):
+        files["validation.png"] = strips[-1]
+    return keep_run(out, results, files)
 
 
 def _summarise(result: TrainResult) -> None:
     state = "Finished" if result.finished else "Stopped; --resume continues"
     stderr.print(f"{state} after {result.step} of {result.n_steps} steps: {result.checkpoint}")
-    if result.metrics:
-        restored, blurred = (
-            result.metrics["psnr_rgb_db"],
-            result.metrics["blurred_psnr_rgb_db"],
-        )
+    if found := result.metrics:
+        restored, blurred = found["psnr_rgb_db"], found["blurred_psnr_rgb_db"]
         stderr.print(
-            f"Validation after step {result.metrics['at_step']:.0f}: {restored:.2f} dB restored, "
+            f"Validation after step {found['at_step']:.0f}: {restored:.2f} dB restored, "
             f"{blurred:.2f} dB blurred ({restored - blurred:+.2f} dB, psnr_rgb).",
         )
 

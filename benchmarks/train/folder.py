@@ -83,23 +83,22 @@ class RunFolder:
         before = load_latest(self.checkpoint, with_training_state=False).record
         wanted, stored = self._config["recipe"], before.config.get("recipe", {})
         differing = [key for key in {**wanted, **stored} if wanted.get(key) != stored.get(key)]
+        data = self._config["data"]
         if differing:
-            raise InputError(
-                f"{self.path}: the run there has another recipe ({', '.join(sorted(differing))} "
-                f"differ); what it used is in {CONFIG_FILE}. Repeat its options, or choose another "
-                "--out."
+            why = (
+                f"has another recipe ({', '.join(sorted(differing))} differ); what it used is in "
+                f"{CONFIG_FILE}. Repeat its options"
             )
-        if before.config.get(_START) != self._config.get(_START):
-            raise InputError(
-                f"{self.path}: the run there started from other weights; name the same with "
-                "--start-from, or choose another --out."
+        elif before.config.get(_START) != self._config.get(_START):
+            why = "started from other weights; name the same with --start-from"
+        elif before.data_hash != self._data_hash:
+            why = (
+                f"was trained on other data than {data['name']} ({data['blur_kind']}); name the "
+                "same"
             )
-        if before.data_hash != self._data_hash:
-            data = self._config["data"]
-            raise InputError(
-                f"{self.path}: the run there was trained on other data than {data['name']} "
-                f"({data['blur_kind']}); name the same, or choose another --out."
-            )
+        else:
+            return
+        raise InputError(f"{self.path}: the run there {why}, or choose another --out.")
 
     def load(self, learner: Learner) -> RunState:
         """Put the state of the newest whole checkpoint into a learner."""
@@ -119,17 +118,9 @@ class RunFolder:
     def save(self, learner: Learner, state: RunState) -> None:
         """Write the checkpoint; the one before it is kept until the next."""
         optimizers = {name: each.state_dict() for name, each in learner.optimizers.items()}
-        training_state = {
-            "optimizers": optimizers,
-            "sums": state.sums,
-            "seconds": state.seconds,
-        }
+        more = {"optimizers": optimizers, "sums": state.sums, "seconds": state.seconds}
         self._save(
-            self.checkpoint,
-            learner.networks,
-            state,
-            training_state=training_state,
-            keep_previous=True,
+            self.checkpoint, learner.networks, state, training_state=more, keep_previous=True
         )
 
     def save_weights(self, learner: Learner, state: RunState) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from baselines.pictures import sheet
 from gopro_tools.errors import InputError
 from gopro_tools.figures import new_figure
 from gopro_tools.files import write_atomic
@@ -21,8 +21,6 @@ CURVES_FILE = "curves.png"
 
 _STRIP_MOST_ROWS = 4
 _STRIP_MOST_PX = 384  # of each image, cut from its middle: more is not seen at a glance
-_GAP_PX = 4
-_HEADER_PX = 20
 
 
 class Journal:
@@ -104,8 +102,7 @@ def plot_curves(folder: Path, title: str) -> bool:
         points = [(entry["step"], entry[name]) for entry in training if name in entry]
         above.plot(*zip(*points, strict=True), label=name, linewidth=1)
     above.set_ylabel("loss, unweighted")
-    is_positive = all(value > 0 for line in above.lines for value in line.get_ydata())
-    if is_positive:
+    if all(value > 0 for line in above.lines for value in line.get_ydata()):
         above.set_yscale("log")
     else:
         above.set_yscale("symlog", linthresh=0.01)
@@ -138,21 +135,12 @@ _NOT_LOSSES = {"step", "epoch", "learning_rate"}
 def image_strip(rows: Sequence[Sequence[Rgb]]) -> bytes:
     """PNG of blurred, restored and sharp image side by side; of many rows, a few evenly spread."""
     n_rows = min(len(rows), _STRIP_MOST_ROWS)
-    chosen = np.linspace(0, len(rows) - 1, n_rows).round().astype(int)
-    pictures = [[middle_square(image, _STRIP_MOST_PX) for image in rows[row]] for row in chosen]
-    height = max(image.shape[0] for row in pictures for image in row)
-    width = max(image.shape[1] for row in pictures for image in row)
-    sheet = np.full(
-        (_HEADER_PX + n_rows * (height + _GAP_PX), 3 * (width + _GAP_PX), 3), 255, np.uint8
-    )
-    for x, name in enumerate(("blurred", "restored", "sharp")):
-        place = (x * (width + _GAP_PX) + _GAP_PX, _HEADER_PX - 6)
-        cv2.putText(sheet, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
-    for y, row in enumerate(pictures):
-        for x, image in enumerate(row):
-            top, left = _HEADER_PX + y * (height + _GAP_PX), x * (width + _GAP_PX)
-            sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
-    return encode_png(sheet)
+    shown = [
+        (name, middle_square(image, _STRIP_MOST_PX))
+        for row in np.linspace(0, len(rows) - 1, n_rows).round().astype(int)
+        for name, image in zip(("blurred", "restored", "sharp"), rows[row], strict=True)
+    ]
+    return encode_png(sheet(shown, n_columns=3))
 
 
 def middle_square(image: Rgb, side_px: int) -> Rgb:

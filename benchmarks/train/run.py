@@ -18,7 +18,7 @@ from baselines.machine import Processes, RunOptions, joined_processes, seed_torc
 from baselines.method import Method, Recipe, Setting
 from benchmarks.train.folder import STRIP_FOLDER, RunFolder, RunState
 from benchmarks.train.journal import Journal, image_strip, plot_curves
-from benchmarks.train.steps import chosen_steps
+from benchmarks.train.steps import DeviceSteps, HostSteps, Steps
 from benchmarks.train.validation import Validation, scores_of
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
@@ -112,40 +112,37 @@ def _lead(out: Path, processes: Processes) -> AbstractContextManager[None]:
     return claimed(out, STRIP_FOLDER) if processes.rank == 0 else nullcontext()
 
 
+@dataclass
 class _Run:
     """One process's part of a run."""
 
-    def __init__(
-        self,
-        method: Method,
-        recipe: Recipe,
-        data: Path,
-        out: Path,
-        blur_kind: BlurKind,
-        options: RunOptions,
-        device: torch.device,
-        processes: Processes,
-    ) -> None:
-        self.method, self.recipe, self.options = method, recipe, options
-        self.data, self.blur_kind = data, blur_kind
-        self.device, self.processes = device, processes
-        self.leads = processes.rank == 0
+    method: Method
+    recipe: Recipe
+    data: Path
+    out: Path
+    blur_kind: BlurKind
+    options: RunOptions
+    device: torch.device
+    processes: Processes
+
+    def __post_init__(self) -> None:
+        self.leads = self.processes.rank == 0
         self.state = RunState()
         self.journal: Journal | None = None
         self.validation: Validation | None = None
         self.last_plot = -_SECONDS_BETWEEN_PLOTS
-        self.facts = dataset_facts(data, "train", blur_kind)
+        self.facts = dataset_facts(self.data, "train", self.blur_kind)
         self.config: dict[str, Any] = {
-            "recipe": jsonable(recipe),
-            "options": jsonable(options),
-            "n_processes": processes.n,
+            "recipe": jsonable(self.recipe),
+            "options": jsonable(self.options),
+            "n_processes": self.processes.n,
             "data": self.facts,
         }
-        if options.start_from is not None:
-            self.config["started_from_sha256"] = _sha256_of_weights(options.start_from)
+        if self.options.start_from is not None:
+            self.config["started_from_sha256"] = _sha256_of_weights(self.options.start_from)
         self.folder = RunFolder(
-            out,
-            kind=method.kind.name if method.kind is not None else method.name,
+            self.out,
+            kind=self.method.kind.name if self.method.kind is not None else self.method.name,
             config=self.config,
             data_hash=hash_of({**self.facts, "name": None}),  # a moved dataset is the same
         )
@@ -175,8 +172,9 @@ class _Run:
             load_into(self.learner.networks["restorer"], network.state_dict(), options.start_from)
         pairs = self._training_pairs(on_progress)
         self.patches = Patches(pairs, recipe.patches, recipe.seed)
-        self.steps = chosen_steps(
-            self.learner, self.patches, self.device, options, self.processes, self.folder.path
+        kind_of_steps = DeviceSteps if options.defers(self.device, self.processes) else HostSteps
+        self.steps: Steps = kind_of_steps(
+            self.learner, self.patches, self.device, options, self.processes, self.out
         )
         self.epoch_length = recipe.optimisation.epoch_length(len(pairs), recipe.patches.batch)
         self.n_steps = recipe.n_steps(len(pairs))
@@ -187,15 +185,13 @@ class _Run:
             log.info("Continuing at step %d.", self.state.step)
         if self.leads:
             self.folder.write_config()
-            self.journal = Journal(self.folder.path, step=self.state.step)
+            self.journal = Journal(self.out, step=self.state.step)
 
     def _training_pairs(self, on_progress: Callable[[Progress], None]) -> FramePairs:
         def show(done: int, total: int) -> None:
             on_progress(Progress(task="decoding", done=done, total=total))
 
-        if not self.leads:  # the first process writes a memory map before the others read it
-            self.processes.wait_for_all()
-        pairs = FramePairs(
+        return FramePairs(
             self.data,
             "train",
             self.blur_kind,
@@ -203,9 +199,6 @@ class _Run:
             resize_hw=self.recipe.patches.resize_hw,
             on_progress=show,
         )
-        if self.leads:
-            self.processes.wait_for_all()
-        return pairs
 
     # --- the loop ---
 
@@ -312,13 +305,12 @@ class _Run:
         state.metrics = {"at_step": float(state.step), **scores}
         journal.write(state.step, {f"validation_{key}": value for key, value in scores.items()})
         journal.validated_steps.add(state.step)
-        out = self.folder.path
-        write_atomic(out / STRIP_FOLDER / f"{state.step:07d}.png", image_strip(rows))
+        write_atomic(self.out / STRIP_FOLDER / f"{state.step:07d}.png", image_strip(rows))
         now = time.monotonic()
         if state.step < self.n_steps and now - self.last_plot < _SECONDS_BETWEEN_PLOTS:
             return  # drawing takes a second, in which a GPU would have nothing to do
         self.last_plot = now
-        if not plot_curves(out, f"{self.recipe.method}, {self.recipe.preset}") and (
+        if not plot_curves(self.out, f"{self.recipe.method}, {self.recipe.preset}") and (
             state.step in (0, self.n_steps)
         ):
             log.warning("No curves are drawn: matplotlib is missing (the extra `report` has it).")

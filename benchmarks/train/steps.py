@@ -1,10 +1,11 @@
 """Taking one training step, with patches cut on the CPU or on the device."""
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -20,13 +21,30 @@ from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 
 
-class Steps(Protocol):
-    """How steps are taken."""
+class Steps(ABC):
+    """How one process takes its share of each step."""
 
+    def __init__(
+        self,
+        learner: Learner,
+        patches: Patches,
+        device: torch.device,
+        options: RunOptions,
+        processes: Processes,
+        out: Path,
+    ) -> None:
+        """Keep what steps need; ``out`` is for the batches of steps that fail."""
+        self._learner, self._patches = learner, patches
+        self._device, self._options = device, options
+        self._share = processes.share_of(patches.config.batch)
+        self._pin = device.type == "cuda"
+        self._out, self._rank = out, processes.rank
+
+    @abstractmethod
     def input(self, number: int) -> Any:
         """What batch ``number`` is made of: made ahead, in other threads."""
-        ...
 
+    @abstractmethod
     def take(
         self, step: int, inputs: list[Any], learning_rate: float, *, is_logged: bool
     ) -> dict[str, float]:
@@ -45,118 +63,13 @@ class Steps(Protocol):
         Raises:
             InputError: Out of memory, or a figure is not finite: its batch is stored.
         """
-        ...
 
     def pending(self, n_done: int) -> dict[str, float]:
         """Sums of figures that were not returned yet, after ``n_done`` steps."""
-        ...
-
-
-def chosen_steps(
-    learner: Learner,
-    patches: Patches,
-    device: torch.device,
-    options: RunOptions,
-    processes: Processes,
-    out: Path,
-) -> Steps:
-    """Steps on the device where ``options.loop`` and the machine allow it, else on the host."""
-    share = processes.share_of(patches.config.batch)
-    faults = _Faults(device=device, out=out, rank=processes.rank)
-    if options.defers(device, processes):
-        return _DeviceSteps(learner, patches, share, device, faults)
-    return _HostSteps(learner, patches, share, device, options.channels_last, faults)
-
-
-class _HostSteps:
-    """Patches are cut on the CPU; each step is waited for."""
-
-    def __init__(
-        self,
-        learner: Learner,
-        patches: Patches,
-        share: range,
-        device: torch.device,
-        channels_last: bool,
-        faults: "_Faults",
-    ) -> None:
-        self._learner, self._patches, self._share = learner, patches, share
-        self._device, self._channels_last, self._faults = device, channels_last, faults
-
-    def input(self, number: int) -> Batch:
-        return self._patches.batch(number, self._share, pin=self._device.type == "cuda")
-
-    def take(
-        self, step: int, inputs: list[Batch], learning_rate: float, *, is_logged: bool
-    ) -> dict[str, float]:
-        batches = [self._placed(batch.to(self._device)) for batch in inputs]
-        with self._faults.explained(step):
-            self._learner.start(learning_rate)
-            return scalars(self._learner.step(batches))
-
-    def pending(self, n_done: int) -> dict[str, float]:
         return {}
 
-    def _placed(self, batch: Batch) -> Batch:
-        return dataclasses.replace(
-            batch,
-            blurred=to_layout(batch.blurred, channels_last=self._channels_last),
-            sharp=to_layout(batch.sharp, channels_last=self._channels_last),
-        )
-
-
-class _DeviceSteps:
-    """Patches are cut on the device, where figures stay until a line of the log is due."""
-
-    def __init__(
-        self,
-        learner: Learner,
-        patches: Patches,
-        share: range,
-        device: torch.device,
-        faults: "_Faults",
-    ) -> None:
-        try:
-            self._patches = DevicePatches(patches, device)
-        except torch.OutOfMemoryError as error:
-            raise InputError(
-                f"The decoded pairs do not fit into the memory of {device}: --loop host cuts the "
-                "patches on the CPU."
-            ) from error
-        self._loop = DeviceLoop(learner, self._patches, device)
-        self._n_batches, self._share = learner.n_batches, share
-        self._pin, self._faults = device.type == "cuda", faults
-
-    def input(self, number: int) -> Plan:
-        return self._patches.plan(number, self._share, pin=self._pin)
-
-    def take(
-        self, step: int, inputs: list[Plan], learning_rate: float, *, is_logged: bool
-    ) -> dict[str, float]:
-        with self._faults.explained(step):
-            self._loop.step(inputs, learning_rate)
-        return self.pending(step + 1) if is_logged else {}
-
-    def pending(self, n_done: int) -> dict[str, float]:
-        with self._faults.explained(n_done, self._batch_of_failure):
-            return self._loop.take_figures()
-
-    def _batch_of_failure(self, step: int) -> Batch:
-        # Batches are pure functions of their number: the step's last one is made again.
-        number = step * self._n_batches + self._n_batches - 1
-        return self._loop.batch_of(self._patches.plan(number, self._share))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Faults:
-    """What goes wrong in a step, as errors that say what to do."""
-
-    device: torch.device
-    out: Path
-    rank: int
-
     @contextmanager
-    def explained(
+    def _explained(
         self, step: int, batch_of: Callable[[int], Batch] | None = None
     ) -> Iterator[None]:
         """Turn the errors of a step into InputError; with ``batch_of``, of a step before it."""
@@ -164,7 +77,7 @@ class _Faults:
             yield
         except torch.OutOfMemoryError as error:
             raise InputError(
-                f"A step does not fit into the memory of {self.device}: use a smaller --batch or "
+                f"A step does not fit into the memory of {self._device}: use a smaller --batch or "
                 "--patch-px, --precision bf16, or more processes."
             ) from error
         except StepNotFiniteError as error:
@@ -175,16 +88,89 @@ class _Faults:
             raise self._not_finite(step, error, error.batch) from error
 
     def _not_finite(self, step: int, error: NotFiniteError, batch: Batch) -> InputError:
-        name = f"not-finite-step{step:06d}-rank{self.rank}.safetensors"
-        tensors = {
-            "blurred": batch.blurred.cpu().contiguous(),
-            "sharp": batch.sharp.cpu().contiguous(),
-        }
+        name = f"not-finite-step{step:06d}-rank{self._rank}.safetensors"
+        images = {"blurred": batch.blurred, "sharp": batch.sharp}
+        tensors = {key: image.cpu().contiguous() for key, image in images.items()}
         figures = {key: str(value) for key, value in error.figures.items()}
-        write_atomic(self.out / name, safetensors.torch.save(tensors, metadata=figures))
+        write_atomic(self._out / name, safetensors.torch.save(tensors, metadata=figures))
         return InputError(
-            f"{self.out}: step {step} gave {error.figures} in the {error.network}. The weights "
+            f"{self._out}: step {step} gave {error.figures} in the {error.network}. The weights "
             f"were not changed by it; its batch is in {name}, and the last checkpoint (if any) is "
             "from before. A lower --learning-rate, --clip-gradient-norm 1 or --precision fp32 may "
             "help."
         )
+
+
+class HostSteps(Steps):
+    """Patches are cut on the CPU; each step is waited for."""
+
+    def input(self, number: int) -> Batch:
+        """See `Steps`."""
+        return self._patches.batch(number, self._share, pin=self._pin)
+
+    def take(
+        self, step: int, inputs: list[Batch], learning_rate: float, *, is_logged: bool
+    ) -> dict[str, float]:
+        """See `Steps`."""
+        batches = [self._placed(batch.to(self._device)) for batch in inputs]
+        with self._explained(step):
+            self._learner.start(learning_rate)
+            return scalars(self._learner.step(batches))
+
+    def _placed(self, batch: Batch) -> Batch:
+        channels_last = self._options.channels_last
+        return dataclasses.replace(
+            batch,
+            blurred=to_layout(batch.blurred, channels_last=channels_last),
+            sharp=to_layout(batch.sharp, channels_last=channels_last),
+        )
+
+
+class DeviceSteps(Steps):
+    """Patches are cut on the device, where figures stay until a line of the log is due."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        patches: Patches,
+        device: torch.device,
+        options: RunOptions,
+        processes: Processes,
+        out: Path,
+    ) -> None:
+        """See `Steps`.
+
+        Raises:
+            InputError: The decoded pairs do not fit on the device.
+        """
+        super().__init__(learner, patches, device, options, processes, out)
+        try:
+            self._on_device = DevicePatches(patches, device)
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"The decoded pairs do not fit into the memory of {device}: --loop host cuts the "
+                "patches on the CPU."
+            ) from error
+        self._loop = DeviceLoop(learner, self._on_device, device)
+
+    def input(self, number: int) -> Plan:
+        """See `Steps`."""
+        return self._on_device.plan(number, self._share, pin=self._pin)
+
+    def take(
+        self, step: int, inputs: list[Plan], learning_rate: float, *, is_logged: bool
+    ) -> dict[str, float]:
+        """See `Steps`."""
+        with self._explained(step):
+            self._loop.step(inputs, learning_rate)
+        return self.pending(step + 1) if is_logged else {}
+
+    def pending(self, n_done: int) -> dict[str, float]:
+        """See `Steps`."""
+        with self._explained(n_done, self._batch_of_failure):
+            return self._loop.take_figures()
+
+    def _batch_of_failure(self, step: int) -> Batch:
+        # Batches are pure functions of their number: the step's last one is made again.
+        number = (step + 1) * self._learner.n_batches - 1
+        return self._loop.batch_of(self._on_device.plan(number, self._share))

@@ -1,7 +1,6 @@
 """Restoring some test images while a network is trained."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -47,16 +46,16 @@ class Validation:
         if crop_px is not None:
             images = [(middle_square(b, crop_px), middle_square(s, crop_px)) for b, s in images]
         self.pairs = images
-        self._options: dict[str, Any] = {
-            "device": str(device),
-            "half": "bf16" if options.precision == "bf16" else None,
-            "channels_last": options.channels_last,
-            "rounding": recipe.output_rounding,
-        }
+        self._options = RestoreOptions(
+            device=str(device),
+            half="bf16" if options.precision == "bf16" else None,
+            channels_last=options.channels_last,
+            rounding=recipe.output_rounding,
+        )
 
     def restored(self, network: nn.Module) -> list[tuple[Rgb, Rgb, Rgb]]:
         """Blurred, restored and sharp image of each pair."""
-        restorer = NetworkRestorer(network, RestoreOptions(**self._options))
+        restorer = NetworkRestorer(network, self._options)
         # Whole images have sizes of their own; compiling for each would take longer than it saves.
         with torch.compiler.set_stance("force_eager"):
             return [(blurred, restorer.restore(blurred), sharp) for blurred, sharp in self.pairs]

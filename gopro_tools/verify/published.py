@@ -36,7 +36,7 @@ def check_seal(
     """Whether `DATASET_FILE` is whole, and says of the dataset what is there."""
     seal = read_seal(root)
     if seal.state == "damaged":
-        message = f"{DATASET_FILE} is empty or cut short: nobody can tell what the dataset is"
+        message = f"{DATASET_FILE} is empty or cut short, so the origin of the dataset is unknown"
         yield Finding("error", "seal", message)
     if seal.state == "none" and manifest and "source" in next(iter(manifest.values())):
         message = f"there is a {MANIFEST} and no {DATASET_FILE}: unfinished, or it was deleted"

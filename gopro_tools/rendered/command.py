@@ -1,4 +1,4 @@
-"""``python -m benchmarks.rendered``."""
+"""The command line of ``python -m gopro_tools.rendered``."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Annotated
 
 import tyro
 
-from benchmarks.rendered import MOTION_FILE, RENDERED, render_dataset
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
 from gopro_tools.errors import InputError
 from gopro_tools.records import Scale
+from gopro_tools.rendered import MOTION_FILE, RENDERED, render_dataset
 
 
 def command(
@@ -61,5 +61,6 @@ def command(
     return EXIT_FINDINGS if any(reason.failed for reason in left_out) else 0
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run as a command."""
     run_command(command)

@@ -8,7 +8,14 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rendered.clips import (
+from gopro_tools.dataset import MANIFEST_FILE
+from gopro_tools.errors import InputError
+from gopro_tools.files import LOCK_FILE, write_atomic
+from gopro_tools.locks import held
+from gopro_tools.machine import versions
+from gopro_tools.processes import end_with_parent
+from gopro_tools.records import jsonable, to_json
+from gopro_tools.rendered.clips import (
     FIGURES,
     N_FRAMES,
     Clip,
@@ -17,13 +24,6 @@ from benchmarks.rendered.clips import (
     photographs_of,
     render_clip,
 )
-from gopro_tools.dataset import MANIFEST_FILE
-from gopro_tools.errors import InputError
-from gopro_tools.files import LOCK_FILE, write_atomic
-from gopro_tools.locks import held
-from gopro_tools.machine import versions
-from gopro_tools.processes import end_with_parent
-from gopro_tools.records import jsonable, to_json
 from gopro_tools.scenes.photographs import LeftOut
 from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.text import csv_text, read_csv

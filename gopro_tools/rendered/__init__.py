@@ -1,6 +1,6 @@
 """A dataset for those without GOPRO: rendered 240 fps clips of photographs, made into pairs.
 
-    python -m benchmarks.rendered --scale reduced --out DATA --photographs FOLDER
+    python -m gopro_tools.rendered --scale reduced --out DATA --photographs FOLDER
 
 Each clip shows a part of one photograph before a shaking camera, with cut-outs of others moving in
 front (`gopro_tools.scenes`), at a speed of its own; `gopro_tools.synthesize` averages its frames. A
@@ -14,8 +14,8 @@ GOPRO_Large and, because everything is rendered, the length of each image's blur
 While it is made, the videos lie in ``DATA.clips/``.
 """
 
-from benchmarks.rendered.clips import RENDERED, RenderedConfig
-from benchmarks.rendered.dataset import (
+from gopro_tools.rendered.clips import RENDERED, RenderedConfig
+from gopro_tools.rendered.dataset import (
     MOTION_FILE,
     RENDERED_FILE,
     RENDERED_NAME,
