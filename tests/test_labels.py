@@ -179,6 +179,84 @@ def test_labels_of_other_classes_or_images_are_doubted(labelled, doubt):
     assert re.search(doubt, said) if doubt else not said
 
 
+TRUE_BOXES = np.array([[20, 10, 60, 50], [90, 30, 130, 90], [5, 55, 45, 95]], np.float32)
+"""Of three persons in an image of 200x100 px."""
+
+
+def mistaken(box: np.ndarray, meant: str) -> np.ndarray:
+    """What a program stores that means something else by the four numbers of a box."""
+    (x0, y0), (x1, y1) = box[:, :2].T, box[:, 2:].T
+    width, height, x, y = x1 - x0, y1 - y0, (x0 + x1) / 2, (y0 + y1) / 2
+    return np.stack(
+        {
+            "left, top, right and bottom": (x0, y0, x1, y1),
+            "left, top, width and height": (x0, y0, width, height),
+            "centre, width and height": (x, y, width, height),
+            "top, left, height and width": (y0, x0, height, width),
+        }[meant],
+        axis=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("program", "meant"),
+    [
+        ("coco", "left, top, right and bottom"),
+        ("coco", "centre, width and height"),
+        ("coco", "top, left, height and width"),
+        ("coco", ""),
+        ("yolo", "left, top, right and bottom"),
+        ("yolo", "left, top, width and height"),
+        ("yolo", ""),
+    ],
+)
+def test_numbers_of_a_box_that_mean_something_else_are_doubted(tmp_path, program, meant):
+    """Read as they are, these boxes lie in the image, and the detector finds none of them."""
+    of_format = {"coco": "left, top, width and height", "yolo": "centre, width and height"}
+    numbers = mistaken(TRUE_BOXES, meant or of_format[program]).astype(float)
+    sizes = {"a/1.png": (200, 400)}  # so that no mistake reaches out
+    if program == "coco":
+        path = tmp_path / "x.json"
+        doc = document()
+        doc["images"] = [{"id": 1, "file_name": "a/1.png", "width": 400, "height": 200}]
+        category = next(c["id"] for c in doc["categories"] if c["name"] == "person")
+        doc["annotations"] = [
+            {"id": i, "image_id": 1, "category_id": category, "iscrowd": 0, "bbox": list(box)}
+            for i, box in enumerate(numbers)
+        ]
+        path.write_text(json.dumps(doc))
+    else:
+        path = tmp_path / "labels"
+        path.mkdir()
+        lines = (f"0 {' '.join(map(str, box))}" for box in numbers / [400, 200, 400, 200])
+        (path / "1.txt").write_text("\n".join(lines))
+        (path / "classes.txt").write_text("\n".join(NAMES))
+    references = read_labels(path, sizes, NAMES, wanted=(0,), min_area_px=0).references
+    found = Detections(
+        box_xyxy=TRUE_BOXES, score=np.full(3, 0.9, np.float32), class_id=np.zeros(3, np.int64)
+    )
+    said = "".join(doubts_about_labels(references, [found], NAMES, confidence=0.5))
+    doubt = f"3 of 3 labelled boxes on the sharp images where their four numbers are {meant}"
+    assert doubt in said if meant else not said
+
+
+@pytest.mark.parametrize("key", ["annotations", "category_id", "bbox"])
+def test_a_key_that_is_given_twice_is_refused(tmp_path, key):
+    path = tmp_path / "x.json"
+    text = json.dumps(document())
+    path.write_text(text.replace(f'"{key}":', f'"{key}": [], "{key}":', 1))
+    with pytest.raises(InputError, match=rf"x\.json: one object has '{key}' 2 times"):
+        read(path)
+
+
+def test_classes_that_count_from_one_are_said(tmp_path):
+    (tmp_path / "1.txt").write_text("2 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "classes.txt").write_text("person\ncar\n")
+    sizes = {"a/1.png": (100, 200)}
+    with pytest.raises(InputError, match="Classes count from 0"):
+        read_labels(tmp_path, sizes, NAMES, wanted=(0, 1), min_area_px=0)
+
+
 def test_bytes_pipes_and_broken_links_are_no_labels(tmp_path):
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\x00")
     os.mkfifo(tmp_path / "pipe.json")

@@ -3,6 +3,7 @@
 import json
 import math
 import stat
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +18,9 @@ def read_coco(path: Path) -> dict[str, Any]:
     """Read the file; `InputError` where it is not COCO JSON."""
     text = read_text(path)
     try:
-        document = json.loads(text, parse_constant=_no_constant)
+        document = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_without_doubles)
+    except _GivenTwiceError as error:
+        raise InputError(f"{path}: {error}; which of them counts is not said. Keep one.") from error
     except (ValueError, RecursionError, MemoryError) as error:
         reason = "too deeply nested" if isinstance(error, RecursionError) else error
         raise InputError(f"{path}: not JSON, or cut off ({reason}); write it again.") from error
@@ -37,6 +40,19 @@ def read_coco(path: Path) -> dict[str, Any]:
             f"categories; found {found or 'an empty object'}."
         )
     return document
+
+
+class _GivenTwiceError(ValueError):
+    """A key that an object has twice."""
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, of which Python would take the last of equal keys."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        (key, count), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise _GivenTwiceError(f"one object has {key[:60]!r} {count} times")
+    return found
 
 
 def categories(path: Path, document: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[Any, int]]:

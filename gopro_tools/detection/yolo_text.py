@@ -198,6 +198,8 @@ def read_objects(
                 edges = _edges(list(map(float, words[1:])), have_points)
             except ValueError as error:
                 hint = " A sixth number: labels have no confidence." if len(words) == 6 else ""
+                if words[0] == str(n_classes):
+                    hint = " Classes count from 0."
                 raise InputError(
                     f"{path}, line {number}: expected `class x y width height`, a class from 0 to "
                     f"{n_classes - 1} and numbers in [0, 1]; found {' '.join(words)[:80]!r}.{hint}"
