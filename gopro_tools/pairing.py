@@ -29,6 +29,8 @@ UNSTATED = "unstated"
 
 _RESERVED_ON_WINDOWS = r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?"
 _MOST_LISTED = 20
+_MOST_PADDING_PX = 64
+"""More rows or columns than that are no padding to a multiple of what networks halve by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,12 +311,31 @@ def read_images(images: ImageSet) -> dict[str, Rgb]:
         if expected is not None and image.shape != expected.shape:
             problems.append(
                 f"{images.paths[method]}: {size_text(image.shape)} was found, but the {reference} "
-                f"image {images.paths[reference]} has {size_text(expected.shape)}. Restore at full "
-                "size; nothing here resizes."
+                f"image {images.paths[reference]} has {size_text(expected.shape)}. "
+                f"{_remedy_for_size(image.shape, expected.shape)}; nothing here resizes."
             )
     if problems:
         raise InputError("\n".join(problems))
     return found
+
+
+def _remedy_for_size(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """What to do about an image of (H, W, 3) where another size was expected."""
+    if found[:2] == expected[1::-1]:
+        return "It lies on its side: turn it"
+    rows, columns = found[0] - expected[0], found[1] - expected[1]
+    sides = ((rows, expected[0]), (columns, expected[1]))
+    if any(abs(by) > min(_MOST_PADDING_PX, side / 2 - 1) for by, side in sides):
+        return "Restore at full size"
+    if rows >= 0 and columns >= 0:
+        return (
+            f"It has {columns} columns and {rows} rows more, as where a network's padding is left "
+            "on: cut that off"
+        )
+    return (
+        "A few rows or columns are other, as where images are cut to a multiple: pad them before "
+        "they are restored, and cut the padding off afterwards"
+    )
 
 
 def raise_all(problems: Sequence[str]) -> None:

@@ -224,6 +224,33 @@ def test_sizes_may_differ_between_images(root: Path) -> None:
 # --- bad input: a message and exit code 2, and nothing is averaged --------------------------------
 
 
+@pytest.mark.parametrize(
+    ("size_hw", "remedy"),
+    [
+        ((60, 80), ""),
+        ((64, 80), "0 columns and 4 rows more, as where a network's padding is left on"),
+        ((64, 96), "16 columns and 4 rows more"),
+        ((61, 81), "1 columns and 1 rows more"),
+        ((56, 80), "cut to a multiple: pad them before"),
+        ((59, 81), "cut to a multiple"),
+        ((80, 60), "lies on its side"),
+        ((30, 40), "Restore at full size"),
+        ((120, 160), "Restore at full size"),
+    ],
+)
+def test_another_size_is_explained(tmp_path: Path, size_hw: tuple[int, int], remedy: str) -> None:
+    for folder, size in (("sharp", (60, 80)), ("blurred", (60, 80)), ("m", size_hw)):
+        save(tmp_path / folder / "1.png", picture(1, size))
+    sources = Sources(
+        sharp=tmp_path / "sharp", blurred=tmp_path / "blurred", restored=(f"m={tmp_path / 'm'}",)
+    )
+    if remedy:
+        with pytest.raises(InputError, match=rf"{remedy}.*nothing here resizes"):
+            evaluate(sources, FAST)
+    else:
+        evaluate(sources, FAST)
+
+
 def _encode(path: Path, image: np.ndarray) -> None:
     path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
 

@@ -31,7 +31,7 @@ def _corners_for_centres(box: _Boxes) -> _Boxes:
 
 
 def _moved(box: _Boxes, sizes: float) -> _Boxes:
-    return box + sizes * np.tile(box[:, 2:] - box[:, :2], 2)
+    return np.asarray(box + sizes * np.tile(box[:, 2:] - box[:, :2], 2), np.float32)
 
 
 _OTHER_READINGS: tuple[tuple[str, Callable[[_Boxes], _Boxes]], ...] = (
