@@ -59,6 +59,25 @@ def with_matrix(path: Path, matrix: Sequence[float]) -> Path:
     return path
 
 
+def with_edits(path: Path, pieces: Sequence[tuple[int, int]]) -> Path:
+    """Write an edit list into an MP4 file: length (ms) and beginning (the track's ticks) of each.
+
+    The sizes of the boxes around it follow; the index comes last in the file.
+    """
+    data = bytearray(path.read_bytes())
+    at = data.index(b"elst") - 4
+    old = struct.unpack_from(">I", data, at)[0]
+    box = struct.pack(">I4sII", 16 + 12 * len(pieces), b"elst", 0, len(pieces))
+    box += b"".join(struct.pack(">Iihh", length, begin, 1, 0) for length, begin in pieces)
+    data[at : at + old] = box
+    for name in (b"edts", b"trak", b"moov"):
+        parent = data.rindex(name, 0, at + 4) - 4
+        size = struct.unpack_from(">I", data, parent)[0]
+        struct.pack_into(">I", data, parent, size + len(box) - old)
+    path.write_bytes(data)
+    return path
+
+
 def with_box(path: Path, entry: bytes, kind: bytes, content: bytes) -> Path:
     """Append a box to the sample entry (``avc1``, ``hvc1``) of an MP4 whose moov comes last."""
     data = bytearray(path.read_bytes())

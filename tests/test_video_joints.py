@@ -2,12 +2,14 @@
 
 import random
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
-from media import INTRA_REFRESH, OPEN_GOP, ffmpeg, moving, with_tags
+from media import INTRA_REFRESH, OPEN_GOP, ffmpeg, moving, with_edits, with_tags
 from test_video_reading import read, whole
 
 from gopro_tools.errors import InputError
@@ -267,3 +269,39 @@ def test_a_second_recording_that_ffmpeg_does_not_read_is_named(tmp_path: Path, s
     size = path.stat().st_size // 2
     expected = f"from byte {size} on another recording follows, which is not read"
     assert open_source(path).info.complaints == (expected,)
+
+
+@pytest.mark.parametrize("n_reordered", [0, 3])
+@pytest.mark.parametrize(
+    "starts",
+    [(0, 45), (45, 0), (20, 20), (25, 48, 5), (13, 47), (0, 31)],
+    ids=["left out", "back", "twice", "three", "in mid-group", "one left out"],
+)
+def test_no_clip_reaches_over_the_pieces_of_an_edit_list(
+    tmp_path: Path, starts: tuple[int, ...], n_reordered: int
+) -> None:
+    options = {"x264-params": f"bframes={n_reordered}:b-adapt=0"}
+    path = recording(tmp_path / "clip.mp4", Encoding(gop_size=20, options=options), n_frames=80)
+    originals = whole(path)
+    with av.open(str(path)) as container:
+        first = sorted(packet.pts for packet in container.demux(video=0) if packet.pts is not None)
+    with_edits(path, [(125, first[0] + (first[1] - first[0]) * start) for start in starts])
+    frames, _, info = read(path)
+    place = {frame.tobytes(): index for index, frame in enumerate(originals)}
+    assert len(place) == 80
+    places = {index: place[frame.tobytes()] for index, frame in frames.items()}
+    assert len(places) > 25 * len(starts)
+    whole_parts = 0
+    for start, stop in pairwise([0, *info.parts, info.n_frames]):
+        steps = [places[i + 1] - places[i] for i in range(start, stop - 1) if i + 1 in places]
+        gaps = {gap - 1 - start for gap in info.gaps().tolist()}
+        assert all(step == 1 or i in gaps for i, step in enumerate(steps)), (start, stop, steps)
+        whole_parts += stop - start >= 15
+    assert whole_parts == len(starts)
+
+
+def test_an_edit_list_of_one_piece_makes_no_parts(tmp_path: Path) -> None:
+    path = recording(tmp_path / "clip.mp4", Encoding(gop_size=20), n_frames=80)
+    for pieces in ([(2000, -1), (500, 0)], [(125, 0), (125, 1920)], [(300, 640)]):
+        with_edits(path, pieces)
+        assert open_source(path).info.parts == ()

@@ -1,7 +1,7 @@
 """A video file, read with FFmpeg's libraries (PyAV)."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -11,6 +11,7 @@ import av
 import numpy as np
 from av.codec.context import CodecContext
 from av.codec.context import Flags as CodecFlags
+from numpy.typing import NDArray
 
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
@@ -26,6 +27,7 @@ from gopro_tools.video.container import (
     read_packets,
 )
 from gopro_tools.video.decoding import Decoder, Opened
+from gopro_tools.video.edits import seams_s
 from gopro_tools.video.joined import second_recording_at
 from gopro_tools.video.pictures import ContainerFacts, Look, Pictures, Sample, container_facts
 from gopro_tools.video.source import FrameProblem, Problem, SourceInfo
@@ -34,6 +36,10 @@ logger = logging.getLogger(__name__)
 
 _CHECKED_FRAMES = 8
 """How many frames are decoded on opening, to see that the index tells the truth."""
+
+
+_SEAM_FRAMES = 6.01
+"""How far off the time of a seam in an edit list may be: pictures are reordered by 5 at most."""
 
 
 class VideoFile:
@@ -149,6 +155,7 @@ class VideoFile:
             shown_until_s = float(max(last, last - first) * seconds_per_tick)
             interval_s = clock.interval_ticks * float(seconds_per_tick)
             promise = cut_short(container, stream, chosen, shown_until_s, interval_s, complaints)
+            edits = seams_s(self._path, stream.id) if "mp4" in container.format.name else []
         joint = second_recording_at(self._path)
         start = None if places.by_order else self._check_start(places, first_key)
         notes: list[str] = []
@@ -171,6 +178,11 @@ class VideoFile:
         if parts:
             where = ", ".join(map(str, parts))
             notes.append(f"recordings put together: another one begins at frame {where}")
+        if edits:
+            near = _frames_near(edits, places.ticks, seconds_per_tick)
+            parts = tuple(sorted({*parts, *(index for frames in near for index in frames)}))
+            where = ", ".join(str(frames[len(frames) // 2]) for frames in near if frames)
+            notes.append(f"pieces put together by an edit list: about frame {where}")
         look = start.look
         places = self._check_keyframes(places, look)
         return SourceInfo(
@@ -305,6 +317,20 @@ class VideoFile:
             raise InputError(f"{self._path}: {error}.") from error
         first = start.found or look
         start.found = replace(first, interlaced=first.interlaced or look.interlaced)
+
+
+def _frames_near(
+    seams: Sequence[float], ticks: NDArray[np.int64], seconds_per_tick: Fraction
+) -> list[list[int]]:
+    """The frames around each seam of an edit list, at any of which the other piece may begin.
+
+    Edits are cut between frames, and FFmpeg moves the frames of a piece by as many as its encoder
+    reordered.
+    """
+    times_s = (ticks - ticks[0]) * float(seconds_per_tick)
+    reach_s = _SEAM_FRAMES * float(np.median(np.diff(times_s))) if len(ticks) > 1 else 0.0
+    near = (np.flatnonzero(np.abs(times_s - seam) <= reach_s).tolist() for seam in seams)
+    return [[index for index in frames if index] for frames in near]
 
 
 @dataclass(slots=True)
