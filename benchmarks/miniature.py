@@ -110,9 +110,9 @@ def _fine_tunings(results: Path) -> str:
     for _, run in iterate_runs(results, "train"):
         if "started_from_sha256" in run.config:
             data, rate = run.config["data"], run.config["recipe"]["optimisation"]["learning_rate"]
-            numbers = [f"{run.results['n_patches']:,}", f"{rate:g}"]
+            numbers = [str(run.seed), f"{run.results['n_patches']:,}", f"{rate:g}"]
             rows.append([data["name"], f"{data['n_pairs']:,}", data["blur_kind"], *numbers])
-    head = ["data", "pairs", "blur_kind", "patches", "learning rate"]
+    head = ["data", "pairs", "blur_kind", "seed", "patches", "learning rate"]
     return markdown_table(head, sorted(rows))
 
 
@@ -221,22 +221,29 @@ def _gain(row: Mapping[str, str]) -> str:
 
 
 def _detected(folder: Path, name: str) -> list[str]:
-    """What a detector finds in images of full size, against what it finds in the sharp ones."""
-
-    def shown(row: Mapping[str, str], key: str) -> str:
-        low, high = row[f"{key}_low"], row[f"{key}_high"]
-        interval = f" [{float(low):.2f}, {float(high):.2f}]" if low and high else ""
-        return f"{float(row[key]):.3f}{interval}"
-
+    """What a detector finds, against what it finds in the sharp images."""
     rows = read_csv(folder / "detection.csv", ())
     scores = ("precision", "recall", "f1", "ap50")
-    body = [[row["method"], *(shown(row, key) for key in scores)] for row in rows]
+    body = [
+        [
+            row["method"],
+            *(f"{float(row[key]):.3f}" for key in scores),
+            *("" if row["method"] in ("sharp", "blurred") else _change(row, key)
+              for key in ("f1", "ap50")),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    head = ["method", "precision", "recall", "F1", "AP50", "F1 over blurred", "AP50 over blurred"]
     return [
-        f"## Detection: {rows[0]['dataset']}",
-        f"Record `{name}`, detector {rows[0]['detector']}, images of {rows[0]['resolution']}. "
-        f"Intervals: {rows[0]['interval']}.",
-        markdown_table(["method", "precision", "recall", "F1", "AP50"], body),
+        f"## Detection: {rows[0]['dataset']}, {rows[0]['detector']}",
+        f"Record `{name}`; images of {rows[0]['resolution']}. Intervals: {rows[0]['interval']}.",
+        markdown_table(head, body),
     ]
+
+
+def _change(row: Mapping[str, str], score: str) -> str:
+    value, low, high = (float(row[f"{score}_minus_blurred{end}"]) for end in ("", "_low", "_high"))
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 if __name__ == "__main__":
