@@ -104,7 +104,7 @@ class Pair:
 
     def path(self, folder: str) -> Path:
         """Where the image of a kind lies: ``folder`` is sharp, blur or blur_gamma."""
-        return self.root / self.split / self.sequence / folder / self.name
+        return self.root.joinpath(self.split, self.sequence, folder, self.name)
 
 
 def sequences_of(root: Path, split: Split) -> list[str]:

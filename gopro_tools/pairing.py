@@ -157,7 +157,7 @@ class ImageSet:
     @property
     def key(self) -> str:
         """The relative path that all share: ``<sequence>/<name>``."""
-        return str(PurePosixPath(self.sequence) / self.name)
+        return f"{self.sequence}/{self.name}" if self.sequence else self.name
 
     @property
     def files(self) -> list[tuple[str, Path]]:

@@ -9,8 +9,10 @@ from baselines import devices
 from benchmarks import detection, exposure_convergence, interpolation
 from benchmarks.speed import blur as speed_blur
 from benchmarks.speed import many as speed_many
+from benchmarks.speed import schedule as speed_schedule
 from benchmarks.speed import synthesize as speed_synthesize
 from benchmarks.speed.__main__ import speed_page
+from benchmarks.speed.plan import plan_page
 from benchmarks.speed.timing import Timing, ratio_table
 from benchmarks.table1.publish import unproven
 from gopro_tools.detection import Detections, DetectorIdentity
@@ -60,6 +62,38 @@ def test_the_speed_page_is_made_from_the_newest_record(tmp_path: Path) -> None:
     assert "2026-01-02" in page
     assert "| 0.80 |" in page  # 4 s of decoding against our 5 s
     assert "2026-01-01" not in page
+
+
+@pytest.mark.filterwarnings("ignore")  # Dask leaves sockets to the garbage collector
+def test_scheduling_is_measured_and_a_plan_is_made_of_it(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="the extra `distributed` is not installed")
+    scheduled = speed_schedule.measure(n_sources=3)
+    (table,) = speed_schedule.tables(scheduled)
+    for engine in speed_schedule.ENGINES:
+        assert speed_schedule.timing_of(scheduled, engine, speed_schedule.SEGMENTS).n_units == 30
+        assert speed_schedule.overhead_s(scheduled, engine) > 0
+    assert list(table.columns[0].cells) == list(speed_schedule.ENGINES)
+    assert plan_page(tmp_path) is None
+    made = [timing(speed_synthesize.DECODE, 4.0), timing(speed_synthesize.OURS, 5.0)]
+    for suite, timings in (
+        ("schedule", scheduled),
+        ("synthesize", made),
+    ):
+        record = RunRecord(
+            suite=f"speed-{suite}",
+            method="gopro_tools",
+            scale="full",
+            config={"suite": suite},
+            results={"timings": timings},
+            machine={"cpu": "a processor", "n_cores": 2, "gpus": []},
+        )
+        with recorded_run(tmp_path, record):
+            pass
+    page = plan_page(tmp_path)
+    assert page is not None
+    per_core_hz = made[1].rate / 2
+    assert f"{864e6 / per_core_hz / 3600:,.0f} core hours" in page
+    assert f"{864e6 / per_core_hz / 3600 / 800:.1f} hours where" in page
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

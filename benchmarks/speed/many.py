@@ -105,7 +105,14 @@ def _commands(dataset: Path, out: Path) -> dict[str, list[str]]:
     detector = ["--detector", f"{__name__}:OneBox", "--overlays", "0"]
     return {
         "verify": ["gopro_tools.verify", str(dataset), "-o", str(out / "findings.csv")],
-        "evaluate": ["gopro_tools.evaluate", *sources, str(out / "scores")],
+        # Without VMAF, which starts a program per image.
+        "evaluate": [
+            "gopro_tools.evaluate",
+            *sources,
+            str(out / "scores"),
+            "--protocol",
+            "nah2017",
+        ],
         "detect": ["gopro_tools.detect", *sources, str(out / "boxes"), *detector],
     }
 

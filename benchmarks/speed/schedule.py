@@ -42,7 +42,8 @@ HANDED_OUT = "segments handed out, in CPU time of the coordinator"
 
 _N_SLOTS = 100
 _PROBE_S, _SEGMENT_S = 0.1, 0.05
-_N_FRAMES = (1500, 1800)  # 8 and 12 segments
+_N_FRAMES = (1500, 1800, 1800)
+"""Frames of the sources, in turns: 8, 11 and 11 segments."""
 
 
 def measure(n_sources: int = 1000) -> list[Timing]:
@@ -122,7 +123,7 @@ def _write_templates(folder: Path) -> None:
     """Look at two small videos in earnest; all others are said to be like these."""
     rng = np.random.default_rng(0)
     texture = np.kron(rng.integers(0, 256, (40, 60, 3)), np.ones((4, 4, 1))).astype(np.uint8)
-    for n_frames in _N_FRAMES:
+    for n_frames in set(_N_FRAMES):
         video = folder / f"{n_frames}.mp4"
         frames = (np.roll(texture, (i, 2 * i), axis=(0, 1))[:48, :64] for i in range(n_frames))
         write_video(video, frames, 240, Encoding(crf=30, gop_size=30))
@@ -136,7 +137,7 @@ def _simulated(what: tuple[str, Path, int]) -> list[Timing]:
     """Plan and run in one engine, as `synthesize` does."""
     engine, folder, n_sources = what
     sources = [
-        Source(path=folder / f"{_N_FRAMES[i % 2]}.pickle", name=f"clip{i:05d}.mp4")
+        Source(path=folder / f"{_N_FRAMES[i % len(_N_FRAMES)]}.pickle", name=f"clip{i:05d}.mp4")
         for i in range(n_sources)
     ]
     with _engine(engine) as executor, Workers(_N_SLOTS, executor) as workers:
@@ -175,7 +176,7 @@ def _engine(name: str) -> Iterator[Executor]:
 
     # Sleeping threads: so many processes would load this machine instead of standing for others.
     cluster = LocalCluster(
-        n_workers=2, threads_per_worker=_N_SLOTS // 2, memory_limit=None, dashboard_address=None
+        n_workers=2, threads_per_worker=_N_SLOTS // 2, memory_limit=None, dashboard_address=":0"
     )
     executor = DaskExecutor(Client(cluster), cluster)
     yield executor

@@ -211,9 +211,14 @@ def match(
     iou = box_iou(candidates.box_xyxy, references.box_xyxy, references.is_crowd)
     iou[candidates.class_id[:, None] != references.class_id[None]] = -1
     taken = np.full((len(iou_thresholds), len(candidates)), -1, np.int64)
+    before = np.zeros(iou.shape, bool)
     for row, threshold in enumerate(iou_thresholds):
         # COCO's guard: rounding must not make a perfect overlap miss a threshold of 1.
         enough = iou >= min(threshold, 1 - 1e-10)
+        if row and (enough == before).all():  # most thresholds tell no other boxes apart
+            taken[row] = taken[row - 1]
+            continue
+        before = enough
         free = np.ones(n_references, bool)
         for n in np.flatnonzero(enough.any(axis=1)):
             objects = enough[n] & free & ~references.is_crowd

@@ -33,6 +33,7 @@ interval (empty cells). A cell is empty, too, where a metric is not defined, suc
 for the first image of a sequence; means are over the others.
 """
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -125,12 +126,12 @@ def command(
             last writes the files, the same as those of one run.
     """
     part = Shard.parse(shard)
+    started = time.monotonic()
     with named_executor(executor) as given, progress_bar("images") as bar:
         task = bar.add_task("Scoring", total=None, rate="")
 
         def show(n_done: int, n_total: int) -> None:
-            speed = bar.tasks[0].speed
-            rate = f"{speed:.1f} images/s" if speed else ""
+            rate = f"{n_done / max(1e-9, time.monotonic() - started):.1f} images/s"
             bar.update(task, completed=n_done, total=n_total, rate=rate)
 
         evaluation = evaluate(

@@ -5,7 +5,7 @@ from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,7 +127,7 @@ class Evaluation(ShownResult):
         """``1280x720`` where all images have one size, else ``mixed``."""
         return str(self.dataset["resolution"])
 
-    @property
+    @cached_property
     def units(self) -> NDArray[np.int64]:
         """(images,) what each image is drawn with in the bootstrap."""
         sequences = [images.group for images in self.pairing.image_sets]

@@ -47,7 +47,7 @@ class ImageSet:
         """Where the image of a kind lies."""
         if self.places is not None:
             return self.places[kind]
-        return self.root / self.split / self.sequence / kind / self.name
+        return self.root.joinpath(self.split, self.sequence, kind, self.name)
 
 
 @dataclass(slots=True)
