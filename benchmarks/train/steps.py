@@ -21,24 +21,26 @@ from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 
 
+@dataclasses.dataclass
 class Steps(ABC):
     """How one process takes its share of each step."""
 
-    def __init__(
-        self,
-        learner: Learner,
-        patches: Patches,
-        device: torch.device,
-        options: RunOptions,
-        processes: Processes,
-        out: Path,
-    ) -> None:
-        """Keep what steps need; ``out`` is for the batches of steps that fail."""
-        self._learner, self._patches = learner, patches
-        self._device, self._options = device, options
-        self._share = processes.share_of(patches.config.batch)
-        self._pin = device.type == "cuda"
-        self._out, self._rank = out, processes.rank
+    learner: Learner
+    patches: Patches
+    device: torch.device
+    options: RunOptions
+    processes: Processes
+    out: Path  # for the batches of steps that fail
+
+    @property
+    def share(self) -> range:
+        """Places of this process in each batch."""
+        return self.processes.share_of(self.patches.config.batch)
+
+    @property
+    def pin(self) -> bool:
+        """Whether batches are made in memory that a GPU copies from in the background."""
+        return self.device.type == "cuda"
 
     @abstractmethod
     def input(self, number: int) -> Any:
@@ -77,7 +79,7 @@ class Steps(ABC):
             yield
         except torch.OutOfMemoryError as error:
             raise InputError(
-                f"A step does not fit into the memory of {self._device}: use a smaller --batch or "
+                f"A step does not fit into the memory of {self.device}: use a smaller --batch or "
                 "--patch-px, --precision bf16, or more processes."
             ) from error
         except StepNotFiniteError as error:
@@ -88,37 +90,38 @@ class Steps(ABC):
             raise self._not_finite(step, error, error.batch) from error
 
     def _not_finite(self, step: int, error: NotFiniteError, batch: Batch) -> InputError:
-        name = f"not-finite-step{step:06d}-rank{self._rank}.safetensors"
+        name = f"not-finite-step{step:06d}-rank{self.processes.rank}.safetensors"
         images = {"blurred": batch.blurred, "sharp": batch.sharp}
         tensors = {key: image.cpu().contiguous() for key, image in images.items()}
         figures = {key: str(value) for key, value in error.figures.items()}
-        write_atomic(self._out / name, safetensors.torch.save(tensors, metadata=figures))
+        write_atomic(self.out / name, safetensors.torch.save(tensors, metadata=figures))
         return InputError(
-            f"{self._out}: step {step} gave {error.figures} in the {error.network}. The weights "
+            f"{self.out}: step {step} gave {error.figures} in the {error.network}. The weights "
             f"were not changed by it; its batch is in {name}, and the last checkpoint (if any) is "
             "from before. A lower --learning-rate, --clip-gradient-norm 1 or --precision fp32 may "
             "help."
         )
 
 
+@dataclasses.dataclass
 class HostSteps(Steps):
     """Patches are cut on the CPU; each step is waited for."""
 
     def input(self, number: int) -> Batch:
         """See `Steps`."""
-        return self._patches.batch(number, self._share, pin=self._pin)
+        return self.patches.batch(number, self.share, pin=self.pin)
 
     def take(
         self, step: int, inputs: list[Batch], learning_rate: float, *, is_logged: bool
     ) -> dict[str, float]:
         """See `Steps`."""
-        batches = [self._placed(batch.to(self._device)) for batch in inputs]
+        batches = [self._placed(batch.to(self.device)) for batch in inputs]
         with self._explained(step):
-            self._learner.start(learning_rate)
-            return scalars(self._learner.step(batches))
+            self.learner.start(learning_rate)
+            return scalars(self.learner.step(batches))
 
     def _placed(self, batch: Batch) -> Batch:
-        channels_last = self._options.channels_last
+        channels_last = self.options.channels_last
         return dataclasses.replace(
             batch,
             blurred=to_layout(batch.blurred, channels_last=channels_last),
@@ -126,51 +129,43 @@ class HostSteps(Steps):
         )
 
 
+@dataclasses.dataclass
 class DeviceSteps(Steps):
     """Patches are cut on the device, where figures stay until a line of the log is due."""
 
-    def __init__(
-        self,
-        learner: Learner,
-        patches: Patches,
-        device: torch.device,
-        options: RunOptions,
-        processes: Processes,
-        out: Path,
-    ) -> None:
-        """See `Steps`.
+    def __post_init__(self) -> None:
+        """Copy the decoded pairs to the device.
 
         Raises:
-            InputError: The decoded pairs do not fit on the device.
+            InputError: They do not fit.
         """
-        super().__init__(learner, patches, device, options, processes, out)
         try:
-            self._on_device = DevicePatches(patches, device)
+            self.on_device = DevicePatches(self.patches, self.device)
         except torch.OutOfMemoryError as error:
             raise InputError(
-                f"The decoded pairs do not fit into the memory of {device}: --loop host cuts the "
-                "patches on the CPU."
+                f"The decoded pairs do not fit into the memory of {self.device}: --loop host cuts "
+                "the patches on the CPU."
             ) from error
-        self._loop = DeviceLoop(learner, self._on_device, device)
+        self.loop = DeviceLoop(self.learner, self.on_device, self.device)
 
     def input(self, number: int) -> Plan:
         """See `Steps`."""
-        return self._on_device.plan(number, self._share, pin=self._pin)
+        return self.on_device.plan(number, self.share, pin=self.pin)
 
     def take(
         self, step: int, inputs: list[Plan], learning_rate: float, *, is_logged: bool
     ) -> dict[str, float]:
         """See `Steps`."""
         with self._explained(step):
-            self._loop.step(inputs, learning_rate)
+            self.loop.step(inputs, learning_rate)
         return self.pending(step + 1) if is_logged else {}
 
     def pending(self, n_done: int) -> dict[str, float]:
         """See `Steps`."""
         with self._explained(n_done, self._batch_of_failure):
-            return self._loop.take_figures()
+            return self.loop.take_figures()
 
     def _batch_of_failure(self, step: int) -> Batch:
         # Batches are pure functions of their number: the step's last one is made again.
-        number = (step + 1) * self._learner.n_batches - 1
-        return self._loop.batch_of(self._on_device.plan(number, self._share))
+        number = (step + 1) * self.learner.n_batches - 1
+        return self.loop.batch_of(self.on_device.plan(number, self.share))
