@@ -436,7 +436,8 @@ def test_the_command_needs_no_torch(tmp_path: Path, weights: Path) -> None:
     (tmp_path / "in.png").write_bytes(encode_png(picture()))
     code = (
         "import sys; sys.modules.update(torch=None, onnxruntime=None)\n"
-        "from gopro_tools.deblur import command, DeblurConfig\n"
+        "from gopro_tools.deblur import DeblurConfig\n"
+        "from gopro_tools.deblur.command import command\n"
         "from pathlib import Path\n"
         f"config = DeblurConfig(weights=Path({str(weights)!r}), runtime='opencv')\n"
         f"out = Path({str(tmp_path / 'o')!r})\n"

@@ -40,8 +40,9 @@ def test_help_loads_nothing_that_only_work_needs(command: str) -> None:
     assert not loaded & NEVER
 
 
-def test_the_help_of_synthesize_loads_no_library_of_images() -> None:
-    loaded = _loaded("-m", "gopro_tools.synthesize", "--help")
+@pytest.mark.parametrize("command", ["synthesize", "verify", "report", "deblur"])
+def test_help_loads_no_library_of_images(command: str) -> None:
+    loaded = _loaded("-m", f"gopro_tools.{command}", "--help")
     assert not loaded & {"numpy", "cv2", "PIL", "av"}
 
 

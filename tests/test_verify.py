@@ -25,7 +25,8 @@ from gopro_tools.images import encode_png, pixel_hash, read_rgb, sharpness
 from gopro_tools.scenes import LOSSLESS, Scene, SceneConfig, render_frames, write_video
 from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.synthesize.publish import MANIFEST_COLUMNS
-from gopro_tools.verify import VerifyConfig, command, measure_shift, verify
+from gopro_tools.verify import VerifyConfig, measure_shift, verify
+from gopro_tools.verify.command import command
 
 SHARED_PAIRS = Path(__file__).resolve().parents[2] / "shared" / "data" / "pairs"
 KINDS = (SHARP_FOLDER, "blur_gamma", "blur")

@@ -5,11 +5,11 @@ from functools import partial
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gopro_tools.deblur.config import Runtime
 from gopro_tools.detection.onnx_header import read_onnx_header
 from gopro_tools.errors import InputError
 from gopro_tools.files import read_json
@@ -19,8 +19,6 @@ from gopro_tools.onnx_runtime import Run, with_onnxruntime, with_opencv
 from gopro_tools.shape import misfits
 from gopro_tools.threads import Progress, no_progress
 from gopro_tools.tiles import in_tiles
-
-Runtime = Literal["auto", "onnxruntime", "opencv"]
 
 _PROBE_PX = 32
 

@@ -5,285 +5,32 @@ not the ones the manifest promises, a dataset that was never finished. Warnings 
 should look at.
 """
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor
-from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-import tyro
-
-from gopro_tools.console import progress_bar, run_command
-from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, sequences_of
-from gopro_tools.errors import InputError
-from gopro_tools.executors import mapped, named_executor
-from gopro_tools.files import natural_key, write_atomic
-from gopro_tools.findings import Finding, findings_csv, has_errors, report_findings
-from gopro_tools.layouts import GOPRO, Place, find_dataset, list_pairs
-from gopro_tools.naming import group_of
-from gopro_tools.shown import ShownResult
-from gopro_tools.storage import local_copy
-from gopro_tools.threads import Progress
 from gopro_tools.verbs import callable_package
-from gopro_tools.verify.folders import (
-    ImageSet,
-    Manifest,
-    check_manifest_rows,
-    check_names,
-    check_partners,
-    check_recordings,
-    kinds_of_dataset,
-    list_images,
-    read_manifest,
-)
-from gopro_tools.verify.pixels import (
-    Result,
-    Seen,
-    Shift,
-    VerifyConfig,
-    check_images,
-    measure_shift,
-)
-from gopro_tools.verify.published import check_rows, check_seal, check_state
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from gopro_tools.verify.config import VerifyConfig
+    from gopro_tools.verify.pixels import Shift, measure_shift
+    from gopro_tools.verify.run import Verification, verify
 
-__all__ = [
-    "Shift",
-    "Verification",
-    "VerifyConfig",
-    "command",
-    "main",
-    "measure_shift",
-    "verify",
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verification(ShownResult, Sequence[Finding]):
-    """Result of `verify`: a sequence of findings, empty if all is well."""
-
-    findings: tuple[Finding, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether no finding says that the data is wrong."""
-        return not has_errors(self.findings)
-
-    def __len__(self) -> int:
-        return len(self.findings)
-
-    def __iter__(self) -> Iterator[Finding]:
-        return iter(self.findings)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.findings[index]
-
-    def to_dataframe(self) -> "pd.DataFrame":
-        """One row per finding."""
-        import pandas as pd
-
-        text = findings_csv(self.findings)
-        return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-
-
-def verify(
-    dataset: Path | str,
-    config: VerifyConfig | None = None,
-    *,
-    out: Path | None = None,
-    on_progress: Progress | None = None,
-    executor: Executor | None = None,
-) -> Verification:
-    """Check a dataset in the GOPRO_Large layout, and its manifest if it has one.
-
-    Of a dataset of another layout (see `gopro_tools.layouts`), partners and pixels are checked.
-
-    Args:
-        dataset: The folder with ``train`` and ``test``, or a URL of one.
-        config: Limits and number of jobs.
-        out: CSV file for the findings; None writes none.
-        on_progress: Called with the images done and all.
-        executor: Checks the images instead of threads here; it must see the same files.
-
-    Returns:
-        Findings in the order of the folders, the same on every run.
-
-    Raises:
-        InputError: ``dataset`` is none of a known layout, or ``out`` cannot be written.
-    """
-    # An executor's workers may have another working folder.
-    root = local_copy(dataset)
-    root = root.absolute() if executor else root
-    findings = tuple(_findings(root, config or VerifyConfig(), on_progress, executor))
-    if out is not None:
-        try:
-            write_atomic(out, findings_csv(findings))
-        except OSError as error:
-            raise InputError(f"{out}: cannot be written ({error.strerror}).") from error
-    return Verification(findings=findings)
-
-
-def _findings(
-    root: Path, config: VerifyConfig, progress: Progress | None, executor: Executor | None
-) -> list[Finding]:
-    places = _places(root)
-    ours = [place for place in places if place.layout == GOPRO and place.folder.name in SPLITS]
-    if places and not ours:
-        return _verify_other(root, places, config, progress, executor)
-    if ours:
-        root = ours[0].folder.parent  # the dataset may lie in a folder that holds nothing else
-    findings = list(check_state(root))
-    sequences = [(split, name) for split in SPLITS for name in sequences_of(root, split)]
-    if not sequences and findings:
-        return findings
-    if not sequences:
-        raise InputError(
-            f"{root}: no dataset in the GOPRO layout there; folders such as "
-            f"train/GOPR0372_07_00/{SHARP_FOLDER} were expected."
-        )
-    findings += [*check_names(root, sequences), *check_recordings(sequences)]
-    manifest, manifest_findings = read_manifest(root)
-    findings += manifest_findings
-
-    images: list[ImageSet] = []
-    listings = {place: list_images(root, *place) for place in sequences}
-    kinds = kinds_of_dataset(listings.values(), manifest)
-    if kinds == (SHARP_FOLDER,):
-        message = f"no blurred images: neither {' nor '.join(BLUR_FOLDERS.values())} is there"
-        findings.append(Finding("error", "missing", message))
-    for (split, sequence), listing in listings.items():
-        findings += listing.findings
-        findings += check_partners(split, sequence, listing, kinds)
-        images += [
-            ImageSet(root=root, split=split, sequence=sequence, name=name, kinds=found)
-            for name, found in listing.sets.items()
-        ]
-    findings += check_manifest_rows(manifest, images)
-    findings += check_rows(manifest)
-    findings += check_seal(root, manifest, images)
-    findings += _check_pixels(images, config, manifest, progress, executor)
-    return sorted(findings, key=lambda finding: finding.sort_key)
-
-
-def _places(root: Path) -> list[Place]:
-    """The splits that are there. What is wrong with one counts if it is all there is."""
-    found: list[Place] = []
-    problems: list[InputError] = []
-    for split in SPLITS:
-        try:
-            if place := find_dataset(root, split):
-                found.append(place)
-        except InputError as error:
-            problems.append(error)
-    if problems and not found:
-        raise problems[0]
-    return found
-
-
-def _verify_other(
-    root: Path,
-    places: Sequence[Place],
-    config: VerifyConfig,
-    progress: Progress | None,
-    executor: Executor | None,
-) -> list[Finding]:
-    """Partners and pixels of a dataset that is laid out as other programs have it."""
-    findings: list[Finding] = []
-    images: list[ImageSet] = []
-    for place in {(place.folder, place.split): place for place in places}.values():
-        pairs = list_pairs(place, None)
-        n_pairs = len(pairs.sharp.keys() & pairs.blurred.keys())
-        where = f", split {place.split}" if place.split else ""
-        message = f"{place.layout} layout{where}: {n_pairs} pairs"
-        findings.append(Finding("info", "layout", message))
-        for key in sorted({*pairs.sharp, *pairs.blurred}, key=lambda key: natural_key(str(key))):
-            kinds = {SHARP_FOLDER: pairs.sharp.get(key, ())[:1], "blurred": ()}
-            if key in pairs.blurred:
-                kinds["blurred"] = (pairs.blurred[key],)
-            sequence = "" if key.parent == PurePosixPath() else str(key.parent)
-            for kind, paths in kinds.items():
-                if not paths:
-                    message = f"the {kind} image is missing"
-                    findings.append(
-                        Finding("error", "missing", message, place.split, sequence, key.name)
-                    )
-            there = {kind: paths[0] for kind, paths in kinds.items() if paths}
-            images.append(
-                ImageSet(
-                    root=root,
-                    split=place.split,
-                    sequence=sequence,
-                    name=key.name,
-                    kinds=tuple(there),
-                    places=there,
-                )
-            )
-    names = {(image.split, group_of(PurePosixPath(image.sequence, image.name))) for image in images}
-    findings += check_recordings(sorted(names))
-    findings += _check_pixels(images, config, None, progress, executor)
-    return sorted(findings, key=lambda finding: finding.sort_key)
-
-
-def _check_pixels(
-    images: Sequence[ImageSet],
-    config: VerifyConfig,
-    manifest: Manifest | None,
-    progress: Progress | None,
-    executor: Executor | None,
-) -> list[Finding]:
-    findings: list[Finding] = []
-    seen = Seen()
-    promised = manifest or {}
-    work = [(image, promised.get(image.key, {})) for image in images]
-    check = partial(_check_one, config)
-    with closing(mapped(check, work, jobs=config.jobs, executor=executor)) as results:
-        for done, (image, result) in enumerate(zip(images, results, strict=True), start=1):
-            findings += result.findings
-            findings += seen.add(image, result)
-            if progress:
-                progress(done, len(images))
-    return [*findings, *seen.odd_sizes()]
-
-
-def _check_one(config: VerifyConfig, work: tuple[ImageSet, Mapping[str, str]]) -> Result:
-    image, promised = work
-    return check_images(image, config, promised)
-
-
-def command(
-    dataset: Annotated[Path, tyro.conf.Positional],
-    config: Annotated[VerifyConfig, tyro.conf.arg(name="")],
-    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
-    executor: str = "",
-) -> int:
-    """Check a dataset in the GOPRO layout; exit code 1 if anything is wrong with it.
-
-    Args:
-        dataset: The folder with train and test.
-        config: Limits.
-        out: CSV file for the findings; stdout by default.
-        executor: package.module:factory[:name=value...] of a concurrent.futures.Executor that reads
-            the images instead of threads here, such as gopro_tools.distributed:dask.
-    """
-    with named_executor(executor) as given, progress_bar("images") as bar:
-        task = bar.add_task("Checking", total=None, rate="")
-        findings = verify(
-            dataset,
-            config,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
-            executor=given,
-        )
-    return report_findings(findings, str(dataset), out)
+__all__ = ["Shift", "Verification", "VerifyConfig", "main", "measure_shift", "verify"]
 
 
 def main() -> None:
     """The command line."""
+    from gopro_tools.console import run_command
+    from gopro_tools.verify.command import command
+
     run_command(command)
 
 
-callable_package(__name__, "gopro_tools.verify:verify")
+callable_package(
+    __name__,
+    "gopro_tools.verify.run:verify",
+    Shift="gopro_tools.verify.pixels",
+    Verification="gopro_tools.verify.run",
+    VerifyConfig="gopro_tools.verify.config",
+    measure_shift="gopro_tools.verify.pixels",
+    verify="gopro_tools.verify.run",
+)

@@ -1,0 +1,206 @@
+"""Photos, videos, folders and datasets in, each deblurred one by one."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from gopro_tools.deblur.config import DeblurConfig
+from gopro_tools.deblur.network import (
+    Card,
+    OnnxRestorer,
+    read_card,
+    shipped_network,
+)
+from gopro_tools.deblur.photo import read_photo, write_photo
+from gopro_tools.errors import InputError
+from gopro_tools.files import natural_key, write_atomic
+from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_jpeg
+from gopro_tools.movies import MovieConfig, beside, movie_name, restore_video, side_by_side
+from gopro_tools.restorers import find_images, is_dataset
+from gopro_tools.video import VIDEO_SUFFIXES
+
+OnProgress: TypeAlias = Callable[[str, int, int], None]
+"""Called with a file's name, and how many of its tiles or frames are done."""
+
+
+@dataclass(kw_only=True)
+class DeblurSummary:
+    """Result of `deblur`."""
+
+    card: Card
+    """The network."""
+    written: list[Path] = field(default_factory=list)
+    """Results, those of ``--compare`` after their own."""
+    failures: list[str] = field(default_factory=list)
+    """A message for each file that could not be deblurred."""
+    notes: list[str] = field(default_factory=list)
+    """What could not be kept, and which files were left out."""
+    megapixels: float = 0.0
+    """Restored, frames of videos included."""
+    seconds: float = 0.0
+    """Spent on that, reading and writing included."""
+
+
+def deblur(
+    sources: Sequence[Path],
+    out: Path,
+    config: DeblurConfig | None = None,
+    *,
+    on_progress: OnProgress = lambda name, done, total: None,
+) -> DeblurSummary:
+    """Deblur photos and videos; a file that fails is named and the others are done.
+
+    Args:
+        sources: Photos, videos, folders that are searched for such, or datasets in the GOPRO layout
+            (results are OUT/<sequence>/<name>, as gopro_tools.evaluate expects).
+        out: Folder for the results, which keep the names of their sources; or a file name with the
+            suffix of an image or video, for one source.
+        config: How.
+        on_progress: Called after each tile or frame.
+
+    Raises:
+        InputError: There is nothing to deblur, no network, or a result would replace its source.
+    """
+    config = config or DeblurConfig()
+    weights = config.weights or shipped_network()
+    summary = DeblurSummary(card=read_card(weights))
+    jobs = _jobs(sources, out, config, summary)
+    restorer = OnnxRestorer(
+        weights, runtime=config.runtime, tile_px=config.tile, overlap_px=config.overlap
+    )
+    started = time.perf_counter()
+    for source, target in jobs:
+
+        def show(done: int, total: int, name: str = source.name) -> None:
+            on_progress(name, done, total)
+
+        is_video = source.suffix.lower() in VIDEO_SUFFIXES
+        do = _deblur_video if is_video else _deblur_photo
+        try:
+            do(restorer, source, target, config, summary, show)
+        except InputError as error:
+            text = str(error)
+            summary.failures.append(text if str(source) in text else f"{source}: {text}")
+    summary.seconds = time.perf_counter() - started
+    return summary
+
+
+def _deblur_photo(
+    restorer: OnnxRestorer,
+    source: Path,
+    target: Path,
+    config: DeblurConfig,
+    summary: DeblurSummary,
+    show: Callable[[int, int], None],
+) -> None:
+    photo = read_photo(source)
+    restored = restorer.restore_light(photo.rgb, show)
+    lost = write_photo(target, photo, restored)
+    summary.written.append(target)
+    summary.notes += [lost] if lost else []
+    summary.megapixels += photo.rgb.shape[0] * photo.rgb.shape[1] / 1e6
+    if config.compare:
+        codes = [np.rint(image * 255).astype(np.uint8) for image in (photo.rgb, restored)]
+        compared = beside(target, ".jpg")
+        write_atomic(compared, encode_jpeg(side_by_side(codes[0], codes[1]), 95))
+        summary.written.append(compared)
+
+
+def _deblur_video(
+    restorer: OnnxRestorer,
+    source: Path,
+    target: Path,
+    config: DeblurConfig,
+    summary: DeblurSummary,
+    show: Callable[[int, int], None],
+) -> None:
+    pixels = 0
+
+    def counted(done: int, total: int) -> None:
+        summary.megapixels += pixels / 1e6
+        show(done, total)
+
+    class Counting:
+        def restore(self, blurred: Rgb) -> Rgb:
+            nonlocal pixels
+            pixels = blurred.shape[0] * blurred.shape[1]
+            return restorer.restore(blurred)
+
+    how = MovieConfig(lossless=config.lossless, compare=config.compare, hdr=config.hdr)
+    result = restore_video(Counting(), source, target, how, on_progress=counted)
+    summary.written += [target, beside(target)] if config.compare else [target]
+    if result.silent_because:
+        summary.notes.append(f"{target.name}: without sound; {result.silent_because}")
+    if result.problems:
+        summary.failures.append(
+            f"{source}: {len(result.problems)} problem(s), frames are missing from the result; "
+            f"first: {result.problems[0]}"
+        )
+
+
+def _jobs(
+    sources: Sequence[Path], out: Path, config: DeblurConfig, summary: DeblurSummary
+) -> list[tuple[Path, Path]]:
+    """What to deblur, and where each result goes; sources that cannot be go to the failures."""
+    known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    found: list[tuple[Path, Path]] = []
+    for source in sources:
+        if source.is_file():
+            if source.suffix.lower() in known:
+                found.append((source, Path(source.name)))
+            else:
+                summary.failures.append(
+                    f"{source}: neither a photo nor a video by its suffix; "
+                    f"{', '.join(sorted(known))} are read. Convert it first."
+                )
+        elif source.is_dir():
+            if _lies_in(out, source):
+                raise InputError(f"--out {out}: lies in the input {source}; choose one outside.")
+            if is_dataset(source):
+                found += find_images(source, config.split, config.blur_kind)
+                continue
+            files = list(_files(source))
+            others = sorted({f.suffix.lower() for f in files} - known - {""})
+            if others:
+                summary.notes.append(
+                    f"{source}: files of other kinds were left out ({', '.join(others)})"
+                )
+            found += [(f, f.relative_to(source)) for f in files if f.suffix.lower() in known]
+        else:
+            summary.failures.append(f"{source}: no such file or folder.")
+    if not found:
+        nothing = f"{', '.join(map(str, sources))}: no photo or video there."
+        raise InputError("\n".join(summary.failures) or nothing)
+    to_file = len(found) == 1 and sources[0].is_file() and out.suffix.lower() in known
+    jobs: list[tuple[Path, Path]] = []
+    taken: set[str] = set()  # without case: some file systems know no other
+    for source, relative in found:
+        target = out if to_file else out / _result_name(relative, config)
+        if str(target).casefold() in taken:
+            target = target.with_name(f"{relative.name}{target.suffix}")
+        taken.add(str(target).casefold())
+        if target.exists() and target.resolve() == source.resolve():
+            raise InputError(f"{source}: the result would replace it; choose another --out.")
+        jobs.append((source, target))
+    return jobs
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*"), key=lambda path: natural_key(path.as_posix())):
+        if path.is_file() and not path.name.startswith("."):
+            yield path
+
+
+def _lies_in(out: Path, folder: Path) -> bool:
+    return folder.resolve() in (out.resolve(), *out.resolve().parents)
+
+
+def _result_name(relative: Path, config: DeblurConfig) -> Path:
+    """Photos keep their format; videos become MP4, or Matroska where lossless."""
+    if relative.suffix.lower() in VIDEO_SUFFIXES:
+        return movie_name(relative, lossless=config.lossless)
+    return relative
