@@ -213,6 +213,9 @@ def test_plots_hold_the_numbers_of_the_csv(page: Any, results: Path) -> None:
     assert sorted(dots) == pytest.approx(sorted(expected), abs=1e-12)
     for path in page.locator("[data-plot=histogram] path").all():
         assert sum(map(int, path.get_attribute("data-counts").split())) == 10
+    counts = page.locator("[data-plot=histogram] text[text-anchor=end]").all_text_contents()
+    assert counts
+    assert all(text.isdecimal() for text in counts), "half an image"
     sweep = rows(results / "detection/detection_sweep.csv")
     for line in page.locator("[data-plot=recall] polyline").all():
         method = line.get_attribute("data-method")

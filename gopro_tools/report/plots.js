@@ -1,7 +1,7 @@
 const FRAME = { width: 420, height: 260, left: 46, right: 10, top: 16, bottom: 34 };
 
-/** An empty plot with axes; returns it and the functions from values to px. */
-function axes(xs, ys, xLabel, yLabel) {
+/** An empty plot with axes; returns it and the functions from values to px. Counts have no halves. */
+function axes(xs, ys, xLabel, yLabel, { counts = false } = {}) {
   const [x0, x1] = padded(xs), [y0, y1] = padded(ys);
   const { width, height, left, right, top, bottom } = FRAME;
   const x = (value) => left + (value - x0) / (x1 - x0) * (width - left - right);
@@ -11,7 +11,7 @@ function axes(xs, ys, xLabel, yLabel) {
     svg.append(make("line", { class: "axis", x1: x(tick), x2: x(tick), y1: top, y2: height - bottom }),
       make("text", { x: x(tick), y: height - bottom + 13, "text-anchor": "middle" }, plain(tick)));
   }
-  for (const tick of ticks(y0, y1)) {
+  for (const tick of ticks(y0, y1).filter((tick) => !counts || Number.isInteger(tick))) {
     svg.append(make("line", { class: "axis", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }),
       make("text", { x: left - 5, y: y(tick) + 4, "text-anchor": "end" }, plain(tick)));
   }
@@ -92,7 +92,7 @@ function histogram(methods, gains, all, label) {
     return bins;
   });
   const most = Math.max(...counts.flat());
-  const { svg, x, y } = axes([low, low + n * width], [0, most], label, "images");
+  const { svg, x, y } = axes([low, low + n * width], [0, most], label, "images", { counts: true });
   svg.append(make("line", { class: "zero", x1: x(0), x2: x(0), y1: y(0), y2: y(most) }));
   counts.forEach((bins, i) => {
     const path = bins.map((count, bin) => `L${x(low + bin * width)} ${y(count)}H${x(low + (bin + 1) * width)}`).join("");
