@@ -252,9 +252,11 @@ def score_detections(
         labels.references, found.boxes[SHARP], found.class_names, confidence=config.confidence
     )
     notes = (*pairing.notes, *(labels.notes if labels else ()))
+    class_names, hashes, sizes_hw = found.class_names, found.hashes, found.sizes_hw
+    del found  # its boxes, of millions, are needed no more
     judged = _judged(config, boxes, references, n_classes)
-    dataset = scored_dataset(sources, pairing, found.hashes, found.sizes_hw.values())
-    methods = scored_methods(sources, dataset, found.hashes, pairing)
+    dataset = scored_dataset(sources, pairing, hashes, sizes_hw.values())
+    methods = scored_methods(sources, dataset, hashes, pairing)
     units = units_of([images.group for images in pairing.image_sets], config.bootstrap_over)
     settings: dict[str, str | float | None] = _settings(config, detector, pairing, dataset)
     settings["interval"] = drawn_text(units, config.bootstrap_over, config.n_resamples, config.seed)
@@ -266,12 +268,12 @@ def score_detections(
         summary[name] = value
     return Detection(
         summary=summary,
-        per_class=class_rows(judged, found.class_names, config.confidence),
+        per_class=class_rows(judged, class_names, config.confidence),
         per_image=image_rows(judged, pairing.image_sets, config.confidence),
         sweep=_sweep(config, boxes, judged, n_classes),
         settings=settings,
         image_sets=pairing.image_sets,
-        class_names=found.class_names,
+        class_names=class_names,
         boxes=boxes,
         references=references,
         record=RunRecord(

@@ -45,17 +45,17 @@ PER_IMAGE_RULES = (
 class Outcomes:
     """What became of every candidate box of one method, over all images."""
 
-    image_index: NDArray[np.int64]
+    image_index: NDArray[np.int32]
     """(D,) which image."""
-    class_id: NDArray[np.int64]
+    class_id: NDArray[np.int32]
     """(D,)"""
     score: NDArray[np.float32]
     """(D,) confidence."""
     verdict: NDArray[np.int8]
     """(1 + 10, D) see `judge`: at the chosen IoU, then at each of `COCO_IOUS`."""
-    reference_image: NDArray[np.int64]
+    reference_image: NDArray[np.int32]
     """(R,) image of each reference that counts."""
-    reference_class: NDArray[np.int64]
+    reference_class: NDArray[np.int32]
     """(R,)"""
     n_images: int
     """I"""
@@ -105,9 +105,9 @@ def outcomes_of(
     """
     thresholds = (iou, *COCO_IOUS)
     # Millions of boxes: arrays that grow, and nothing that is kept per image.
-    image_index, class_id = array("q"), array("q")
+    image_index, class_id = array("i"), array("i")
     score, verdicts = array("f"), [array("b") for _ in thresholds]
-    reference_image, reference_class = array("q"), array("q")
+    reference_image, reference_class = array("i"), array("i")
     for index, (expected, found) in enumerate(zip(references, candidates, strict=True)):
         ordered = most_confident(found)
         image_index.extend([index] * len(ordered))
@@ -120,12 +120,12 @@ def outcomes_of(
         reference_image.extend([index] * len(wanted))
         reference_class.extend(wanted)
     return Outcomes(
-        image_index=np.array(image_index, np.int64),
-        class_id=np.array(class_id, np.int64),
+        image_index=np.array(image_index, np.int32),
+        class_id=np.array(class_id, np.int32),
         score=np.array(score, np.float32),
         verdict=np.array(verdicts, np.int8).reshape(len(thresholds), -1),
-        reference_image=np.array(reference_image, np.int64),
-        reference_class=np.array(reference_class, np.int64),
+        reference_image=np.array(reference_image, np.int32),
+        reference_class=np.array(reference_class, np.int32),
         n_images=len(candidates),
         n_classes=n_classes,
     )
@@ -157,7 +157,7 @@ def counts_at(
 
 def _cells(
     outcomes: Outcomes, per: Literal["image", "class"] | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
     """Where each candidate and each reference is counted, and how many such places there are."""
     if per == "image":
         return outcomes.image_index, outcomes.reference_image, outcomes.n_images
@@ -259,7 +259,7 @@ def intervals(
 
 def _interpolated(
     verdict: NDArray[np.int8],
-    image_index: NDArray[np.int64],
+    image_index: NDArray[np.int32],
     image_weight: NDArray[np.float64],
     expected: NDArray[np.float64],
 ) -> NDArray[np.float64]:
