@@ -223,8 +223,13 @@ def average_precision(
         references = outcomes.reference_image[outcomes.reference_class == class_id]
         expected = weight @ np.bincount(references, minlength=outcomes.n_images)
         image_index = outcomes.image_index[member]
+        before = outcomes.verdict[0, member]
         for row in range(len(COCO_IOUS)):
             verdict = outcomes.verdict[1 + row, member]
+            if row and np.array_equal(verdict, before):  # as where boxes fit well, or not at all
+                result[:, row, class_id] = result[:, row - 1, class_id]
+                continue
+            before = verdict
             result[:, row, class_id] = _interpolated(verdict, image_index, weight, expected)
     return result
 
