@@ -83,6 +83,16 @@ COMMANDS = {
     "train": "benchmarks.train deepdeblur-k1:smoke --n-features 4 "
     "--n-resblocks 1 --patch-px 32 --batch 2 --n-epochs 1 --n-epochs-decay 0 --device cpu "
     "--n-validation-images 1 --data {m}/dataset --out {out}",
+    "export lmdb": "gopro_tools.export {m}/dataset -o {out} --to lmdb --blur-kind gamma "
+    "--crop-px 32 --crop-step-px 16",
+    "export webdataset": "gopro_tools.export {m}/dataset -o {out} --to webdataset "
+    "--blur-kind gamma",
+    "report": "gopro_tools.report {m}/scores -o {out}",
+    "report of a dataset": "gopro_tools.report {m}/dataset -o {out}",
+    "report in one file": "gopro_tools.report {m}/scores --single-file -o {out}/page.html",
+    "deblur": "gopro_tools.deblur {m}/dataset/test/GOPR0002_11_00/blur/000001.png -o {out}",
+    "deblur a video": "gopro_tools.deblur {m}/clip.mp4 -o {out}",
+    "ONNX": "baselines.checkpoints export {m}/net.safetensors {out}/new.onnx",
     "checkpoints": "baselines.checkpoints convert {m}/net.safetensors {out}/new.safetensors",
     "rendered": "gopro_tools.rendered --scale smoke --out {out}",
 }
