@@ -54,9 +54,12 @@ def findings_csv(findings: Sequence[Finding]) -> str:
 
 def is_findings_file(path: Path) -> bool:
     """Whether a file begins as `findings_csv` does."""
+    if not path.is_file():  # opening a pipe would wait for ever
+        return False
+    head = ",".join(_COLUMNS)
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            return file.readline().rstrip("\r\n") == ",".join(_COLUMNS)
+            return file.readline(len(head) + 1).rstrip("\r\n") == head
     except OSError:
         return False
 

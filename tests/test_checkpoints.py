@@ -1,6 +1,7 @@
 """Our checkpoints come back whole, official ones come out right, wrong ones are refused."""
 
 import json
+import os
 import pickle
 import random
 
@@ -589,3 +590,10 @@ def test_the_command_fails_on_a_bad_file(tmp_path, capsys):
     assert run("convert", path, tmp_path / "out.safetensors") == 2
     assert capsys.readouterr().out == ""
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_pipe_is_no_file_of_weights(tmp_path):
+    """Opening one waits until somebody writes to it."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"pipe: a file of weights was expected"):
+        describe(tmp_path / "pipe", KINDS)

@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import os
 import re
 from dataclasses import asdict
 from fractions import Fraction
@@ -22,6 +23,7 @@ from gopro_tools.detect import DetectConfig, detect
 from gopro_tools.errors import InputError
 from gopro_tools.evaluate import EvaluateConfig, evaluate
 from gopro_tools.files import write_atomic
+from gopro_tools.findings import is_findings_file
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.metrics import psnr_rgb
 from gopro_tools.pairing import Sources
@@ -528,3 +530,9 @@ def test_images_are_spread_where_there_are_no_scores(results: Path) -> None:
     collection.scores.clear()
     assert chosen_images(collection, 4) == [0, 3, 6, 9]
     assert chosen_images(collection, None) == list(range(10))
+
+
+def test_a_pipe_is_neither_results_nor_findings(tmp_path: Path) -> None:
+    """Opening one waits until somebody writes to it."""
+    os.mkfifo(tmp_path / "pipe")
+    assert not is_findings_file(tmp_path / "pipe")

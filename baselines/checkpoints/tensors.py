@@ -87,6 +87,8 @@ def load_into(
 
 def is_safetensors(path: Path) -> bool:
     """Whether a file is one by its name, or by its first bytes: the header's length, then JSON."""
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would wait for ever
+        raise InputError(f"{path}: a file of weights was expected, found something that is none.")
     try:
         with path.open("rb") as file:
             start = file.read(9)
