@@ -143,7 +143,7 @@ class Parts:
             there, results = dict(content["made_of"]), list(content["results"])
             if content["format"] != _FORMAT:
                 raise ValueError(f"of the format {content['format']}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{path}: damaged ({error}). {again}") from error
         differing = [what for what, digest in made_of.items() if there.get(what) != digest]
         if differing:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from skimage.transform import pyramid_gaussian
 
 from baselines.checkpoints import (
@@ -597,3 +598,25 @@ def test_a_pipe_is_no_file_of_weights(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match=r"pipe: a file of weights was expected"):
         describe(tmp_path / "pipe", KINDS)
+
+
+@pytest.mark.parametrize(
+    ("field", "content"),
+    [
+        *(("record", text) for text in ("{}", "[1]", "null", "not JSON", '{"aNaNitecture": 1}')),
+        *((field, text) for field in ("networks", "training") for text in ("not JSON", "[" * 9999)),
+    ],
+)
+def test_a_checkpoint_whose_header_was_edited_is_refused(tmp_path, field, content):
+    path = tmp_path / "c.safetensors"
+    network = DeepDeblur(n_scales=1, n_resblocks=1, n_features=2)
+    save_checkpoint(path, {"restorer": network}, method="deepdeblur", config={}, step=1)
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    assert field in header
+    header.pop("tensors_sha256", None)
+    save_file(load_file(path), path, {**header, field: content})
+    with pytest.raises(
+        InputError, match=r"c\.safetensors: the header of the checkpoint is damaged"
+    ):
+        load_checkpoint(path)

@@ -90,7 +90,9 @@ def edited(path: Path, **changes: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-@pytest.mark.parametrize("damage", ["cut short", "empty", "of other code", "a result less"])
+@pytest.mark.parametrize(
+    "damage", ["cut short", "empty", "nested", "of other code", "a result less"]
+)
 def test_parts_that_do_not_belong_are_not_joined(run: Run, damage: str, tmp_path: Path) -> None:
     with pytest.raises(OtherShardsLeftError):
         run(tmp_path, Shard(1, 2))
@@ -98,6 +100,8 @@ def test_parts_that_do_not_belong_are_not_joined(run: Run, damage: str, tmp_path
     content = json.loads(part.read_text())
     if damage == "cut short":
         part.write_text(part.read_text()[:-9])
+    elif damage == "nested":
+        part.write_text("[" * 100_000)
     elif damage == "empty":
         part.write_text("")
     elif damage == "of other code":

@@ -237,7 +237,19 @@ def load_checkpoint(path: Path, *, with_training_state: bool = True) -> Checkpoi
             "`python -m baselines.checkpoints show` describes weight files; `convert` makes a "
             "checkpoint of official ones."
         )
-    _check_tensors(path, header)
+    try:
+        _check_tensors(path, header)
+        return _checkpoint(path, header, with_training_state=with_training_state)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
+        raise InputError(
+            f"{path}: the header of the checkpoint is damaged ({str(error)[:200]}). Take another "
+            "copy, or train anew."
+        ) from error
+
+
+def _checkpoint(path: Path, header: Mapping[str, str], *, with_training_state: bool) -> Checkpoint:
     names: list[str] = json.loads(header["networks"])
     networks: dict[str, dict[str, Tensor]] = {name: {} for name in names}
     training: dict[str, Tensor] = {}

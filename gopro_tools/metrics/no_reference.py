@@ -25,6 +25,8 @@ LEAST_BLOCKS = 2
 _MODEL_KEYS = (("mu_prisparam", "cov_prisparam"), ("mu_pris_param", "cov_pris_param"))
 """Names in the authors' ``modelparameters.mat`` and in BasicSR's copy of it."""
 _N_FEATURES = 36
+_MOST = 1e6
+"""No feature of an image, and no covariance of two, comes near it."""
 _GREY = np.array([0.298936021293775, 0.587043074451121, 0.114020904255103])
 """MATLAB's rgb2gray."""
 _SHIFTS_YX = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -249,8 +251,10 @@ def _read_model(path: Path, _modified_ns: int) -> NiqeModel:
             if a in stored and b in stored
         )
         model = NiqeModel(mean=mean.reshape(_N_FEATURES), covariance=covariance)
-        if covariance.shape != (_N_FEATURES, _N_FEATURES) or not np.isfinite(covariance).all():
+        if covariance.shape != (_N_FEATURES, _N_FEATURES):
             raise ValueError(f"a covariance of {covariance.shape}")
+        if not np.abs([*mean.flat, *covariance.flat]).max() <= _MOST:  # nor is NaN
+            raise ValueError("values that no image has")
     except StopIteration:
         raise InputError(
             f"{path}: no NIQE model; {_MODEL_KEYS[0][0]} (36) and {_MODEL_KEYS[0][1]} (36x36) were "
