@@ -19,7 +19,8 @@ import tyro
 
 from gopro_tools.averaging import average_exposure
 from gopro_tools.console import progress_bar, run_command, stderr
-from gopro_tools.detect.run import DetectConfig, Detection, score_detections
+from gopro_tools.detect.config import DetectConfig
+from gopro_tools.detect.run import Detection, score_detections
 from gopro_tools.detection import PROTOCOL, Detector, Runtime, load_detector
 from gopro_tools.detection.overlays import Panel, overlay
 from gopro_tools.detection.scoring import SCORES

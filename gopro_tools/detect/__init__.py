@@ -16,7 +16,8 @@ from typing import Annotated
 import tyro
 
 from gopro_tools.console import progress_bar, run_command, stderr
-from gopro_tools.detect.run import DetectConfig, Detection, score_detections
+from gopro_tools.detect.config import DetectConfig
+from gopro_tools.detect.run import Detection, score_detections
 from gopro_tools.detect.writing import DETECTION_FILE, write_detection
 from gopro_tools.detection import PROTOCOL, Detector
 from gopro_tools.detection.rows import COMPARED

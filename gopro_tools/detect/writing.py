@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gopro_tools.detect.run import DetectConfig, Detection
+from gopro_tools.detect.config import DetectConfig
+from gopro_tools.detect.run import Detection
 from gopro_tools.detection import Detections
 from gopro_tools.detection.overlays import Panel, most_changed, overlay, write_overlays
 from gopro_tools.detection.report import markdown, plot_sweep
