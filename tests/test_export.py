@@ -171,6 +171,8 @@ def test_a_killed_export_resumes_to_the_same_files(
     )
     export(dataset, config_of(to, **changes), killed)
     assert verify_export(killed, dataset) == []
+    export(dataset, config_of(to, **changes), killed)  # nothing is left to do
+    assert verify_export(killed, dataset) == []
     if to == "lmdb":  # pages lie as transactions left them; what readers see was compared above
         return
     assert tree(killed) == tree(whole)
@@ -187,6 +189,9 @@ def test_verify_finds_what_training_would_not(dataset: Path, tmp_path: Path) -> 
         txn.put(keys[2], other[:-40])  # truncated
         txn.delete(keys[3])
         txn.put(b"stranger", other)
+    with pytest.raises(InputError, match=r"blur_crops\.lmdb: .*data\.mdb is not what"):
+        verify_export(tmp_path, dataset)
+    (folder / "data.mdb.sha256").unlink()  # as in an export that was never finished
     found = verify_export(tmp_path, dataset)
     assert sorted(finding.check for finding in found) == [
         *("differs", "missing", "unexpected", "unreadable")

@@ -11,7 +11,10 @@ from gopro_tools.dataset import SPLITS, Split
 from gopro_tools.errors import InputError
 from gopro_tools.export.parts import Encoded, Files, Opened, Unit, in_chunks
 from gopro_tools.export.samples import ExportConfig, Sample
-from gopro_tools.files import write_atomic
+from gopro_tools.files import sha256_of_file, write_atomic
+
+_DATA_FILE = "data.mdb"
+_CHECKSUM_FILE = "data.mdb.sha256"
 
 
 class Databases(Opened):
@@ -35,13 +38,14 @@ class Databases(Opened):
 
         if path not in self._open:
             path.mkdir(parents=True, exist_ok=True)
+            _check(path)
             try:
                 database = lmdb.open(os.fspath(path), map_size=self._MAP_BYTES, metasync=False)
             except lmdb.Error as error:
                 raise _damaged(path, str(error)) from error
             # Beyond the end of its file a mapped database ends the process.
             size = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
-            if database.info()["last_pgno"] and (path / "data.mdb").stat().st_size < size:
+            if database.info()["last_pgno"] and (path / _DATA_FILE).stat().st_size < size:
                 database.close()
                 raise _damaged(path, "data.mdb is cut off")
             self._open[path] = self._stack.enter_context(database)
@@ -81,7 +85,9 @@ class Databases(Opened):
             ):
                 by_database[path].append((sample.key.encode("ascii"), data))
         for path, entries in by_database.items():
-            with self._database(path).begin(write=True) as transaction:
+            database = self._database(path)
+            (path / _CHECKSUM_FILE).unlink(missing_ok=True)
+            with database.begin(write=True) as transaction:
                 for key, data in entries:
                     transaction.put(key, data)
 
@@ -94,6 +100,8 @@ class Databases(Opened):
                 with self._reading(path) as transaction:
                     lines = [self._meta_line(transaction, sample.key) for sample in own]
                 write_atomic(path / "meta_info.txt", "".join(lines))
+                checksum = sha256_of_file(path / _DATA_FILE)
+                write_atomic(path / _CHECKSUM_FILE, f"{checksum}  {_DATA_FILE}\n")
 
     @staticmethod
     def _meta_line(transaction: Any, key: str) -> str:
@@ -106,7 +114,7 @@ class Databases(Opened):
         for sample in samples:
             found: list[bytes | None] = []
             for path in self._names(sample.split):
-                if not (path / "data.mdb").is_file():
+                if not (path / _DATA_FILE).is_file():
                     found.append(None)
                     continue
                 with self._reading(path) as transaction:
@@ -119,7 +127,7 @@ class Databases(Opened):
         for split in SPLITS:
             own = {sample.key for sample in samples if sample.split == split}
             for path in self._names(split):
-                if not (path / "data.mdb").is_file():
+                if not (path / _DATA_FILE).is_file():
                     continue
                 name = path.relative_to(self._out).as_posix()
                 extra += [f"{name}: {key}" for key in sorted(self._keys(path) - own)]
@@ -128,6 +136,20 @@ class Databases(Opened):
                 if {line.split(".")[0] for line in lines} != own:
                     extra.append(f"{name}/meta_info.txt: lists other samples than there are")
         return extra
+
+
+def _check(path: Path) -> None:
+    """Raise InputError where a finished database has changed: LMDB maps the file and trusts it.
+
+    Following a damaged page ends the process (SIGBUS or SIGSEGV), which nothing here could report.
+    """
+    try:
+        written = (path / _CHECKSUM_FILE).read_bytes().split()
+    except FileNotFoundError:
+        return  # being written
+    data = path / _DATA_FILE
+    if not data.is_file() or written != [sha256_of_file(data).encode(), _DATA_FILE.encode()]:
+        raise _damaged(path, f"{_DATA_FILE} is not what {_CHECKSUM_FILE} says")
 
 
 def _damaged(path: Path, what: str) -> InputError:
