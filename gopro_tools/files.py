@@ -194,6 +194,17 @@ def refuse_links(folder: Path, *inside: Path | str) -> None:
             )
 
 
+def refuse_inside(out: Path, *inputs: Path) -> None:
+    """Refuse an output among the files it is made from, where the next run would take it as input.
+
+    Raises:
+        InputError: ``out`` is one of the input folders or lies in one.
+    """
+    for folder in inputs:
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"--out {out}: lies in the input {folder}; choose a folder outside.")
+
+
 def sweep_temporaries(folder: Path, *inside: Path | str) -> None:
     """Remove the temporary files of killed runs in these very folders, not in those below."""
     for place in {folder, *(folder / path for path in inside)}:

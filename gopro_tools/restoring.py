@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
-from gopro_tools.files import sha256_of_file, sha256_of_path, write_atomic
+from gopro_tools.files import refuse_inside, sha256_of_file, sha256_of_path, write_atomic
 from gopro_tools.images import find_images as images_in
 from gopro_tools.movies import MovieConfig, find_videos, restore_video
 from gopro_tools.plugins import source_sha256
@@ -157,7 +157,7 @@ def restore(
         images = []
     else:
         images = find_images(source, config.split, config.blur_kind)
-    _refuse_inside(source, out)
+    refuse_inside(out / source.name if source.is_file() else out, source)
     restorer, code_sha256 = config.restorer, config.code_sha256
     if executor is not None and restorer is not None:
         raise InputError(
@@ -311,10 +311,3 @@ def _is_whole(result: Path, source: Path) -> bool:
         )
     except InputError:
         return False
-
-
-def _refuse_inside(source: Path, out: Path) -> None:
-    """Raise InputError where results would land among the images they are made from."""
-    folder = (source.parent if source.is_file() else source).resolve()
-    if out.resolve() == folder or (source.is_dir() and folder in out.resolve().parents):
-        raise InputError(f"--out {out}: lies in the input {source}; choose a folder outside.")

@@ -304,7 +304,7 @@ def test_classes_and_area(folders: Path) -> None:
 @pytest.mark.parametrize("inside", ["sharp", "blurred/found", "worse/a/b"])
 def test_results_in_a_compared_folder_are_refused(folders: Path, inside: str) -> None:
     """The overlays would be images of that folder on the next run."""
-    with pytest.raises(InputError, match="whose images are compared"):
+    with pytest.raises(InputError, match="lies in the input"):
         summary_of(asked(folders, "worse", out=folders / inside), detector=ByColour())
 
 

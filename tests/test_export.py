@@ -304,3 +304,11 @@ def test_an_edited_state_is_one_sentence(
     path.write_text("[" * 100_000)
     with pytest.raises(InputError, match="too deeply"):
         verify_export(tmp_path, dataset)
+
+
+def test_an_export_inside_its_dataset_is_refused(dataset: Path) -> None:
+    """There it would be taken for a sequence."""
+    for out in (dataset, dataset / "test" / "flat"):
+        with pytest.raises(InputError, match="lies in the input"):
+            export(dataset, config_of("flat"), out)
+    assert not (dataset / "test" / "flat").exists()

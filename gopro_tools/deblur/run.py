@@ -17,7 +17,7 @@ from gopro_tools.deblur.network import (
 )
 from gopro_tools.deblur.photo import read_photo, write_photo
 from gopro_tools.errors import InputError
-from gopro_tools.files import natural_key, write_atomic
+from gopro_tools.files import natural_key, refuse_inside, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_jpeg
 from gopro_tools.movies import MovieConfig, beside, movie_name, restore_video, side_by_side
 from gopro_tools.restorers import find_images, is_dataset
@@ -158,8 +158,7 @@ def _jobs(
                     f"{', '.join(sorted(known))} are read. Convert it first."
                 )
         elif source.is_dir():
-            if _lies_in(out, source):
-                raise InputError(f"--out {out}: lies in the input {source}; choose one outside.")
+            refuse_inside(out, source)
             if is_dataset(source):
                 found += find_images(source, config.split, config.blur_kind)
                 continue
@@ -193,10 +192,6 @@ def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*"), key=lambda path: natural_key(path.as_posix())):
         if path.is_file() and not path.name.startswith("."):
             yield path
-
-
-def _lies_in(out: Path, folder: Path) -> bool:
-    return folder.resolve() in (out.resolve(), *out.resolve().parents)
 
 
 def _result_name(relative: Path, config: DeblurConfig) -> Path:

@@ -23,6 +23,7 @@ from gopro_tools.detection import PROTOCOL, Detector
 from gopro_tools.detection.rows import COMPARED
 from gopro_tools.errors import InputError
 from gopro_tools.executors import named_executor
+from gopro_tools.files import refuse_inside
 from gopro_tools.pairing import Sources, restored_folders
 from gopro_tools.records import jsonable
 from gopro_tools.shards import WHOLE, Shard, divided
@@ -78,7 +79,10 @@ def detect(
                 executor=executor,
             )
     asked_for = jsonable({"config": replace(config, jobs=0), "labels": sources.labels})
-    _refuse_inside(sources, out)
+    compared = (sources.dataset, sources.sharp, sources.blurred)
+    restored = restored_folders(sources.restored).values()
+    # Overlays in a folder of images would be images of it.
+    refuse_inside(out, *filter(None, compared), *restored)
     with divided(out, shard, asked_for, "detections", "overlays") as parts:
         result = score_detections(
             sources,
@@ -91,16 +95,6 @@ def detect(
         )
         write_detection(result, sources, config, out)
     return result
-
-
-def _refuse_inside(sources: Sources, out: Path) -> None:
-    """Refuse an OUT inside a compared folder: its overlays would be images of that folder."""
-    compared = [sources.sharp, sources.blurred, *restored_folders(sources.restored).values()]
-    for folder in filter(None, compared):
-        if out.resolve().is_relative_to(folder.resolve()):
-            raise InputError(
-                f"--out {out}: lies in {folder}, whose images are compared; name another folder."
-            )
 
 
 def command(

@@ -21,7 +21,7 @@ from gopro_tools.export.samples import (
     pixels_of,
     samples_of,
 )
-from gopro_tools.files import LOCK_FILE, claimed, read_json, write_atomic
+from gopro_tools.files import LOCK_FILE, claimed, read_json, refuse_inside, write_atomic
 from gopro_tools.findings import Finding
 from gopro_tools.images import decode_rgb, pixel_hash
 from gopro_tools.records import hash_of
@@ -70,6 +70,7 @@ def export(
     Raises:
         InputError: No dataset; both kinds of blur and none chosen; or ``out`` holds something else.
     """
+    refuse_inside(out, dataset)
     kind = blur_kind_of(dataset, config.blur_kind)
     config = dataclasses.replace(config, blur_kind=kind)
     samples, left_out = samples_of(dataset, config, kind)
