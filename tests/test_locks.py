@@ -62,7 +62,8 @@ def test_of_many_that_contend_one_at_a_time_is_inside(tmp_path: Path) -> None:
     for process in contenders:
         _, said = process.communicate(timeout=250)
         assert process.returncode == 0, said
-    assert not any(tmp_path.iterdir())
+    # The folder may stay, empty: whoever made it need not be the last.
+    assert [path for path in tmp_path.rglob("*") if path != lock.parent] == []
 
 
 def test_a_killed_owner_frees_the_folder(tmp_path: Path) -> None:

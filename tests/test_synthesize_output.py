@@ -234,7 +234,9 @@ def test_a_recompressed_image_is_not_lost(
     assert path.read_bytes() == written
 
 
+@pytest.mark.parametrize("n_writes", [0, 5])
 def test_a_killed_repair_resumes(
+    n_writes: int,
     tmp_path: Path,
     clip: Path,
     whole: dict[str, str],
@@ -246,11 +248,11 @@ def test_a_killed_repair_resumes(
     for number in (3, 4, 60):
         (out / SHARP / f"{number:06d}.png").unlink()
     with monkeypatch.context() as patch:
-        interrupt_after(patch, 20)
+        interrupt_after(patch, n_writes)
         with pytest.raises(RunKilledError):
             synthesize([clip], out=out, executor=threads)
     assert read_seal(out).state == "whole"
-    assert (out / STATE_FOLDER).is_dir()  # by which `verify` knows that it is not
+    assert not (out / SHARP / "000004.png").exists()  # the check of the dataset names it
     assert synthesize([clip], out=out, executor=threads).n_repaired
     assert tree(out) == whole
 
