@@ -16,6 +16,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
+import gopro_tools
 from gopro_tools.console import EXIT_FAULT, EXIT_USAGE, exit_code_of, stderr
 from gopro_tools.errors import InputError
 from gopro_tools.files import claimed, refuse_links, write_atomic, written_whole
@@ -147,7 +148,7 @@ def test_closed_and_full_streams_while_writing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("module", ["gopro_tools.synthesize", "gopro_tools.detect"])
-@pytest.mark.parametrize("wait_s", [0.15, 0.3, 0.5])
+@pytest.mark.parametrize("wait_s", [0.005, 0.01, 0.02, 0.15, 0.3, 0.5])
 def test_ctrl_c_during_imports_is_quiet(module: str, wait_s: float) -> None:
     process = subprocess.Popen(
         command_line(module, "--help"),
@@ -160,10 +161,14 @@ def test_ctrl_c_during_imports_is_quiet(module: str, wait_s: float) -> None:
     time.sleep(wait_s)
     process.send_signal(signal.SIGINT)
     _, text = process.communicate(timeout=60)
-    # Before the first line of ours has run, it is Python itself that ends.
-    if "gopro_tools/__init__" in text or "importlib" not in text:
+    if process.returncode in (0, 130):
         assert "Traceback" not in text
-    assert process.returncode in (0, 130, -signal.SIGINT)
+        return
+    # On a busy machine Python itself was interrupted: no line after our first ones has run.
+    assert process.returncode in (1, -signal.SIGINT)
+    package = Path(gopro_tools.__file__).parent
+    frames = [Path(name) for name in re.findall(r'File "([^"]+)"', text)]
+    assert {f for f in frames if f.is_relative_to(package)} <= {package / "__init__.py"}
 
 
 STUBBORN = """
