@@ -70,7 +70,8 @@ class Objects:
         """All objects; none where there is nothing. An object at the URL itself has the name "".
 
         Raises:
-            InputError: The bucket is not there, may not be read, or its protocol needs a package.
+            InputError: The bucket is not there, may not be read, its protocol needs a package, or
+                the name of an object leads out of a folder.
             PassingError: It does not answer.
         """
         system, root = self._opened()
@@ -81,11 +82,18 @@ class Objects:
             if not found and bucket and not system.exists(bucket):
                 raise FileNotFoundError(f"there is no {bucket}")
         root = root.rstrip("/")
-        return {
+        listing = {
             path.removeprefix(root).lstrip("/"): Stored(int(facts["size"] or 0), _version(facts))
             for path, facts in found.items()
             if facts.get("type", "file") == "file"
         }
+        # To a storage ".." is a name like any other; copied under it, a file would lie elsewhere.
+        if leading_out := [name for name in listing if ".." in re.split(r"[/\\]", name)]:
+            raise InputError(
+                f"{self.url}: the name of an object leads out of its folder ({leading_out[0]}); "
+                "rename or remove it."
+            )
+        return listing
 
     def get(self, names: Sequence[str], folder: Path) -> None:
         """Copy objects into a folder, each under its name; the one of the name "" becomes ``name``.

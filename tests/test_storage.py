@@ -404,3 +404,15 @@ def test_other_commands_write_to_no_url(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="folders of this machine only"):
         evaluate(sources, out=Path("s3://bucket/scores"))
     assert not Path("s3:").exists()
+
+
+@pytest.mark.parametrize("name", ["train/../../../out.png", "..\\..\\out.png", ".."])
+def test_an_object_whose_name_leads_out_of_its_folder_is_refused(
+    memory: str, cache: Path, name: str
+) -> None:
+    system = fsspec.filesystem("memory")
+    system.pipe("/place/data/dataset.json", b"{}")
+    system.store[f"/place/data/{name}"] = system.store["/place/data/dataset.json"]
+    with pytest.raises(InputError, match="leads out of its folder"):
+        local_copy(f"{memory}/data")
+    assert not list(cache.rglob("*.png"))
