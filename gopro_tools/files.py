@@ -3,13 +3,14 @@
 import ctypes
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -237,3 +238,28 @@ def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
         for part in re.split(r"(\d+)", name)
         if part
     )
+
+
+class FreeNames:
+    """Names for results, no two of which are one file, even where case does not count."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def take(
+        self, *choices: Path, files: Callable[[Path], Iterable[Path]] = lambda path: [path]
+    ) -> Path:
+        """The first of ``choices`` that is free, or else the first one with ``_2``, ``_3``, ...
+
+        Args:
+            choices: Names, best first.
+            files: All files that a result of a name is written to; they have to be free as well.
+        """
+        first = choices[0]
+        numbered = (first.with_name(f"{first.stem}_{n}{first.suffix}") for n in itertools.count(2))
+        for path in itertools.chain(choices, numbered):
+            names = {str(file).casefold() for file in files(path)}
+            if self._taken.isdisjoint(names):
+                break
+        self._taken |= names
+        return path

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from gopro_tools.errors import InputError
-from gopro_tools.files import natural_key
+from gopro_tools.files import FreeNames, natural_key
 from gopro_tools.images import Rgb
 from gopro_tools.response import Response
 from gopro_tools.restorers import Restorer, is_dataset, restored_by
@@ -60,8 +60,8 @@ def restore_video(
     Args:
         restorer: What restores.
         source: A video file.
-        out: Where the result goes; its suffix as `movie_name` says. The side-by-side clip goes to
-            `beside` it.
+        out: Where the result goes; its suffix as `take_movie_name` says. The side-by-side clip
+            goes to `beside` it.
         config: How to read and write.
         on_progress: Called with frames done, and all.
 
@@ -107,7 +107,7 @@ def restore_video(
     return result
 
 
-def find_videos(source: Path, *, lossless: bool) -> list[tuple[Path, Path]]:
+def find_videos(source: Path, config: MovieConfig) -> list[tuple[Path, Path]]:
     """Video files to restore: the source itself, or those of a folder that is no dataset.
 
     Returns:
@@ -121,13 +121,8 @@ def find_videos(source: Path, *, lossless: bool) -> list[tuple[Path, Path]]:
         inside = _videos_in(source)
     else:
         inside = []
-    found: dict[str, tuple[Path, Path]] = {}
-    for path in inside:
-        name = movie_name(path, lossless=lossless)
-        if str(name).casefold() in found:  # such as a.mov beside a.mp4
-            name = name.with_name(f"{path.name}{name.suffix}")
-        found[str(name).casefold()] = source / path, name
-    return list(found.values())
+    names = FreeNames()
+    return [(source / path, take_movie_name(names, path, config)) for path in inside]
 
 
 def _videos_in(folder: Path) -> list[Path]:
@@ -139,9 +134,15 @@ def _videos_in(folder: Path) -> list[Path]:
     return sorted(inside, key=lambda path: natural_key(str(path)))
 
 
-def movie_name(relative: Path, *, lossless: bool) -> Path:
-    """What the result of a video is called: MP4, or Matroska where lossless."""
-    return relative.with_suffix(LOSSLESS_SUFFIX if lossless else ".mp4")
+def take_movie_name(names: FreeNames, relative: Path, config: MovieConfig) -> Path:
+    """A free name for the result of a video: MP4, or Matroska where lossless."""
+    suffix = LOSSLESS_SUFFIX if config.lossless else ".mp4"
+    with_both = relative.with_name(f"{relative.name}{suffix}")  # a.mov beside a.mp4
+
+    def files(path: Path) -> list[Path]:
+        return [path, beside(path)] if config.compare else [path]
+
+    return names.take(relative.with_suffix(suffix), with_both, files=files)
 
 
 def beside(path: Path, suffix: str | None = None) -> Path:

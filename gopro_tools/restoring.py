@@ -151,7 +151,7 @@ def restore(
             ``source`` or holds the results of something else, or cannot be written to.
     """
     source, out = Path(source), Path(out)
-    videos = find_videos(source, lossless=config.movies.lossless)
+    videos = find_videos(source, config.movies)
     has_images = source.is_dir() and (not videos or bool(images_in(source)))
     if videos and not has_images:
         images = []

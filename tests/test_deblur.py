@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,33 @@ class TestPhotos:
             assert round(result.info["dpi"][0]) == 300
             assert result.getexif()[0x0112] == 1
             assert np.abs(np.array(result) - expected_codes(picture()[::-1, ::-1])).max() <= 0.51
+
+    def test_png_keeps_how_to_show_it(self, tmp_path: Path, config: DeblurConfig) -> None:
+        """A PQ picture without its cICP chunk is shown grey and flat."""
+        from PIL.PngImagePlugin import PngInfo
+
+        info = PngInfo()
+        info.add(b"cICP", bytes([9, 16, 0, 1]))
+        info.add(b"gAMA", (45455).to_bytes(4, "big"))
+        Image.fromarray(picture()).save(tmp_path / "pq.png", pnginfo=info)
+        assert deblur([tmp_path / "pq.png"], tmp_path / "out", config).notes == []
+        data = (tmp_path / "out" / "pq.png").read_bytes()
+        assert b"cICP" + bytes([9, 16, 0, 1]) in data
+        assert max(data.index(b"cICP"), data.index(b"gAMA")) < data.index(b"IDAT")
+        (note,) = deblur([tmp_path / "pq.png"], tmp_path / "pq.jpg", config).notes
+        assert note == "pq.jpg: JPG does not hold the PNG chunks cICP, gAMA"
+
+    def test_metadata_move_between_formats(self, tmp_path: Path, config: DeblurConfig) -> None:
+        kept = {"icc_profile": b"profile" * 9, "xmp": b"<x:xmpmeta/>", "dpi": (300, 300)}
+        Image.fromarray(picture()).save(tmp_path / "a.jpg", comment=b"mine", **kept)
+        for first, second in (("a.jpg", "b.png"), ("b.png", "c.jpg"), ("a.jpg", "d.jpg")):
+            assert deblur([tmp_path / first], tmp_path / second, config).notes == []
+        for name in ("b.png", "c.jpg", "d.jpg"):
+            with Image.open(tmp_path / name) as image:
+                found = image.info | {"dpi": image.info.get("dpi", (300, 300))}
+                assert {key: found.get(key) for key in kept} == kept, name
+        with Image.open(tmp_path / "d.jpg") as image:
+            assert (image.info["dpi"], image.info["comment"]) == ((300, 300), b"mine")
 
     def test_what_a_format_cannot_hold_is_said(self, tmp_path: Path, config: DeblurConfig) -> None:
         assert cv2.imwrite(str(tmp_path / "d.png"), picture().astype(np.uint16) * 257)
@@ -376,6 +404,69 @@ class TestRefused:
         write_clip(clips / "a.mkv", [0, 40])
         summary = deblur([clips], tmp_path / "out", config)
         assert sorted(path.name for path in summary.written) == ["a.mp4", "a.mp4.mp4"]
+
+    @pytest.mark.parametrize("compare", [False, True])
+    def test_no_result_replaces_another(
+        self, tmp_path: Path, config: DeblurConfig, compare: bool
+    ) -> None:
+        """One name in several folders, other suffixes, and names as comparisons have them."""
+        photos = [tmp_path / day / "x.png" for day in "abc"]
+        photos += [tmp_path / "d" / name for name in ("X.png", "x.bmp", "x_compare.jpg")]
+        for number, path in enumerate(photos):
+            path.parent.mkdir(exist_ok=True)
+            cv2.imwrite(str(path), np.full((8, 8, 3), 20 * number + 20, np.uint8))
+        for clip in ("x.mkv", "x_compare.mp4"):
+            write_clip(tmp_path / "d" / clip, [0, 40])
+        sources = [*photos[:3], tmp_path / "d"]
+        summary = deblur(sources, tmp_path / "out", replace(config, compare=compare))
+        assert summary.failures == []
+        assert len(summary.written) == (16 if compare else 8)
+        assert len({str(path).casefold() for path in summary.written}) == len(summary.written)
+        results = [path for path in summary.written if path.suffix in (".png", ".bmp")]
+        assert sorted(int(read_rgb(path)[4, 4, 0]) for path in results) == [20, 40, 60, 80, 100]
+
+    @pytest.mark.parametrize("compare", [False, True])
+    def test_no_result_replaces_a_photo(
+        self, tmp_path: Path, config: DeblurConfig, compare: bool
+    ) -> None:
+        (tmp_path / "sub").mkdir()
+        mine = tmp_path / ("x_compare.jpg" if compare else "x.png")
+        for path in (tmp_path / "sub" / "x.png", mine):
+            cv2.imwrite(str(path), np.full((8, 8, 3), 99, np.uint8))
+        before = mine.read_bytes()
+        sources = [tmp_path / "sub" / "x.png", mine]
+        for link in (tmp_path, tmp_path / "sub" / ".."):
+            with pytest.raises(InputError, match="would replace it"):
+                deblur(sources, link, replace(config, compare=compare))
+        assert mine.read_bytes() == before
+        assert len(list(tmp_path.rglob("*"))) == 3
+
+    def test_names_of_files_as_out(self, tmp_path: Path, config: DeblurConfig) -> None:
+        photo, clip = tmp_path / "a.png", tmp_path / "a.mkv"
+        photo.write_bytes(encode_png(picture()))
+        write_clip(clip, [0, 40])
+        for sources, name, message in (
+            ([photo, clip], "b.png", "name a folder"),
+            ([tmp_path], "../b.png", "name a folder"),
+            ([photo], "b.mp4", "is a photo; .bmp"),
+            ([clip], "b.png", "is a video; "),
+        ):
+            with pytest.raises(InputError, match=message):
+                deblur(sources, tmp_path / name, config)
+        deblur([photo], tmp_path / "b.jpg", config)
+        assert read_rgb(tmp_path / "b.jpg").shape == (150, 210, 3)
+
+    def test_folders_are_searched_as_everywhere(self, tmp_path: Path, config: DeblurConfig) -> None:
+        """Links to folders are followed, also in a circle; thumbnails of servers are left out."""
+        photos = tmp_path / "photos"
+        (photos / "@eaDir").mkdir(parents=True)
+        (tmp_path / "elsewhere").mkdir()
+        (photos / "link").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere" / "back").symlink_to(photos)
+        for path in (photos / "@eaDir" / "t.png", tmp_path / "elsewhere" / "a.png"):
+            path.write_bytes(encode_png(picture((8, 8))))
+        summary = deblur([photos], tmp_path / "out", config)
+        assert summary.written == [tmp_path / "out" / "link" / "a.png"]
 
     def test_options(self) -> None:
         with pytest.raises(InputError, match="--tile"):

@@ -80,7 +80,7 @@ def test_a_folder_holds_images_and_videos_of_one_name(tmp_path: Path) -> None:
     assert {"a.png", "day/a.mp4", "day/a.mp4.mp4"} <= files
     assert (read_rgb(tmp_path / "out" / "a.png") == 246).all()
     assert steps == [(1, 1), (1, 2), (2, 2), (1, 2), (2, 2)]
-    assert find_videos(tmp_path / "nothing", lossless=False) == []
+    assert find_videos(tmp_path / "nothing", MovieConfig()) == []
 
 
 def test_a_damaged_video_is_named_and_resuming_keeps_the_others(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ Pixels are turned upright as they are read, so the orientation in the metadata i
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,10 @@ from gopro_tools.images import read_upright
 _ORIENTATION = 0x0112
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_METADATA = frozenset(
-    {b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf"}
+    {b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"mDCV", b"cLLI"}  # how to show the pixels
+    | {b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf"}
 )
+_PNG_XMP = b"XML:com.adobe.xmp\0\0\0\0\0"  # begins the iTXt chunk that holds it
 _JPEG_QUALITY = 95
 
 
@@ -84,7 +86,21 @@ def read_photo(path: Path) -> Photo:
     )
 
 
-def write_photo(path: Path, photo: Photo, rgb: NDArray[np.float32]) -> str:
+@dataclass(frozen=True, kw_only=True)
+class _Metadata:
+    """What a file says besides its pixels, with the orientation set to upright."""
+
+    exif: bytes = b""
+    icc_profile: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    comment: bytes | None = None
+    """Of a JPEG file."""
+    chunks: Sequence[tuple[bytes, bytes]] = ()
+    """Kind and body of the chunks of a PNG file that are metadata, but for EXIF."""
+
+
+def write_photo(path: Path, photo: Photo, rgb: NDArray[np.float32]) -> list[str]:
     """Write restored colours in the format that the suffix says, with the photo's metadata.
 
     Args:
@@ -96,22 +112,27 @@ def write_photo(path: Path, photo: Photo, rgb: NDArray[np.float32]) -> str:
         What could not be kept, for people; empty where all was.
     """
     pixels = photo.with_rgb(rgb)
+    metadata = _metadata(photo.path)
     suffix = path.suffix.lower()
-    lost = ""
+    kind = suffix[1:].upper()
+    lost: list[str] = []
     if suffix in (".jpg", ".jpeg", ".webp") and pixels.dtype != np.uint8:
-        lost = f"{path.name}: {suffix[1:].upper()} holds 8 bits, the photo has 16"
+        lost.append(f"{path.name}: {kind} holds 8 bits, the photo has 16")
         pixels = np.rint(pixels / 257.0).astype(np.uint8)
     if suffix in (".jpg", ".jpeg") and photo.alpha is not None:
-        lost = f"{path.name}: JPEG holds no alpha channel"
+        lost.append(f"{path.name}: JPEG holds no alpha channel")
         pixels = pixels[:, :, :3]
     if suffix == ".png":
-        data = _with_png_metadata(_encoded(path, pixels), photo.path)
+        data = _with_png_metadata(_encoded(path, pixels), metadata)
     elif suffix in (".jpg", ".jpeg", ".webp"):
-        data = _by_pillow(suffix, pixels, photo.path)
+        data = _by_pillow(suffix, pixels, metadata)
+        if names := sorted({name for name, body in metadata.chunks if _is_png_only(name, body)}):
+            text = b", ".join(names).decode()
+            lost.append(f"{path.name}: {kind} does not hold the PNG chunks {text}")
     else:
         data = _encoded(path, pixels)
-        if _has_metadata(photo.path):
-            lost = f"{path.name}: metadata are not kept in {suffix[1:].upper()} files"
+        if any((metadata.exif, metadata.icc_profile, metadata.xmp, metadata.chunks)):
+            lost.append(f"{path.name}: metadata are not kept in {kind} files")
     write_atomic(path, data)
     return lost
 
@@ -129,52 +150,58 @@ def _encoded(path: Path, pixels: NDArray[Any]) -> bytes:
     return data.tobytes()
 
 
-def _by_pillow(suffix: str, pixels: NDArray[Any], source: Path) -> bytes:
-    exif, icc_profile, xmp = _metadata(source)
+def _by_pillow(suffix: str, pixels: NDArray[Any], metadata: _Metadata) -> bytes:
     file = io.BytesIO()
-    kept = {"exif": exif}
-    kept |= {"icc_profile": icc_profile} if icc_profile else {}
-    kept |= {"xmp": xmp} if xmp else {}
+    kept: dict[str, Any] = {"exif": metadata.exif}
+    kept |= {"icc_profile": metadata.icc_profile} if metadata.icc_profile else {}
+    kept |= {"xmp": metadata.xmp} if metadata.xmp else {}
     image = Image.fromarray(np.ascontiguousarray(pixels))
     if suffix == ".webp":
         image.save(file, "WEBP", lossless=True, exact=True, **kept)
     else:
+        kept |= {"dpi": metadata.dpi} if metadata.dpi else {}
+        kept |= {"comment": metadata.comment} if metadata.comment else {}
         image.save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0, **kept)
     return file.getvalue()
 
 
-def _metadata(source: Path) -> tuple[bytes, bytes | None, bytes | None]:
-    """EXIF with the orientation set to upright, the colour profile, and XMP."""
+def _metadata(source: Path) -> _Metadata:
     try:
         with Image.open(source) as image:
             exif = image.getexif()
             if _ORIENTATION in exif:
                 exif[_ORIENTATION] = 1
-            kept = exif.tobytes() if len(exif) else b""
-            return kept, image.info.get("icc_profile"), image.info.get("xmp")
+            return _Metadata(
+                exif=exif.tobytes() if len(exif) else b"",
+                icc_profile=image.info.get("icc_profile"),
+                xmp=image.info.get("xmp"),
+                dpi=image.info.get("dpi"),
+                comment=image.info.get("comment"),
+                chunks=_metadata_chunks(source.read_bytes()) if image.format == "PNG" else (),
+            )
     except Exception:  # damaged metadata are no reason to lose the picture
-        return b"", None, None
+        return _Metadata()
 
 
-def _has_metadata(source: Path) -> bool:
-    return any(_metadata(source))
+def _metadata_chunks(png: bytes) -> list[tuple[bytes, bytes]]:
+    return [
+        (kind, body) for kind, body in _png_chunks(png) if kind in _PNG_METADATA and kind != b"eXIf"
+    ]
 
 
-def _with_png_metadata(png: bytes, source: Path) -> bytes:
-    """A PNG file with the metadata of the source: its own chunks, or a JPEG's EXIF and profile."""
-    original = source.read_bytes()
-    exif, icc_profile, _ = _metadata(source)
-    chunks: list[tuple[bytes, bytes]] = []
-    if original.startswith(_PNG_START):
-        chunks = [
-            (kind, body)
-            for kind, body in _png_chunks(original)
-            if kind in _PNG_METADATA and kind != b"eXIf"
-        ]
-    elif icc_profile:
-        chunks = [(b"iCCP", b"profile\0\0" + zlib.compress(icc_profile))]
-    if exif:
-        chunks.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
+def _is_png_only(kind: bytes, body: bytes) -> bool:
+    return kind not in (b"iCCP", b"pHYs") and not body.startswith(_PNG_XMP)
+
+
+def _with_png_metadata(png: bytes, metadata: _Metadata) -> bytes:
+    """A PNG file with the metadata of the source: its own chunks, or what a JPEG file says."""
+    chunks = list(metadata.chunks)
+    if metadata.icc_profile and not metadata.chunks:
+        chunks.append((b"iCCP", b"profile\0\0" + zlib.compress(metadata.icc_profile)))
+    if metadata.xmp and not metadata.chunks:
+        chunks.append((b"iTXt", _PNG_XMP + metadata.xmp))
+    if metadata.exif:
+        chunks.append((b"eXIf", metadata.exif.removeprefix(b"Exif\0\0")))
     own = list(_png_chunks(png))
     written = [own[0], *chunks, *(chunk for chunk in own[1:] if chunk[0] not in _PNG_METADATA)]
     return _PNG_START + b"".join(

@@ -1,7 +1,7 @@
 """Photos, videos, folders and datasets in, each deblurred one by one."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -17,9 +17,15 @@ from gopro_tools.deblur.network import (
 )
 from gopro_tools.deblur.photo import read_photo, write_photo
 from gopro_tools.errors import InputError
-from gopro_tools.files import natural_key, refuse_inside, write_atomic
-from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_jpeg
-from gopro_tools.movies import MovieConfig, beside, movie_name, restore_video, side_by_side
+from gopro_tools.files import FreeNames, natural_key, refuse_inside, write_atomic
+from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_jpeg, find_files
+from gopro_tools.movies import (
+    MovieConfig,
+    beside,
+    restore_video,
+    side_by_side,
+    take_movie_name,
+)
 from gopro_tools.restorers import find_images, is_dataset
 from gopro_tools.video import VIDEO_SUFFIXES
 
@@ -99,13 +105,12 @@ def _deblur_photo(
 ) -> None:
     photo = read_photo(source)
     restored = restorer.restore_light(photo.rgb, show)
-    lost = write_photo(target, photo, restored)
+    summary.notes += write_photo(target, photo, restored)
     summary.written.append(target)
-    summary.notes += [lost] if lost else []
     summary.megapixels += photo.rgb.shape[0] * photo.rgb.shape[1] / 1e6
     if config.compare:
         codes = [np.rint(image * 255).astype(np.uint8) for image in (photo.rgb, restored)]
-        compared = beside(target, ".jpg")
+        compared = _files_of(target, config)[1]
         write_atomic(compared, encode_jpeg(side_by_side(codes[0], codes[1]), 95))
         summary.written.append(compared)
 
@@ -130,9 +135,8 @@ def _deblur_video(
             pixels = blurred.shape[0] * blurred.shape[1]
             return restorer.restore(blurred)
 
-    how = MovieConfig(lossless=config.lossless, compare=config.compare, hdr=config.hdr)
-    result = restore_video(Counting(), source, target, how, on_progress=counted)
-    summary.written += [target, beside(target)] if config.compare else [target]
+    result = restore_video(Counting(), source, target, _movies(config), on_progress=counted)
+    summary.written += _files_of(target, config)
     if result.silent_because:
         summary.notes.append(f"{target.name}: without sound; {result.silent_because}")
     if result.problems:
@@ -162,40 +166,75 @@ def _jobs(
             if is_dataset(source):
                 found += find_images(source, config.split, config.blur_kind)
                 continue
-            files = list(_files(source))
-            others = sorted({f.suffix.lower() for f in files} - known - {""})
-            if others:
+            try:
+                files = find_files(source, known)
+            except InputError as error:
+                summary.failures.append(str(error))
+                continue
+            if others := _other_kinds(source, known):
                 summary.notes.append(
                     f"{source}: files of other kinds were left out ({', '.join(others)})"
                 )
-            found += [(f, f.relative_to(source)) for f in files if f.suffix.lower() in known]
+            inside = sorted(files, key=lambda path: natural_key(str(path)))
+            found += [(files[path], Path(path)) for path in inside]
         else:
             summary.failures.append(f"{source}: no such file or folder.")
     if not found:
         nothing = f"{', '.join(map(str, sources))}: no photo or video there."
         raise InputError("\n".join(summary.failures) or nothing)
-    to_file = len(found) == 1 and sources[0].is_file() and out.suffix.lower() in known
-    jobs: list[tuple[Path, Path]] = []
-    taken: set[str] = set()  # without case: some file systems know no other
-    for source, relative in found:
-        target = out if to_file else out / _result_name(relative, config)
-        if str(target).casefold() in taken:
-            target = target.with_name(f"{relative.name}{target.suffix}")
-        taken.add(str(target).casefold())
-        if target.exists() and target.resolve() == source.resolve():
-            raise InputError(f"{source}: the result would replace it; choose another --out.")
-        jobs.append((source, target))
-    return jobs
+    to_file = not out.is_dir() and out.suffix.lower() in known
+    if to_file:
+        _check_file_name(out, [source for source, _ in found])
+    targets = [out] if to_file else _names_in(out, [inside for _, inside in found], config)
+    originals = {source.resolve(): source for source, _ in found}
+    for target in targets:
+        for path in _files_of(target, config):
+            if path.exists() and (replaced := originals.get(path.resolve())):
+                raise InputError(
+                    f"{replaced}: the result {path} would replace it; choose another --out."
+                )
+    return [(source, target) for (source, _), target in zip(found, targets, strict=True)]
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*"), key=lambda path: natural_key(path.as_posix())):
-        if path.is_file() and not path.name.startswith("."):
-            yield path
+def _check_file_name(out: Path, sources: Sequence[Path]) -> None:
+    """Refuse the name of a file for several results, or of a video for a photo."""
+    if len(sources) > 1:
+        raise InputError(
+            f"--out {out}: the name of one file, but there are {len(sources)} results; name a "
+            "folder."
+        )
+    suffixes = VIDEO_SUFFIXES if sources[0].suffix.lower() in VIDEO_SUFFIXES else IMAGE_SUFFIXES
+    if out.suffix.lower() not in suffixes:
+        kind = "a video" if suffixes is VIDEO_SUFFIXES else "a photo"
+        raise InputError(
+            f"--out {out}: {sources[0]} is {kind}; {', '.join(sorted(suffixes))} expected."
+        )
 
 
-def _result_name(relative: Path, config: DeblurConfig) -> Path:
-    """Photos keep their format; videos become MP4, or Matroska where lossless."""
-    if relative.suffix.lower() in VIDEO_SUFFIXES:
-        return movie_name(relative, lossless=config.lossless)
-    return relative
+def _other_kinds(folder: Path, known: frozenset[str]) -> list[str]:
+    """Suffixes of the files there that are not deblurred."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
+    return sorted({path.suffix.lower() for path in files} - known - {""})
+
+
+def _names_in(out: Path, inside: Sequence[Path], config: DeblurConfig) -> list[Path]:
+    """Where each result goes: photos keep their format, videos become MP4 or Matroska."""
+    names = FreeNames()
+    return [
+        take_movie_name(names, out / path, _movies(config))
+        if path.suffix.lower() in VIDEO_SUFFIXES
+        else names.take(out / path, files=lambda target: _files_of(target, config))
+        for path in inside
+    ]
+
+
+def _files_of(target: Path, config: DeblurConfig) -> list[Path]:
+    """What a result is written to: its own file, and that of the comparison."""
+    if not config.compare:
+        return [target]
+    is_video = target.suffix.lower() in VIDEO_SUFFIXES
+    return [target, beside(target) if is_video else beside(target, ".jpg")]
+
+
+def _movies(config: DeblurConfig) -> MovieConfig:
+    return MovieConfig(lossless=config.lossless, compare=config.compare, hdr=config.hdr)
