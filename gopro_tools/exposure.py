@@ -26,14 +26,14 @@ class Window:
         return self.stop - self.start
 
     def around_middle(self, n_frames: int) -> "Window":
-        """The window of so many frames with the same sharp one."""
+        """The window of ``n_frames`` frames with the same sharp one."""
         if n_frames == self.n_frames:
             return self
         start = self.middle - n_frames // 2
         return replace(self, start=start, stop=start + n_frames)
 
     def widened(self, n_frames: int) -> "Window":
-        """The window with so many more frames before and after."""
+        """The window with ``n_frames`` more frames before it and after it."""
         if n_frames == 0:
             return self
         return replace(self, start=self.start - n_frames, stop=self.stop + n_frames)

@@ -1,8 +1,8 @@
 """One process at a time: a file is held, on this machine or on others that share its file system.
 
-The lock is the system's, so that a killed process lets go of it. The file is removed when its
-holder ends, and so a process may open one that is gone by the time it has locked it, while a third
-makes and locks the next: `held` therefore takes a lock only where the file it locked is still the
+The OS releases the lock when a process is killed. The file is removed when its holder ends, and so
+a process may open one that is gone by the time it has locked it, while a third makes and locks the
+next: `held` therefore takes a lock only where the file it locked is still the
 one of that name, and removes none but its own.
 """
 

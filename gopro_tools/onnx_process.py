@@ -118,7 +118,7 @@ class OnnxProcess:
 
 
 def _reader(pipe: IO[bytes], until: float) -> Callable[[int], bytes]:
-    """Read exactly so many bytes, or raise EOFError or TimeoutError."""
+    """Read exactly this many bytes, or raise EOFError or TimeoutError."""
     descriptor = pipe.fileno()
 
     def read(n_bytes: int) -> bytes:

@@ -51,7 +51,7 @@ class Sources:
     split: Split = "test"
     """Which split of the dataset."""
     blur_kind: BlurKind | None = None
-    """Which blurred images: gamma (blur_gamma; taken where nothing is said) or linear_crf (blur).
+    """Which blurred images: gamma (blur_gamma; the default) or linear_crf (blur).
     Where there is one kind only, it labels the rows."""
     dataset_name: str = ""
     """Name of the dataset in tables; the folder's by default. Published numbers of the dataset of

@@ -174,7 +174,7 @@ def _engine(name: str) -> Iterator[Executor]:
         return
     from distributed import Client, LocalCluster
 
-    # Sleeping threads: so many processes would load this machine instead of standing for others.
+    # Sleeping threads: as many processes would load this machine instead of standing for others.
     cluster = LocalCluster(
         n_workers=2, threads_per_worker=_N_SLOTS // 2, memory_limit=None, dashboard_address=":0"
     )

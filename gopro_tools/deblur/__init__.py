@@ -2,8 +2,8 @@
 
 Needs the base install alone: a small network that ships with the package (or ``--weights
 FILE.onnx``) runs with OpenCV, or with onnxruntime where it is installed. Images of any size are
-restored in overlapping tiles; depth, alpha, greyscale, orientation and metadata are kept, and what
-a format cannot hold is said. Videos keep their times and their sound.
+restored in overlapping tiles; depth, alpha, greyscale, orientation and metadata are kept, and the
+command says what a format cannot hold. Videos keep their times and their sound.
 """
 
 from typing import TYPE_CHECKING

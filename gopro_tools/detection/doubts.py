@@ -1,4 +1,4 @@
-"""What speaks against labels: the detector finds their objects as another class, or not at all.
+"""Reasons to doubt labels: the detector finds their objects as another class, or not at all.
 
 Category ids that are off by one, corners where widths belong, labels of other images: each of these
 reads without an error, and gives a recall that looks like a bad detector's.
@@ -17,7 +17,7 @@ _SAME_PLACE = 0.5
 
 
 _LEAST_FITTING = 2
-"""Labelled boxes that have to be found, read otherwise, before that is said."""
+"""Labelled boxes that have to be found, read otherwise, before that is reported."""
 
 _Boxes = NDArray[np.float32]
 

@@ -36,7 +36,7 @@ _CELLS_FAR = 6.0
 class OnnxDetector:
     """A YOLOX, YOLOv5 to v12 or YOLOv10 network in an ONNX file, run by onnxruntime or OpenCV.
 
-    The head is told from the shape of the output, see `gopro_tools.detection.heads`. YOLOX's has
+    The shape of the output tells which head it has, see `gopro_tools.detection.heads`. YOLOX's has
     grid and stride still to apply (Ge et al. 2021, arXiv 2107.08430); YOLOv5's and YOLOv8's have
     centre, width and height in px of the input; boxes that are final are taken as they are. Of
     networks for poses and masks, the boxes are taken. YOLOX's shape with boxes that are decoded
@@ -288,7 +288,7 @@ def _detections(
 def _no_pixels(
     places: NDArray[np.float32], sizes: NDArray[np.float32], score: NDArray[np.float32]
 ) -> str:
-    """What speaks against boxes in px; empty where nothing does."""
+    """Reasons to doubt that boxes are in px; empty where there are none."""
     sure = score >= _SURE
     if (sizes < 0).any():
         return f"boxes of negative size ({sizes.min():.3g}) were found"

@@ -1,4 +1,4 @@
-"""What speaks against a method's images as a whole: a mistake in how they were saved or named.
+"""Reasons to doubt a method's images as a whole: a mistake in how they were saved or named.
 
 Results with red and blue swapped, mirrored, a pixel off, or of other images score low, and the
 score looks like a bad method's. So a few images are compared with the sharp ones changed as each

@@ -17,7 +17,7 @@ NOTHING = np.float32(1e9)
 UNMATCHED = np.float32(1000)
 """Added to the priority of motion that failed the forward-backward check."""
 _DISTANCE_CODES = np.float32(4)
-"""A pixel of distance from where motion leads counts as so many code values of mismatch."""
+"""Mismatch in code values that one pixel of distance from the predicted place counts as."""
 _LANES = np.uint64(0xFFFF)
 
 

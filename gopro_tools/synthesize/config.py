@@ -56,11 +56,11 @@ class SynthesisConfig:
     scale: float | None = None
     """Resize frames by this factor before averaging, such as 0.5."""
     max_pairs: int | None = None
-    """Take at most the first so many windows of each clip."""
+    """At most this many windows per clip, from its start."""
     test_fraction: float = 0.0
     """Share of the recordings that goes to test/; a recording is never in both splits."""
     test_recordings: tuple[str, ...] = ()
-    """Recordings that go to test/, in place of a share: names (of files, without suffix), with the
+    """Recordings that go to test/, instead of a share: names (of files, without suffix), with the
     wildcards * and ?."""
     fps: float | None = None
     """Rate at which the frames were filmed, overruling what the files say."""
@@ -166,7 +166,7 @@ class SynthesisConfig:
         if self.noise or self.isp:
             _ = self.sensor
         _ = self.interpolator_sha256
-        # A kind of its own, beside the others: whoever asks for a stage wants to see it.
+        # A kind of its own, beside the others: a stage that was asked for should be visible.
         if self.makes_real and "blur_real" not in self.kinds:
             object.__setattr__(self, "kinds", (*self.kinds, "blur_real"))
         if "blur_real" in self.kinds and not self.makes_real:

@@ -1,4 +1,4 @@
-"""Windows that are no exposure of one scene, told from the changes between their frames."""
+"""Windows that are no exposure of one scene, found by the changes between their frames."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +11,18 @@ Thumbnail = NDArray[np.int16]
 # Changes are mean absolute differences of neighbouring frames in code values (0..255).
 _CUT_CHANGE = 12.0
 _CUT_RATIO = 4.0
-"""A cut changes at least so many times as much as the other steps in its window."""
+"""A cut changes the picture at least this many times as much as the window's other steps."""
 _MOVING_CHANGE = 1.0
 _REPEAT_RATIO = 0.05
-"""A repeated frame changes at most so much of what the fast steps in its window do."""
+"""A repeated frame changes at most this share of what the fast steps in its window do."""
 _THUMBNAIL_LINES = 90
 _BACK_RATIO = 0.5
-"""After a flash the picture is back: it differs from the one before by less than so much of it."""
+"""After a flash the picture is back: it differs from the one before the flash by less than this
+share of what the flash changed."""
 _ALIKE = 0.8
 """Correlation from which on two pictures show the same things."""
 _LIGHT_RATIO = 0.5
-"""Another light explains most of the change: less than so much is left when it is accounted for."""
+"""Another light explains most of the change: less than this share is left once it is removed."""
 
 
 def thumbnail_of(frame: Rgb) -> Thumbnail:

@@ -44,7 +44,7 @@ class _Begun:
     identity: Mapping[str, Any]
     """What decides every pixel, with the versions of what decodes and writes."""
     images: Mapping[str, list[str]]
-    """Names of the files by their folder: all that may come to lie there."""
+    """Names of the files by their folder: all that may be written there."""
 
 
 def identity_of(plan: Plan) -> dict[str, Any]:

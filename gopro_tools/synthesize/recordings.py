@@ -40,7 +40,7 @@ _PART = re.compile(r"(?P<whole>.+?)[ ._-]*(?:part|pt|chapter)[ ._-]*\d+", flags=
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """A source as its recording is told."""
+    """What of a source decides which recording it belongs to."""
 
     name: str
     """Its real name, with folders."""

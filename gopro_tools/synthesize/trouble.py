@@ -28,7 +28,7 @@ def raise_if_passing(error: Exception, source: Path) -> None:
         raise PassingError(
             f"{source}: not enough memory to read it ({error or 'no more to be had'}). Close other "
             "programs or use fewer --jobs, and run the same command again: it resumes. If it is "
-            "this file that asks for so much, leave it out."
+            "this file that asks for that much, leave it out."
         ) from error
     # libav gives EIO for damaged files too: what counts is whether the bytes can be read.
     if isinstance(error, OSError) and (reason := _unreadable(source)):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Ticks = NDArray[np.int64]
 
 _COARSE_TICKS = 4
-"""Below so many ticks from frame to frame, rounding alone can look like a gap."""
+"""With fewer ticks between frames than this, rounding alone can look like a gap."""
 _LAGS = (8, 32)
 """Frames over which rounding must even out; the first pass must not lean on an exact interval."""
 _SLACK_TICKS = (0.25, 0.1)
@@ -24,7 +24,7 @@ _HEADER_ERROR = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """What the times of a clip come to."""
+    """What follows from the times of a clip."""
 
     interval_ticks: float
     """From frame to frame, gaps left aside."""
@@ -114,7 +114,7 @@ def _off_the_line(ticks: Ticks, interval: float, longest: int, slack: float) -> 
 
 
 _REORDERED = 17
-"""Pictures are decoded at most so many before they are shown (H.264, HEVC: 16)."""
+"""Pictures are decoded at most this many places before they are shown (H.264, HEVC: 16)."""
 
 
 def restarts(ticks: Ticks) -> Ticks:

@@ -14,7 +14,7 @@ from gopro_tools.images import Rgb
 from gopro_tools.response import Response
 
 HD_LINES = 720
-"""From so many lines up, video without a colour tag is BT.709, as cameras write it."""
+"""At or above this height, video without a colour tag is BT.709, as cameras write it."""
 _WELL_ROUNDED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 # Code points of ITU-T H.273, which FFmpeg uses as they are.
@@ -50,7 +50,7 @@ _CURVES = {
 them."""
 _WIDE_PRIMARIES = {9: "BT.2020", 10: "CIE XYZ", 11: "DCI-P3", 12: "Display P3"}
 _FULL_UNLESS_SAID = ("ffv1", "rawvideo", "png", "mjpeg", "huffyuv", "ffvhuff", "utvideo", "tiff")
-"""Codecs whose grey pictures use all codes where nothing is said; the others are video."""
+"""Codecs whose grey pictures use all codes where no tag says otherwise; the others are video."""
 
 Reformat = Callable[..., av.VideoFrame]
 

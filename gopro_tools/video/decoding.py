@@ -32,7 +32,7 @@ Decoded = Generator[Sample, None, None]
 _FORMATS_WITH_TAGS = ("mp4", "matroska")
 """Containers with tags of their own, which stand for the whole file."""
 _RECENT_PACKETS = 17
-"""Times of so many packets say whether the clock goes back."""
+"""The times of this many packets show whether the clock goes back."""
 
 
 class _InDoubt(Exception):  # noqa: N818  # not an error of the user's

@@ -15,7 +15,7 @@ _LARGEST_BOX = 64 << 20
 def seams_s(path: Path, track: int) -> list[float]:
     """Seconds from the start of the first piece at which another one begins.
 
-    Pieces that go on where the one before ended are one.
+    Pieces that continue where the one before ended are one.
 
     Args:
         path: The file; of any other format there are none.

@@ -17,10 +17,10 @@ Packet: TypeAlias = "av.Packet[VideoStream]"
 
 _JOINT_PACKETS = 3
 """Where two recordings are put together, FFmpeg takes the last packets of the first for damaged:
-if the clock goes back within so many packets, it was only the joint."""
+if the clock goes back within this many packets, it was only the joint."""
 _MOST_REORDERED = 5
 """Matroska stores when pictures are shown, not when they are decoded; after a joint FFmpeg takes
-the one for the other. Encoders decode so many pictures before one that is shown first, at most."""
+the one for the other. At most this many pictures are decoded before one that is shown first."""
 
 
 class Read(NamedTuple):

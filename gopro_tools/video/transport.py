@@ -23,7 +23,7 @@ def joint_before(path: Path, next_at: int, *, clock_goes_back: bool = False) -> 
         path: The file.
         next_at: Byte at which the packet begins.
         clock_goes_back: Whether its time is before that of the packet before it, which is a sign of
-            another stream. So are tables before it whose counters do not go on.
+            another stream. So are tables before it whose counters do not continue.
     """
     data, here = _read_until(path, next_at)
     if here is None:
