@@ -122,6 +122,8 @@ def iterate_pairs(root: Path, split: Split, blur_kind: BlurKind) -> Iterator[Pai
     Raises:
         InputError: The split is missing or empty, or images lack their partner (all are listed).
     """
+    if blur_kind not in BLUR_FOLDERS:
+        raise InputError(f"blur_kind {blur_kind!r}: expected one of {', '.join(BLUR_FOLDERS)}.")
     sequences = sequences_of(root, split)
     if not sequences:
         raise InputError(
@@ -145,6 +147,11 @@ def iterate_pairs(root: Path, split: Split, blur_kind: BlurKind) -> Iterator[Pai
         raise InputError(
             f"{root}: {len(unpaired)} image(s) are in only one of {SHARP_FOLDER} and "
             f"{BLUR_FOLDERS[blur_kind]}: {listed}. `python -m gopro_tools.verify {root}` says more."
+        )
+    if not pairs:
+        raise InputError(
+            f"{root / split}: no PNG images in the folders {SHARP_FOLDER} and "
+            f"{BLUR_FOLDERS[blur_kind]} of its sequences."
         )
     yield from pairs
 

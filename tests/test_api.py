@@ -15,11 +15,13 @@ import gopro_tools
 from gopro_tools.dataset import iterate_pairs
 from gopro_tools.errors import InputError
 from gopro_tools.evaluate import EvaluateConfig, Sources
+from gopro_tools.export import ExportConfig, export
 from gopro_tools.images import Rgb, read_rgb
 from gopro_tools.records import read_record
 from gopro_tools.restoring import RestoreConfig
 from gopro_tools.scenes import Scene, SceneConfig, render_frames, write_video
 from gopro_tools.synthesize import SynthesisConfig
+from gopro_tools.verify.run import Verification
 
 
 class Brighter:
@@ -156,6 +158,10 @@ def test_an_image_that_fails_leaves_no_record(data: Path, tmp_path: Path) -> Non
     assert sorted(bool(failure) for failure in result.to_dataframe()["failure"]) == [False, True]
 
 
+def test_no_findings_are_said_in_a_notebook() -> None:
+    assert Verification(findings=())._repr_html_() == "<p>No findings.</p>"
+
+
 class TestPairs:
     def test_are_a_sequence_of_arrays(self, data: Path) -> None:
         pairs = gopro_tools.Pairs(data, "train", "gamma")
@@ -185,6 +191,15 @@ class TestPairs:
         pairs = gopro_tools.Pairs(data)
         with pytest.raises(InputError, match=r"000002\.png"):
             pairs[1]
+
+    def test_no_pairs_are_never_an_empty_sequence(self, data: Path, tmp_path: Path) -> None:
+        """A loader of nothing trains on nothing, without a word."""
+        with pytest.raises(InputError, match="blur_kind 'blur': expected one of gamma"):
+            gopro_tools.Pairs(data, "train", "blur")  # type: ignore[arg-type]
+        flat = ExportConfig(to="flat", blur_kind="gamma")
+        export(data, flat, tmp_path / "flat")
+        with pytest.raises(InputError, match="train: no PNG images in the folders sharp and blur_"):
+            gopro_tools.Pairs(tmp_path / "flat")
 
     def test_a_data_loader_takes_them_as_they_are(self, data: Path) -> None:
         torch = pytest.importorskip("torch")

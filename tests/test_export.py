@@ -1,5 +1,6 @@
 """Exports, read back by the programs they are made for."""
 
+import io
 import json
 import os
 import subprocess
@@ -189,13 +190,144 @@ def test_verify_finds_what_training_would_not(dataset: Path, tmp_path: Path) -> 
         txn.put(keys[2], other[:-40])  # truncated
         txn.delete(keys[3])
         txn.put(b"stranger", other)
-    with pytest.raises(InputError, match=r"blur_crops\.lmdb: .*data\.mdb is not what"):
-        verify_export(tmp_path, dataset)
+    (folder / "lock.mdb").unlink()
+    damaged, *missing = verify_export(tmp_path, dataset)
+    assert damaged.check == "unreadable"
+    assert "blur_crops.lmdb: not a usable database (data.mdb is not what" in damaged.message
+    assert {(f.check, "blur_gamma" in f.message) for f in missing} == {("missing", True)}
     (folder / "data.mdb.sha256").unlink()  # as in an export that was never finished
     found = verify_export(tmp_path, dataset)
     assert sorted(finding.check for finding in found) == [
-        *("differs", "missing", "unexpected", "unreadable")
+        *("differs", "list", "missing", "unexpected", "unfinished", "unreadable")
     ]
+    assert not (folder / "lock.mdb").exists(), "checking writes nothing"
+
+
+def members_of(path: Path) -> list[tuple[str, bytes]]:
+    with tarfile.open(path) as tar:
+        return [(m.name, file.read()) for m in tar if (file := tar.extractfile(m))]
+
+
+def write_members(path: Path, members: list[tuple[str, bytes]], mode: str = "w") -> None:
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+@pytest.mark.parametrize(
+    ("change", "checks"),
+    [
+        (lambda found: sorted(found, key=lambda m: m[0].partition(".")[2]), {"order"}),
+        (lambda found: [m if m[0][-4:] != "json" else (m[0], b"{}") for m in found], {"list"}),
+        (lambda found: [m for m in found if m[0][-4:] != "json"], {"list"}),
+        (lambda found: found[:3] + found, {"twice"}),
+        (lambda found: [*found, (f"{found[0][0][:-11]}depth.png", b"1")], {"unexpected"}),
+        (lambda found: found[:4], {"list", "missing"}),
+    ],
+)
+def test_verify_reads_shards_as_their_readers_do(
+    dataset: Path,
+    tmp_path: Path,
+    change: Callable[[list[tuple[str, bytes]]], list[tuple[str, bytes]]],
+    checks: set[str],
+) -> None:
+    """Neighbours of one key are a sample: what lies between them, or twice, makes others."""
+    export(dataset, config_of("webdataset"), tmp_path)
+    before, path = tree(tmp_path), tmp_path / "train-000000.tar"
+    write_members(path, change(members_of(path)))
+    assert {finding.check for finding in verify_export(tmp_path, dataset)} == checks
+    if checks != {"list"}:  # names alone are looked at
+        export(dataset, config_of("webdataset"), tmp_path)
+        assert tree(tmp_path) == before
+
+
+def test_verify_names_shards_that_are_cut_packed_or_too_many(dataset: Path, tmp_path: Path) -> None:
+    export(dataset, config_of("webdataset", samples_per_shard=2), tmp_path)
+    first, second, third = sorted(tmp_path.glob("train-*.tar"))
+    first.write_bytes(first.read_bytes()[:-9000])
+    write_members(second, members_of(second), "w:gz")
+    (tmp_path / "train-000003.tar.gz").write_bytes(third.read_bytes())
+    found = verify_export(tmp_path, dataset)
+    assert [f.message.partition(":")[0] for f in found if f.check == "unreadable"] == [
+        *("train-000000.tar", "train-000001.tar")
+    ]
+    assert [f.message for f in found if f.check == "unexpected"] == [
+        "train-000003.tar.gz: no sample of the dataset"
+    ]
+    assert len([f for f in found if f.check == "missing"]) == 2 * 2 * 2
+
+
+def _swap_partners(path: Path) -> None:
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    names = [row["sharp_file_name"] for row in rows]
+    for row, name in zip(rows, names[1:] + names[:1], strict=True):
+        row["sharp_file_name"] = name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _drop_line(path: Path) -> None:
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+
+
+def _other_files(path: Path) -> None:
+    path.write_text(path.read_text().replace("path: train/**", "path: test/**"))
+
+
+def _turned(path: Path) -> None:
+    path.write_text(path.read_text().replace("(32,32,3)", "(64,64,3)"))
+
+
+@pytest.mark.parametrize(
+    ("to", "name", "change"),
+    [
+        ("huggingface", "train/metadata.jsonl", _swap_partners),
+        ("huggingface", "train/metadata.jsonl", _drop_line),
+        ("huggingface", "train/metadata.jsonl", Path.unlink),
+        ("huggingface", "README.md", _other_files),
+        ("lmdb", "train/sharp_crops.lmdb/meta_info.txt", _drop_line),
+        ("lmdb", "train/sharp_crops.lmdb/meta_info.txt", _turned),
+        ("lmdb", "train/sharp_crops.lmdb/meta_info.txt", Path.unlink),
+    ],
+)
+def test_verify_compares_lists_of_samples(
+    dataset: Path, tmp_path: Path, to: Format, name: str, change: Callable[[Path], None]
+) -> None:
+    """Images may all be right, and a reader pair them wrongly."""
+    export(dataset, config_of(to), tmp_path)
+    change(tmp_path / name)
+    (found,) = verify_export(tmp_path, dataset)
+    assert (found.check, found.message.partition(":")[0]) == ("list", name)
+    export(dataset, config_of(to), tmp_path)
+    assert verify_export(tmp_path, dataset) == []
+
+
+def test_people_may_write_their_own_card(dataset: Path, tmp_path: Path) -> None:
+    export(dataset, config_of("huggingface"), tmp_path)
+    card = tmp_path / "README.md"
+    card.write_text(card.read_text().replace("# Blurred", "# My blurred"))
+    assert verify_export(tmp_path, dataset) == []
+
+
+@pytest.mark.parametrize(
+    ("to", "name"),
+    [
+        ("flat", "train/input/a/b.png"),
+        ("flat", "val/input/a.PNG"),
+        ("crops", "train/input/a.png"),
+        ("huggingface", "test/metadata.csv"),
+        ("huggingface", "train/a.jpg"),
+    ],
+)
+def test_verify_names_what_readers_would_take_too(
+    dataset: Path, tmp_path: Path, to: Format, name: str
+) -> None:
+    export(dataset, config_of(to), tmp_path)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b"1")
+    (found,) = verify_export(tmp_path, dataset)
+    assert (found.check, found.message) == ("unexpected", f"{name}: no sample of the dataset")
 
 
 @pytest.mark.parametrize("to", ["flat", "crops", "webdataset", "huggingface"])

@@ -7,17 +7,30 @@ the very bytes that its readers will see, so that it can be checked.
 import io
 import json
 import tarfile
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gopro_tools.dataset import SPLITS, Split
 from gopro_tools.errors import InputError, installs
 from gopro_tools.export.databases import Databases
-from gopro_tools.export.parts import Container, Encoded, Files, Opened, Unit, in_chunks
+from gopro_tools.export.parts import (
+    Container,
+    Encoded,
+    Files,
+    Opened,
+    Unit,
+    in_chunks,
+    other_list,
+    unexpected,
+)
 from gopro_tools.export.samples import ExportConfig, Sample
 from gopro_tools.files import write_atomic
+from gopro_tools.findings import Finding
+from gopro_tools.images import IMAGE_SUFFIXES
 
 FOLDER_NAMES = ("input", "target", "blurred", "sharp", "blur_crops", "sharp_crops")
 """Every folder of a split that an export of single files has."""
@@ -59,8 +72,13 @@ class Folders(Opened):
 
     def finish(self, samples: Sequence[Sample]) -> None:
         """See `Container`."""
+        for path, text in self._lists(samples).items():
+            write_atomic(path, text)
+
+    def _lists(self, samples: Sequence[Sample]) -> dict[Path, str]:
+        """What readers need beside the images, for exactly these samples."""
         if self._to != "huggingface":
-            return
+            return {}
         lines: defaultdict[Split, list[str]] = defaultdict(list)
         for sample in samples:
             blurred, sharp = (
@@ -69,9 +87,9 @@ class Folders(Opened):
             )
             row = {"blurred_file_name": blurred, "sharp_file_name": sharp, **_place(sample)}
             lines[sample.split].append(json.dumps(row, ensure_ascii=False) + "\n")
-        for split, text in lines.items():
-            write_atomic(self._out / split / "metadata.jsonl", "".join(text))
-        write_atomic(self._out / "README.md", _card([*lines], len(samples)))
+        card = {self._out / "README.md": _card([*lines], len(samples))}
+        rows = {self._out / split / "metadata.jsonl": "".join(own) for split, own in lines.items()}
+        return card | rows
 
     def read(self, samples: Sequence[Sample]) -> Iterator[Files]:
         """See `Container`."""
@@ -81,17 +99,31 @@ class Folders(Opened):
             )
             yield sample, blurred, sharp
 
-    def unexpected(self, samples: Sequence[Sample]) -> list[str]:
+    def faults(self, samples: Sequence[Sample]) -> list[Finding]:
         """See `Container`."""
-        expected = {path for sample in samples for path in self._paths(sample)}
-        found = {
-            path
-            for split in SPLITS
-            for folder in self._folders(split)
-            for path in folder.glob("*")
-            if path.is_file() and not path.name.startswith(".")
-        }
-        return sorted(path.relative_to(self._out).as_posix() for path in found - expected)
+        images = {path for sample in samples for path in self._paths(sample)}
+        present = [s for s in samples if all(path.is_file() for path in self._paths(s))]
+        lists = self._lists(present)
+        others = sorted(path for path in self._read_files() if path not in images | lists.keys())
+        faults = [unexpected(path.relative_to(self._out).as_posix()) for path in others]
+        for path, text in lists.items():
+            found = path.read_bytes() if path.is_file() else b""
+            is_right = (
+                _files_of_card(text).encode() in found
+                if path.suffix == ".md"
+                else (found == text.encode())
+            )
+            if not is_right:
+                faults.append(other_list(path.relative_to(self._out).as_posix()))
+        return faults
+
+    def _read_files(self) -> Iterator[Path]:
+        """Files that a reader may take: all in the folders of the splits, and images elsewhere."""
+        for path in self._out.rglob("*"):
+            in_split = path.relative_to(self._out).parts[0] in SPLITS
+            is_read = in_split or path.suffix.lower() in IMAGE_SUFFIXES
+            if is_read and path.is_file() and not path.name.startswith("."):
+                yield path
 
 
 def _place(sample: Sample) -> dict[str, Any]:
@@ -120,6 +152,11 @@ configs:
 """
 
 
+def _files_of_card(card: str) -> str:
+    """The part of a card that says which files are read; people may write the rest anew."""
+    return card[card.index("    data_files:") : card.index("\n---", 4)]
+
+
 class Shards(Opened):
     """WebDataset: tar files of at most N samples, the same bytes on every run."""
 
@@ -141,12 +178,8 @@ class Shards(Opened):
 
     @staticmethod
     def _is_complete(shard: Unit) -> bool:
-        try:
-            with tarfile.open(shard.path) as tar:
-                names = set(tar.getnames())
-        except (OSError, tarfile.TarError):
-            return False
-        return all(f"{sample.key}.json" in names for sample in shard.samples)
+        with _opened(shard.path) as tar:
+            return tar.names == _member_names(shard.samples)
 
     def write(self, unit: Unit, encoded: Iterable[Encoded]) -> None:
         """See `Container`."""
@@ -154,13 +187,12 @@ class Shards(Opened):
         try:
             with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
                 for sample, images in encoded:
-                    facts = json.dumps({"split": sample.split, **_place(sample)}).encode()
-                    for suffix, data in (
-                        ("blurred.png", images.blurred),
-                        ("sharp.png", images.sharp),
-                        ("json", facts),
+                    for name, data in zip(
+                        _member_names([sample]),
+                        (images.blurred, images.sharp, _facts(sample)),
+                        strict=True,
                     ):
-                        member = tarfile.TarInfo(f"{sample.key}.{suffix}")
+                        member = tarfile.TarInfo(name)
                         member.size = len(data)
                         tar.addfile(member, io.BytesIO(data))
             temporary.replace(unit.path)
@@ -174,41 +206,88 @@ class Shards(Opened):
     def read(self, samples: Sequence[Sample]) -> Iterator[Files]:
         """See `Container`."""
         for shard in self._shards(samples):
-            files = _tar_files(shard.path) if shard.path.is_file() else {}
-            for sample in shard.samples:
-                yield (
-                    sample,
-                    files.get(f"{sample.key}.blurred.png"),
-                    files.get(f"{sample.key}.sharp.png"),
-                )
+            with _opened(shard.path) as tar:
+                for sample in shard.samples:
+                    blurred, sharp, _ = _member_names([sample])
+                    yield sample, tar.read(blurred), tar.read(sharp)
 
-    def unexpected(self, samples: Sequence[Sample]) -> list[str]:
+    def faults(self, samples: Sequence[Sample]) -> list[Finding]:
         """See `Container`."""
-        extra = []
-        keys = {shard.path: {s.key for s in shard.samples} for shard in self._shards(samples)}
-        for path in sorted(self._out.glob("*.tar")):
-            own = keys.get(path, set())
-            names = _tar_files(path)
-            extra += [f"{path.name}: {name}" for name in names if name.partition(".")[0] not in own]
-        return extra
+        shards = {shard.path: shard for shard in self._shards(samples)}
+        faults = [
+            unexpected(path.name)
+            for path in sorted(self._out.glob("[!.]*.tar*"))
+            if path not in shards
+        ]
+        for shard in shards.values():
+            faults += _faults_of(shard) if shard.path.is_file() else ()
+        return faults
 
 
-def _tar_files(path: Path) -> dict[str, bytes]:
-    try:
-        with tarfile.open(path, "r:") as tar:  # as it was written: nothing to unpack
-            return {
-                member.name: file.read()
-                for member in tar
-                if not member.issparse() and (file := tar.extractfile(member)) is not None
-            }
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise InputError(
-            f"{path}: not a complete tar file ({error}); remove it and export again."
-        ) from error
+def _faults_of(shard: Unit) -> Iterator[Finding]:
+    expected = _member_names(shard.samples)
+    with _opened(shard.path) as tar:
+        if tar.damage:
+            message = f"{shard.path.name}: not a complete tar file ({tar.damage}). Export again."
+            yield Finding("error", "unreadable", message)
+            return
+        for name, count in Counter(tar.names).items():
+            if name not in expected:
+                yield unexpected(f"{shard.path.name}: {name}")
+            elif count > 1:
+                yield Finding("error", "twice", f"{shard.path.name}: {name}, {count} times")
+        for sample in shard.samples:
+            *images, facts = _member_names([sample])
+            if any(name in tar.names for name in images) and tar.read(facts) != _facts(sample):
+                yield other_list(f"{shard.path.name}: {facts}")
+        if sorted(tar.names) == sorted(expected) and tar.names != expected:
+            message = f"{shard.path.name}: its members are in another order. Export again."
+            yield Finding("error", "order", message)
 
 
-def container_of(out: Path, config: ExportConfig) -> Container:
-    """The container of a format.
+def _member_names(samples: Sequence[Sample]) -> list[str]:
+    """What a shard consists of, in order: readers take neighbours of one key for one sample."""
+    suffixes = ("blurred.png", "sharp.png", "json")
+    return [f"{sample.key}.{suffix}" for sample in samples for suffix in suffixes]
+
+
+def _facts(sample: Sample) -> bytes:
+    return json.dumps({"split": sample.split, **_place(sample)}).encode()
+
+
+@dataclass(frozen=True)
+class _Tar:
+    """An open shard; empty where there is none, or it is damaged."""
+
+    names: Sequence[str]
+    """Of its members, in order."""
+    read: Callable[[str], bytes | None]
+    """A member's bytes, by its name."""
+    damage: str = ""
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Tar]:
+    with ExitStack() as stack:
+        try:
+            # As it was written, so there is nothing to unpack.
+            tar = stack.enter_context(tarfile.open(path, "r:"))
+            members = {m.name: m for m in tar.getmembers() if not m.issparse()}
+            names = tar.getnames()
+        except (tarfile.TarError, OSError, EOFError) as error:
+            damage = "" if isinstance(error, FileNotFoundError) else str(error)
+            yield _Tar((), lambda name: None, damage)
+            return
+
+        def read(name: str) -> bytes | None:
+            file = tar.extractfile(members[name]) if name in members else None
+            return file.read() if file is not None else None
+
+        yield _Tar(names, read)
+
+
+def container_of(out: Path, config: ExportConfig, *, read_only: bool = False) -> Container:
+    """The container of a format; one that is read only writes nothing, no lock either.
 
     Raises:
         InputError: The package it needs is not installed.
@@ -220,5 +299,5 @@ def container_of(out: Path, config: ExportConfig) -> Container:
             import lmdb  # noqa: F401
         except ImportError as error:
             raise InputError(f"--to lmdb needs the package lmdb: {installs('export')}.") from error
-        return Databases(out, config)
+        return Databases(out, config, read_only=read_only)
     return Folders(out, config)

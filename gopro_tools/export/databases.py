@@ -9,9 +9,18 @@ from typing import Any
 
 from gopro_tools.dataset import SPLITS, Split
 from gopro_tools.errors import InputError
-from gopro_tools.export.parts import Encoded, Files, Opened, Unit, in_chunks
+from gopro_tools.export.parts import (
+    Encoded,
+    Files,
+    Opened,
+    Unit,
+    in_chunks,
+    other_list,
+    unexpected,
+)
 from gopro_tools.export.samples import ExportConfig, Sample
 from gopro_tools.files import sha256_of_file, write_atomic
+from gopro_tools.findings import Finding
 
 _DATA_FILE = "data.mdb"
 _CHECKSUM_FILE = "data.mdb.sha256"
@@ -22,9 +31,11 @@ class Databases(Opened):
 
     _MAP_BYTES = 2**40  # an upper limit of the address range, not of the disk
 
-    def __init__(self, out: Path, config: ExportConfig) -> None:
+    def __init__(self, out: Path, config: ExportConfig, *, read_only: bool) -> None:
         super().__init__()
         self._out = out
+        self._read_only = read_only
+        self._damaged: dict[Path, str] = {}
         self._cut = bool(config.cut_px)
         self._open: dict[Path, Any] = {}
 
@@ -37,10 +48,17 @@ class Databases(Opened):
         import lmdb
 
         if path not in self._open:
-            path.mkdir(parents=True, exist_ok=True)
+            if not self._read_only:
+                path.mkdir(parents=True, exist_ok=True)
             _check(path)
             try:
-                database = lmdb.open(os.fspath(path), map_size=self._MAP_BYTES, metasync=False)
+                database = lmdb.open(
+                    os.fspath(path),
+                    map_size=self._MAP_BYTES,
+                    metasync=False,
+                    readonly=self._read_only,
+                    lock=not self._read_only,
+                )
             except lmdb.Error as error:
                 raise _damaged(path, str(error)) from error
             # Beyond the end of its file a mapped database ends the process.
@@ -112,30 +130,43 @@ class Databases(Opened):
     def read(self, samples: Sequence[Sample]) -> Iterator[Files]:
         """See `Container`."""
         for sample in samples:
-            found: list[bytes | None] = []
-            for path in self._names(sample.split):
-                if not (path / _DATA_FILE).is_file():
-                    found.append(None)
-                    continue
-                with self._reading(path) as transaction:
-                    found.append(transaction.get(sample.key.encode("ascii")))
-            yield sample, found[0], found[1]
+            blurred, sharp = (self._get(path, sample.key) for path in self._names(sample.split))
+            yield sample, blurred, sharp
 
-    def unexpected(self, samples: Sequence[Sample]) -> list[str]:
+    def _get(self, path: Path, key: str) -> bytes | None:
+        if path in self._damaged or not (path / _DATA_FILE).is_file():
+            return None
+        try:
+            with self._reading(path) as transaction:
+                data: bytes | None = transaction.get(key.encode("ascii"))
+                return data
+        except InputError as error:
+            self._damaged[path] = str(error)
+            return None
+
+    def faults(self, samples: Sequence[Sample]) -> list[Finding]:
         """See `Container`."""
-        extra = []
+        faults = [Finding("error", "unreadable", text) for text in self._damaged.values()]
         for split in SPLITS:
-            own = {sample.key for sample in samples if sample.split == split}
+            own = [sample.key for sample in samples if sample.split == split]
             for path in self._names(split):
-                if not (path / _DATA_FILE).is_file():
-                    continue
-                name = path.relative_to(self._out).as_posix()
-                extra += [f"{name}: {key}" for key in sorted(self._keys(path) - own)]
-                info = path / "meta_info.txt"
-                lines = info.read_text(errors="replace").splitlines() if info.is_file() else []
-                if {line.split(".")[0] for line in lines} != own:
-                    extra.append(f"{name}/meta_info.txt: lists other samples than there are")
-        return extra
+                if path not in self._damaged and (path / _DATA_FILE).is_file():
+                    faults += self._faults_of(path, own)
+        return faults
+
+    def _faults_of(self, path: Path, own: Sequence[str]) -> Iterator[Finding]:
+        name = path.relative_to(self._out).as_posix()
+        keys = self._keys(path)
+        for key in sorted(keys - set(own)):
+            yield unexpected(f"{name}: {key}")
+        with self._reading(path) as transaction:
+            lines = [self._meta_line(transaction, key) for key in own if key in keys]
+        info = path / "meta_info.txt"
+        if not info.is_file() or info.read_bytes() != "".join(lines).encode():
+            yield other_list(f"{name}/meta_info.txt")
+        if not (path / _CHECKSUM_FILE).is_file():
+            message = f"{name}: no {_CHECKSUM_FILE} there. Export again."
+            yield Finding("error", "unfinished", message)
 
 
 def _check(path: Path) -> None:

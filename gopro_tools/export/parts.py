@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from gopro_tools.export.samples import Images, Sample
+from gopro_tools.findings import Finding
 
 Encoded = tuple[Sample, Images]
 Files = tuple[Sample, bytes | None, bytes | None]
@@ -44,8 +45,8 @@ class Container(Protocol):
         """The files as a reader of the format gets them."""
         ...
 
-    def unexpected(self, samples: Sequence[Sample]) -> list[str]:
-        """What is there besides these samples."""
+    def faults(self, samples: Sequence[Sample]) -> list[Finding]:
+        """What a reader would get wrong besides pixels: more than these samples, other lists."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -79,3 +80,14 @@ class Opened:
 def in_chunks(path: Path, samples: Sequence[Sample]) -> list[Unit]:
     """Samples in units of a few, all written to ``path``."""
     return [Unit(path, samples[at : at + _CHUNK]) for at in range(0, len(samples), _CHUNK)]
+
+
+def unexpected(name: str) -> Finding:
+    """Something that a reader takes for a sample."""
+    return Finding("error", "unexpected", f"{name}: no sample of the dataset")
+
+
+def other_list(name: str) -> Finding:
+    """A list of samples that says something else than the samples are."""
+    message = f"{name}: not what these samples are; readers would take others. Export again."
+    return Finding("error", "list", message)

@@ -206,7 +206,8 @@ def verify_export(
     if not (out / EXPORT_FILE).is_file():
         message = "the export was interrupted; the same export command completes it"
         findings.append(Finding("error", "unfinished", message))
-    with container_of(out, config) as container:
+    differing: list[Finding] = []
+    with container_of(out, config, read_only=True) as container:
 
         def compare(item: Files) -> list[Finding]:
             sample, blurred, sharp = item
@@ -219,13 +220,10 @@ def verify_export(
         results = prefetched(compare, container.read(samples), n_threads=jobs or n_cores())
         with closing(results):
             for n_done, found in enumerate(results, start=1):
-                findings += found
+                differing += found
                 on_progress(n_done, len(samples))
-        findings += [
-            Finding("error", "unexpected", f"{name}: no sample of the dataset")
-            for name in container.unexpected(samples)
-        ]
-    return findings
+        findings += container.faults(samples)
+    return findings + differing
 
 
 def _compared(sample: Sample, folder: str, data: bytes | None, crop_px: int) -> Finding | None:

@@ -69,6 +69,9 @@ class Verification(ShownResult, Sequence[Finding]):
         text = findings_csv(self.findings)
         return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
 
+    def _repr_html_(self) -> str:
+        return super()._repr_html_() if self.findings else "<p>No findings.</p>"
+
 
 def verify(
     dataset: Path | str,
