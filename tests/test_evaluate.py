@@ -26,9 +26,9 @@ from gopro_tools.evaluate import (
     summarize,
     write_evaluation,
 )
-from gopro_tools.evaluate.doubts import N_LOOKED_AT
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.metrics import perceptual
+from gopro_tools.mistakes import N_LOOKED_AT
 from gopro_tools.records import dataset_facts, read_record
 
 SEQUENCES = ("GOPR0001_07_00", "GOPR0002_07_00")

@@ -289,7 +289,7 @@ def test_no_motion_at_all(sound: Path) -> None:
 def test_constant_image(sound: Path) -> None:
     without_hashes(sound)
     for kind in KINDS:
-        value = KINDS.index(kind) + 40
+        value = 40 + len(kind)
         path = sound / "train/GOPR0002_07_00" / kind / "000007.png"
         rewrite(path, lambda image, value=value: np.full_like(image, value))
     found = only(verify(sound))
@@ -466,6 +466,50 @@ def test_real_pairs_are_centred_and_sharper(name: str) -> None:
     assert sharpness(sharp) > 2 * sharpness(blurred)
 
 
+@pytest.mark.parametrize(
+    ("change", "mistake"),
+    [
+        (lambda image: image[..., ::-1], "with red and blue swapped"),
+        (lambda image: image[:, ::-1], "mirrored left to right"),
+        (lambda image: image[::-1, ::-1], "turned by 180 degrees"),
+        (lambda image: 255 - image, "as negatives"),
+        (lambda image: (255 * (image / 255.0) ** 2.2).astype(np.uint8), "with a second gamma"),
+    ],
+)
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_mistake_in_how_sharp_images_were_saved(
+    sound: Path, change: Callable[[Any], Any], mistake: str, moved: bool
+) -> None:
+    """Also in the layouts of others, which have no manifest."""
+    without_hashes(sound)
+    for path in sound.glob("train/*/sharp/*.png"):
+        rewrite(path, change)
+    folder = sound
+    if moved:
+        folder = sound.parent / "flat"
+        for path in sorted(sound.glob("*/*/*/*.png")):
+            split, sequence, kind = path.relative_to(sound).parts[:3]
+            if kind != "blur_gamma":
+                place = folder / split / ("target" if kind == "sharp" else "input")
+                place.mkdir(parents=True, exist_ok=True)
+                path.rename(place / f"{sequence}-{path.name}")
+    found = [finding for finding in verify(folder) if finding.check == "saving"]
+    assert [(f.severity, f.split) for f in found] == [("warning", "train")] * (1 if moved else 2)
+    assert all(mistake in finding.message for finding in found)
+
+
+@pytest.mark.parametrize("name", ["gopro_train_GOPR0372_07_00", "reds_020", "reds_027_quarter"])
+def test_real_pairs_are_saved_without_mistakes(tmp_path: Path, name: str) -> None:
+    source = SHARED_PAIRS.parent / "real" / name
+    if not source.is_dir():
+        pytest.skip("the real pairs are not beside the checkout")
+    for kind in ("blur", "sharp"):
+        for path in sorted((source / kind).iterdir())[::4]:
+            (tmp_path / "test" / kind).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "test" / kind / path.name).symlink_to(path)
+    assert "saving" not in {finding.check for finding in verify(tmp_path)}
+
+
 # --- what the files beside the images promise ----------------------------------------------------
 
 
@@ -493,6 +537,27 @@ def errors(root: Path) -> list[Finding]:
 
 def test_a_dataset_of_ours_is_sound(dataset: Path) -> None:
     assert errors(dataset) == []
+    assert "kinds" not in {finding.check for finding in verify(dataset)}
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_kinds_of_blur_under_each_others_names(dataset: Path, copied: bool) -> None:
+    """Results on the two differ by more than most papers gain."""
+    for name in ("dataset.json", "manifest.csv"):
+        (dataset / name).unlink()
+    for folder in dataset.glob("*/*"):
+        if folder.is_dir():
+            (folder / "blur_gamma").rename(folder / "was_gamma")
+            if copied:
+                shutil.copytree(folder / "blur", folder / "blur_gamma")
+                shutil.rmtree(folder / "was_gamma")
+            else:
+                (folder / "blur").rename(folder / "blur_gamma")
+                (folder / "was_gamma").rename(folder / "blur")
+    found = [finding for finding in verify(dataset) if finding.check == "kinds"]
+    assert len(found) == len(list(dataset.glob("*/*/sharp")))
+    message = "are the same image" if copied else "blur_gamma is darker than blur"
+    assert all(message in finding.message for finding in found)
 
 
 @pytest.mark.parametrize("column", MANIFEST_COLUMNS)

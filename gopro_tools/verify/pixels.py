@@ -2,10 +2,10 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER
 from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, Severity
 from gopro_tools.images import Rgb, pixel_hash, read_rgb, sharpness
+from gopro_tools.mistakes import chosen, mistakes_in
 from gopro_tools.text import size_text
 from gopro_tools.verify.config import VerifyConfig
 from gopro_tools.verify.folders import MANIFEST, ImageSet
@@ -23,6 +24,9 @@ _BLUR_SCALE_PX = 16.0
 _LEAST_CONTRAST = 2.0
 _LEAST_SIDE_PX = 64
 _LEAST_AGREEMENT = 0.75
+_SMALL_WIDTH_PX = 80  # blur hardly shows there, and mistakes in saving do
+_LEAST_DARKER = 0.1  # code values, more than rounding and compression make
+_LEAST_BLUR = 5.0  # RMS of code values; with less, the two means may round to the same
 
 
 @dataclass(slots=True)
@@ -32,6 +36,8 @@ class Result:
     findings: list[Finding] = field(default_factory=list)
     hashes: dict[str, str] = field(default_factory=dict)
     size_hw: tuple[int, int] | None = None
+    kinds: Literal["", "darker", "same"] = ""
+    """What `blur_gamma` wrongly is beside `blur`."""
 
 
 def check_images(image: ImageSet, config: VerifyConfig, promised: Mapping[str, str]) -> Result:
@@ -109,7 +115,58 @@ def check_images(image: ImageSet, config: VerifyConfig, promised: Mapping[str, s
                 f"{kind} lies {shift.x_px:+.1f} px to the right of {SHARP_FOLDER} and "
                 f"{shift.y_px:+.1f} px below it",
             )
+    result.kinds = _compared_kinds(pixels, sharp)
     return result
+
+
+def _compared_kinds(blurred: Mapping[str, Rgb], sharp: Rgb) -> Literal["", "darker", "same"]:
+    """What `blur_gamma` is beside `blur`, where it is what no mean in linear light is."""
+    gamma, plain = (blurred.get(BLUR_FOLDERS[kind]) for kind in ("gamma", "linear_crf"))
+    if gamma is None or plain is None or not gamma.shape == plain.shape == sharp.shape:
+        return ""
+    if gamma.mean() < plain.mean() - _LEAST_DARKER:
+        return "darker"
+    squares = np.square(np.subtract(sharp, plain, dtype=np.float32))
+    is_blurred = np.sqrt(squares.mean()) > _LEAST_BLUR
+    return "same" if is_blurred and np.array_equal(gamma, plain) else ""
+
+
+def check_saving(images: Sequence[ImageSet]) -> Iterator[Finding]:
+    """Mistakes in how images were saved, of each kind of blur in each split as a whole."""
+    pairs = [
+        (image, kind)
+        for image in images
+        for kind in image.kinds
+        if kind != SHARP_FOLDER and SHARP_FOLDER in image.kinds
+    ]
+    for split, kind in sorted({(image.split, kind) for image, kind in pairs}):
+        own = [image for image, of in pairs if (image.split, of) == (split, kind)]
+        small = list(_in_small((own[at] for at in chosen(len(own))), kind))
+        found = mistakes_in([blurred for blurred, _ in small], [sharp for _, sharp in small])
+        if found:
+            best = max(found, key=lambda mistake: mistake.gain_db)
+            message = (
+                f"{kind}: more like the {SHARP_FOLDER} images {best.mistake} "
+                f"({best.with_db:.1f} dB in small) than as they are ({best.without_db:.1f} dB), in "
+                f"the {len(small)} looked at"
+            )
+            yield Finding("warning", "saving", message, split)
+
+
+def _in_small(images: Iterable[ImageSet], kind: str) -> Iterator[tuple[Rgb, Rgb]]:
+    """The blurred and the sharp image of each that can be compared."""
+    for image in images:
+        try:
+            blurred, sharp = (read_rgb(image.path(name)) for name in (kind, SHARP_FOLDER))
+        except InputError:
+            continue  # reported by `check_images`
+        if blurred.shape == sharp.shape:
+            width = min(sharp.shape[1], _SMALL_WIDTH_PX)
+            size = width, max(1, round(sharp.shape[0] * width / sharp.shape[1]))
+            small = [
+                cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in (blurred, sharp)
+            ]
+            yield np.asarray(small[0], np.uint8), np.asarray(small[1], np.uint8)
 
 
 def _is_same_number(promised: str, found: str) -> bool:
@@ -120,17 +177,19 @@ def _is_same_number(promised: str, found: str) -> bool:
 
 
 class Seen:
-    """What only shows across images: equal pixels, sizes that change within a sequence."""
+    """What only shows across images: equal pixels, and what holds for most of a sequence."""
 
     def __init__(self) -> None:
         self._first: dict[tuple[str, str], ImageSet] = {}
         self._sizes: defaultdict[tuple[str, str], Counter[tuple[int, int]]]
         self._sizes = defaultdict(Counter)
+        self._kinds: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
 
     def add(self, image: ImageSet, result: Result) -> Iterator[Finding]:
         """Compare one image set with those before it."""
         if result.size_hw:
             self._sizes[image.split, image.sequence][result.size_hw] += 1
+            self._kinds[image.split, image.sequence][result.kinds] += 1
         for kind, value in result.hashes.items():
             first = self._first.setdefault((kind, value), image)
             if first is not image:
@@ -148,6 +207,23 @@ class Seen:
                 listed = ", ".join(f"{n} of {w}x{h}" for (h, w), n in sorted(sizes.items()))
                 message = f"images of one sequence differ in size: {listed}"
                 yield Finding("warning", "size", message, split, sequence)
+
+    def odd_kinds(self) -> Iterator[Finding]:
+        """Sequences whose two kinds of blur are one, or have each other's names.
+
+        A mean in linear light is at least as bright as that of the code values (Jensen).
+        """
+        gamma, plain = (BLUR_FOLDERS[kind] for kind in ("gamma", "linear_crf"))
+        messages = {
+            "darker": f"{gamma} is darker than {plain}, which a mean in linear light never is; "
+            "the folders may be swapped",
+            "same": f"{gamma} and {plain} are the same images, though made in different ways",
+        }
+        for (split, sequence), counts in self._kinds.items():
+            for kinds, message in messages.items():
+                if counts[kinds] > max(1, counts.total() / 2):
+                    share = f"{counts[kinds]} of {counts.total()} images"
+                    yield Finding("warning", "kinds", f"{message} ({share})", split, sequence)
 
 
 class Shift(NamedTuple):

@@ -35,6 +35,7 @@ from gopro_tools.verify.pixels import (
     Result,
     Seen,
     check_images,
+    check_saving,
 )
 from gopro_tools.verify.published import check_rows, check_seal, check_state
 
@@ -229,7 +230,7 @@ def _check_pixels(
             findings += seen.add(image, result)
             if progress:
                 progress(done, len(images))
-    return [*findings, *seen.odd_sizes()]
+    return [*findings, *seen.odd_sizes(), *seen.odd_kinds(), *check_saving(images)]
 
 
 def _check_one(config: VerifyConfig, work: tuple[ImageSet, Mapping[str, str]]) -> Result:
