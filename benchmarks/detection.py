@@ -21,18 +21,20 @@ from gopro_tools.averaging import average_exposure
 from gopro_tools.console import progress_bar, run_command, stderr
 from gopro_tools.detect.config import DetectConfig
 from gopro_tools.detect.run import Detection, score_detections
-from gopro_tools.detection import PROTOCOL, Detector, Runtime, load_detector
+from gopro_tools.detection import PROTOCOL, Detector, load_detector
 from gopro_tools.detection.overlays import Panel, overlay
 from gopro_tools.detection.scoring import SCORES
 from gopro_tools.errors import InputError, installs
 from gopro_tools.figures import new_figure
 from gopro_tools.files import sha256_of_file, write_atomic
 from gopro_tools.images import Rgb, encode_png
-from gopro_tools.pairing import BLURRED, SHARP, Sources, read_images
+from gopro_tools.options import DetectorRuntime
+from gopro_tools.pairing import read_images
 from gopro_tools.records import RunRecord, jsonable, seal, unseal
 from gopro_tools.response import Response
 from gopro_tools.scenes import Scene, SceneConfig
 from gopro_tools.scenes.textures import read_photograph
+from gopro_tools.sources import BLURRED, SHARP, Sources
 from gopro_tools.text import markdown_table
 
 _NAME = "detection_over_blur"
@@ -54,7 +56,7 @@ class BlurConfig:
     """As in gopro_tools.detect."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder for the table, the plot, the pictures and the report."""
-    runtime: Runtime = "auto"
+    runtime: DetectorRuntime = "auto"
     """As in gopro_tools.detect."""
     blur_px: tuple[float, ...] = (0, 2, 4, 8, 12, 16, 24, 32, 48)
     """Lengths of blur: the path that the image moves during the exposure, mean over the image."""

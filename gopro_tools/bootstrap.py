@@ -6,17 +6,16 @@ wherever nobody asks for images.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gopro_tools.options import DrawnUnit
 
 CONFIDENCE = 0.95
 _CELLS_AT_ONCE = 1 << 22
 """Of (resamples, images) arrays: 32 MiB each, however many images there are."""
 _RESAMPLES_AT_ONCE = 500
-
-DrawnUnit = Literal["sequence", "image"]
 
 
 def units_of(sequences: Sequence[str], drawn: DrawnUnit) -> NDArray[np.int64]:

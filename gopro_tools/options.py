@@ -1,4 +1,4 @@
-"""How lists are written on every command line: ``--kinds sharp blur`` or ``--kinds sharp,blur``."""
+"""What command lines share: lists as ``--kinds sharp blur`` or ``--kinds sharp,blur``, choices."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -7,6 +7,11 @@ from typing import Any, Literal, get_args, get_origin
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+DrawnUnit = Literal["sequence", "image"]
+"""What a bootstrap draws."""
+DetectorRuntime = Literal["auto", "ultralytics", "onnxruntime", "opencv"]
+"""What runs a detector's weight file."""
 
 LISTS = ConstructorRegistry()
 """For `tyro.cli`: options of the type ``tuple[X, ...]``, where X is a text, number or choice."""

@@ -5,139 +5,21 @@ quietest way to be wrong. So a missing or extra file is an error that lists it, 
 average; `Sources.allow_missing` asks for the images that all have, and what it left out is kept.
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Annotated
 
-import tyro
-
-from gopro_tools.dataset import BlurKind, Split, is_of_another_split
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key
 from gopro_tools.images import Rgb, find_images, no_images, read_rgb
-from gopro_tools.layouts import Pairs, Place, find_dataset, list_pairs, open_dataset
+from gopro_tools.layouts import Pairs, list_pairs
 from gopro_tools.naming import Match, group_of, match_files, renumbered
-from gopro_tools.storage import local_copy
+from gopro_tools.sources import BLURRED, SHARP, Sources, restored_folders
 from gopro_tools.text import size_text
 
-SHARP = "sharp"
-BLURRED = "blurred"
-UNSTATED = "unstated"
-"""The `blur_kind` of folders nobody named one for."""
-
-_RESERVED_ON_WINDOWS = r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?"
 _MOST_LISTED = 20
 _MOST_PADDING_PX = 64
 """More rows or columns than that are no padding to a multiple of what networks halve by."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sources:
-    """The images to compare: `sharp` and `blurred` folders, or a `dataset` of a known layout."""
-
-    restored: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """NAME=DIR, once for each method. Images lie in DIR as in the sharp folder, or under the names
-    that a program gave them: <sequence>-<number>.png, <name>_<network>.png, another suffix."""
-    sharp: Path | None = None
-    """Folder of sharp images; images of all folders pair up by their names inside it. Without one,
-    metrics that need no reference remain."""
-    blurred: Path | None = None
-    """Folder of blurred images."""
-    dataset: Path | None = None
-    """Dataset, instead of --sharp and --blurred: GOPRO, MPRNet's input/target, DVD, RealBlur,
-    RSBlur, REDS, HIDE or Köhler."""
-    split: Split = "test"
-    """Which split of the dataset."""
-    blur_kind: BlurKind | None = None
-    """Which blurred images: gamma (blur_gamma; the default) or linear_crf (blur).
-    Where there is one kind only, it labels the rows."""
-    dataset_name: str = ""
-    """Name of the dataset in tables; the folder's by default. Published numbers of the dataset of
-    this name count as comparable."""
-    suffix: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """What follows the image's name in the names of results, such as _fake_B: SUFFIX for all
-    methods or NAME=SUFFIX for one. Found out where every result has the same."""
-    allow_missing: bool = False
-    """Compare the images that every folder has, and say so in every row."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is neither two folders nor one dataset, and unusable method names."""
-        if self.sharp and not self.blurred:
-            raise InputError(
-                "--blurred DIR is missing: the blurred input is always a row, for what a method "
-                "is worth is its difference to it."
-            )
-        if (self.dataset is None) == (self.blurred is None):
-            raise InputError(
-                "Give either --sharp DIR and --blurred DIR (--blurred alone where nobody has sharp "
-                "images), or --dataset DIR (with --split and --blur-kind)."
-            )
-        methods = restored_folders(self.restored)
-        for argument in self.suffix:
-            name, equals, _ = argument.partition("=")
-            if equals and name not in methods:
-                raise InputError(f"--suffix {argument}: {name!r} is none of --restored.")
-
-    def suffix_of(self, method: str) -> str | None:
-        """What follows an image's name in the file names of a method; None where nobody said."""
-        for argument in reversed(self.suffix):
-            name, equals, suffix = argument.rpartition("=")
-            if not equals or name == method:
-                return suffix
-        return None
-
-    def copied(self) -> "Sources":
-        """The same, with copies on this machine instead of URLs."""
-
-        def here(folder: Path | str) -> Path:
-            return local_copy(folder, skip=lambda name: is_of_another_split(name, self.split))
-
-        folders = restored_folders(self.restored)
-        return replace(
-            self,
-            sharp=self.sharp and here(self.sharp),
-            blurred=self.blurred and here(self.blurred),
-            dataset=self.dataset and here(self.dataset),
-            restored=tuple(f"{name}={here(folder)}" for name, folder in folders.items()),
-        )
-
-    @property
-    def has_sharp(self) -> bool:
-        """Whether there are images to compare with."""
-        return self.dataset is not None or self.sharp is not None
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """`dataset`, `split` and `blur_kind` as result rows show them.
-
-        Without `dataset_name`, the dataset goes by the name of its folder, or of the sharp one.
-        """
-        folder = self.dataset or self.sharp or self.blurred
-        assert folder is not None
-        name = self.dataset_name or folder.resolve().name
-        place = self.place
-        if place is None:
-            return {"dataset": name, "split": "", "blur_kind": self.blur_kind or UNSTATED}
-        stated = self.blur_kind or ("gamma" if place.has_both_kinds else UNSTATED)
-        return {"dataset": name, "split": place.split, "blur_kind": stated}
-
-    @property
-    def place(self) -> Place | None:
-        """The dataset; None where two folders are compared.
-
-        One folder given twice, which holds both kinds as RealBlur's do, is a dataset too.
-
-        Raises:
-            InputError: `dataset` is of no known layout.
-        """
-        if self.dataset is not None:
-            return open_dataset(self.dataset, self.split)
-        assert self.blurred is not None
-        if self.sharp is None or self.sharp.resolve() != self.blurred.resolve():
-            return None
-        return find_dataset(self.sharp, self.split)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,40 +72,6 @@ class Pairing:
     """Sharp images that were left out."""
     notes: tuple[str, ...] = ()
     """How names were matched where they differ, and what was taken of a dataset."""
-
-
-def restored_folders(restored: Iterable[str]) -> dict[str, Path]:
-    """Take ``NAME=DIR`` arguments apart.
-
-    Raises:
-        InputError: No ``=``, an empty or repeated name, or the name of a row that is always there.
-    """
-    folders: dict[str, Path] = {}
-    for argument in restored:
-        name, equals, folder = argument.partition("=")
-        if not (equals and name.strip() and folder):
-            raise InputError(f"--restored {argument}: expected NAME=DIR, such as mynet=out/mynet.")
-        if not re.fullmatch(r"\w([\w .,+()-]*[\w,+()-])?", name):
-            raise InputError(
-                f"--restored {argument}: a name has letters, digits and _ . , + ( ) -, and ends in "
-                "no point or space, because it names files too."
-            )
-        if re.fullmatch(_RESERVED_ON_WINDOWS, name, re.IGNORECASE):
-            raise InputError(
-                f"--restored {argument}: Windows keeps {name!r} for a device, and the name names "
-                "files too; choose another name."
-            )
-        if name.casefold() in (SHARP, BLURRED):
-            raise InputError(
-                f"--restored {argument}: {name!r} names another row; choose another name."
-            )
-        if name.casefold() in map(str.casefold, folders):
-            raise InputError(
-                f"--restored {argument}: {name!r} is given twice; names must differ in more than "
-                "the case of letters, because some file systems do not tell cases apart."
-            )
-        folders[name] = Path(folder)
-    return folders
 
 
 def pair_images(sources: Sources) -> Pairing:

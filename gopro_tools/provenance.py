@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gopro_tools.errors import InputError
-from gopro_tools.pairing import BLURRED, SHARP, Pairing, Sources, restored_folders
+from gopro_tools.pairing import Pairing
 from gopro_tools.records import (
     RESTORE_SUITE,
     RUN_FILE,
@@ -14,6 +14,7 @@ from gopro_tools.records import (
     images_hash,
     read_record,
 )
+from gopro_tools.sources import BLURRED, SHARP, Sources, restored_folders
 
 COSTS = ("n_parameters", "n_macs")
 """What a restoring records of its network; tables show it."""

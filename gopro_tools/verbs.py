@@ -1,7 +1,7 @@
-"""Packages that are called like the verb of their name.
+"""Packages that load what they offer when it is asked for, and can be called like a verb.
 
 ``gopro_tools.evaluate`` has to be two things: the package with `EvaluateConfig`, and the verb. A
-package of the class below is both, whichever is imported first.
+package of the second class below is both, whichever is imported first.
 """
 
 import importlib
@@ -11,10 +11,7 @@ from types import ModuleType
 from typing import Any
 
 
-class _CallablePackage(ModuleType):
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        return self.__verb__(*arguments, **options)
-
+class _LazyPackage(ModuleType):
     def __getattr__(self, name: str) -> Any:
         """Load what is offered when it is first asked for."""
         module = self.__dict__["__offered__"].get(name)
@@ -24,6 +21,11 @@ class _CallablePackage(ModuleType):
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self.__dict__["__offered__"]})
+
+
+class _CallablePackage(_LazyPackage):
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self.__verb__(*arguments, **options)
 
     @property
     def __verb__(self) -> Any:
@@ -36,16 +38,29 @@ class _CallablePackage(ModuleType):
         return inspect.signature(self.__verb__)
 
 
+def lazy_package(name: str, **offered: str) -> None:
+    """Let a package load what it offers when it is first asked for.
+
+    Args:
+        name: ``__name__`` of the package.
+        offered: Names that the package offers, by the module each is in.
+    """
+    _become(name, _LazyPackage, offered)
+
+
 def callable_package(name: str, verb: str, **offered: str) -> None:
-    """Let a package be called.
+    """The same for a package that can be called.
 
     Args:
         name: ``__name__`` of the package.
         verb: The function that a call calls, as ``module:function``; imported then.
-        offered: Names that the package offers, by the module each is in; imported when it is first
-            asked for.
+        offered: As `lazy_package`.
     """
+    _become(name, _CallablePackage, offered)
+    sys.modules[name].__dict__["__verb_name__"] = verb
+
+
+def _become(name: str, kind: type[_LazyPackage], offered: dict[str, str]) -> None:
     module = sys.modules[name]
-    module.__dict__["__verb_name__"] = verb
     module.__dict__["__offered__"] = offered
-    module.__class__ = _CallablePackage
+    module.__class__ = kind

@@ -12,7 +12,7 @@ from baselines.cost import cost_of, n_macs
 from baselines.restoring import NetworkRestorer, RestoreOptions, in_tiles
 from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate
 from gopro_tools.report import report
-from gopro_tools.tables import compared
+from gopro_tools.tables import compare
 
 __all__ = ["weights"]  # the fixture
 
@@ -37,7 +37,7 @@ def test_tables_and_page_show_the_cost_of_restored_methods(weights: Path, tmp_pa
     )
     evaluate(sources, EvaluateConfig(protocol=("psnr_rgb",)), out=tmp_path / "scores")
     expected = cost_of(NetworkRestorer(deepdeblur(), CPU))
-    table = compared([tmp_path / "scores"]).to_dataframe()
+    table = compare([tmp_path / "scores"]).to_dataframe()
     values = {(row["method"], row["metric"]): row["value"] for _, row in table.iterrows()}
     for method in ("one", "two"):
         assert values[method, "parameters_m"] == pytest.approx(expected["n_parameters"] / 1e6)

@@ -28,13 +28,13 @@ from gopro_tools.export.samples import FORMATS, Format
 from gopro_tools.images import read_rgb
 from gopro_tools.metrics import score
 from gopro_tools.metrics.parts import MetricParts, parts_from
-from gopro_tools.pairing import Sources, pair_images
+from gopro_tools.pairing import pair_images
 from gopro_tools.records import RunRecord, read_record, to_json
 from gopro_tools.response import Response
 from gopro_tools.response.calibration import read_bracket
 from gopro_tools.seal import FORMAT
 from gopro_tools.shards import Shard, divided
-from gopro_tools.sources import recall_sources
+from gopro_tools.sources import Sources, recall_sources
 from gopro_tools.verify import verify
 
 N_MUTANTS = int(os.environ.get("GOPRO_TOOLS_PARSER_MUTANTS", "300"))

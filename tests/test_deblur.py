@@ -22,7 +22,8 @@ from gopro_tools.deblur import network as network_module
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.movies import side_by_side
-from gopro_tools.pairing import Sources, pair_images
+from gopro_tools.pairing import pair_images
+from gopro_tools.sources import Sources
 from gopro_tools.video import open_source
 from gopro_tools.video_output import VideoWriter
 

@@ -13,14 +13,15 @@ import pytest
 
 from benchmarks.detection import BlurConfig, half_exposure_s, measure
 from gopro_tools.console import EXIT_USAGE, run_command
-from gopro_tools.detect import DetectConfig, command, detect
+from gopro_tools.detect import DetectConfig, detect
+from gopro_tools.detect.command import command
 from gopro_tools.detection import Detections, Detector, DetectorIdentity, load_detector
 from gopro_tools.detection import stored as stored_module
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, read_rgb
-from gopro_tools.pairing import Sources
 from gopro_tools.report.boxes import read_boxes
 from gopro_tools.scenes import Scene, SceneConfig
+from gopro_tools.sources import Sources
 
 RED, GREEN, GREY = (220, 30, 30), (30, 200, 30), (110, 110, 110)
 KEYS = [f"s{i // 3}/{i:06d}.png" for i in range(6)]

@@ -42,7 +42,7 @@ from gopro_tools.detection.scoring import interval, resampled_images
 from gopro_tools.detection.stored import storable
 from gopro_tools.errors import InputError
 from gopro_tools.images import encode_png, pixel_hash
-from gopro_tools.pairing import BLURRED, SHARP
+from gopro_tools.sources import BLURRED, SHARP
 
 NAMES = ("car", "person", "bus")
 IDENTITY = DetectorIdentity(weights_sha256="0" * 64, input_size_px=64, runtime="none")

@@ -23,7 +23,6 @@ from gopro_tools.evaluate import (
     Evaluation,
     Sources,
     evaluate,
-    summarize,
     write_evaluation,
 )
 from gopro_tools.images import Rgb, encode_png, read_rgb
@@ -403,7 +402,7 @@ def test_sequences_are_what_is_drawn_where_asked_for(root: Path) -> None:
     config = EvaluateConfig(protocol=("psnr_y",), bootstrap_over="sequence", n_resamples=500)
     assert EvaluateConfig().bootstrap_over == "sequence"
     evaluation = evaluate(of_dataset(root, "sharpened"), config)
-    row = summarize(evaluation)[1]
+    row = evaluation.summary[1]
     by_sequence = (evaluation.scores[1] - evaluation.scores[0]).reshape(2, 3).mean(axis=1)
     # Of two sequences, one draw in four has the one twice and one in four the other.
     assert (row.delta_low, row.delta_high) == pytest.approx((by_sequence.min(), by_sequence.max()))
@@ -438,7 +437,7 @@ def test_infinite_scores_are_counted_not_hidden(root: Path) -> None:
     blurred = root / "dataset" / "test" / sequence / "blur_gamma" / name
     blurred.write_bytes((root / "oracle" / keys()[0]).read_bytes())
     evaluation = evaluate(of_dataset(root, "sharpened"), FAST)
-    rows = {(row.method, row.metric): row for row in summarize(evaluation)}
+    rows = {(row.method, row.metric): row for row in evaluation.summary}
     row = rows["sharpened", "psnr_rgb"]
     assert (row.mean, row.delta_mean, row.n_infinite) == (math.inf, math.inf, 2)
     assert math.isfinite(row.median)

@@ -233,7 +233,7 @@ def test_photos_without_truth_are_scored_and_compared(
     assert stored["settings"].startswith("model ")
     assert stored["higher_is_better"] is False
     assert "modelparameters" not in json.dumps(stored)
-    page = tables.compared([photos / "out"]).to_markdown()
+    page = tables.compare([photos / "out"]).to_markdown()
     assert "NIQE" in page
     assert "blur effect" in page
 
@@ -248,7 +248,7 @@ def test_scores_from_two_niqe_models_share_no_column(photos: Path, model: Path) 
         config = EvaluateConfig(protocol=("niqe",), niqe_model=path)
         evaluate(sources, config, out=photos / f"scores-{name}")
     with pytest.raises(InputError, match="settings"):
-        tables.compared([photos / "scores-one", photos / "scores-two"])
+        tables.compare([photos / "scores-one", photos / "scores-two"])
 
 
 def test_what_needs_sharp_images_says_so(photos: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gopro_tools.errors import InputError
-from gopro_tools.pairing import restored_folders
+from gopro_tools.sources import restored_folders
 from gopro_tools.synthesize.sources import unique_stems
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -26,14 +26,13 @@ from gopro_tools.files import write_atomic
 from gopro_tools.findings import is_findings_file
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.metrics import psnr_rgb
-from gopro_tools.pairing import Sources
 from gopro_tools.records import read_record
 from gopro_tools.report import ReportConfig, report
 from gopro_tools.report.command import size_hint
 from gopro_tools.report.pictures import chosen_images
 from gopro_tools.report.reading import read_comparisons, read_dataset
 from gopro_tools.restoring import RestoreConfig, restore
-from gopro_tools.sources import recall_sources
+from gopro_tools.sources import Sources, recall_sources
 from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.threads import no_progress
 from gopro_tools.verify import verify

@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from gopro_tools.errors import InputError
-from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate, summarize
+from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate
 from gopro_tools.images import Rgb, encode_png
 from gopro_tools.metrics import METRICS, metrics_of, score
 
@@ -60,7 +60,7 @@ def test_the_first_image_of_a_sequence_has_no_tof(tmp_path: Path) -> None:
     )
     config = EvaluateConfig(protocol=("psnr_rgb", *TOF), n_resamples=200)
     evaluation = evaluate(sources, config, out=tmp_path / "out")
-    rows = {(row.method, row.metric): row for row in summarize(evaluation)}
+    rows = {(row.method, row.metric): row for row in evaluation.summary}
     still = rows["blurred", "tof_farneback"]
     assert still.n_images == 3
     assert rows["blurred", "psnr_rgb"].n_images == 5

@@ -13,16 +13,9 @@ from hypothesis import strategies as st
 from table_text import markdown_table, read_csv
 
 from gopro_tools.errors import InputError
-from gopro_tools.tables import (
-    Column,
-    Row,
-    published_rows,
-    table_of,
-    to_csv,
-    to_latex,
-    to_markdown,
-)
-from gopro_tools.tables.published import PUBLISHED_FILE
+from gopro_tools.tables.model import Column, Row, table_of
+from gopro_tools.tables.published import PUBLISHED_FILE, published_rows
+from gopro_tools.tables.rendering import to_csv, to_latex, to_markdown
 
 PSNR = Column(
     quantity="psnr",

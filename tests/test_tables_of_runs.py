@@ -28,14 +28,10 @@ from gopro_tools.records import (
     recorded_run,
     seal,
 )
-from gopro_tools.tables import (
-    TablesConfig,
-    command,
-    compare,
-    published_rows,
-    rows_of,
-    runs_below,
-)
+from gopro_tools.tables import TablesConfig, compare
+from gopro_tools.tables.command import command
+from gopro_tools.tables.published import published_rows
+from gopro_tools.tables.reading import rows_of, runs_below
 
 FAST = EvaluateConfig(protocol=("nah2017", "ssim_gauss"), n_resamples=20)
 

@@ -9,7 +9,7 @@ import pandas as pd
 from gopro_tools.figures import new_figure
 from gopro_tools.images import Rgb
 from gopro_tools.metrics import psnr_rgb
-from gopro_tools.pairing import BLURRED, SHARP
+from gopro_tools.sources import BLURRED, SHARP
 
 CROPS_FILE = "crops.png"
 GAIN_FILE = "gain_by_blur.png"

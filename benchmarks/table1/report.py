@@ -23,20 +23,12 @@ from benchmarks.table1.compare import (
 from benchmarks.table1.figures import CROPS_FILE, CURVES_FILE, GAIN_FILE, plot_curves, plot_gain
 from benchmarks.table1.plan import PROTOCOLS
 from gopro_tools.files import write_atomic
-from gopro_tools.pairing import BLURRED
 from gopro_tools.records import read_record
-from gopro_tools.tables import (
-    Column,
-    Row,
-    Table,
-    plain_name,
-    published_rows,
-    rows_of,
-    table_of,
-    to_csv,
-    to_latex,
-    to_markdown,
-)
+from gopro_tools.sources import BLURRED
+from gopro_tools.tables.model import Column, Row, Table, plain_name, table_of
+from gopro_tools.tables.published import published_rows
+from gopro_tools.tables.reading import rows_of
+from gopro_tools.tables.rendering import to_csv, to_latex, to_markdown
 from gopro_tools.text import csv_text, markdown_table, read_csv
 
 PAGE_FILE = "README.md"

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from gopro_tools.bootstrap import DrawnUnit
-from gopro_tools.detection import Runtime
 from gopro_tools.errors import InputError
+from gopro_tools.options import DetectorRuntime, DrawnUnit
 from gopro_tools.plugins import is_plugin_name
 
 
@@ -32,7 +31,7 @@ class DetectConfig:
     """Least overlap of a match, for precision, recall and F1."""
     min_area_px: float = 256.0
     """Boxes of less area, in px², are ignored."""
-    runtime: Runtime = "auto"
+    runtime: DetectorRuntime = "auto"
     """What runs a weight file; auto: onnxruntime or else OpenCV for .onnx, ultralytics for all
     others."""
     input_size: int | None = None

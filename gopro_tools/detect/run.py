@@ -40,17 +40,12 @@ from gopro_tools.detection.stored import DetectionStore
 from gopro_tools.errors import InputError
 from gopro_tools.executors import kept
 from gopro_tools.files import sha256_of_file
-from gopro_tools.pairing import (
-    SHARP,
-    ImageSet,
-    Pairing,
-    Sources,
-    pair_images,
-)
+from gopro_tools.pairing import ImageSet, Pairing, pair_images
 from gopro_tools.provenance import scored_dataset, scored_methods
 from gopro_tools.records import RunRecord, hash_of, jsonable
 from gopro_tools.shards import Parts
 from gopro_tools.shown import ShownResult
+from gopro_tools.sources import SHARP, Sources
 from gopro_tools.threads import Progress
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from gopro_tools.detection.overlays import Panel, most_changed, overlay, write_o
 from gopro_tools.detection.report import markdown, plot_sweep
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
-from gopro_tools.pairing import Sources, read_images
+from gopro_tools.pairing import read_images
 from gopro_tools.records import seal, unseal
-from gopro_tools.sources import remember_sources
+from gopro_tools.sources import Sources, remember_sources
 
 if TYPE_CHECKING:
     import pandas as pd

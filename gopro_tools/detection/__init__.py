@@ -25,7 +25,7 @@ from gopro_tools.detection.boxes import (
     most_confident,
     references_from,
 )
-from gopro_tools.detection.detectors import Runtime, StoredBoxes, load_detector
+from gopro_tools.detection.detectors import StoredBoxes, load_detector
 from gopro_tools.detection.labels import Labels, read_labels
 from gopro_tools.detection.onnx import OnnxDetector
 from gopro_tools.detection.scoring import (
@@ -65,7 +65,6 @@ __all__ = [
     "OnnxDetector",
     "Outcomes",
     "References",
-    "Runtime",
     "StoredBoxes",
     "StoredDetections",
     "StoredImage",

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
 
 import cv2
 
@@ -23,6 +22,7 @@ from gopro_tools.detection.yolo_text import read_class_names
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file
 from gopro_tools.images import Rgb, pixel_hash
+from gopro_tools.options import DetectorRuntime
 from gopro_tools.plugins import PluginKind, is_plugin_name
 
 DETECTORS = PluginKind(
@@ -45,13 +45,11 @@ def make():
     return Nothing()""",
 )
 
-Runtime = Literal["auto", "ultralytics", "onnxruntime", "opencv"]
-
 
 def load_detector(
     detector: str,
     *,
-    runtime: Runtime = "auto",
+    runtime: DetectorRuntime = "auto",
     input_size_px: int | None = None,
     nms_iou: float = 0.7,
     min_score: float = 0.001,

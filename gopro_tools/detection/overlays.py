@@ -22,7 +22,7 @@ from gopro_tools.detection.boxes import (
 )
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png
-from gopro_tools.pairing import BLURRED, SHARP
+from gopro_tools.sources import BLURRED, SHARP
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gopro_tools.detection.scoring import PER_IMAGE_RULES
 from gopro_tools.figures import new_figure
-from gopro_tools.pairing import BLURRED, SHARP
+from gopro_tools.sources import BLURRED, SHARP
 from gopro_tools.text import markdown_cell, markdown_table
 
 if TYPE_CHECKING:

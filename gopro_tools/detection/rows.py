@@ -16,7 +16,8 @@ from gopro_tools.detection.scoring import (
     intervals,
     scores,
 )
-from gopro_tools.pairing import BLURRED, SHARP, ImageSet
+from gopro_tools.pairing import ImageSet
+from gopro_tools.sources import BLURRED, SHARP
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, read_rgb
 from gopro_tools.mistakes import Likeness, chosen, likeness, mistakes_in, psnrs
-from gopro_tools.pairing import BLURRED, SHARP, ImageSet, read_images
+from gopro_tools.pairing import ImageSet, read_images
+from gopro_tools.sources import BLURRED, SHARP
 
 MOST_UNEXPLAINED_DB = 3.0
 """How far below the blurred input they may be to the sharp images with the mistake: the rest of

@@ -8,12 +8,11 @@ from pathlib import Path
 from gopro_tools.bootstrap import drawn_text
 from gopro_tools.evaluate.run import Evaluation
 from gopro_tools.evaluate.strata import strata_csv, strata_markdown, stratify
-from gopro_tools.evaluate.summary import SummaryRow, mean_of_defined, summarize
+from gopro_tools.evaluate.summary import SummaryRow, mean_of_defined
 from gopro_tools.files import write_atomic
 from gopro_tools.metrics import METRICS
-from gopro_tools.pairing import BLURRED
 from gopro_tools.records import RunRecord, jsonable, seal, unseal
-from gopro_tools.sources import remember_sources
+from gopro_tools.sources import BLURRED, remember_sources
 from gopro_tools.text import csv_text, markdown_cell, markdown_table
 
 PER_IMAGE_FILE = "per_image.csv"
@@ -22,19 +21,15 @@ SUMMARY_FILE = "summary.csv"
 STRATA_FILE = "strata.csv"
 
 
-def write_evaluation(evaluation: Evaluation, out: Path) -> list[SummaryRow]:
-    """Write the CSV files, ``summary.md``, ``images.json`` and, last, ``run.json``.
-
-    Returns:
-        The rows of the summary.
-    """
-    rows = summarize(evaluation)
+def write_evaluation(evaluation: Evaluation, out: Path) -> None:
+    """Write the CSV files, ``summary.md``, ``images.json`` and, last, ``run.json``."""
+    rows = evaluation.summary
     strata = stratify(evaluation) if evaluation.config.by else []
     unseal(out)
     write_atomic(out / PER_IMAGE_FILE, per_image_csv(evaluation))
     write_atomic(out / SEQUENCES_FILE, sequences_csv(evaluation))
     write_atomic(out / SUMMARY_FILE, summary_csv(rows))
-    page = summary_markdown(evaluation, rows)
+    page = summary_markdown(evaluation)
     (out / STRATA_FILE).unlink(missing_ok=True)
     names = [PER_IMAGE_FILE, SEQUENCES_FILE, SUMMARY_FILE]
     if strata:
@@ -44,7 +39,6 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> list[SummaryRow]:
     write_atomic(out / "summary.md", page)
     remember_sources(out, evaluation.sources)
     seal(out, _record(evaluation), names)
-    return rows
 
 
 def per_image_csv(evaluation: Evaluation) -> str:
@@ -86,8 +80,8 @@ def summary_csv(rows: Sequence[SummaryRow]) -> str:
     return csv_text(columns, (["" if cell != cell else cell for cell in row] for row in cells))
 
 
-def summary_markdown(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> str:
-    """The rows for people, with everything that a reader must know to use them."""
+def summary_markdown(evaluation: Evaluation) -> str:
+    """The summary for people, with everything that a reader must know to use them."""
     labels, config = evaluation.sources.labels, evaluation.config
     n_images = len(evaluation.pairing.image_sets)
     over = f"{n_images} images"
@@ -101,7 +95,7 @@ def summary_markdown(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> str:
         + (" Best restored value bold." if len(evaluation.methods) > 2 else ""),
         "",
     ]
-    lines.append(_means_table(evaluation, rows))
+    lines.append(_means_table(evaluation))
     lines += [
         "",
         "Difference to the blurred input: mean within images. Intervals, paired: "
@@ -109,7 +103,7 @@ def summary_markdown(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> str:
         "",
     ]
     body: list[list[str]] = []
-    for row in rows:
+    for row in evaluation.summary:
         low, high = (format_score(row.metric, end, "+") for end in (row.delta_low, row.delta_high))
         cells = [
             markdown_cell(row.method),
@@ -122,12 +116,12 @@ def summary_markdown(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> str:
         ]
         body.append(cells)
     head = ["method", "metric", "mean", "median", "difference", "interval", "n"]
-    lines += [markdown_table(head, body, n_text_columns=2), "", *_notes(evaluation, rows)]
+    lines += [markdown_table(head, body, n_text_columns=2), "", *_notes(evaluation)]
     return "\n".join(lines) + "\n"
 
 
-def _means_table(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> str:
-    mean = {(row.method, row.metric): row.mean for row in rows}
+def _means_table(evaluation: Evaluation) -> str:
+    mean = {(row.method, row.metric): row.mean for row in evaluation.summary}
     restored = [method for method in evaluation.methods if method != BLURRED]
     best: dict[str, float] = {}
     for name in evaluation.metrics if len(restored) > 1 else ():
@@ -144,13 +138,13 @@ def _means_table(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> str:
     return markdown_table(["method", *map(heading, evaluation.metrics)], body)
 
 
-def _notes(evaluation: Evaluation, rows: Sequence[SummaryRow]) -> list[str]:
+def _notes(evaluation: Evaluation) -> list[str]:
     lines = [f"- Absent: `{name}`. {why}" for name, why in evaluation.absent.items()]
     lines += [f"- Left out of every row: {line}" for line in evaluation.pairing.left_out]
     lines += [f"- Taken as: {line}." for line in evaluation.pairing.notes]
     lines += [f"- Doubtful: {line}" for line in evaluation.doubts]
     infinite: dict[tuple[str, int], list[str]] = {}
-    for row in rows:
+    for row in evaluation.summary:
         if row.n_infinite:
             infinite.setdefault((row.method, row.n_infinite), []).append(f"`{row.metric}`")
     lines += [

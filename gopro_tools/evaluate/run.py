@@ -7,85 +7,30 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gopro_tools.bootstrap import DrawnUnit, units_of
+from gopro_tools.bootstrap import units_of
 from gopro_tools.errors import InputError
+from gopro_tools.evaluate.config import EvaluateConfig
 from gopro_tools.evaluate.doubts import doubts_about_results
 from gopro_tools.executors import mapped
 from gopro_tools.images import pixel_hash, read_rgb
 from gopro_tools.metrics import METRICS, metrics_of, score
 from gopro_tools.metrics.parts import MetricParts, parts_from
-from gopro_tools.pairing import (
-    SHARP,
-    ImageSet,
-    Pairing,
-    Sources,
-    pair_images,
-    raise_all,
-    read_images,
-)
+from gopro_tools.pairing import ImageSet, Pairing, pair_images, raise_all, read_images
 from gopro_tools.provenance import scored_dataset, scored_methods
 from gopro_tools.shards import Parts
 from gopro_tools.shown import ShownResult
+from gopro_tools.sources import SHARP, Sources
 from gopro_tools.threads import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """What to compute."""
-
-    protocol: tuple[str, ...] = ("standard",)
-    """Bundles (standard, all, nah2017, deepdeblur_pytorch, mprnet, nafnet, basicsr, basicsr_y,
-    mimo, uformer, realblur, no_reference) or single metrics, such as dists, niqe, blur_effect or,
-    for frames of videos, tof_farneback. A bundle's metric is left out, and said to be, where its
-    parts are absent; asked for by name it is an error. Without sharp images, what needs none."""
-    lpips_weights: Path | None = None
-    """File with torchvision's AlexNet weights, for LPIPS; by default it is looked for in torch's
-    cache folder."""
-    dists_weights: tuple[Path, ...] = ()
-    """Two files for DISTS: torchvision's vgg16-397923af.pth and the authors' weights.pt."""
-    niqe_model: Path | None = None
-    """File with NIQE's model: the authors' modelparameters.mat, or BasicSR's .npz of it."""
-    bootstrap_over: DrawnUnit = "sequence"
-    """What is drawn again: whole sequences, or images. Frames of one sequence are alike, so images
-    give intervals that are too narrow for another dataset."""
-    by: str = ""
-    """Also give scores by stratum of what is known of each pair: motion_px, another numeric column
-    of the dataset's manifest, or FILE.csv:COLUMN with the columns sequence and name."""
-    n_resamples: int = 10_000
-    """Resamples of the bootstrap."""
-    seed: int = 0
-    """Of the bootstrap."""
-    jobs: int = 0
-    """Threads; 0 takes one per core."""
-
-    def __post_init__(self) -> None:
-        """Refuse names that are no protocol, and counts that are none."""
-        metrics_of(self.protocol)
-        if self.n_resamples < 1 or self.jobs < 0:
-            raise InputError("--n-resamples must be at least 1 and --jobs at least 0.")
-
-    @property
-    def parts(self) -> MetricParts:
-        """Files that metrics need."""
-        return MetricParts(
-            lpips_weights=self.lpips_weights,
-            dists_weights=self.dists_weights,
-            niqe_model=self.niqe_model,
-        )
-
-    @property
-    def bundle(self) -> str:
-        """The protocols as one word, for the rows."""
-        return "+".join(self.protocol)
+    from gopro_tools.evaluate.summary import SummaryRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,20 +78,24 @@ class Evaluation(ShownResult):
         sequences = [images.group for images in self.pairing.image_sets]
         return units_of(sequences, self.config.bootstrap_over)
 
+    @cached_property
+    def summary(self) -> list["SummaryRow"]:
+        """One row per method and metric; the bootstrap of their intervals is most of the work."""
+        from gopro_tools.evaluate.summary import summarize
+
+        return summarize(self)
+
     def to_dataframe(self) -> "pd.DataFrame":
         """One row per method and metric, the columns of `SummaryRow`."""
         import pandas as pd
 
-        from gopro_tools.evaluate.summary import summarize
-
-        return pd.DataFrame([asdict(row) for row in summarize(self)])
+        return pd.DataFrame([asdict(row) for row in self.summary])
 
     def to_markdown(self) -> str:
         """The text of ``summary.md``."""
         from gopro_tools.evaluate.report import summary_markdown
-        from gopro_tools.evaluate.summary import summarize
 
-        return summary_markdown(self, summarize(self))
+        return summary_markdown(self)
 
 
 def score_images(

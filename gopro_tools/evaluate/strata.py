@@ -14,7 +14,7 @@ from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
 from gopro_tools.evaluate.run import Evaluation
 from gopro_tools.evaluate.summary import differences, mean_of_defined
-from gopro_tools.pairing import Sources
+from gopro_tools.sources import Sources
 from gopro_tools.text import csv_text, markdown_cell, markdown_table
 
 MOTION = "motion_px"

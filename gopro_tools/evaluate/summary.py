@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from gopro_tools.bootstrap import bootstrap_interval
 from gopro_tools.evaluate.run import Evaluation
 from gopro_tools.metrics import METRICS
-from gopro_tools.pairing import BLURRED
+from gopro_tools.sources import BLURRED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,8 +17,8 @@ from gopro_tools.detection import (
 from gopro_tools.detection.overlays import Kind, KindBoxes, boxes_by_kind
 from gopro_tools.errors import InputError
 from gopro_tools.files import read_json
-from gopro_tools.pairing import SHARP
 from gopro_tools.report.content import Box, Boxes
+from gopro_tools.sources import SHARP
 from gopro_tools.text import read_csv
 
 _SETTINGS = (

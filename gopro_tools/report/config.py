@@ -10,7 +10,7 @@ from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
 
 if TYPE_CHECKING:
-    from gopro_tools.pairing import Sources
+    from gopro_tools.sources import Sources
 
 Quality = Literal["lossless", "compressed"]
 
@@ -60,7 +60,7 @@ class ReportConfig:
     @property
     def sources(self) -> "Sources | None":
         """Where the images lie, as far as the command line says so."""
-        from gopro_tools.pairing import Sources
+        from gopro_tools.sources import Sources
 
         if self.videos or not (self.dataset or self.sharp or self.blurred):
             return None
@@ -81,7 +81,7 @@ class ReportConfig:
         Raises:
             InputError: Videos and folders are mixed, or there is nothing beside the blurred video.
         """
-        from gopro_tools.pairing import BLURRED, SHARP, restored_folders
+        from gopro_tools.sources import BLURRED, SHARP, restored_folders
         from gopro_tools.video import VIDEO_SUFFIXES
 
         if self.blurred is None or self.blurred.suffix.lower() not in VIDEO_SUFFIXES:

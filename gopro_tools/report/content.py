@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from gopro_tools.findings import Finding
-from gopro_tools.pairing import UNSTATED
+from gopro_tools.sources import UNSTATED
 
 Series: TypeAlias = list[float | None]
 """One value per image, in the order of `Collection.keys`; None where there is none."""

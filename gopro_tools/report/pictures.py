@@ -16,9 +16,9 @@ import numpy as np
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.images import encode_jpeg, encode_png, read_rgb
-from gopro_tools.pairing import BLURRED, SHARP
 from gopro_tools.report.config import IMAGE_FOLDER, Quality
 from gopro_tools.report.content import Collection
+from gopro_tools.sources import BLURRED, SHARP
 from gopro_tools.threads import Progress, thread_pool
 
 OUR_NAMES = re.compile(r"\d+-\d{6,}-(\d+|small)\.[a-z]+")

@@ -12,9 +12,9 @@ from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, BlurKind, Sp
 from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, is_findings_file, read_findings
 from gopro_tools.metrics import METRICS
-from gopro_tools.pairing import BLURRED, SHARP, Sources, pair_images
+from gopro_tools.pairing import pair_images
 from gopro_tools.report.content import CheckView, Collection, DatasetView
-from gopro_tools.sources import recall_sources
+from gopro_tools.sources import BLURRED, SHARP, Sources, recall_sources
 from gopro_tools.text import read_csv
 from gopro_tools.threads import Progress
 from gopro_tools.verify import verify

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gopro_tools.report.content import Cell, Heading, Table
-from gopro_tools.tables import QUANTITIES, Column, Row, runs_below, table_of
-from gopro_tools.tables import Table as Compared
-from gopro_tools.tables.reading import Run
+from gopro_tools.tables.model import QUANTITIES, Column, Row, table_of
+from gopro_tools.tables.model import Table as Compared
+from gopro_tools.tables.reading import Run, runs_below
 
 
 def read_tables(folders: Sequence[Path]) -> tuple[list[Table], list[str]]:

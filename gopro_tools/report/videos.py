@@ -12,8 +12,8 @@ from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png
 from gopro_tools.metrics import METRICS, psnr_rgb
 from gopro_tools.movies import side_by_side
-from gopro_tools.pairing import BLURRED, SHARP, UNSTATED
 from gopro_tools.report.content import Cell, Collection, Heading, Series, Table, Timeline
+from gopro_tools.sources import BLURRED, SHARP, UNSTATED
 from gopro_tools.threads import Progress
 from gopro_tools.video import FrameSource, open_source
 

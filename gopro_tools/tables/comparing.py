@@ -1,12 +1,15 @@
 """Which numbers belong into one table: measured ones in comparable sets, published ones beside."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gopro_tools.errors import InputError
+from gopro_tools.files import write_atomic
 from gopro_tools.shown import ShownResult
+from gopro_tools.tables.config import Format, TablesConfig
 from gopro_tools.tables.model import Row, Table, plain_name, table_of
 from gopro_tools.tables.published import published_rows
 from gopro_tools.tables.reading import Run, runs_below
@@ -16,44 +19,9 @@ from gopro_tools.threads import Progress
 if TYPE_CHECKING:
     import pandas as pd
 
+_FORMATS: Mapping[str, Format] = MappingProxyType({".csv": "csv", ".tex": "latex"})
 _MOST_COLUMNS = 8
 """With published numbers, metrics that have none are left out of a table wider than this."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TablesConfig:
-    """Which numbers to show."""
-
-    published: bool = False
-    """Add the published numbers that are comparable with what was measured: on the same public
-    dataset, kind of blur and protocol. Without results, show all published numbers."""
-    all: bool = False
-    """Add all published numbers, in tables of their own."""
-    metrics: tuple[str, ...] = ()
-    """Only these: psnr, ssim, lpips, vmaf, dists, niqe, blur_effect, tof, precision, recall, f1,
-    ap50, map50_95, time_s, or a protocol such as ssim_gauss."""
-    methods: tuple[str, ...] = ()
-    """Only these methods, as the table names them; case, spaces and punctuation do not count."""
-    dataset: str | None = None
-    """Only numbers on this dataset, by its name."""
-    split: str | None = None
-    """Only numbers on this split."""
-    blur_kind: str | None = None
-    """Only numbers on this kind of blur: gamma or linear_crf."""
-    separate: bool = False
-    """One table of all results, with columns of their own for those that differ in dataset, split,
-    kind of blur, resolution or settings; by default that is an error."""
-
-    def wants(self, row: Row) -> bool:
-        """Whether a number is asked for."""
-        column = row.column
-        return (
-            (not self.metrics or bool({column.quantity, column.protocol} & set(self.metrics)))
-            and (not self.methods or plain_name(row.method) in map(plain_name, self.methods))
-            and self.dataset in (None, column.dataset)
-            and self.split in (None, column.split)
-            and self.blur_kind in (None, column.blur_kind)
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +54,28 @@ class Comparison(ShownResult):
         """Tables for the package booktabs; ``methods_as`` is ``rows`` or ``columns``."""
         return "\n".join(to_latex(table, methods_as=methods_as) for table in self.tables)
 
+    def written_as(self, form: Format, *, methods_as: str = "rows") -> str:
+        """The tables in one of the formats of files."""
+        if form == "csv":
+            return self.to_csv()
+        render = self.to_latex if form == "latex" else self.to_markdown
+        return render(methods_as=methods_as)
+
     def _repr_html_(self) -> str:
         """What a notebook shows: a table each, methods in rows."""
         return "".join(_frame_of(table).to_html(na_rep="–") for table in self.tables)
 
 
-def compared(
-    results: Sequence[Path],
+def format_of(out: Path | None) -> Format:
+    """The format that a file's suffix asks for; Markdown where it asks for none."""
+    return _FORMATS.get(out.suffix.lower() if out else "", "md")
+
+
+def compare(
+    results: Path | Sequence[Path],
     config: TablesConfig | None = None,
+    *,
+    out: Path | None = None,
     on_progress: Progress | None = None,
 ) -> Comparison:
     """Put results of evaluate and detect, and published numbers, into tables.
@@ -103,14 +85,27 @@ def compared(
     a table of its own.
 
     Args:
-        results: OUT folders of evaluate and detect, or folders with such folders in them.
+        results: One or more OUT folders of evaluate and detect, or folders with such folders in
+            them.
         config: Which numbers to show.
+        out: File for the tables; ``.md``, ``.csv`` or ``.tex`` chooses the format.
         on_progress: Called with the folders read and all.
 
     Raises:
         InputError: There is nothing to show, or unlike results were named for one table.
     """
-    config = config or TablesConfig()
+    folders = [results] if isinstance(results, str | Path) else list(results)
+    comparison = _compared(
+        [Path(folder) for folder in folders], config or TablesConfig(), on_progress
+    )
+    if out is not None:
+        write_atomic(out, comparison.written_as(format_of(out)))
+    return comparison
+
+
+def _compared(
+    results: Sequence[Path], config: TablesConfig, on_progress: Progress | None
+) -> Comparison:
     if not results and not (config.published or config.all):
         raise InputError("Name at least one folder with results, or --published, or both.")
     found = []
@@ -123,19 +118,19 @@ def compared(
     named = {path if path.is_dir() else path.parent for path in results}
     alone = all(run.folder in named for run in runs)
     rows = [row for run in runs for row in run.rows]
-    kept = [row for row in rows if config.wants(row)]
+    kept = [row for row in rows if _is_wanted(row, config)]
     if rows and not kept:
         raise InputError(f"None of {len(rows)} measured number(s) is left: {_what_there_is(rows)}.")
     tables: list[Table] = []
     remarks: list[str] = []
     groups = [runs] if alone or config.separate else _comparable_sets(runs)
     for group in groups:
-        measured = [row for run in group for row in run.rows if config.wants(row)]
+        measured = [row for run in group for row in run.rows if _is_wanted(row, config)]
         if not measured:
             continue
         beside: list[Row] = []
         if config.published or config.all:
-            beside = [row for row in _comparable(group, measured) if config.wants(row)]
+            beside = [row for row in _comparable(group, measured) if _is_wanted(row, config)]
             if beside:
                 measured, left_out = _narrowed(measured, beside, config)
                 remarks += [*left_out, *_only_a_part(measured, beside)]
@@ -148,10 +143,21 @@ def compared(
                 raise
             problems.append(str(error))
     if config.all or not results:
-        tables += _leaderboards([row for row in published_rows() if config.wants(row)])
+        tables += _leaderboards([row for row in published_rows() if _is_wanted(row, config)])
     if not tables:
         raise InputError("\n".join(problems) or "No published number is left.")
     return Comparison(tables=tuple(tables), problems=tuple(problems), remarks=tuple(remarks))
+
+
+def _is_wanted(row: Row, config: TablesConfig) -> bool:
+    column = row.column
+    return (
+        (not config.metrics or bool({column.quantity, column.protocol} & set(config.metrics)))
+        and (not config.methods or plain_name(row.method) in map(plain_name, config.methods))
+        and config.dataset in (None, column.dataset)
+        and config.split in (None, column.split)
+        and config.blur_kind in (None, column.blur_kind)
+    )
 
 
 def _comparable_sets(runs: Sequence[Run]) -> list[list[Run]]:

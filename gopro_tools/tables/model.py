@@ -10,7 +10,7 @@ from typing import Literal
 
 from gopro_tools.errors import InputError
 from gopro_tools.metrics import METRICS
-from gopro_tools.pairing import BLURRED, SHARP, UNSTATED
+from gopro_tools.sources import BLURRED, SHARP, UNSTATED
 
 Source = Literal["measured", "published", "third-party re-run"]
 SOURCES: tuple[Source, ...] = ("measured", "published", "third-party re-run")

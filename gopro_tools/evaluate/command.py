@@ -1,0 +1,81 @@
+"""The command line of the evaluation."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from gopro_tools.console import progress_bar, stderr
+from gopro_tools.evaluate.config import EvaluateConfig
+from gopro_tools.executors import named_executor
+from gopro_tools.shards import Shard
+from gopro_tools.sources import Sources
+
+if TYPE_CHECKING:
+    from gopro_tools.evaluate.run import Evaluation
+
+
+def command(
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    sources: Annotated[Sources, tyro.conf.arg(name="")],
+    config: Annotated[EvaluateConfig, tyro.conf.arg(name="")],
+    executor: str = "",
+    shard: str = "1/1",
+) -> int:
+    """Score restored images against sharp ones, or without any, under named protocols.
+
+    Args:
+        out: Folder for per_image.csv, summary.csv, summary.md, images.json and run.json.
+        sources: What to compare.
+        config: How.
+        executor: package.module:factory[:name=value...] of a concurrent.futures.Executor that
+            scores the images instead of threads here, such as gopro_tools.distributed:dask.
+        shard: I/N: score only the I-th of N shares of the images, for job arrays. The one that ends
+            last writes the files, the same as those of one run.
+    """
+    from gopro_tools.evaluate.verb import evaluate
+
+    part = Shard.parse(shard)
+    started = time.monotonic()
+    with named_executor(executor) as given, progress_bar("images") as bar:
+        task = bar.add_task("Scoring", total=None, rate="")
+
+        def show(n_done: int, n_total: int) -> None:
+            rate = f"{n_done / max(1e-9, time.monotonic() - started):.1f} images/s"
+            bar.update(task, completed=n_done, total=n_total, rate=rate)
+
+        evaluation = evaluate(
+            sources, config, out=out, on_progress=show, executor=given, shard=part
+        )
+    _report(evaluation)
+    stderr.print(f"{out / 'summary.md'} and the CSV files beside it have the rest.", markup=False)
+    return 0
+
+
+def _report(evaluation: "Evaluation") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from gopro_tools.evaluate.report import format_score, heading
+
+    labels = evaluation.sources.labels
+    n_images = len(evaluation.pairing.image_sets)
+    dataset = f"{labels['dataset']} {labels['split']}".strip()
+    title = f"{dataset}, {labels['blur_kind']}, {n_images} images"
+    table = Table(title=Text(title))
+    table.add_column("mean", no_wrap=True)
+    for method in evaluation.methods:
+        table.add_column(Text(method), justify="right", overflow="fold")
+    for name in evaluation.metrics:
+        cells = [format_score(name, row.mean) for row in evaluation.summary if row.metric == name]
+        table.add_row(heading(name), *cells)
+    stderr.print(table)
+    for name, why in evaluation.absent.items():
+        stderr.print(f"absent: {name}: {why}", markup=False, style="yellow")
+    for line in evaluation.pairing.notes:
+        stderr.print(f"taken as: {line}", markup=False)
+    for line in evaluation.pairing.left_out:
+        stderr.print(f"left out of every row: {line}", markup=False, style="yellow")
+    for line in evaluation.doubts:
+        stderr.print(f"doubtful: {line}", markup=False, style="yellow")
