@@ -1,7 +1,8 @@
 """What works on this machine, what is missing, and how to get it: ``python -m gopro_tools.doctor``.
 
 Parts are tried instead of looked up: packages are imported, a video is encoded. A part that is
-installed and does not work is reported as broken, which no list of packages would show.
+installed and does not work is reported as broken, which no list of packages would show. So each is
+loaded where it is tried.
 """
 
 import importlib
@@ -18,16 +19,11 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-import av
-import numpy as np
 import tyro
 
 from gopro_tools import __version__
 from gopro_tools.console import EXIT_FINDINGS, run_command
-from gopro_tools.deblur.network import OnnxRestorer, read_card, shipped_network
 from gopro_tools.errors import InputError, installs
-from gopro_tools.images import PNG_ENCODER
-from gopro_tools.metrics import METRICS
 from gopro_tools.threads import n_cores
 
 Status = Literal["works", "missing", "broken"]
@@ -142,15 +138,14 @@ def _package_parts() -> list[Part]:
 
 
 def _video_parts() -> list[Part]:
+    def decoding() -> str:
+        import av
+
+        return f"FFmpeg {av.ffmpeg_version_info}"
+
     reinstall = "pip install --force-reinstall av"
     return [
-        _tried(
-            "video",
-            "decoding (PyAV)",
-            lambda: f"FFmpeg {av.ffmpeg_version_info}",
-            "",
-            required=True,
-        ),
+        _tried("video", "decoding (PyAV)", decoding, reinstall, required=True),
         _tried("video", "H.264 encoder", lambda: _encodes("libx264", "yuv420p"), reinstall),
         _tried("video", "FFV1 encoder (lossless)", lambda: _encodes("ffv1", "bgr0"), reinstall),
         _tried("video", "AAC encoder", lambda: _has_codec("aac"), reinstall),
@@ -165,6 +160,9 @@ def _video_parts() -> list[Part]:
 
 def _encodes(codec: str, pixel_format: str) -> str:
     """Encode and decode a few frames in memory."""
+    import av
+    import numpy as np
+
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as container:
         stream = container.add_stream(codec, rate=25)
@@ -183,6 +181,8 @@ def _encodes(codec: str, pixel_format: str) -> str:
 
 
 def _has_codec(name: str) -> str:
+    import av
+
     av.Codec(name, "w")
     return name
 
@@ -193,12 +193,16 @@ def _ffmpeg_program() -> str:
 
 
 def _vmaf() -> str:
+    from gopro_tools.metrics import METRICS
+
     return "works" if METRICS["vmaf"].absent() is None else "is not built in"
 
 
 def _detector_parts() -> list[Part]:
     def opencv() -> str:
-        cv2 = importlib.import_module("cv2")
+        import cv2
+        import numpy as np
+
         network = cv2.dnn.readNetFromONNX(np.frombuffer(_RELU_NETWORK, np.uint8))
         network.setInput(np.full((1, 1, 2, 2), -1, np.float32))
         if not np.array_equal(network.forward(), np.zeros((1, 1, 2, 2))):
@@ -212,6 +216,10 @@ def _detector_parts() -> list[Part]:
         return f"{runtime.__version__}: {', '.join(runtime.get_available_providers())}"
 
     def deblurring() -> str:
+        import numpy as np
+
+        from gopro_tools.deblur.network import OnnxRestorer, read_card, shipped_network
+
         try:
             path = shipped_network()
         except InputError as error:
@@ -258,6 +266,8 @@ def _device_parts() -> list[Part]:
 
 
 def _metric_parts() -> list[Part]:
+    from gopro_tools.metrics import METRICS
+
     parts = []
     for name, metric in METRICS.items():
         if not metric.may_be_absent:
@@ -276,6 +286,8 @@ def _metric_parts() -> list[Part]:
 
 
 def _file_parts() -> list[Part]:
+    from gopro_tools.images import PNG_ENCODER
+
     def temporary() -> str:
         with tempfile.TemporaryDirectory() as folder:
             case = "insensitive" if _ignores_case(Path(folder)) else "sensitive"

@@ -31,7 +31,6 @@ from gopro_tools.dataset import (
 )
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key, sha256_of_file, write_atomic, written_whole
-from gopro_tools.images import pixel_hash, read_rgb
 from gopro_tools.machine import code_revision, machine_facts, versions
 from gopro_tools.shape import misfits
 from gopro_tools.text import size_text
@@ -381,5 +380,7 @@ def _hashed_file(path: Path) -> tuple[str, tuple[int, int]]:
 @lru_cache(maxsize=1 << 16)
 def _hashed(path: Path, _size: int, _modified_ns: int) -> tuple[str, tuple[int, int]]:
     """Pixel hash and size of an image; a process that asks again does not read it again."""
+    from gopro_tools.images import pixel_hash, read_rgb
+
     image = read_rgb(path)
     return pixel_hash(image), (image.shape[0], image.shape[1])

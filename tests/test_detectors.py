@@ -15,7 +15,6 @@ from gopro_tools.detection import (
     Detections,
     Detector,
     DetectorIdentity,
-    Runtime,
     StoredDetections,
     StoredImage,
     box_iou,
@@ -25,6 +24,7 @@ from gopro_tools.detection import (
 from gopro_tools.detection.onnx_header import read_onnx_header
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, pixel_hash, read_rgb
+from gopro_tools.options import DetectorRuntime
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 YOLOX = SHARED / "detectors" / "yolox_nano.onnx"
@@ -98,15 +98,15 @@ def yolox_head(n_classes: int, size_px: int = 64) -> NDArray[np.float32]:
 
 
 @pytest.fixture(params=["onnxruntime", "opencv"])
-def runtime(request: pytest.FixtureRequest) -> Runtime:
+def runtime(request: pytest.FixtureRequest) -> DetectorRuntime:
     if request.param == "onnxruntime":
         pytest.importorskip("onnxruntime")
-    chosen: Runtime = request.param
+    chosen: DetectorRuntime = request.param
     return chosen
 
 
 class TestKnownHeads:
-    def test_yolox_grid_and_stride(self, tmp_path: Path, runtime: Runtime) -> None:
+    def test_yolox_grid_and_stride(self, tmp_path: Path, runtime: DetectorRuntime) -> None:
         head = yolox_head(2)
         # Stride 8 has cells 0-63, stride 16 the next 16: column 1, row 2 of those is cell 64 + 9.
         cell = 64 + 2 * 4 + 1
@@ -123,7 +123,7 @@ class TestKnownHeads:
         np.testing.assert_allclose(found.score, [0.4, 0.35], atol=1e-6)
         assert [detector.class_names[i] for i in found.class_id] == ["dog", "cat"]
 
-    def test_yolov8_letterbox(self, tmp_path: Path, runtime: Runtime) -> None:
+    def test_yolov8_letterbox(self, tmp_path: Path, runtime: DetectorRuntime) -> None:
         head = np.zeros((1, 4 + 3, 84), np.float32)
         head[0, :, 5] = [32, 32, 20, 10, 0.1, 0.2, 0.9]
         head[0, :, 6] = [32, 50, 20, 10, 0.6, 0.2, 0.1]  # partly in the grey below the image
@@ -166,7 +166,7 @@ class TestKnownHeads:
         with pytest.raises(InputError, match="no class names there"):
             load_detector(str(path), runtime="opencv", class_names=tmp_path / "names.txt")
 
-    def test_what_it_cannot_run(self, tmp_path: Path, runtime: Runtime) -> None:
+    def test_what_it_cannot_run(self, tmp_path: Path, runtime: DetectorRuntime) -> None:
         path = tmp_path / "net.onnx"
         image = [np.zeros((64, 64, 3), np.uint8)]
 

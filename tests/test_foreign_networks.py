@@ -14,11 +14,12 @@ import pytest
 from numpy.typing import NDArray
 from test_detectors import field, onnx_model, yolox_head
 
-from gopro_tools.detection import Detections, Runtime, load_detector
+from gopro_tools.detection import Detections, load_detector
 from gopro_tools.detection.heads import recognised_head
 from gopro_tools.detection.onnx_header import read_onnx_header
 from gopro_tools.errors import InputError
 from gopro_tools.onnx_process import OnnxProcess
+from gopro_tools.options import DetectorRuntime
 
 ONNX_CASES = Path(__file__).parents[2] / "shared" / "cases" / "scoring" / "onnx"
 SIZE_PX = 64
@@ -29,10 +30,10 @@ EXPECTED_XYXY = [12.0, 20.0, 52.0, 44.0]
 
 
 @pytest.fixture(params=["onnxruntime", "opencv"])
-def runtime(request: pytest.FixtureRequest) -> Runtime:
+def runtime(request: pytest.FixtureRequest) -> DetectorRuntime:
     if request.param == "onnxruntime":
         pytest.importorskip("onnxruntime")
-    chosen: Runtime = request.param
+    chosen: DetectorRuntime = request.param
     return chosen
 
 
@@ -47,7 +48,7 @@ def model_file(
     return str(path)
 
 
-def detect(path: str, runtime: Runtime) -> Detections:
+def detect(path: str, runtime: DetectorRuntime) -> Detections:
     (found,) = load_detector(path, runtime=runtime).detect([IMAGE])
     return found
 

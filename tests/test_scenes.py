@@ -29,7 +29,7 @@ from gopro_tools.scenes import (
     write_frames,
     write_video,
 )
-from gopro_tools.scenes.clips import command
+from gopro_tools.scenes.command import command
 
 SIZE_HW = (90, 160)
 ACCURATE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT

@@ -14,15 +14,20 @@ GOPRO_Large and, because everything is rendered, the length of each image's blur
 While it is made, the videos lie in ``DATA.clips/``.
 """
 
-from gopro_tools.rendered.clips import RENDERED, RenderedConfig
-from gopro_tools.rendered.dataset import (
-    MOTION_FILE,
-    RENDERED_FILE,
-    RENDERED_NAME,
-    blur_lengths,
-    is_rendered,
-    render_dataset,
-)
+from typing import TYPE_CHECKING
+
+from gopro_tools.verbs import lazy_package
+
+if TYPE_CHECKING:
+    from gopro_tools.rendered.clips import RENDERED, RenderedConfig
+    from gopro_tools.rendered.dataset import (
+        MOTION_FILE,
+        RENDERED_FILE,
+        RENDERED_NAME,
+        blur_lengths,
+        is_rendered,
+        render_dataset,
+    )
 
 __all__ = [
     "MOTION_FILE",
@@ -32,5 +37,27 @@ __all__ = [
     "RenderedConfig",
     "blur_lengths",
     "is_rendered",
+    "main",
     "render_dataset",
 ]
+
+
+def main() -> None:
+    """The command line."""
+    from gopro_tools.console import run_command
+    from gopro_tools.rendered.command import command
+
+    run_command(command)
+
+
+lazy_package(
+    __name__,
+    MOTION_FILE="gopro_tools.rendered.dataset",
+    RENDERED="gopro_tools.rendered.clips",
+    RENDERED_FILE="gopro_tools.rendered.dataset",
+    RENDERED_NAME="gopro_tools.rendered.dataset",
+    RenderedConfig="gopro_tools.rendered.clips",
+    blur_lengths="gopro_tools.rendered.dataset",
+    is_rendered="gopro_tools.rendered.dataset",
+    render_dataset="gopro_tools.rendered.dataset",
+)

@@ -1,5 +1,5 @@
 """``python -m gopro_tools.rendered``."""
 
-from gopro_tools.rendered.command import main
+from gopro_tools.rendered import main
 
 main()

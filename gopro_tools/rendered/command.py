@@ -1,4 +1,4 @@
-"""The command line of ``python -m gopro_tools.rendered``."""
+"""The command line of the rendered dataset."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,10 +6,9 @@ from typing import Annotated
 
 import tyro
 
-from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
+from gopro_tools.console import EXIT_FINDINGS, progress_bar, stderr
 from gopro_tools.errors import InputError
 from gopro_tools.records import Scale
-from gopro_tools.rendered import MOTION_FILE, RENDERED, render_dataset
 
 
 def command(
@@ -33,6 +32,9 @@ def command(
         n_train: Training pairs, instead of the scale's.
         n_test: Test pairs, instead of the scale's.
     """
+    from gopro_tools.rendered.clips import RENDERED
+    from gopro_tools.rendered.dataset import MOTION_FILE, render_dataset
+
     if scale not in RENDERED:
         raise InputError(f"--scale {scale}: expected {' or '.join(RENDERED)}; full is GOPRO_Large.")
     preset = RENDERED[scale]
@@ -59,8 +61,3 @@ def command(
         f"({n_bytes / 1e6:.0f} MB); the length of their blur is in {out / MOTION_FILE}."
     )
     return EXIT_FINDINGS if any(reason.failed for reason in left_out) else 0
-
-
-def main() -> None:
-    """Run as a command."""
-    run_command(command)

@@ -11,10 +11,16 @@ pixel and the exposure that a real shutter would have recorded are all at hand::
 ``python -m gopro_tools.scenes --out DIR`` writes such clips.
 """
 
-from gopro_tools.scenes.clips import Clip, ClipsConfig, main, render_clips
-from gopro_tools.scenes.recording import H264, LOSSLESS, Encoding, write_frames, write_video
-from gopro_tools.scenes.scene import Scene, SceneConfig, render_frames
-from gopro_tools.scenes.textures import PHOTOGRAPHS
+from typing import TYPE_CHECKING
+
+from gopro_tools.verbs import lazy_package
+
+if TYPE_CHECKING:
+    from gopro_tools.scenes.clips import Clip, render_clips
+    from gopro_tools.scenes.config import ClipsConfig, SceneConfig
+    from gopro_tools.scenes.recording import H264, LOSSLESS, Encoding, write_frames, write_video
+    from gopro_tools.scenes.scene import Scene, render_frames
+    from gopro_tools.scenes.textures import PHOTOGRAPHS
 
 __all__ = [
     "H264",
@@ -31,3 +37,28 @@ __all__ = [
     "write_frames",
     "write_video",
 ]
+
+
+def main() -> None:
+    """The command line."""
+    from gopro_tools.console import run_command
+    from gopro_tools.scenes.command import command
+
+    run_command(command)
+
+
+lazy_package(
+    __name__,
+    H264="gopro_tools.scenes.recording",
+    LOSSLESS="gopro_tools.scenes.recording",
+    PHOTOGRAPHS="gopro_tools.scenes.textures",
+    Clip="gopro_tools.scenes.clips",
+    ClipsConfig="gopro_tools.scenes.config",
+    Encoding="gopro_tools.scenes.recording",
+    Scene="gopro_tools.scenes.scene",
+    SceneConfig="gopro_tools.scenes.config",
+    render_clips="gopro_tools.scenes.clips",
+    render_frames="gopro_tools.scenes.scene",
+    write_frames="gopro_tools.scenes.recording",
+    write_video="gopro_tools.scenes.recording",
+)

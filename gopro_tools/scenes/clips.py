@@ -1,98 +1,24 @@
-"""Rendered clips on disk, and ``python -m gopro_tools.scenes``."""
+"""Rendered clips on disk."""
 
 import json
-import re
-import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
-from tyro.constructors import PrimitiveConstructorSpec
 
-from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
 from gopro_tools.errors import InputError
-from gopro_tools.files import claimed, temporary_beside, write_atomic
+from gopro_tools.files import temporary_beside, write_atomic
 from gopro_tools.images import Rgb
 from gopro_tools.scenes.camera import Float
+from gopro_tools.scenes.config import ClipsConfig, SceneConfig
 from gopro_tools.scenes.photographs import LeftOut, PhotographChooser
 from gopro_tools.scenes.recording import H264, LOSSLESS, write_video
-from gopro_tools.scenes.scene import Scene, SceneConfig, render_frames
+from gopro_tools.scenes.scene import Scene, render_frames
 from gopro_tools.scenes.textures import PHOTOGRAPHS
-
-
-def _size_from_text(values: list[str]) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)x(\d+)", values[0])
-    if match is None:
-        raise ValueError(f"height x width, such as 540x960, was expected, found {values[0]}")
-    return int(match[1]), int(match[2])
-
-
-_SIZE = PrimitiveConstructorSpec(
-    nargs=1,
-    metavar="HxW",
-    instance_from_str=_size_from_text,
-    is_instance=lambda value: isinstance(value, tuple),
-    str_from_instance=lambda size: ["x".join(map(str, size))],
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipsConfig:
-    """Which clips to render."""
-
-    out: Path
-    """Folder the clips go to; a clip of the same name is replaced."""
-    clips: int = 2
-    """How many, each of another photograph while they last."""
-    seconds: float = 0.5
-    """Length of a clip."""
-    rate_hz: Annotated[float, tyro.conf.arg(aliases=["--rate"])] = 240.0
-    """Frames per second."""
-    size_hw: Annotated[tuple[int, int], _SIZE, tyro.conf.arg(aliases=["--size"])] = (540, 960)
-    """Height and width, even."""
-    seed: int = 0
-    """Another seed gives other clips of the same photographs."""
-    photographs: Path | None = None
-    """Folder of photographs to render, searched to any depth, the largest files first; flat ones
-    and look-alikes are left out. By default those that come with scikit-image. Keep what is for
-    training and what is for testing in folders of their own."""
-    n_objects: int = SceneConfig.n_objects
-    """Objects that move on their own in front."""
-    shake_px_s: float = SceneConfig.shake_px_s
-    """RMS speed of the background in the image."""
-    object_speed_px_s: float = SceneConfig.object_speed_px_s
-    """RMS speed of each object relative to the background."""
-    lossless: bool = False
-    """H.264 in 8-bit RGB that decodes to the rendered values, instead of what cameras write."""
-    motion_truth: bool = False
-    """Also write NAME.motion.npz: ``homographies`` (frames, 1 + objects, 3, 3), from the plane of
-    the background and of each object to the image, and ``object_ids_000000`` etc., (H, W), which of
-    them each pixel of a frame shows."""
-
-    def __post_init__(self) -> None:
-        if self.clips < 1:
-            raise InputError(f"{self.clips} clips: at least one was expected.")
-        if not (self.rate_hz > 0 and self.n_frames >= 1):
-            raise InputError(
-                f"{self.seconds:g} s at {self.rate_hz:g} Hz: at least one frame was expected."
-            )
-        if any(side % 2 for side in self.size_hw) and not self.lossless:
-            height, width = self.size_hw
-            raise InputError(
-                f"size {height}x{width}: video with 4:2:0 chroma needs even sides; choose even "
-                "ones, or --lossless."
-            )
-
-    @property
-    def n_frames(self) -> int:
-        """Frames of each clip."""
-        return round(self.seconds * self.rate_hz)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,31 +151,3 @@ def _write_motion(path: Path, homographies: Float, masks: Iterable[NDArray[np.ui
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def command(config: Annotated[ClipsConfig, tyro.conf.arg(name="")]) -> int:
-    """Render short clips: a photograph before a shaking camera, objects moving in front.
-
-    Writes OUT/handheld_NAME.mp4 and, beside each, a JSON file with what is known of it. Prints the
-    clips' paths.
-    """
-    with claimed(config.out), progress_bar("frames") as bar:
-        task = bar.add_task("Rendering", total=config.clips * config.n_frames, rate="")
-        clips, left_out = render_clips(config, on_frame=lambda: bar.advance(task))
-    height, width = config.size_hw
-    for clip in clips:
-        background, *objects = (f"{speed:.2f}" for speed in clip.speed_px)
-        moving = f", objects by {', '.join(objects)}" if objects else ""
-        stderr.print(
-            f"{clip.path}: {config.n_frames} frames of {width}x{height} at {config.rate_hz:g} Hz; "
-            f"from frame to frame the background moves by {background} px{moving}"
-        )
-        sys.stdout.write(f"{clip.path}\n")
-    for reason in left_out:
-        stderr.print(f"left out: {reason}", style="yellow")
-    return EXIT_FINDINGS if any(reason.failed for reason in left_out) else 0
-
-
-def main() -> None:
-    """The command line."""
-    run_command(command)

@@ -13,6 +13,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.response import Response
 from gopro_tools.scenes.camera import Camera, Float, ObjectPath
+from gopro_tools.scenes.config import SceneConfig
 from gopro_tools.scenes.textures import (
     PHOTOGRAPHS,
     TEXELS_PER_PX,
@@ -28,42 +29,6 @@ Linear = NDArray[np.float32]
 
 _LEAST_OBJECT_PX = 24
 _LARGEST_BACKGROUND_PX = 40_000_000  # 2 GB of texels
-
-
-@dataclass(frozen=True, kw_only=True)
-class SceneConfig:
-    """What a scene shows and how it moves.
-
-    Equal configs render equal pixels, with equal versions of the libraries.
-    """
-
-    seed: int = 0
-    """Decides everything that is drawn: paths, objects, lights, and the photograph if not given."""
-    size_hw: tuple[int, int] = (720, 1280)
-    """Height and width of the frames."""
-    photograph: str | Path | None = None
-    """The background: a name of `PHOTOGRAPHS` or an image file; None draws a name."""
-    object_photographs: tuple[str | Path, ...] = ()
-    """What objects are cut from; empty takes the photographs of `PHOTOGRAPHS` not yet in use."""
-    n_objects: int = 3
-    """Objects that move on their own in front."""
-    shake_px_s: float = 200.0
-    """RMS speed of the background in the image."""
-    object_speed_px_s: float = 250.0
-    """RMS speed of each object relative to the background."""
-    highlights: bool = True
-    """Adds small lights, 4 to 25 times as bright as white, where the photograph has glints."""
-    response: str = "gamma2.2"
-    """Camera response, as `Response.named` knows it; decodes photographs and encodes frames."""
-
-    def __post_init__(self) -> None:
-        height, width = self.size_hw
-        if height < 16 or width < 16:
-            raise InputError(f"size {height}x{width}: scenes are at least 16x16 pixels.")
-        if not 0 <= self.n_objects < 256:
-            raise InputError(f"{self.n_objects} objects: 0 to 255 were expected.")
-        if self.shake_px_s < 0 or self.object_speed_px_s < 0:
-            raise InputError("speeds (pixels per second) cannot be negative.")
 
 
 @dataclass(frozen=True)
