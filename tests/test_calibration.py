@@ -17,7 +17,8 @@ from gopro_tools.response.calibration import (
     local_exponents,
     read_bracket,
 )
-from gopro_tools.response.main import CalibrateConfig, ShowConfig, command
+from gopro_tools.response.command import command
+from gopro_tools.response.config import CalibrateConfig, ShowConfig
 from gopro_tools.scenes import Scene, SceneConfig
 
 REAL_TABLE = Path("../shared/data/response/gopro6_inverse_crf.npy")

@@ -24,7 +24,7 @@ from gopro_tools.detection.onnx_header import read_onnx_header
 from gopro_tools.detection.yolo_text import find_classes
 from gopro_tools.errors import InputError, OtherShardsLeftError
 from gopro_tools.export import ExportConfig, export, verify_export
-from gopro_tools.export.samples import FORMATS, Format
+from gopro_tools.export.config import FORMATS, Format
 from gopro_tools.images import read_rgb
 from gopro_tools.metrics import score
 from gopro_tools.metrics.parts import MetricParts, parts_from

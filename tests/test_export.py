@@ -20,7 +20,7 @@ from tiny_dataset import write_dataset
 from gopro_tools.dataset import iterate_pairs
 from gopro_tools.errors import InputError
 from gopro_tools.export import ExportConfig, export, verify_export
-from gopro_tools.export.samples import FORMATS, Format
+from gopro_tools.export.config import FORMATS, Format
 from gopro_tools.images import encode_png, read_rgb
 
 SMALL = {"crop_px": 32, "crop_step_px": 16}

@@ -25,10 +25,10 @@ from gopro_tools.gopro_large import (
     LargeSequence,
     RegenerateConfig,
     check,
-    command,
     recipe,
     regenerate,
 )
+from gopro_tools.gopro_large.command import command
 from gopro_tools.images import encode_png, read_rgb
 from gopro_tools.records import check_files, read_record
 from gopro_tools.verify import verify

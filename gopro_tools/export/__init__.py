@@ -18,7 +18,45 @@ A wrong database is expensive: it trains without an error and costs decibels. So
 proven: ``verify`` decodes every image of it and compares its pixels with the dataset's.
 """
 
-from gopro_tools.export.run import ExportResult, export, verify_export
-from gopro_tools.export.samples import ExportConfig, Format, Sample
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-__all__ = ["ExportConfig", "ExportResult", "Format", "Sample", "export", "verify_export"]
+from gopro_tools.verbs import lazy_package
+
+if TYPE_CHECKING:
+    from gopro_tools.export.config import ExportConfig, Format
+    from gopro_tools.export.run import ExportResult, export, verify_export
+    from gopro_tools.export.samples import Sample
+
+__all__ = [
+    "ExportConfig",
+    "ExportResult",
+    "Format",
+    "Sample",
+    "export",
+    "main",
+    "verify_export",
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Console script and ``python -m gopro_tools.export``."""
+    from gopro_tools.console import run_command
+    from gopro_tools.export.command import export_command, verify_command
+
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["verify"]:
+        run_command(verify_command, arguments[1:])
+    run_command(export_command, arguments)
+
+
+lazy_package(
+    __name__,
+    ExportConfig="gopro_tools.export.config",
+    ExportResult="gopro_tools.export.run",
+    Format="gopro_tools.export.config",
+    Sample="gopro_tools.export.samples",
+    export="gopro_tools.export.run",
+    verify_export="gopro_tools.export.run",
+)

@@ -1,6 +1,6 @@
 """``python -m gopro_tools.export``."""
 
-from gopro_tools.export.main import main
+from gopro_tools.export import main
 
 if __name__ == "__main__":
     main()

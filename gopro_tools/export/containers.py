@@ -16,6 +16,7 @@ from typing import Any
 
 from gopro_tools.dataset import SPLITS, Split
 from gopro_tools.errors import InputError, installs
+from gopro_tools.export.config import ExportConfig
 from gopro_tools.export.databases import Databases
 from gopro_tools.export.parts import (
     Container,
@@ -27,7 +28,7 @@ from gopro_tools.export.parts import (
     other_list,
     unexpected,
 )
-from gopro_tools.export.samples import ExportConfig, Sample
+from gopro_tools.export.samples import Sample
 from gopro_tools.files import write_atomic
 from gopro_tools.findings import Finding
 from gopro_tools.images import IMAGE_SUFFIXES

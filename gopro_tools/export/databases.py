@@ -9,6 +9,7 @@ from typing import Any
 
 from gopro_tools.dataset import SPLITS, Split
 from gopro_tools.errors import InputError
+from gopro_tools.export.config import ExportConfig
 from gopro_tools.export.parts import (
     Encoded,
     Files,
@@ -18,7 +19,7 @@ from gopro_tools.export.parts import (
     other_list,
     unexpected,
 )
-from gopro_tools.export.samples import ExportConfig, Sample
+from gopro_tools.export.samples import Sample
 from gopro_tools.files import sha256_of_file, write_atomic
 from gopro_tools.findings import Finding
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, BlurKind
 from gopro_tools.errors import InputError
+from gopro_tools.export.config import ExportConfig
 from gopro_tools.export.containers import FOLDER_NAMES, container_of
 from gopro_tools.export.parts import Encoded, Files, Unit
 from gopro_tools.export.samples import (
-    ExportConfig,
     Images,
     Sample,
     blur_kind_of,

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 from gopro_tools.dataset import (
     BLUR_FOLDERS,
@@ -18,47 +17,14 @@ from gopro_tools.dataset import (
     sequences_of,
 )
 from gopro_tools.errors import InputError
+from gopro_tools.export.config import ExportConfig, Format
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.text import size_text
-
-Format = Literal["flat", "crops", "lmdb", "webdataset", "huggingface"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-_CROPPED: frozenset[Format] = frozenset({"crops", "lmdb"})
 
 # BasicSR's meta_info.txt and WebDataset take a name to end at its first dot.
 _KEYS_END_AT_A_DOT: frozenset[Format] = frozenset({"lmdb", "webdataset"})
 
 _LONGEST_NAME_BYTES = 200  # file systems take 255, and formats append to it
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportConfig:
-    """Which format, and how it is cut."""
-
-    to: Format
-    """flat, crops, lmdb, webdataset or huggingface."""
-    blur_kind: BlurKind | None = None
-    """Which blurred images; may be left out where the dataset has one kind only."""
-    crop_px: int = 512
-    """Side of the crops of ``crops`` and ``lmdb``; 0 leaves the training images whole."""
-    crop_step_px: int = 256
-    """Distance from crop to crop. The last one in a row or column ends at the border."""
-    samples_per_shard: int = 256
-    """Pairs in one tar file of ``webdataset``."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be cut."""
-        if self.to not in FORMATS:
-            raise InputError(f"--to {self.to}: expected one of {', '.join(FORMATS)}.")
-        if self.crop_px < 0 or self.crop_step_px < 1 or self.samples_per_shard < 1:
-            raise InputError(
-                "--crop-px must be at least 0, --crop-step-px and --samples-per-shard at least 1."
-            )
-
-    @property
-    def cut_px(self) -> int:
-        """Side of the crops this format cuts from training images; 0 where it cuts none."""
-        return self.crop_px if self.to in _CROPPED else 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

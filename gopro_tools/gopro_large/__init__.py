@@ -8,16 +8,22 @@ there are and where their frames lie. The first image of each later clip of a re
 frames from before the clip, which were never released: 14 of 3,214 images.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import tyro
+from gopro_tools.verbs import lazy_package
 
-from gopro_tools.console import EXIT_INTERRUPTED, progress_bar, run_command, stderr
-from gopro_tools.findings import report_findings
-from gopro_tools.gopro_large.checking import Agreement, CheckConfig, CheckResult, check
-from gopro_tools.gopro_large.downloading import LICENCE, DownloadConfig, DownloadResult, download
-from gopro_tools.gopro_large.regeneration import RegenerateConfig, RegenerateResult, regenerate
-from gopro_tools.gopro_large.table import KINDS, Kind, LargeImage, LargeSequence, recipe
+if TYPE_CHECKING:
+    from gopro_tools.gopro_large.checking import Agreement, CheckResult, check
+    from gopro_tools.gopro_large.config import (
+        KINDS,
+        CheckConfig,
+        DownloadConfig,
+        Kind,
+        RegenerateConfig,
+    )
+    from gopro_tools.gopro_large.downloading import DownloadResult, download
+    from gopro_tools.gopro_large.regeneration import RegenerateResult, regenerate
+    from gopro_tools.gopro_large.table import LargeImage, LargeSequence, recipe
 
 __all__ = [
     "KINDS",
@@ -32,7 +38,6 @@ __all__ = [
     "RegenerateConfig",
     "RegenerateResult",
     "check",
-    "command",
     "download",
     "main",
     "recipe",
@@ -40,82 +45,29 @@ __all__ = [
 ]
 
 
-def command(
-    action: Annotated[
-        Annotated[RegenerateConfig, tyro.conf.subcommand("regenerate")]
-        | Annotated[CheckConfig, tyro.conf.subcommand("check")]
-        | Annotated[DownloadConfig, tyro.conf.subcommand("download")],
-        tyro.conf.arg(name=""),
-    ],
-) -> int:
-    """GOPRO_Large by its own recipe; exit code 1 if something is missing or differs."""
-    if isinstance(action, DownloadConfig):
-        return _download(action)
-    with progress_bar("images") as bar:
-        verb = "Checking" if isinstance(action, CheckConfig) else "Rebuilding"
-        task = bar.add_task(verb, total=None, rate="")
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        result: CheckResult | RegenerateResult
-        if isinstance(action, CheckConfig):
-            result = check(action, on_progress=progress)
-        else:
-            result = regenerate(action, on_progress=progress)
-    if isinstance(action, CheckConfig) and isinstance(result, CheckResult):
-        print_agreement(result, action.tolerance_levels)
-        return report_findings(result.findings, str(action.dataset), action.out)
-    assert isinstance(action, RegenerateConfig)
-    assert isinstance(result, RegenerateResult)
-    stderr.print(f"{result.n_written:,} image(s) written, {result.n_kept:,} were there already.")
-    return report_findings(result.findings, str(action.out), action.findings)
-
-
-def _download(config: DownloadConfig) -> int:
-    try:
-        with progress_bar("") as bar:
-            task = bar.add_task("Connecting", total=None, rate="")
-
-            def progress(name: str, done: int, total: int) -> None:
-                speed = bar.tasks[0].speed
-                rate = f"{speed / 1e6:.1f} MB/s" if speed and name.endswith(".zip") else ""
-                bar.update(task, description=name, completed=done, total=total or None, rate=rate)
-
-            result = download(config, on_progress=progress)
-    except KeyboardInterrupt:
-        stderr.print("Stopped. The same command resumes from here.")
-        return EXIT_INTERRUPTED
-    stderr.print(
-        f"{result.n_unpacked:,} file(s) unpacked, {result.n_kept:,} were there already; "
-        f"{result.checked}."
-    )
-    stderr.print(LICENCE)
-    return report_findings(result.findings, str(config.out), config.findings)
-
-
 def main() -> None:
     """The command line."""
+    from gopro_tools.console import run_command
+    from gopro_tools.gopro_large.command import command
+
     run_command(command)
 
 
-def print_agreement(result: CheckResult, tolerance_levels: int) -> None:
-    from rich.table import Table
-
-    table = Table("kind", "images", "exact", f"within {tolerance_levels}", "off", "values by level")
-    for kind, agreement in result.agreement.items():
-        n_values = int(agreement.values_by_level.sum())
-        shares = [
-            f"{level}: {count / n_values:.4%}"
-            for level, count in enumerate(agreement.values_by_level)
-            if count
-        ]
-        if len(shares) > 6:
-            shares = [*shares[:5], "...", shares[-1]]
-        counts = (agreement.n_exact, agreement.n_within, agreement.n_off)
-        table.add_row(kind, *(f"{n:,}" for n in (sum(counts), *counts)), ", ".join(shares))
-    stderr.print(table, soft_wrap=False)
-    stderr.print(
-        f"{result.n_unreleased} image(s) cannot be rebuilt, as some of their frames were never "
-        "released; of those only sharp was compared."
-    )
+lazy_package(
+    __name__,
+    KINDS="gopro_tools.gopro_large.config",
+    Agreement="gopro_tools.gopro_large.checking",
+    CheckConfig="gopro_tools.gopro_large.config",
+    CheckResult="gopro_tools.gopro_large.checking",
+    DownloadConfig="gopro_tools.gopro_large.config",
+    DownloadResult="gopro_tools.gopro_large.downloading",
+    Kind="gopro_tools.gopro_large.config",
+    LargeImage="gopro_tools.gopro_large.table",
+    LargeSequence="gopro_tools.gopro_large.table",
+    RegenerateConfig="gopro_tools.gopro_large.config",
+    RegenerateResult="gopro_tools.gopro_large.regeneration",
+    check="gopro_tools.gopro_large.checking",
+    download="gopro_tools.gopro_large.downloading",
+    recipe="gopro_tools.gopro_large.table",
+    regenerate="gopro_tools.gopro_large.regeneration",
+)

@@ -3,22 +3,17 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 from gopro_tools.dataset import SPLITS, sequences_of
 from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, Severity
+from gopro_tools.gopro_large.config import KINDS, CheckConfig, Kind
 from gopro_tools.gopro_large.table import (
-    KINDS,
-    Kind,
     LargeImage,
     LargeSequence,
-    check_kinds_and_jobs,
     images_of,
     present_sequences,
     ranges,
@@ -28,33 +23,6 @@ from gopro_tools.gopro_large.table import (
 from gopro_tools.images import Rgb, read_rgb
 from gopro_tools.text import size_text
 from gopro_tools.threads import Progress, thread_pool
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckConfig:
-    """Prove a copy of GOPRO_Large against the released frames."""
-
-    dataset: tyro.conf.Positional[Path]
-    """The copy of GOPRO_Large."""
-    frames: tyro.conf.Positional[Path]
-    """GOPRO_Large_all."""
-    tolerance_levels: int = 2
-    """How far a value of blur_gamma may be from ours, of 255 levels. sharp and blur have to be
-    equal; blur_gamma was made from the videos, and is not known to be reproducible exactly."""
-    kinds: tuple[Kind, ...] = KINDS
-    """Which images to check."""
-    sequences: tuple[str, ...] = ()
-    """Only these, for a part of the dataset; all 33 by default."""
-    jobs: int = 0
-    """Images checked at once; 0 takes all cores."""
-    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """CSV file for the findings; stdout by default."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be done."""
-        check_kinds_and_jobs(self.kinds, self.jobs)
-        if not 0 <= self.tolerance_levels <= 255:
-            raise InputError(f"tolerance_levels must be 0 to 255, found {self.tolerance_levels}.")
 
 
 @dataclass(slots=True)

@@ -11,15 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import tyro
+from typing import Any
 
 from gopro_tools.errors import InputError, installs
 from gopro_tools.files import claimed, sha256_of_file, sync_file_system
 from gopro_tools.findings import Finding
-from gopro_tools.gopro_large.checking import CheckConfig, check
-from gopro_tools.gopro_large.table import KINDS, recipe
+from gopro_tools.gopro_large.checking import check
+from gopro_tools.gopro_large.config import KINDS, Archive, CheckConfig, DownloadConfig
+from gopro_tools.gopro_large.table import recipe
 from gopro_tools.gopro_large.unpacking import need_space, unpack
 
 log = logging.getLogger(__name__)
@@ -31,29 +30,7 @@ LICENCE = (
     "Network for Dynamic Scene Deblurring, CVPR 2017."
 )
 
-Archive = Literal["GOPRO_Large", "GOPRO_Large_all"]
 OnProgress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DownloadConfig:
-    """Get the original dataset, and check it."""
-
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Folder that GOPRO_Large goes into. A ZIP that lies there already is unpacked, and kept."""
-    what: tuple[Archive, ...] = ("GOPRO_Large",)
-    """GOPRO_Large (the pairs) and GOPRO_Large_all (the 240 fps frames they were made from)."""
-    endpoint: str | None = None
-    """A mirror of the Hugging Face Hub; by default that of the variable HF_ENDPOINT, or the Hub."""
-    keep_zip: bool = False
-    """Keep the ZIP that was downloaded after it is unpacked."""
-    findings: Path | None = None
-    """CSV file for what the check finds; stdout by default."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be done."""
-        if not self.what or len(set(self.what)) < len(self.what):
-            raise InputError("--what: GOPRO_Large, GOPRO_Large_all or both, each once.")
 
 
 @dataclass(slots=True)

@@ -5,21 +5,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from gopro_tools import __version__
 from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
 from gopro_tools.files import refuse_links, sync_file_system, write_atomic
 from gopro_tools.findings import Finding
+from gopro_tools.gopro_large.config import KINDS, Kind, RegenerateConfig
 from gopro_tools.gopro_large.table import (
-    KINDS,
     RESPONSE,
-    Kind,
     LargeImage,
-    check_kinds_and_jobs,
     images_of,
     present_sequences,
     read_frames,
@@ -34,30 +29,6 @@ from gopro_tools.threads import Progress, thread_pool
 
 UNFINISHED = ".unfinished"
 """Lies in the output until all is made."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegenerateConfig:
-    """Rebuild GOPRO_Large from its released frames."""
-
-    frames: tyro.conf.Positional[Path]
-    """GOPRO_Large_all: train and test with <sequence>/<frame>.png."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Where GOPRO_Large goes. The same command resumes where it was interrupted."""
-    kinds: tuple[Kind, ...] = KINDS
-    """Which images to write."""
-    sequences: tuple[str, ...] = ()
-    """Only these, such as GOPR0384_11_00, for a part of the frames; all 33 by default."""
-    jobs: int = 0
-    """Images made at once; 0 takes all cores."""
-    findings: Path | None = None
-    """CSV file for the findings; stdout by default."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be done."""
-        check_kinds_and_jobs(self.kinds, self.jobs)
-        if self.out.resolve() == self.frames.resolve():
-            raise InputError(f"{self.out}: the images cannot go where the frames are.")
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 
@@ -12,12 +12,10 @@ from gopro_tools.averaging import average_exposure
 from gopro_tools.dataset import SequenceName, Split, gopro_large_rows
 from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, Severity
+from gopro_tools.gopro_large.config import KINDS, Kind
 from gopro_tools.images import Rgb, read_rgb
 from gopro_tools.response import Response
 from gopro_tools.text import size_text
-
-Kind = Literal["sharp", "blur", "blur_gamma"]
-KINDS: tuple[Kind, ...] = ("sharp", "blur", "blur_gamma")
 
 RESPONSE = Response.named("gamma2.2")
 
@@ -205,11 +203,3 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join(
         f"{run[0]:06d}-{run[-1]:06d}" if len(run) > 1 else f"{run[0]:06d}" for run in runs
     )
-
-
-def check_kinds_and_jobs(kinds: Sequence[Kind], jobs: int) -> None:
-    """Raise InputError for kinds that do not exist, or none, or a negative number of jobs."""
-    if not kinds or set(kinds) - set(KINDS):
-        raise InputError(f"kinds must be some of {', '.join(KINDS)}; found {', '.join(kinds)}.")
-    if jobs < 0:
-        raise InputError(f"jobs must be 0 (all cores) or more, found {jobs}.")

@@ -1,5 +1,5 @@
 """``python -m gopro_tools.response``."""
 
-from gopro_tools.response.main import main
+from gopro_tools.response import main
 
 main()

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -14,9 +13,8 @@ from PIL import Image
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, read_rgb
-from gopro_tools.response import Response
-
-Method = Literal["robertson", "debevec"]
+from gopro_tools.response.config import Method
+from gopro_tools.response.curves import Response
 
 _EXIF_IFD, _EXPOSURE_TIME = 0x8769, 0x829A
 _LEAST_IMAGES = 3

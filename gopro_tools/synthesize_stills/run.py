@@ -1,9 +1,4 @@
-"""Photographs in, blurred/sharp pairs in the GOPRO_Large layout out: blur by random kernels.
-
-What DeblurGAN calls Synth: each photograph is blurred, as light, with a kernel of random hand-held
-motion (`gopro_tools.kernels`), which is kept beside the pair. All of an image moves alike, so it is
-no substitute for pairs from video; put beside them, it is DeblurGAN's Comb.
-"""
+"""Blurring the photographs, and the dataset they become."""
 
 import hashlib
 import io
@@ -12,18 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import tyro
 
 from gopro_tools import __version__, kernels
-from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SequenceName, Split
 from gopro_tools.errors import InputError
 from gopro_tools.files import claimed, natural_key, sha256_of_file, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_png, no_images, pixel_hash, read_rgb
 from gopro_tools.response import Response
+from gopro_tools.synthesize_stills.config import StillsConfig
 from gopro_tools.text import csv_text
 from gopro_tools.threads import Progress, n_cores, no_progress, prefetched
 
@@ -34,41 +28,6 @@ _COLUMNS = (
     "width", "path_px", "extent_px", "kernel_side", "hash_sharp", "hash_blur", "hash_blur_gamma",
 )  # fmt: skip
 _DATASET_FILE, _MANIFEST_FILE = "dataset.json", "manifest.csv"
-
-
-@dataclass(frozen=True, kw_only=True)
-class StillsConfig:
-    """How photographs are blurred."""
-
-    photographs: tyro.conf.Positional[Path]
-    """Folder of photographs (8-bit RGB), searched recursively."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("stills")
-    """Folder of the dataset."""
-    per_photograph: int = 1
-    """Blurred images of each photograph, each with a kernel of its own."""
-    length_px: float = 60.0
-    """Length of the motion's path with all its turns; half of it or less shows as blur."""
-    response: str = "gamma2.2"
-    """Camera response of the photographs: gamma2.2, srgb, linear, or a measured .npy table."""
-    test_fraction: float = 0.0
-    """Share of the photographs that goes to test/."""
-    legacy: bool = False
-    """Blur as DeblurGAN's released code does (code values, kernels scaled by their largest value
-    and off-centre, contrast stretched), to repeat its results. blur_gamma and blur are then
-    alike."""
-    seed: int = 0
-    """Another seed draws other kernels, and another split."""
-    overwrite: bool = False
-    """Replace a dataset at OUT that was made otherwise."""
-
-    def __post_init__(self) -> None:
-        """Check what can be checked without reading a photograph."""
-        if self.per_photograph < 1:
-            raise InputError(f"--per-photograph {self.per_photograph}: at least 1 expected.")
-        if not 0 < self.length_px <= 500:
-            raise InputError(f"--length-px {self.length_px}: 0 < length <= 500 expected.")
-        if not 0 <= self.test_fraction < 1:
-            raise InputError(f"--test-fraction {self.test_fraction}: 0 <= fraction < 1 expected.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,29 +244,3 @@ the length of the path (`path_px`) and how long the blur looks (`extent_px`: the
 between two of its points). The whole image moves alike. DeblurGAN's Comb mixes such pairs with
 pairs from video, two to one: copy the folders of `train/` beside those of a video dataset.
 """
-
-
-def command(config: Annotated[StillsConfig, tyro.conf.arg(name="")]) -> int:
-    """Make blurred/sharp pairs from photographs with random motion kernels (DeblurGAN's Synth).
-
-    With pairs from video beside them it is DeblurGAN's Comb: copy the folders of train/ together.
-    """
-    with progress_bar("photographs") as bar:
-        task = bar.add_task("blur", total=None, rate="")
-        summary = synthesize_stills(
-            config, on_progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )
-    for failure in summary.failures:
-        stderr.print(f"failed: {failure}", style="red")
-    done = "complete already" if summary.already_complete else "made"
-    stderr.print(f"{config.out}: {done}, {summary.n_pairs} pairs.")
-    return EXIT_FINDINGS if summary.failures else 0
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """``python -m gopro_tools.synthesize_stills``."""
-    run_command(command, arguments)
-
-
-if __name__ == "__main__":
-    main()

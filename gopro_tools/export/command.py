@@ -1,15 +1,12 @@
 """The command line of the export."""
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
-from gopro_tools.export.run import export, verify_export
-from gopro_tools.export.samples import ExportConfig
+from gopro_tools.console import EXIT_FINDINGS, progress_bar, stderr
+from gopro_tools.export.config import ExportConfig
 from gopro_tools.findings import report_findings
 
 
@@ -29,6 +26,8 @@ def export_command(
         config: Which format.
         jobs: Threads; 0 takes one per core. The result does not depend on it.
     """
+    from gopro_tools.export.run import export
+
     with progress_bar("samples") as bar:
         task = bar.add_task("Exporting", total=None, rate="")
         result = export(
@@ -63,6 +62,8 @@ def verify_command(
         out: CSV file for the findings; stdout by default.
         jobs: Threads; 0 takes one per core.
     """
+    from gopro_tools.export.run import verify_export
+
     with progress_bar("samples") as bar:
         task = bar.add_task("Comparing", total=None, rate="")
         findings = verify_export(
@@ -72,11 +73,3 @@ def verify_command(
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     return report_findings(findings, str(exported), out)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Console script and ``python -m gopro_tools.export``."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if arguments[:1] == ["verify"]:
-        run_command(verify_command, arguments[1:])
-    run_command(export_command, arguments)

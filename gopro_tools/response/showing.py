@@ -1,76 +1,34 @@
-"""The command line of response curves: measure one, show one."""
+"""Measuring a response and saying what one is like."""
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import tyro
 
-from gopro_tools.console import EXIT_FINDINGS, run_command, stderr
+from gopro_tools.console import EXIT_FINDINGS, stderr
 from gopro_tools.figures import new_figure
 from gopro_tools.files import write_atomic
-from gopro_tools.response import Response
 from gopro_tools.response.calibration import (
     USED_CODES,
-    Method,
     calibrate,
     deviation,
     local_exponents,
     read_bracket,
 )
+from gopro_tools.response.config import CalibrateConfig, ShowConfig
+from gopro_tools.response.curves import Response
 
 _LARGE_MISFIT_CODES = 3.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class CalibrateConfig:
-    """Measure a camera's response from one still scene at several exposure times."""
-
-    bracket: tyro.conf.Positional[Path]
-    """Folder of 8-bit images: tripod, the same aperture, ISO and white balance, shutter time alone
-    changed. Eight images over six stops are good."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("response.npy")
-    """Table to write (256x1x3, BGR, as OpenCV and the REDS page have it), for --response; a plot of
-    the same name with .png lies beside it."""
-    method: Method = "robertson"
-    """robertson uses all pixels; debevec a few, with a smooth curve."""
-    times: tuple[str, ...] = ()
-    """Exposure times, such as 1/60 1/30 1/15, in natural order of the file names; from EXIF without
-    it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShowConfig:
-    """Say what a response is like, and plot it."""
-
-    response: tyro.conf.Positional[str]
-    """A .npy table, or gamma2.2, srgb, linear."""
-    plot: Path | None = None
-    """Where to write a plot (.png); needs matplotlib."""
-
-
-def command(
-    action: Annotated[
-        Annotated[CalibrateConfig, tyro.conf.subcommand("calibrate")]
-        | Annotated[ShowConfig, tyro.conf.subcommand("show")],
-        tyro.conf.arg(name=""),
-    ],
-) -> int:
-    """Camera response curves; exit code 1 if the images of a bracket disagree."""
-    if isinstance(action, ShowConfig):
-        _describe(Response.named(action.response))
-        if action.plot is not None:
-            plot(Response.named(action.response), action.plot)
-        return 0
-    bracket = read_bracket(action.bracket, action.times)
-    found = calibrate(bracket, action.method)
+def measure(config: CalibrateConfig) -> int:
+    """Calibrate, write table and plot, and say what was found; the exit code."""
+    bracket = read_bracket(config.bracket, config.times)
+    found = calibrate(bracket, config.method)
     buffer = io.BytesIO()
     np.save(buffer, found.table)
-    write_atomic(action.out, buffer.getvalue())
-    plot(found.response, action.out.with_suffix(".png"))
+    write_atomic(config.out, buffer.getvalue())
+    plot(found.response, config.out.with_suffix(".png"))
     n_stops = np.log2(max(bracket.times_s) / min(bracket.times_s))
     stderr.print(
         f"{len(bracket.images)} images over {n_stops:.1f} stops; the images differ from the curve "
@@ -78,7 +36,7 @@ def command(
         markup=False,
     )
     _describe(found.response)
-    stderr.print(f"Written: {action.out}; use it with --response {action.out}.", markup=False)
+    stderr.print(f"Written: {config.out}; use it with --response {config.out}.", markup=False)
     if not found.misfit_codes <= _LARGE_MISFIT_CODES:
         stderr.print(
             "The images disagree: did the scene or the camera move, or another setting change?",
@@ -86,6 +44,14 @@ def command(
         )
         return EXIT_FINDINGS
     return 0
+
+
+def show(config: ShowConfig) -> None:
+    """Say what a response is like, and plot it where that is asked for."""
+    response = Response.named(config.response)
+    _describe(response)
+    if config.plot is not None:
+        plot(response, config.plot)
 
 
 def _describe(response: Response) -> None:
@@ -127,8 +93,3 @@ def plot(response: Response, path: Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=110, format="png")
     write_atomic(path, buffer.getvalue())
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """``python -m gopro_tools.response``."""
-    run_command(command, arguments)

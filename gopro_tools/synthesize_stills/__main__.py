@@ -1,0 +1,5 @@
+"""``python -m gopro_tools.synthesize_stills``."""
+
+from gopro_tools.synthesize_stills import main
+
+main()

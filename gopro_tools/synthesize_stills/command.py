@@ -1,0 +1,27 @@
+"""The command line of pairs made from photographs."""
+
+from typing import Annotated
+
+import tyro
+
+from gopro_tools.console import EXIT_FINDINGS, progress_bar, stderr
+from gopro_tools.synthesize_stills.config import StillsConfig
+
+
+def command(config: Annotated[StillsConfig, tyro.conf.arg(name="")]) -> int:
+    """Make blurred/sharp pairs from photographs with random motion kernels (DeblurGAN's Synth).
+
+    With pairs from video beside them it is DeblurGAN's Comb: copy the folders of train/ together.
+    """
+    from gopro_tools.synthesize_stills.run import synthesize_stills
+
+    with progress_bar("photographs") as bar:
+        task = bar.add_task("blur", total=None, rate="")
+        summary = synthesize_stills(
+            config, on_progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    for failure in summary.failures:
+        stderr.print(f"failed: {failure}", style="red")
+    done = "complete already" if summary.already_complete else "made"
+    stderr.print(f"{config.out}: {done}, {summary.n_pairs} pairs.")
+    return EXIT_FINDINGS if summary.failures else 0
