@@ -23,6 +23,7 @@ from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 from PIL.Image import Exif
 
 from gopro_tools.errors import InputError
+from gopro_tools.png import decode_fpng
 from gopro_tools.signatures import kind_of
 
 try:
@@ -142,6 +143,9 @@ def read_upright(path: Path) -> NDArray[Any]:
 
 
 def _decode_upright(path: Path, data: bytes) -> NDArray[Any]:
+    ours = decode_fpng(data, MAX_PIXELS)
+    if ours is not None:
+        return ours
     header = _read_header(path, data)
     if header.width * header.height > MAX_PIXELS:
         raise InputError(

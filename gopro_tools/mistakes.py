@@ -4,8 +4,10 @@ Images with red and blue swapped, mirrored or in limited range look like bad one
 they are compared with the right ones changed as each such mistake would change them.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,40 +23,45 @@ _GAMMA = 2.2
 _MOST_DB = 60.0
 """Of images that are equal, so that means stay finite."""
 
-_ROWS = slice(None, None, 4)
-"""Rows that are compared: enough to tell mistakes of whole images."""
+ROWS = (slice(None, None, 4),)
+"""Rows that are compared of small images."""
+GRID = (slice(None, None, 4), slice(None, None, 5))
+"""Pixels that are compared of whole images: enough to tell mistakes of all of them."""
+
+_CODES = np.arange(256)
 
 
-def _codes(values: NDArray[Any]) -> Rgb:
+def _table(values: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(np.clip(values, 0, 255), np.uint8)
 
 
-_MISTAKES: tuple[tuple[str, Callable[[Rgb], Rgb]], ...] = (
-    ("with red and blue swapped", lambda image: image[..., ::-1]),
-    ("mirrored left to right", lambda image: image[:, ::-1]),
-    ("mirrored top to bottom", lambda image: image[::-1]),
-    ("turned by 180 degrees", lambda image: image[::-1, ::-1]),
-    ("turned left by 90 degrees", lambda image: np.rot90(image)),
-    ("turned right by 90 degrees", lambda image: np.rot90(image, -1)),
-    ("as negatives", lambda image: 255 - image),
-    ("in limited range (16 to 235)", lambda image: _codes(image * (219 / 255) + 16)),
-    (
-        "stretched as if they had been in limited range (16 to 235)",
-        lambda image: _codes((image - 16.0) * (255 / 219)),
-    ),
-    ("as values from 0 to 1, not multiplied by 255", lambda image: image // 255),
-    ("as values from -1 to 1 saved as if from 0 to 1", lambda image: _codes(image * 2.0 - 255)),
-    ("as values from 0 to 1 saved as if from -1 to 1", lambda image: _codes((image + 255.0) / 2)),
-    (
-        f"with a second gamma of {_GAMMA}",
-        lambda image: _codes(255 * (image / 255.0) ** (1 / _GAMMA)),
-    ),
-    (
-        f"in linear light, with no gamma of {_GAMMA}",
-        lambda image: _codes(255 * (image / 255.0) ** _GAMMA),
-    ),
+_MOVED: Mapping[str, Callable[[Rgb], Rgb]] = MappingProxyType(
+    {
+        "with red and blue swapped": lambda image: image[..., ::-1],
+        "mirrored left to right": lambda image: image[:, ::-1],
+        "mirrored top to bottom": lambda image: image[::-1],
+        "turned by 180 degrees": lambda image: image[::-1, ::-1],
+        "turned left by 90 degrees": lambda image: np.rot90(image),
+        "turned right by 90 degrees": lambda image: np.rot90(image, -1),
+    }
 )
-"""What to say of images that are more like right ones changed in some way, and the way."""
+"""Mistakes that move values, as views of a right image."""
+
+_CHANGED: Mapping[str, NDArray[np.uint8]] = MappingProxyType(
+    {
+        "as negatives": _table(255 - _CODES),
+        "in limited range (16 to 235)": _table(_CODES * (219 / 255) + 16),
+        "stretched as if they had been in limited range (16 to 235)": _table(
+            (_CODES - 16.0) * (255 / 219)
+        ),
+        "as values from 0 to 1, not multiplied by 255": _table(_CODES // 255),
+        "as values from -1 to 1 saved as if from 0 to 1": _table(_CODES * 2.0 - 255),
+        "as values from 0 to 1 saved as if from -1 to 1": _table((_CODES + 255.0) / 2),
+        f"with a second gamma of {_GAMMA}": _table(255 * (_CODES / 255.0) ** (1 / _GAMMA)),
+        f"in linear light, with no gamma of {_GAMMA}": _table(255 * (_CODES / 255.0) ** _GAMMA),
+    }
+)
+"""Mistakes that change values, as what becomes of each code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +94,43 @@ def mistakes_in(images: Sequence[Rgb], right: Sequence[Rgb]) -> list[Likeness]:
         images: (H, W, 3) uint8 RGB each.
         right: The same views without a mistake, blurred or not, of the same sizes.
     """
-    if not images:
-        return []
-    as_they_are = psnrs(images, right)
-    found = []
-    for mistake, make in _MISTAKES:
-        wrong = [make(image) for image in right]
-        if all(a.shape == b.shape for a, b in zip(wrong, images, strict=True)):
-            found.append(likeness(mistake, psnrs(images, wrong), as_they_are))
+    compared = [
+        (psnr(image[ROWS], other[ROWS]), psnrs_with_mistakes(image, other, ROWS))
+        for image, other in zip(images, right, strict=True)
+    ]
+    return mistakes_that_explain([as_is for as_is, _ in compared], [with_ for _, with_ in compared])
+
+
+def psnrs_with_mistakes(image: Rgb, right: Rgb, some: tuple[slice, ...]) -> dict[str, float]:
+    """PSNR in dB to a right image with each mistake that leaves its shape as it is.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        right: The same view without a mistake.
+        some: Which pixels are compared: `ROWS` or `GRID`.
+    """
+    own = np.ascontiguousarray(image[some])
+    wrong = {mistake: move(right)[some] for mistake, move in _MOVED.items()}
+    wrong |= {mistake: table[right[some]] for mistake, table in _CHANGED.items()}
+    return {
+        mistake: psnr(own, other) for mistake, other in wrong.items() if other.shape == own.shape
+    }
+
+
+def mistakes_that_explain(
+    as_is_db: Sequence[float], with_mistakes_db: Sequence[Mapping[str, float]]
+) -> list[Likeness]:
+    """Mistakes that explain most of the difference of most images.
+
+    Args:
+        as_is_db: PSNR of each image to the right one.
+        with_mistakes_db: `psnrs_with_mistakes` of each.
+    """
+    found = [
+        likeness(mistake, np.array([of[mistake] for of in with_mistakes_db]), np.array(as_is_db))
+        for mistake in (*_MOVED, *_CHANGED)
+        if with_mistakes_db and all(mistake in of for of in with_mistakes_db)
+    ]
     return [one for one in found if one]
 
 
@@ -107,11 +143,7 @@ def likeness(
     return Likeness(mistake, float(with_db.mean()), float(without_db.mean()))
 
 
-def psnrs(images: Sequence[NDArray[Any]], sharp: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
-    """PSNR of each in dB, at most `_MOST_DB`."""
-    errors = [
-        np.square(np.subtract(image[_ROWS], reference[_ROWS], dtype=np.float32)).mean()
-        for image, reference in zip(images, sharp, strict=True)
-    ]
-    least = 255**2 / 10 ** (_MOST_DB / 10)
-    return np.asarray(10 * np.log10(255**2 / np.maximum(errors, least)))
+def psnr(image: Rgb, reference: Rgb) -> float:
+    """PSNR in dB, at most `_MOST_DB`."""
+    error = float(np.square(np.subtract(image, reference, dtype=np.float32)).mean())
+    return 10 * math.log10(255**2 / max(error, 255**2 / 10 ** (_MOST_DB / 10)))

@@ -27,7 +27,6 @@ from gopro_tools.evaluate import (
 )
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.metrics import perceptual
-from gopro_tools.mistakes import N_LOOKED_AT
 from gopro_tools.records import dataset_facts, read_record
 
 SEQUENCES = ("GOPR0001_07_00", "GOPR0002_07_00")

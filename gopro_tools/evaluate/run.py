@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gopro_tools.bootstrap import units_of
 from gopro_tools.errors import InputError
 from gopro_tools.evaluate.config import EvaluateConfig
-from gopro_tools.evaluate.doubts import doubts_about_results
+from gopro_tools.evaluate.doubts import Look, doubts_about_results, look, looked_at
 from gopro_tools.executors import mapped
 from gopro_tools.images import pixel_hash, read_rgb
 from gopro_tools.metrics import METRICS, metrics_of, score
@@ -136,7 +136,11 @@ def score_images(
         metrics, absent = _available(config.protocol, has_sharp=sources.has_sharp)
         settings = {name: text for name in metrics if (text := METRICS[name].settings())}
     before = _images_before(image_sets) if _any_needs_before(metrics) else {}
-    work = [(images, before.get(images.key)) for images in image_sets]
+    doubtful = looked_at(image_sets)
+    work = [
+        _Work(images, before.get(images.key), index in doubtful)
+        for index, images in enumerate(image_sets)
+    ]
     score_one = partial(_score_one, metrics, metric_parts)
     mine = work if parts is None else parts.shard.of(work)
     scored = _all_scored(
@@ -145,7 +149,7 @@ def score_images(
     if parts is not None:
         files = (images.files for images in image_sets)
         everything = parts.exchanged([asdict(one) for one in scored], files)
-        scored = [_Scored(**one) for one in everything]
+        scored = [_Scored.of_row(row) for row in everything]
     sizes_hw = tuple((one.size_hw[0], one.size_hw[1]) for one in scored)
     hashes = {method: [one.hashes[method] for one in scored] for method in scored[0].hashes}
     dataset = scored_dataset(sources, pairing, hashes, sizes_hw)
@@ -162,7 +166,7 @@ def score_images(
         dataset=dataset,
         provenance=scored_methods(sources, dataset, hashes, pairing),
         n_missing=pairing.n_missing,
-        doubts=doubts_about_results(pairing.image_sets),
+        doubts=doubts_about_results(pairing.image_sets, {i: scored[i].looks for i in doubtful}),
         seconds=time.perf_counter() - started,
     )
 
@@ -217,6 +221,20 @@ def _images_before(image_sets: Sequence[ImageSet]) -> dict[str, ImageSet]:
     }
 
 
+class _Work(NamedTuple):
+    """One image to score."""
+
+    images: ImageSet
+    before: ImageSet | None
+    """The image before it, where a metric compares with that."""
+    is_looked_at: bool
+
+    @property
+    def key(self) -> str:
+        """What names it where a worker ends at it."""
+        return self.images.key
+
+
 @dataclass(frozen=True, slots=True)
 class _Scored:
     """One image of every method."""
@@ -226,26 +244,31 @@ class _Scored:
     """Pixel hash by method, the sharp image's included."""
     scores: list[list[float]]
     """(methods, metrics)."""
+    looks: Mapping[str, Look]
+    """Of restored methods, where the image is looked at."""
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> "_Scored":
+        """From what `asdict` made of one, stored as JSON."""
+        looks = {method: Look(**facts) for method, facts in row["looks"].items()}
+        return cls(**{**row, "looks": looks})
 
 
-def _score_one(
-    metrics: Sequence[str], parts: MetricParts, work: tuple[ImageSet, ImageSet | None]
-) -> _Scored | InputError:
+def _score_one(metrics: Sequence[str], parts: MetricParts, work: _Work) -> _Scored | InputError:
     """Score one image; an error is kept for the list of all."""
-    images, images_before = work
     with parts_from(parts):
-        return _scores_of(images, images_before, metrics)
+        return _scores_of(work, metrics)
 
 
-def _scores_of(
-    images: ImageSet, images_before: ImageSet | None, metrics: Sequence[str]
-) -> _Scored | InputError:
+def _scores_of(work: _Work, metrics: Sequence[str]) -> _Scored | InputError:
+    images = work.images
     try:
         pixels = read_images(images)
-        pixels_before = read_images(images_before) if images_before else {}
+        pixels_before = read_images(work.before) if work.before else {}
     except InputError as error:
         return error
     hashes = {method: pixel_hash(image) for method, image in pixels.items()}
+    looks = look(pixels) if work.is_looked_at else {}
     sharp, sharp_before = pixels.pop(SHARP, None), pixels_before.pop(SHARP, None)
     scores: list[list[float]] = []
     problems: list[str] = []
@@ -264,7 +287,7 @@ def _scores_of(
     if problems:
         return InputError("\n".join(problems))
     height, width = image.shape[:2]
-    return _Scored((height, width), hashes, scores)
+    return _Scored((height, width), hashes, scores, looks)
 
 
 def _best(scores: Sequence[Sequence[float]], metrics: Sequence[str]) -> list[float]:
