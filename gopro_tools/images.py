@@ -3,14 +3,10 @@
 Pixels are what a viewer shows: an image with an EXIF orientation is turned upright as it is read.
 """
 
-import io
 import os
 import stat
-import threading
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
@@ -19,12 +15,9 @@ import cv2
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
-from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
-from PIL.Image import Exif
 
 from gopro_tools.errors import InputError
 from gopro_tools.png import decode_fpng
-from gopro_tools.signatures import kind_of
 
 try:
     from fpng import fpng_ext as _fpng
@@ -41,7 +34,6 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 PNG_ENCODER = "fpng" if _fpng is not None else "opencv"
 """Which encoder `encode_png` uses; OpenCV, ten times slower, where fpng is not installed."""
 
-
 MAX_PIXELS = 2**27
 """134 million, four times an 8K frame: a file of 2 MB can name a size that takes gigabytes."""
 
@@ -51,9 +43,6 @@ _MAX_DEPTH = 64
 
 NO_CONTENT = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 """Folders that archives, servers and systems put beside what people put there."""
-
-_EXIF_ORIENTATION = 0x0112
-_TILE_WIDTH = 322
 
 _OTHER_COLOURS = frozenset({"CMYK", "LAB", "HSV"})
 """Modes with values that OpenCV would hand on as if they were red, green and blue."""
@@ -70,32 +59,8 @@ _UPRIGHT: Mapping[int, Callable[[Rgb], Rgb]] = MappingProxyType(
 )
 """What each EXIF orientation asks a viewer to do; 1, and any other number, is nothing."""
 
-# The classes and not `Image.open`, whose limit on pixels is one for the whole process.
-_HEADER_READERS: tuple[tuple[bytes, Callable[[io.BytesIO], Any]], ...] = (
-    (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
-    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
-    (b"BM", BmpImagePlugin.BmpImageFile),
-    (b"II*\0", TiffImagePlugin.TiffImageFile),
-    (b"MM\0*", TiffImagePlugin.TiffImageFile),
-    (b"II+\0", TiffImagePlugin.TiffImageFile),  # BigTIFF
-    (b"RIFF", WebPImagePlugin.WebPImageFile),
-)
-_header_lock = threading.Lock()
-
 # Its log repeats what the errors here say, over several lines.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Header:
-    """What a file says of itself before any pixel is decoded."""
-
-    width: int
-    height: int
-    orientation: int
-    n_images: int
-    mode: str
-    is_jpeg: bool
 
 
 def read_rgb(path: Path) -> Rgb:
@@ -146,7 +111,10 @@ def _decode_upright(path: Path, data: bytes) -> NDArray[Any]:
     ours = decode_fpng(data, MAX_PIXELS)
     if ours is not None:
         return ours
-    header = _read_header(path, data)
+    # Loaded here, as datasets of ours do without it.
+    from gopro_tools.image_headers import read_header
+
+    header = read_header(path, data)
     if header.width * header.height > MAX_PIXELS:
         raise InputError(
             f"{path}: it names a size of {header.width}x{header.height} pixels; at most "
@@ -159,7 +127,11 @@ def _decode_upright(path: Path, data: bytes) -> NDArray[Any]:
             f"{path}: one image was expected, found {header.n_images} (pages or an animation). "
             "Save each as a file of its own."
         )
-    image = _decoded_jpeg(path, data, header) if header.is_jpeg else _decoded(path, data)
+    image = (
+        _decoded_jpeg(path, data, grey=header.mode == "L")
+        if header.is_jpeg
+        else _decoded(path, data)
+    )
     turn = _UPRIGHT.get(header.orientation)
     return np.ascontiguousarray(turn(image)) if turn else image
 
@@ -170,20 +142,21 @@ def _decoded(path: Path, data: bytes) -> NDArray[Any]:
     except (cv2.error, MemoryError):
         image = None
     if image is None:
-        raise _unreadable(path, data)
+        from gopro_tools.image_headers import unreadable
+
+        raise unreadable(path, data)
     if image.ndim == 3 and image.shape[2] == 3:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return np.asarray(image)
 
 
-def _decoded_jpeg(path: Path, data: bytes, header: _Header) -> Rgb:
+def _decoded_jpeg(path: Path, data: bytes, *, grey: bool) -> Rgb:
     """The pixels OpenCV gives, by a reader that does not keep libjpeg's complaints to itself.
 
     OpenCV and Pillow fill what is damaged with whatever decodes, and say nothing of it.
     """
     import simplejpeg
 
-    grey = header.mode == "L"
     try:
         image = simplejpeg.decode_jpeg(data, "GRAY" if grey else "RGB", strict=True)
     except (ValueError, MemoryError) as error:
@@ -216,73 +189,6 @@ def _read_bytes(path: Path) -> bytes:
     if not data:
         raise InputError(f"{path}: the file is empty; an 8-bit RGB image was expected.")
     return data
-
-
-def _read_header(path: Path, data: bytes) -> _Header:
-    reader = next((read for start, read in _HEADER_READERS if data.startswith(start)), None)
-    if reader is None:
-        raise _unreadable(path, data)
-    # Pillow warns of odd metadata, which changes no pixel; the lock keeps the filters of threads
-    # from mixing.
-    with _header_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            image = reader(io.BytesIO(data))
-            if _is_turned_in_tiles(image):
-                raise InputError(
-                    f"{path}: a TIFF file in tiles that also names an orientation; programs do not "
-                    "agree on how to turn it. Save it upright."
-                )
-            return _Header(
-                width=int(image.width),
-                height=int(image.height),
-                orientation=_orientation(image, data),
-                n_images=int(getattr(image, "n_frames", 1)),
-                mode=image.mode,
-                is_jpeg=isinstance(image, JpegImagePlugin.JpegImageFile),
-            )
-        except InputError:
-            raise
-        except Exception as error:  # it raises anything at all on a damaged file
-            raise _unreadable(path, data) from error
-
-
-def _is_turned_in_tiles(image: Any) -> bool:
-    is_tiff = isinstance(image, TiffImagePlugin.TiffImageFile)
-    return is_tiff and _TILE_WIDTH in image.tag_v2 and image.tag_v2.get(_EXIF_ORIENTATION, 1) != 1
-
-
-def _orientation(image: Any, data: bytes) -> int:
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        return 1  # OpenCV turns TIFF files itself
-    if isinstance(image, PngImagePlugin.PngImageFile):
-        # Pillow would decode the pixels first, as the chunk may come after them.
-        exif = Exif()
-        exif.load(_png_exif(data))
-    else:
-        exif = image.getexif()
-    found = exif.get(_EXIF_ORIENTATION, 1)
-    return found if isinstance(found, int) else 1
-
-
-def _png_exif(data: bytes) -> bytes:
-    """The body of a PNG file's eXIf chunk; empty where there is none."""
-    position = 8
-    while position + 8 <= len(data):
-        length = int.from_bytes(data[position : position + 4], "big")
-        if data[position + 4 : position + 8] == b"eXIf":
-            return b"Exif\0\0" + data[position + 8 : position + 8 + length]
-        position += 12 + length
-    return b""
-
-
-def _unreadable(path: Path, data: bytes) -> InputError:
-    if kind := kind_of(data):
-        return InputError(
-            f"{path}: a PNG, JPEG, BMP, TIFF or WebP image was expected, found {kind}."
-        )
-    what = "of a kind that is not read" if data[:2] in (b"II", b"MM") else "not an image"
-    return InputError(f"{path}: not a readable image; the file is truncated, damaged or {what}.")
 
 
 def no_images(folder: Path) -> InputError:

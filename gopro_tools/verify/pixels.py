@@ -21,6 +21,8 @@ from gopro_tools.verify.config import VerifyConfig
 from gopro_tools.verify.folders import MANIFEST, ImageSet
 
 _BLUR_SCALE_PX = 16.0
+_NEGLIGIBLE = 1e-8
+"""Share of a wave from which on the low pass counts as zero."""
 _LEAST_CONTRAST = 2.0
 _LEAST_SIDE_PX = 64
 _LEAST_AGREEMENT = 0.75
@@ -248,38 +250,82 @@ def measure_shift(sharp_luma: NDArray[np.float32], blurred_luma: NDArray[np.floa
     up to 45 px: 0.3 px in the median, 1.5 px at most.
 
     Args:
-        sharp_luma: (H, W) float32.
+        sharp_luma: (H, W) float32, at least 16 px wide and high.
         blurred_luma: (H, W) float32.
     """
-    from scipy import fft
+    return _shift_between(_spectrum(sharp_luma), _spectrum(blurred_luma), sharp_luma.shape)
 
-    height, width = sharp_luma.shape
-    window, low_pass = _filters(height, width)
-    spectra = [fft.rfft2((luma - luma.mean()) * window) for luma in (sharp_luma, blurred_luma)]
-    cross = np.conj(spectra[0]) * spectra[1]
-    cross *= low_pass / np.sqrt(np.maximum(np.abs(cross), 1e-6))
-    surface = fft.irfft2(cross, (height, width))
-    in_phase = fft.irfft2(np.abs(cross), (height, width))[0, 0]
-    row, column = np.unravel_index(int(surface.argmax()), surface.shape)
-    y = row + _peak_offset(surface[np.arange(row - 1, row + 2) % height, column])
-    x = column + _peak_offset(surface[row, np.arange(column - 1, column + 2) % width])
+
+_Spectrum = NDArray[np.complex64]
+"""(2 * Y + 1, X + 1): waves of the coarse scales alone, from -Y to Y down and from 0 to X across
+the image (real values have the others mirrored)."""
+
+
+def _spectrum(luma: NDArray[np.float32]) -> _Spectrum:
+    window, low_pass = _filters(luma.shape)
+    n_down, n_across = (side // 2 for side in (low_pass.shape[0], 2 * low_pass.shape[1] - 1))
+    rows = cv2.dft((luma - luma.mean()) * window, flags=cv2.DFT_ROWS)
+    waves = np.empty((luma.shape[0], n_across + 1), np.complex64)
+    waves[:, 0] = rows[:, 0]  # each row is real 0, real 1, imaginary 1, real 2, ...
+    waves[:, 1:].view(np.float32)[...] = rows[:, 1 : 2 * n_across + 1]
+    found = np.fft.fft(waves, axis=0)
+    return np.concatenate([found[-n_down:], found[: n_down + 1]]).astype(np.complex64)
+
+
+def _shift_between(sharp: _Spectrum, blurred: _Spectrum, size_hw: tuple[int, ...]) -> Shift:
+    cross = np.conj(sharp) * blurred
+    cross *= _filters(size_hw)[1] / np.sqrt(np.maximum(np.abs(cross), 1e-6))
+    # Waves this long cannot peak between points of a coarse surface unnoticed.
+    coarse = np.fft.irfft2(
+        np.fft.ifftshift(cross, axes=0), (cross.shape[0], 2 * cross.shape[1] - 1)
+    )
+    peak = np.unravel_index(int(coarse.argmax()), coarse.shape)
+    steps = [side / n for side, n in zip(size_hw, coarse.shape, strict=True)]
+    near_px = [
+        round(at * step) + np.arange(-math.ceil(step) - 2, math.ceil(step) + 3)
+        for at, step in zip(peak, steps, strict=True)
+    ]
+    cross[:, 1:] *= 2  # for the mirrored ones
+    near = _surface(cross, size_hw, *near_px)
+    inner = near[1:-1, 1:-1]
+    row, column = (int(at) + 1 for at in np.unravel_index(int(inner.argmax()), inner.shape))
+    y = near_px[0][row] + _peak_offset(near[row - 1 : row + 2, column])
+    x = near_px[1][column] + _peak_offset(near[row, column - 1 : column + 2])
+    height, width = size_hw
+    in_phase = float(np.abs(cross).sum())
     return Shift(
         # The surface repeats: the second half of each axis is the negative shifts.
         x_px=float((x + width / 2) % width - width / 2),
         y_px=float((y + height / 2) % height - height / 2),
-        agreement=float(surface[row, column] / in_phase) if in_phase > 0 else 0.0,
+        agreement=float(near[row, column] / in_phase) if in_phase > 0 else 0.0,
     )
 
 
-@lru_cache(maxsize=4)
-def _filters(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Hann window, and the Gaussian low pass over the frequencies of `scipy.fft.rfft2`."""
-    from scipy import fft
+def _surface(
+    cross: _Spectrum, size_hw: tuple[int, ...], y_px: NDArray[np.int64], x_px: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """How well two images agree where one is moved by so much: a sum of waves at some places."""
+    height, width = size_hw
+    down = np.arange(cross.shape[0]) - cross.shape[0] // 2
+    turn_y = np.exp(2j * np.pi / height * np.outer(y_px, down))
+    turn_x = np.exp(2j * np.pi / width * np.outer(np.arange(cross.shape[1]), x_px))
+    # Not `@`: with matrices this small, the threads of BLAS mostly wait for each other.
+    rows = np.einsum("yd,da->ya", turn_y, cross)
+    return np.asarray(np.einsum("ya,ax->yx", rows, turn_x).real)
 
+
+@lru_cache(maxsize=4)
+def _filters(size_hw: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Hann window, and the Gaussian low pass over the waves of `_Spectrum`."""
+    height, width = size_hw
     window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
     sigma_px = min(_BLUR_SCALE_PX, min(height, width) / 16)
-    squared = fft.fftfreq(height)[:, None] ** 2 + fft.rfftfreq(width)[None, :] ** 2
-    return window, np.exp(-2 * (np.pi * sigma_px) ** 2 * squared).astype(np.float32)
+    decay = 2 * (np.pi * sigma_px) ** 2
+    highest = math.sqrt(-math.log(_NEGLIGIBLE) / decay)
+    n_down, n_across = (min(math.ceil(highest * side), (side - 1) // 2) for side in size_hw)
+    squared = (np.arange(-n_down, n_down + 1)[:, None] / height) ** 2
+    squared = squared + (np.arange(n_across + 1)[None, :] / width) ** 2
+    return window, np.exp(-decay * squared).astype(np.float32)
 
 
 def _peak_offset(values: NDArray[np.floating]) -> float:
