@@ -32,7 +32,7 @@ from gopro_tools.dataset import (
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key, sha256_of_file, write_atomic, written_whole
 from gopro_tools.machine import code_revision, machine_facts, versions
-from gopro_tools.shape import misfits
+from gopro_tools.shape import fits, misfits
 from gopro_tools.text import size_text
 from gopro_tools.threads import thread_pool
 
@@ -99,6 +99,12 @@ class RunRecord:
         """Folder name: the time, and eight digits of the config's hash."""
         moment = "".join(c for c in self.made_utc.split("+")[0] if c not in "-:")
         return f"{moment}Z-{hash_of(self.config)[:8]}"
+
+    @property
+    def doubts(self) -> Sequence[str]:
+        """What speaks against images or labels (see `gopro_tools.doubts`), as sentences."""
+        doubts: Any = self.results.get("doubts")
+        return doubts if fits(doubts, Sequence[str]) else ()
 
 
 # --- writing ---

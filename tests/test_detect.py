@@ -117,6 +117,17 @@ def summary_of(wish: Asked, detector: Detector | None = None) -> pd.DataFrame:
     return detect(wish.sources, wish.config, out=wish.out, detector=detector).summary
 
 
+def test_results_saved_wrongly_are_doubted(folders: Path) -> None:
+    """With red and blue swapped nothing is found, as after a bad restoration."""
+    for key in KEYS:
+        write(folders / "swapped", key, blurred(read_rgb(folders / "sharp" / key), 3)[..., ::-1])
+    wish = asked(folders, "swapped", "perfect")
+    result = detect(wish.sources, wish.config, out=wish.out, detector=ByColour())
+    copied, swapped = result.record.results["doubts"]
+    assert copied == "perfect: 6 of 6 images are the sharp ones themselves."
+    assert swapped.startswith("swapped: more like the sharp images with red and blue swapped")
+
+
 def test_everything_is_written_and_says_what_it_should(folders: Path) -> None:
     summary = summary_of(asked(folders, "worse", "perfect"), detector=ByColour())
     out = folders / "out"

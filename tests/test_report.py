@@ -109,6 +109,18 @@ def test_the_numbers_are_those_of_the_csv_files(results: Path, tmp_path: Path) -
                 assert cell["value"] == means[line["method"], heading["lines"][1]]
 
 
+def test_what_speaks_against_results_is_on_the_page(results: Path, tmp_path: Path) -> None:
+    sources = Sources(
+        sharp=results / "sharp",
+        blurred=results / "blurred",
+        restored=(f"copied={results / 'sharp'}",),
+    )
+    evaluate(sources, EvaluateConfig(protocol=("psnr_rgb",), jobs=1), out=tmp_path / "scores")
+    data = data_of(report([tmp_path / "scores"], tmp_path / "page"))
+    notes = data["collections"][0]["notes"]
+    assert "Doubtful: copied: 10 of 10 images are the sharp ones themselves." in notes
+
+
 def test_the_recorded_table_1_becomes_a_page(tmp_path: Path) -> None:
     """Records that are published hold no images: their scores, lengths of blur and plots do."""
     recorded = Path(__file__).resolve().parent.parent / "results/runs/table1"

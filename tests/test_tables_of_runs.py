@@ -151,6 +151,20 @@ class TestReading:
         assert "detector patches" in settings
         assert {r.method: r.scale for r in rows}["mine"] == "reduced"
 
+    def test_what_speaks_against_results_goes_with_their_numbers(self, lab: Lab) -> None:
+        data = lab.dataset("demo")
+        mine, copied = (lab.restored(name, data) for name in ("mine", "copied"))
+        for pair in iterate_pairs(data, "test", "gamma"):
+            sharp = pair.path("sharp").read_bytes()
+            write_atomic(copied / pair.sequence / pair.name, sharp)
+        copied.joinpath("run.json").unlink()  # a stranger's folder has none
+        for out in (lab.evaluated("scores", data, mine, copied),
+                    lab.detected("boxes", data, mine, copied)):  # fmt: skip
+            notes = {row.method: row.note for row in rows_of(out)}
+            said = "doubtful: 2 of 2 images are the sharp ones themselves"
+            assert {name for name, note in notes.items() if note == said} == {"copied"}
+            assert f"- copied: {said}." in compare([out]).to_markdown()
+
     def test_runs_inside_runs_keep_their_own_records(self, lab: Lab) -> None:
         data = lab.dataset("demo")
         scores = lab.evaluated("out", data, lab.restored("mine", data, scale="reduced"))

@@ -37,6 +37,7 @@ from gopro_tools.detection.rows import (
     sweep_rows,
 )
 from gopro_tools.detection.stored import DetectionStore
+from gopro_tools.doubts import doubts_about_results, looks_at
 from gopro_tools.errors import InputError
 from gopro_tools.executors import kept
 from gopro_tools.files import sha256_of_file
@@ -171,9 +172,11 @@ def score_detections(
             "--reference-confidence or --min-area-px, or another detector."
         )
     n_classes = len(found.class_names)
-    doubts = labels and doubts_about_labels(
-        labels.references, found.boxes[SHARP], found.class_names, confidence=config.confidence
-    )
+    doubts = doubts_about_results(pairing.image_sets, looks_at(pairing.image_sets), found.hashes)
+    if labels:
+        doubts += doubts_about_labels(
+            labels.references, found.boxes[SHARP], found.class_names, confidence=config.confidence
+        )
     notes = (*pairing.notes, *(labels.notes if labels else ()))
     class_names, hashes, sizes_hw = found.class_names, found.hashes, found.sizes_hw
     del found  # its boxes, of millions, are needed no more
@@ -211,7 +214,7 @@ def score_detections(
                 "settings": jsonable(settings),
                 "left_out": pairing.left_out,
                 "notes": notes,
-                "doubts": doubts or (),
+                "doubts": doubts,
             },
             timings_s={"detection": round(time.perf_counter() - began, 3)},
             dataset=dataset,

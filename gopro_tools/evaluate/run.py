@@ -13,9 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gopro_tools.bootstrap import units_of
+from gopro_tools.doubts import (
+    Look,
+    doubts_about_results,
+    doubts_about_scores,
+    look,
+    looked_at,
+)
 from gopro_tools.errors import InputError
 from gopro_tools.evaluate.config import EvaluateConfig
-from gopro_tools.evaluate.doubts import Look, doubts_about_results, look, looked_at
 from gopro_tools.executors import mapped
 from gopro_tools.images import pixel_hash, read_rgb
 from gopro_tools.metrics import METRICS, metrics_of, score
@@ -153,6 +159,12 @@ def score_images(
     sizes_hw = tuple((one.size_hw[0], one.size_hw[1]) for one in scored)
     hashes = {method: [one.hashes[method] for one in scored] for method in scored[0].hashes}
     dataset = scored_dataset(sources, pairing, hashes, sizes_hw)
+    scores = np.array([one.scores for one in scored], dtype=np.float64).transpose(1, 0, 2)
+    looks = {index: scored[index].looks for index in doubtful}
+    doubts = doubts_about_results(pairing.image_sets, looks, hashes)
+    if "psnr_rgb" in metrics:
+        names = [images.key for images in image_sets]
+        doubts += doubts_about_scores(names, methods, scores[:, :, metrics.index("psnr_rgb")])
     return Evaluation(
         sources=sources,
         config=config,
@@ -161,12 +173,12 @@ def score_images(
         metrics=metrics,
         absent=absent,
         settings=settings,
-        scores=np.array([one.scores for one in scored], dtype=np.float64).transpose(1, 0, 2),
+        scores=scores,
         sizes_hw=sizes_hw,
         dataset=dataset,
         provenance=scored_methods(sources, dataset, hashes, pairing),
         n_missing=pairing.n_missing,
-        doubts=doubts_about_results(pairing.image_sets, {i: scored[i].looks for i in doubtful}),
+        doubts=doubts,
         seconds=time.perf_counter() - started,
     )
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +14,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, is_findings_file, read_findings
 from gopro_tools.metrics import METRICS
 from gopro_tools.pairing import pair_images
+from gopro_tools.records import read_record
 from gopro_tools.report.content import CheckView, Collection, DatasetView
 from gopro_tools.sources import BLURRED, SHARP, Sources, recall_sources
 from gopro_tools.text import read_csv
@@ -71,6 +73,8 @@ def _read_results(folder: Path, given: Sources | None) -> Collection:
             labels = {what: first[what] for what in ("dataset", "split", "blur_kind")}
     collection = Collection(labels=labels, keys=list(dict.fromkeys(map(_key, rows))))
     _read_scores(collection, rows)
+    with suppress(InputError):  # without a record, scores are shown all the same
+        collection.notes += [f"Doubtful: {doubt}" for doubt in read_record(folder).doubts]
     if sources is None:
         collection.notes.append(
             "The results do not say where their images lie, so only scores are shown; name them "

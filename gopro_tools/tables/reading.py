@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from gopro_tools.errors import InputError
-from gopro_tools.records import FIRST_FORMAT, RUN_FILE, RunRecord, check_files, read_record
+from gopro_tools.records import (
+    FIRST_FORMAT,
+    RUN_FILE,
+    RunRecord,
+    check_files,
+    read_record,
+)
 from gopro_tools.shape import fits
 from gopro_tools.tables.model import Column, Row, quantity_of
 from gopro_tools.text import read_csv
@@ -242,6 +248,11 @@ def _row(
 ) -> Row:
     dataset = record.dataset or {}
     method = record.methods.get(line["method"], {})
+    start = f"{line['method']}: "
+    doubts = [
+        text.removeprefix(start).rstrip(".") for text in record.doubts if text.startswith(start)
+    ]
+    notes = [note, *(f"doubtful: {text}" for text in doubts)]
     return Row(
         method=line["method"],
         column=Column(
@@ -258,7 +269,7 @@ def _row(
         scale=method.get("scale") or "",
         published_name=method.get("published_name") or "",
         n_images=_count(path, line, "n_images"),
-        note=note,
+        note="; ".join(filter(None, notes)),
         origin=str(path),
     )
 

@@ -114,7 +114,7 @@ def test_results_of_other_images_are_named(tmp_path: Path, sharp: list[Rgb], ord
 
 METHODS: dict[str, Callable[[Rgb], Rgb]] = {
     "restores": lambda image: blurred(image, 0.7),
-    "nothing done": lambda image: blurred(image, 3),
+    "nearly nothing done": lambda image: blurred(image, 2.9),
     "blurs more": lambda image: blurred(image, 8),
     "noisy": lambda image: codes(
         blurred(image, 3) + np.random.default_rng(1).normal(0, 40, image.shape)
@@ -123,7 +123,9 @@ METHODS: dict[str, Callable[[Rgb], Rgb]] = {
     "half a pixel off": lambda image: np.asarray(
         cv2.warpAffine(image, np.array([[1, 0, 0.4], [0, 1, 0.4]], np.float32), SIZE_HW)
     ),
-    "noise alone": lambda image: np.random.default_rng(2).integers(0, 256, image.shape, np.uint8),
+    "noise alone": lambda image: np.random.default_rng(int(image.sum())).integers(
+        0, 256, image.shape, np.uint8
+    ),
 }
 
 
@@ -133,5 +135,105 @@ def test_a_bad_method_is_no_mistake(tmp_path: Path, sharp: list[Rgb], name: str)
 
 
 def test_images_of_one_value_are_named(tmp_path: Path, sharp: list[Rgb]) -> None:
-    (said,) = doubts(tmp_path, sharp, (np.full_like(image, 7) for image in sharp)).doubts
-    assert said == "m: nothing but one value in each of 5 images looked at."
+    assert doubts(tmp_path, sharp, (np.full_like(image, 7) for image in sharp)).doubts == (
+        "m: 11 of 12 images are copies of others.",
+        "m: nothing but one value in each of 5 images looked at.",
+    )
+
+
+def without_tile(image: Rgb) -> Rgb:
+    tile = np.zeros((24, 24, 3), np.uint8)
+    return np.vstack([np.hstack([tile, image[:24, 24:]]), image[24:]])
+
+
+def padded(image: Rgb) -> Rgb:
+    return np.pad(image[8:-8, 8:-8], ((8, 8), (8, 8), (0, 0)))
+
+
+def resized(image: Rgb, height: int, width: int) -> Rgb:
+    """As a network sees it that takes other sizes, and is resized to fit."""
+    inside = np.pad(image, ((0, 40), (0, 40), (0, 0)), mode="edge")[:height, :width]
+    return np.asarray(cv2.resize(inside, SIZE_HW[::-1], interpolation=cv2.INTER_CUBIC))
+
+
+FAULTS: dict[str, Callable[[Rgb], Rgb]] = {
+    r"one value in \d\.\d % of the area": without_tile,
+    r"one value in \d\d\.\d % of the area": padded,
+    "grey, where the sharp images have colours": lambda image: np.dstack([image[..., 1]] * 3),
+    "cut to 95x95 and resized": lambda image: resized(image, 95, 95),
+    "cut to 64x64 and resized": lambda image: resized(image, 64, 64),
+    "padded to 128x128 and resized": lambda image: resized(image, 128, 128),
+}
+
+
+@pytest.mark.parametrize("said", FAULTS)
+def test_what_is_wrong_with_every_image_is_named(
+    tmp_path: Path, sharp: list[Rgb], said: str
+) -> None:
+    found = doubts(tmp_path, sharp, (FAULTS[said](blurred(image, 0.6)) for image in sharp)).doubts
+    assert any(re.search(said, line) for line in found), found
+
+
+def test_single_images_that_fail_are_named(tmp_path: Path, sharp: list[Rgb]) -> None:
+    restored = [blurred(image, 0.6) for image in sharp]
+    restored[1] = restored[1] // 255
+    evaluation = doubts(tmp_path, sharp, restored)
+    scores = evaluation.scores[:, 1, 0]
+    assert evaluation.doubts == (
+        "m: 1 of 12 images are more than 10 dB below their blurred ones, such as 000002.png "
+        f"({scores[1]:.2f} and {scores[0]:.2f} dB).",
+    )
+
+
+def test_copies_are_named(tmp_path: Path, sharp: list[Rgb]) -> None:
+    """Results that are the truth, the input, each other, or one image under many names."""
+    input_images = [blurred(image, 3) for image in sharp]
+    good = [blurred(image, 0.6) for image in sharp]
+    folders = {
+        "truth": sharp,
+        "input": input_images,
+        "partly": input_images[:2] + good[2:],
+        "one": [good[3]] * N_IMAGES,
+        "good": good,
+        "again": good,
+    }
+    sources = Sources(
+        sharp=write(tmp_path / "sharp", sharp),
+        blurred=write(tmp_path / "blurred", input_images),
+        restored=tuple(f"{name}={write(tmp_path / name, of)}" for name, of in folders.items()),
+    )
+    found = evaluate(sources, FAST).doubts
+    assert [line for line in found if "more like" not in line and "below" not in line] == [
+        "truth: 12 of 12 images are the sharp ones themselves.",
+        "input: 12 of 12 images are the blurred ones, unchanged.",
+        "partly: 2 of 12 images are the blurred ones, unchanged.",
+        "one: 11 of 12 images are copies of others.",
+        "good: all images are those of again.",
+    ]
+
+
+def test_moments_without_motion_are_no_copies(tmp_path: Path, sharp: list[Rgb]) -> None:
+    """There the input is the truth, and may repeat."""
+    images = [sharp[0]] * 3 + sharp[:3]
+    sources = Sources(
+        sharp=write(tmp_path / "sharp", images),
+        blurred=write(tmp_path / "blurred", images),
+        restored=(f"m={write(tmp_path / 'm', images)}",),
+    )
+    assert evaluate(sources, FAST).doubts == ()
+
+
+@pytest.mark.parametrize("quality", [75, 95, 100])
+def test_files_that_lose_detail_are_named(tmp_path: Path, sharp: list[Rgb], quality: int) -> None:
+    (tmp_path / "m").mkdir()
+    for number, image in enumerate(sharp, start=1):
+        path = tmp_path / "m" / f"{number:06d}.jpg"
+        cv2.imwrite(str(path), blurred(image, 0.6), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    sources = Sources(
+        sharp=write(tmp_path / "sharp", sharp),
+        blurred=write(tmp_path / "blurred", (blurred(image, 3) for image in sharp)),
+        restored=(f"m={tmp_path / 'm'}",),
+    )
+    found = [line for line in evaluate(sources, FAST).doubts if "JPEG" in line]
+    assert len(found) == (quality < 100)
+    assert all("JPEG files that lost detail as they were saved" in line for line in found)
