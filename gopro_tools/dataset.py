@@ -45,6 +45,12 @@ def is_of_another_split(name: str, split: Split) -> bool:
     return bool(slash) and folder in SPLITS and folder != split
 
 
+def is_image_of_another_split(name: str, split: Split) -> bool:
+    """The same where the path may be below a folder of another kind, which has no splits."""
+    kinds = {SHARP_FOLDER, *BLUR_FOLDERS.values()}
+    return is_of_another_split(name, split) and not kinds.isdisjoint(name.split("/")[:-1])
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SequenceName:
     """A folder name ``<stem>_<MM>_<ZZ>`` taken apart."""

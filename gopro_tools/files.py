@@ -169,15 +169,15 @@ def claimed(folder: Path, *inside: Path | str) -> Iterator[None]:
         InputError: It is no folder or cannot be made, another run holds it, or a folder below it is
             a link, so that results would land elsewhere.
     """
-    _refuse_url(folder)
+    refuse_url(folder)
     with held(folder / LOCK_FILE, f"{folder}: another run is at work there."):
         refuse_links(folder, *inside)
         sweep_temporaries(folder, *inside)
         yield
 
 
-def _refuse_url(folder: Path) -> None:
-    """Raise InputError where a path was made from a URL, before a folder ``s3:`` is made of it."""
+def refuse_url(folder: Path) -> None:
+    """Raise InputError where an output is a URL, before a folder ``s3:`` is made of it."""
     if re.match(r"[a-z][a-z0-9+.-]+:/", folder.as_posix()) and not Path(folder.parts[0]).exists():
         raise InputError(
             f"{folder}: this command writes to folders of this machine only; synthesize takes URLs."

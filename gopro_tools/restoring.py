@@ -9,9 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gopro_tools.dataset import BlurKind, Split
+from gopro_tools.dataset import BlurKind, Split, is_image_of_another_split
 from gopro_tools.errors import InputError
-from gopro_tools.files import refuse_inside, sha256_of_file, sha256_of_path, write_atomic
+from gopro_tools.files import (
+    refuse_inside,
+    refuse_url,
+    sha256_of_file,
+    sha256_of_path,
+    write_atomic,
+)
 from gopro_tools.images import find_images as images_in
 from gopro_tools.movies import MovieConfig, find_videos, restore_video
 from gopro_tools.plugins import source_sha256
@@ -40,6 +46,7 @@ from gopro_tools.restorers import (
 )
 from gopro_tools.shards import WHOLE, Parts, Shard, divided
 from gopro_tools.shown import ShownResult
+from gopro_tools.storage import local_copy
 from gopro_tools.threads import Progress, no_progress
 from gopro_tools.video import open_source
 
@@ -136,7 +143,7 @@ def restore(
     Args:
         source: An image, a video, a folder of such, or a dataset in the GOPRO layout, whose results
             are ``<sequence>/<name>``, as evaluate expects. Videos become MP4 (H.264) with their
-            times and their sound, or Matroska (FFV1) where lossless.
+            times and their sound, or Matroska (FFV1) where lossless. Or the URL of such.
         config: With what, and which images.
         out: Output folder, outside of ``source``.
         on_progress: Called with the images done and all, then with the frames of each video.
@@ -150,7 +157,10 @@ def restore(
         InputError: There is nothing to restore, the method cannot be loaded, ``out`` lies in
             ``source`` or holds the results of something else, or cannot be written to.
     """
-    source, out = Path(source), Path(out)
+    out = Path(out)
+    refuse_url(out)
+    of_another_split = partial(is_image_of_another_split, split=config.split)
+    source = local_copy(source, skip=of_another_split, may_be_file=True)
     videos = find_videos(source, config.movies)
     has_images = source.is_dir() and (not videos or bool(images_in(source)))
     if videos and not has_images:

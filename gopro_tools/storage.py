@@ -152,7 +152,9 @@ class Objects:
         return system, str(root)
 
 
-def local_copy(path: Path | str, *, skip: Callable[[str], bool] = lambda _: False) -> Path:
+def local_copy(
+    path: Path | str, *, skip: Callable[[str], bool] = lambda _: False, may_be_file: bool = False
+) -> Path:
     """The folder itself, or a copy of what lies below a URL, brought up to date.
 
     Only objects that are new or changed are copied, and what is gone there goes here.
@@ -160,6 +162,7 @@ def local_copy(path: Path | str, *, skip: Callable[[str], bool] = lambda _: Fals
     Args:
         path: A folder, or a URL.
         skip: Tells by its name which object nobody will read.
+        may_be_file: Whether a file will do, and an object at the URL itself.
 
     Raises:
         InputError: There is nothing, or it may not be read.
@@ -173,9 +176,15 @@ def local_copy(path: Path | str, *, skip: Callable[[str], bool] = lambda _: Fals
     index = folder.with_name(folder.name + ".versions")
     busy = f"{url}: another process copies it to {folder}."
     with held(folder.with_name(f"{folder.name}.lock"), busy, timeout_s=_COPY_S):
-        there = {name: stored for name, stored in objects.listing().items() if name}
+        listing = objects.listing()
+        # Beside others, an object at the URL itself only marks a folder.
+        there = {name: stored for name, stored in listing.items() if name}
+        if may_be_file:
+            there = there or listing
         if not there:
             raise InputError(f"{url}: nothing is stored there; a folder of objects was expected.")
+        if "" in there and folder.is_dir():
+            shutil.rmtree(folder)
         here = _read_index(index)
         for name in here.keys() - there.keys():
             (folder / name).unlink(missing_ok=True)
@@ -190,7 +199,7 @@ def local_copy(path: Path | str, *, skip: Callable[[str], bool] = lambda _: Fals
                 objects.get(some, Path(temporary))
                 for name in some:
                     (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    (Path(temporary) / name).replace(folder / name)
+                    (Path(temporary) / (name or objects.name)).replace(folder / name)
             with index.open("a", encoding="utf-8") as file:
                 file.write(_index_lines({name: there[name].version for name in some}))
     return folder

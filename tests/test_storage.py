@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from commands import assert_ended, run_command_line, start_command_line
@@ -16,10 +17,14 @@ from tiny_dataset import write_dataset
 
 import gopro_tools.synthesize.remote as remote
 from gopro_tools import Pairs
+from gopro_tools.deblur import deblur
 from gopro_tools.detect import DetectConfig, detect
 from gopro_tools.errors import InputError, PassingError
 from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate
-from gopro_tools.images import encode_png
+from gopro_tools.export import ExportConfig, export, verify_export
+from gopro_tools.images import Rgb, encode_png
+from gopro_tools.report import report
+from gopro_tools.restoring import RestoreConfig, restore
 from gopro_tools.storage import Objects, copied, local_copy, url_of, version_of
 from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.synthesize.copies import discover_anywhere
@@ -403,7 +408,71 @@ def test_other_commands_write_to_no_url(tmp_path: Path) -> None:
     sources = Sources(dataset=root, blur_kind="gamma")
     with pytest.raises(InputError, match="folders of this machine only"):
         evaluate(sources, out=Path("s3://bucket/scores"))
+    for write in (
+        lambda out: report([root], out),
+        lambda out: deblur([root], out),
+        lambda out: export(root, ExportConfig(to="flat", blur_kind="gamma"), out),
+        lambda out: restore(root, RestoreConfig(method="twice", restorer=Twice()), out=out),
+    ):
+        with pytest.raises(InputError, match="folders of this machine only"):
+            write(Path("s3://bucket/out"))
     assert not Path("s3:").exists()
+
+
+class Twice:
+    """A restorer that makes every value half as large."""
+
+    def restore(self, blurred: Rgb) -> Rgb:
+        return blurred // 2
+
+
+def test_datasets_and_results_at_urls_are_inputs_of_all_commands(
+    memory: str, tmp_path: Path, cache: Path
+) -> None:
+    root = write_dataset(tmp_path / "data", train=(1,), test=(2,))
+    upload(root, f"{memory}/data")
+    url = f"{memory}/data"
+
+    config = RestoreConfig(method="twice", restorer=Twice(), code_sha256="none")
+    there = restore(url, config, out=tmp_path / "there")
+    here = restore(root, config, out=tmp_path / "here")
+    assert [path for _, path in there.images] == [path for _, path in here.images] != []
+    assert there.record is not None
+    assert here.record is not None
+    assert there.record.dataset == here.record.dataset
+    assert not list((cache / "datasets").rglob("train/*/sharp/*.png")), "nobody reads these"
+
+    exported = export(url, ExportConfig(to="flat", blur_kind="gamma"), tmp_path / "flat")
+    assert exported.n_samples == 3
+    upload(tmp_path / "flat", f"{memory}/flat")
+    assert verify_export(f"{memory}/flat", url) == []
+
+    evaluate(
+        Sources(dataset=root, blur_kind="gamma", restored=(f"twice={tmp_path / 'here'}",)),
+        EvaluateConfig(protocol=("psnr_rgb",), n_resamples=10),
+        out=tmp_path / "scores",
+    )
+    upload(tmp_path / "scores", f"{memory}/scores")
+    page = report([f"{memory}/scores", url], tmp_path / "page").read_text()
+    assert "twice" in page
+
+
+def test_single_objects_are_deblurred(memory: str, tmp_path: Path, cache: Path) -> None:
+    photo = encode_png(np.full((20, 30, 3), 90, np.uint8))
+    fsspec.filesystem("memory").pipe_file("/place/photos/train/one.png", photo)
+    fsspec.filesystem("memory").pipe_file("/place/photos/two.png", photo)
+    alone = deblur([f"{memory}/photos/two.png"], tmp_path / "one")
+    assert [path.name for path in alone.written] == ["two.png"]
+    # A folder of that name is no split where there is no dataset.
+    both = deblur([f"{memory}/photos"], tmp_path / "both")
+    assert {path.name for path in both.written} == {"one.png", "two.png"}
+    # What was an object may be a folder later, and the other way about.
+    fsspec.filesystem("memory").rm("/place/photos", recursive=True)
+    fsspec.filesystem("memory").pipe_file("/place/photos", photo)
+    assert local_copy(f"{memory}/photos", may_be_file=True).read_bytes() == photo
+    fsspec.filesystem("memory").rm("/place/photos")
+    fsspec.filesystem("memory").pipe_file("/place/photos/three.png", photo)
+    assert [path.name for path in local_copy(f"{memory}/photos").iterdir()] == ["three.png"]
 
 
 @pytest.mark.parametrize("name", ["train/../../../out.png", "..\\..\\out.png", ".."])

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
+from gopro_tools.dataset import is_image_of_another_split
 from gopro_tools.deblur.config import DeblurConfig
 from gopro_tools.deblur.network import (
     Card,
@@ -17,7 +19,7 @@ from gopro_tools.deblur.network import (
 )
 from gopro_tools.deblur.photo import read_photo, write_photo
 from gopro_tools.errors import InputError
-from gopro_tools.files import FreeNames, natural_key, refuse_inside, write_atomic
+from gopro_tools.files import FreeNames, natural_key, refuse_inside, refuse_url, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_jpeg, find_files
 from gopro_tools.movies import (
     MovieConfig,
@@ -27,6 +29,7 @@ from gopro_tools.movies import (
     take_movie_name,
 )
 from gopro_tools.restorers import find_images, is_dataset
+from gopro_tools.storage import local_copy
 from gopro_tools.video import VIDEO_SUFFIXES
 
 OnProgress: TypeAlias = Callable[[str, int, int], None]
@@ -52,7 +55,7 @@ class DeblurSummary:
 
 
 def deblur(
-    sources: Sequence[Path],
+    sources: Sequence[Path | str],
     out: Path,
     config: DeblurConfig | None = None,
     *,
@@ -62,7 +65,8 @@ def deblur(
 
     Args:
         sources: Photos, videos, folders that are searched for such, or datasets in the GOPRO layout
-            (results are OUT/<sequence>/<name>, as gopro_tools.evaluate expects).
+            (results are OUT/<sequence>/<name>, as gopro_tools.evaluate expects); or URLs of such,
+            which are copied to this machine.
         out: Folder for the results, which keep the names of their sources; or a file name with the
             suffix of an image or video, for one source.
         config: How.
@@ -72,9 +76,12 @@ def deblur(
         InputError: There is nothing to deblur, no network, or a result would replace its source.
     """
     config = config or DeblurConfig()
+    refuse_url(out)
+    of_another_split = partial(is_image_of_another_split, split=config.split)
+    here = [local_copy(path, skip=of_another_split, may_be_file=True) for path in sources]
     weights = config.weights or shipped_network()
     summary = DeblurSummary(card=read_card(weights))
-    jobs = _jobs(sources, out, config, summary)
+    jobs = _jobs(here, out, config, summary)
     restorer = OnnxRestorer(
         weights, runtime=config.runtime, tile_px=config.tile, overlap_px=config.overlap
     )

@@ -21,11 +21,12 @@ from gopro_tools.export.samples import (
     pixels_of,
     samples_of,
 )
-from gopro_tools.files import LOCK_FILE, claimed, read_json, refuse_inside, write_atomic
+from gopro_tools.files import LOCK_FILE, claimed, read_json, refuse_inside, refuse_url, write_atomic
 from gopro_tools.findings import Finding
 from gopro_tools.images import decode_rgb, pixel_hash
 from gopro_tools.records import hash_of
 from gopro_tools.shape import misfits
+from gopro_tools.storage import local_copy
 from gopro_tools.threads import Progress, n_cores, no_progress, prefetched
 
 EXPORT_FILE = "export.json"
@@ -48,7 +49,7 @@ class ExportResult:
 
 
 def export(
-    dataset: Path,
+    dataset: Path | str,
     config: ExportConfig,
     out: Path,
     *,
@@ -58,7 +59,7 @@ def export(
     """Write a dataset in another format. After an interruption the same call resumes.
 
     Args:
-        dataset: A dataset in the GOPRO_Large layout.
+        dataset: A dataset in the GOPRO_Large layout, or the URL of one.
         config: Which format.
         out: A new or empty folder, or one where this export was interrupted.
         jobs: Threads that read and encode; 0 takes one per core. The result does not depend on it.
@@ -70,6 +71,8 @@ def export(
     Raises:
         InputError: No dataset; both kinds of blur and none chosen; or ``out`` holds something else.
     """
+    refuse_url(out)
+    dataset = local_copy(dataset)
     refuse_inside(out, dataset)
     kind = blur_kind_of(dataset, config.blur_kind)
     config = dataclasses.replace(config, blur_kind=kind)
@@ -172,13 +175,13 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def verify_export(
-    out: Path, dataset: Path, *, jobs: int = 0, on_progress: Progress = no_progress
+    out: Path | str, dataset: Path | str, *, jobs: int = 0, on_progress: Progress = no_progress
 ) -> list[Finding]:
     """Compare every image of an export, as its readers will see it, with the dataset's.
 
     Args:
-        out: An export.
-        dataset: The dataset it was made from.
+        out: An export, or the URL of one.
+        dataset: The dataset it was made from, or its URL.
         jobs: Threads that decode; 0 takes one per core.
         on_progress: Called with (samples compared, all).
 
@@ -188,6 +191,7 @@ def verify_export(
     Raises:
         InputError: ``out`` is no export, or ``dataset`` no dataset.
     """
+    out, dataset = local_copy(out), local_copy(dataset)
     state = _state_of(out)
     if state is None:
         raise InputError(

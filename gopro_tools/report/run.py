@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gopro_tools.errors import InputError
-from gopro_tools.files import write_atomic
+from gopro_tools.files import refuse_url, write_atomic
 from gopro_tools.findings import is_findings_file
 from gopro_tools.report.config import IMAGE_FOLDER, ReportConfig
 from gopro_tools.report.content import CheckView, Content, DatasetView, RunView
@@ -24,6 +24,7 @@ from gopro_tools.report.reading import (
 from gopro_tools.report.runs import read_runs
 from gopro_tools.report.tabular import read_tables
 from gopro_tools.restorers import is_dataset
+from gopro_tools.storage import local_copy
 from gopro_tools.threads import Progress, no_progress
 
 INDEX_FILE = "index.html"
@@ -31,7 +32,7 @@ _EMBEDDED_IMAGES = 24
 
 
 def report(
-    folders: Sequence[Path],
+    folders: Sequence[Path | str],
     out: Path,
     config: ReportConfig | None = None,
     *,
@@ -41,8 +42,8 @@ def report(
 
     Args:
         folders: OUT folders of evaluate, detect, restore or train, folders that hold such,
-            datasets in the GOPRO layout, or the CSV files of verify; may be none where ``config``
-            names videos.
+            datasets in the GOPRO layout, the CSV files of verify, or URLs of such; may be none
+            where ``config`` names videos.
         out: Folder of the page, or the HTML file where ``config.single_file``.
         config: How.
         on_progress: Called with images checked or pictures made, and all of them.
@@ -55,11 +56,13 @@ def report(
             something else.
     """
     config = config or ReportConfig()
+    refuse_url(out)
+    here = [local_copy(folder, may_be_file=True) for folder in folders]
     index = out if config.single_file else out / INDEX_FILE
     if config.single_file and out.is_dir():
         index = out / INDEX_FILE
     with tempfile.TemporaryDirectory() as frames:  # of videos, until they are on the page
-        content = _content(folders, config, Path(frames), on_progress)
+        content = _content(here, config, Path(frames), on_progress)
         if not config.single_file:
             _clear(out)
         embedded = _EMBEDDED_IMAGES if config.single_file else None
@@ -114,7 +117,7 @@ def _content(
             )
         runs += recorded
         checks += found
-    collections = read_comparisons(results, config.sources)
+    collections = read_comparisons(results, config.sources and config.sources.copied())
     tables, problems = read_tables(results)
     if videos:
         from gopro_tools.report.videos import DEFAULT_FRAMES, read_videos
