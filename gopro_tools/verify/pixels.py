@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -33,17 +33,28 @@ _LEAST_BLUR = 5.0  # RMS of code values; with less, the two means may round to t
 
 @dataclass(slots=True)
 class Result:
-    """What checking one image set gave; no pixels."""
+    """What checking one image set gave; of most, no pixels."""
 
     findings: list[Finding] = field(default_factory=list)
     hashes: dict[str, str] = field(default_factory=dict)
     size_hw: tuple[int, int] | None = None
     kinds: Literal["", "darker", "same"] = ""
     """What `blur_gamma` wrongly is beside `blur`."""
+    small: dict[str, tuple[Rgb, Rgb]] = field(default_factory=dict)
+    """Blurred and sharp in small, by kind of blur; of those looked at for mistakes in saving."""
 
 
-def check_images(image: ImageSet, config: VerifyConfig, promised: Mapping[str, str]) -> Result:
-    """All checks that need the pixels of one image set and its row of the manifest, if any."""
+def check_images(
+    image: ImageSet, config: VerifyConfig, promised: Mapping[str, str], small: set[str]
+) -> Result:
+    """All checks that need the pixels of one image set.
+
+    Args:
+        image: The files.
+        config: What counts as suspicious.
+        promised: Its row of the manifest; empty where there is none.
+        small: Kinds of blur to keep in small.
+    """
     result = Result()
 
     def report(severity: Severity, check: str, message: str) -> None:
@@ -118,6 +129,9 @@ def check_images(image: ImageSet, config: VerifyConfig, promised: Mapping[str, s
                 f"{shift.y_px:+.1f} px below it",
             )
     result.kinds = _compared_kinds(pixels, sharp)
+    for kind in small & pixels.keys():
+        if pixels[kind].shape == sharp.shape:
+            result.small[kind] = _in_small(pixels[kind]), _in_small(sharp)
     return result
 
 
@@ -133,42 +147,24 @@ def _compared_kinds(blurred: Mapping[str, Rgb], sharp: Rgb) -> Literal["", "dark
     return "same" if is_blurred and np.array_equal(gamma, plain) else ""
 
 
-def check_saving(images: Sequence[ImageSet]) -> Iterator[Finding]:
-    """Mistakes in how images were saved, of each kind of blur in each split as a whole."""
-    pairs = [
-        (image, kind)
-        for image in images
-        for kind in image.kinds
-        if kind != SHARP_FOLDER and SHARP_FOLDER in image.kinds
-    ]
-    for split, kind in sorted({(image.split, kind) for image, kind in pairs}):
-        own = [image for image, of in pairs if (image.split, of) == (split, kind)]
-        small = list(_in_small((own[at] for at in chosen(len(own))), kind))
-        found = mistakes_in([blurred for blurred, _ in small], [sharp for _, sharp in small])
-        if found:
-            best = max(found, key=lambda mistake: mistake.gain_db)
-            message = (
-                f"{kind}: more like the {SHARP_FOLDER} images {best.mistake} "
-                f"({best.with_db:.1f} dB in small) than as they are ({best.without_db:.1f} dB), in "
-                f"the {len(small)} looked at"
-            )
-            yield Finding("warning", "saving", message, split)
+def looked_at(images: Sequence[ImageSet]) -> Mapping[int, set[str]]:
+    """Kinds of blur to look at for mistakes in saving, by image: few of each kind in each split."""
+    kinds: defaultdict[int, set[str]] = defaultdict(set)
+    of_kind: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, image in enumerate(images):
+        if SHARP_FOLDER in image.kinds:
+            for kind in {*image.kinds} - {SHARP_FOLDER}:
+                of_kind[image.split, kind].append(index)
+    for (_, kind), indices in of_kind.items():
+        for at in chosen(len(indices)):
+            kinds[indices[at]].add(kind)
+    return kinds
 
 
-def _in_small(images: Iterable[ImageSet], kind: str) -> Iterator[tuple[Rgb, Rgb]]:
-    """The blurred and the sharp image of each that can be compared."""
-    for image in images:
-        try:
-            blurred, sharp = (read_rgb(image.path(name)) for name in (kind, SHARP_FOLDER))
-        except InputError:
-            continue  # reported by `check_images`
-        if blurred.shape == sharp.shape:
-            width = min(sharp.shape[1], _SMALL_WIDTH_PX)
-            size = width, max(1, round(sharp.shape[0] * width / sharp.shape[1]))
-            small = [
-                cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in (blurred, sharp)
-            ]
-            yield np.asarray(small[0], np.uint8), np.asarray(small[1], np.uint8)
+def _in_small(image: Rgb) -> Rgb:
+    width = min(image.shape[1], _SMALL_WIDTH_PX)
+    size = width, max(1, round(image.shape[0] * width / image.shape[1]))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _is_same_number(promised: str, found: str) -> bool:
@@ -186,12 +182,15 @@ class Seen:
         self._sizes: defaultdict[tuple[str, str], Counter[tuple[int, int]]]
         self._sizes = defaultdict(Counter)
         self._kinds: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self._small: defaultdict[tuple[str, str], list[tuple[Rgb, Rgb]]] = defaultdict(list)
 
     def add(self, image: ImageSet, result: Result) -> Iterator[Finding]:
         """Compare one image set with those before it."""
         if result.size_hw:
             self._sizes[image.split, image.sequence][result.size_hw] += 1
             self._kinds[image.split, image.sequence][result.kinds] += 1
+        for kind, pair in result.small.items():
+            self._small[image.split, kind].append(pair)
         for kind, value in result.hashes.items():
             first = self._first.setdefault((kind, value), image)
             if first is not image:
@@ -226,6 +225,19 @@ class Seen:
                 if counts[kinds] > max(1, counts.total() / 2):
                     share = f"{counts[kinds]} of {counts.total()} images"
                     yield Finding("warning", "kinds", f"{message} ({share})", split, sequence)
+
+    def mistakes(self) -> Iterator[Finding]:
+        """Mistakes in how images were saved, of each kind of blur in each split as a whole."""
+        for (split, kind), small in sorted(self._small.items()):
+            found = mistakes_in([blurred for blurred, _ in small], [sharp for _, sharp in small])
+            if found:
+                best = max(found, key=lambda mistake: mistake.gain_db)
+                message = (
+                    f"{kind}: more like the {SHARP_FOLDER} images {best.mistake} "
+                    f"({best.with_db:.1f} dB in small) than as they are "
+                    f"({best.without_db:.1f} dB), in the {len(small)} looked at"
+                )
+                yield Finding("warning", "saving", message, split)
 
 
 class Shift(NamedTuple):

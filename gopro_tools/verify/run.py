@@ -35,7 +35,7 @@ from gopro_tools.verify.pixels import (
     Result,
     Seen,
     check_images,
-    check_saving,
+    looked_at,
 )
 from gopro_tools.verify.published import check_rows, check_seal, check_state
 
@@ -222,7 +222,11 @@ def _check_pixels(
     findings: list[Finding] = []
     seen = Seen()
     promised = manifest or {}
-    work = [(image, promised.get(image.key, {})) for image in images]
+    small = looked_at(images)
+    work = [
+        (image, promised.get(image.key, {}), small.get(index, set()))
+        for index, image in enumerate(images)
+    ]
     check = partial(_check_one, config)
     with closing(mapped(check, work, jobs=config.jobs, executor=executor)) as results:
         for done, (image, result) in enumerate(zip(images, results, strict=True), start=1):
@@ -230,9 +234,9 @@ def _check_pixels(
             findings += seen.add(image, result)
             if progress:
                 progress(done, len(images))
-    return [*findings, *seen.odd_sizes(), *seen.odd_kinds(), *check_saving(images)]
+    return [*findings, *seen.odd_sizes(), *seen.odd_kinds(), *seen.mistakes()]
 
 
-def _check_one(config: VerifyConfig, work: tuple[ImageSet, Mapping[str, str]]) -> Result:
-    image, promised = work
-    return check_images(image, config, promised)
+def _check_one(config: VerifyConfig, work: tuple[ImageSet, Mapping[str, str], set[str]]) -> Result:
+    image, promised, small = work
+    return check_images(image, config, promised, small)
