@@ -258,17 +258,21 @@ def _is_grey(image: Rgb) -> bool:
 
 def _empty(result: Rgb, sharp: Rgb) -> float:
     """Share of the blocks that have one value, and show something in the sharp image."""
-    result, sharp = (_blocks(image) for image in (result, sharp))
-    has_one_value = (result.max(axis=(1, 3)) == result.min(axis=(1, 3))).all(axis=-1)
-    shows = sharp.std(axis=(1, 3), dtype=np.float32).max(axis=-1) > _DETAIL
-    return float((has_one_value & shows).mean())
+    blocks, right = _blocks(result), _blocks(sharp)
+    has_one_value = (blocks[:, :, 0] == blocks[:, :, 0, :1]).all(axis=(2, 3))  # of most, no row has
+    rows, columns = np.nonzero(has_one_value)
+    whole = blocks[rows, columns]
+    has_one_value[rows, columns] = (whole == whole[:, :1, :1]).all(axis=(1, 2, 3))
+    rows, columns = np.nonzero(has_one_value)
+    shows = right[rows, columns].std(axis=(1, 2), dtype=np.float32).max(axis=-1) > _DETAIL
+    return float(shows.sum() / max(1, has_one_value.size))
 
 
 def _blocks(image: Rgb) -> Rgb:
-    """(rows, 8, columns, 8, 3)."""
+    """(rows, columns, 8, 8, 3), as a view."""
     rows, columns = (side // _BLOCK_PX for side in image.shape[:2])
     whole = image[: rows * _BLOCK_PX, : columns * _BLOCK_PX]
-    return whole.reshape(rows, _BLOCK_PX, columns, _BLOCK_PX, 3)
+    return whole.reshape(rows, _BLOCK_PX, columns, _BLOCK_PX, 3).swapaxes(1, 2)
 
 
 def _resized(result: Rgb, sharp: Rgb) -> dict[str, float]:

@@ -237,3 +237,8 @@ def test_files_that_lose_detail_are_named(tmp_path: Path, sharp: list[Rgb], qual
     found = [line for line in evaluate(sources, FAST).doubts if "JPEG" in line]
     assert len(found) == (quality < 100)
     assert all("JPEG files that lost detail as they were saved" in line for line in found)
+
+
+def test_images_smaller_than_a_block_are_looked_at(tmp_path: Path) -> None:
+    small = [image[:5, :30] for image in map(textured, map(np.random.default_rng, range(3)))]
+    assert doubts(tmp_path, small, (blurred(image, 0.7) for image in small)).doubts == ()
