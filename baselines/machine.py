@@ -53,11 +53,9 @@ class RunOptions:
     log_every: int = 20
     """Steps between lines of ``log.jsonl``, which hold means over these steps."""
     validate_every: int = 1000
-    """Steps between validations, which also renew the curves and the strip of images."""
+    """Steps between validations."""
     n_validation_images: int = 8
     """Test pairs, evenly spread, to validate on; 0 for no validation."""
-    validation_crop_px: int | None = None
-    """Validate on the middle square of this side instead of whole images."""
     vgg_weights: Path | None = None
     """Weights of VGG19 for DeblurGAN's content loss; by default torchvision's download."""
     start_from: Path | None = None

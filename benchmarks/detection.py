@@ -6,7 +6,6 @@ method; references are the detector's own boxes on the middle frame, so this is 
 ``yolo-consistency-v1`` on blur of known length.
 """
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,16 +19,13 @@ import tyro
 from gopro_tools.averaging import average_exposure
 from gopro_tools.console import progress_bar, run_command, stderr
 from gopro_tools.detect.config import DetectConfig
-from gopro_tools.detect.run import Detection, score_detections
+from gopro_tools.detect.run import score_detections
 from gopro_tools.detection import PROTOCOL, Detector, load_detector
-from gopro_tools.detection.overlays import Panel, overlay
 from gopro_tools.detection.scoring import SCORES
-from gopro_tools.errors import InputError, installs
+from gopro_tools.errors import InputError
 from gopro_tools.figures import new_figure
 from gopro_tools.files import sha256_of_file, write_atomic
 from gopro_tools.images import Rgb, encode_png
-from gopro_tools.options import DetectorRuntime
-from gopro_tools.pairing import read_images
 from gopro_tools.records import RunRecord, jsonable, seal, unseal
 from gopro_tools.response import Response
 from gopro_tools.scenes import Scene, SceneConfig
@@ -43,21 +39,18 @@ _SHAKE_PX_S = 300.0
 _MIDDLE_S = 0.5
 _LONGEST_S = 1.0
 _STEP_S = 1 / 2000
-_SHOWN_PX = (0.0, 8.0, 32.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlurConfig:
     """Measure recall of a detector over the length of camera blur."""
 
-    photographs: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Street photographs; by default the two that come with the ultralytics package."""
+    photographs: tyro.conf.Positional[tuple[Path, ...]]
+    """Street photographs, such as the two that come with the ultralytics package."""
     detector: str
     """As in gopro_tools.detect."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Folder for the table, the plot, the pictures and the report."""
-    runtime: DetectorRuntime = "auto"
-    """As in gopro_tools.detect."""
+    """Folder for the table, the plot and the report."""
     blur_px: tuple[float, ...] = (0, 2, 4, 8, 12, 16, 24, 32, 48)
     """Lengths of blur: the path that the image moves during the exposure, mean over the image."""
     shakes: int = 6
@@ -66,8 +59,6 @@ class BlurConfig:
     """Bootstrap resamples of the images, for the intervals."""
     seed: int = 0
     """Of the shakes and the bootstrap."""
-    pictures: bool = True
-    """Draw the boxes too; leave it out where the photographs may not be passed on."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
@@ -81,7 +72,7 @@ def measure(
     config: BlurConfig,
     detector: Detector,
     on_progress: Callable[[str, int, int], None] = lambda task, done, total: None,
-) -> tuple[pd.DataFrame, Rgb]:
+) -> pd.DataFrame:
     """Film, blur, detect and score.
 
     Args:
@@ -90,15 +81,14 @@ def measure(
         on_progress: Called with the task (``filming``, ``detecting``), images done and all.
 
     Returns:
-        One row per length of blur, and a picture of the boxes in one shot at some of the lengths.
+        One row per length of blur.
 
     Raises:
         InputError: A photograph cannot be used, or the detector finds nothing in the sharp frames.
     """
     lengths = sorted({0.0, *map(float, config.blur_px)})
     methods = [SHARP, *(f"{length:g}px" for length in lengths[1:-1]), BLURRED]
-    length_of = dict(zip(methods, lengths, strict=True))
-    shots = [(p, shake) for p in photographs_of(config) for shake in range(config.shakes)]
+    shots = [(p, shake) for p in config.photographs for shake in range(config.shakes)]
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for number, (photograph, shake) in enumerate(shots):
@@ -112,57 +102,22 @@ def measure(
             blurred=folder / BLURRED,
             restored=tuple(f"{method}={folder / method}" for method in methods[1:-1]),
         )
-        scoring = DetectConfig(
-            detector=config.detector,
-            bootstrap_over="image",
-            n_resamples=config.resamples,
-            seed=config.seed,
-        )
-        found = score_detections(
+        rows = score_detections(
             sources,
-            scoring,
+            DetectConfig(
+                detector=config.detector,
+                bootstrap_over="image",
+                n_resamples=config.resamples,
+                seed=config.seed,
+            ),
             folder / "boxes",
             detector=detector,
             on_progress=lambda done, total: on_progress("detecting", done, total),
-        )
-        picture = _boxes(found, length_of, scoring)
-    rows = found.summary
-    rows.insert(0, "blur_px", rows["method"].map(length_of))
+        ).summary
+    rows.insert(0, "blur_px", rows["method"].map(dict(zip(methods, lengths, strict=True))))
     ends = [f"{score}_{end}" for score in SCORES for end in ("low", "high")]
     columns = ["blur_px", *SCORES, "tp", "fp", "fn", "n_images", *ends]
-    return rows.sort_values("blur_px")[columns].reset_index(drop=True), picture
-
-
-def _boxes(found: Detection, length_of: dict[str, float], scoring: DetectConfig) -> Rgb:
-    """The shot with most objects, at some of the lengths."""
-    most = max(range(len(found.references)), key=lambda i: int(found.references[i].counts.sum()))
-    images = read_images(found.image_sets[most])
-    panels = []
-    for method in sorted(length_of, key=length_of.__getitem__):
-        if length_of[method] in _SHOWN_PX:
-            boxes = found.boxes[method][most]
-            panel = Panel(
-                title=f"{length_of[method]:g} px",
-                image=images[method],
-                references=found.references[most],
-                candidates=boxes.select(boxes.score >= np.float32(scoring.confidence)),
-            )
-            panels.append(panel)
-    return overlay(panels, found.class_names, iou=scoring.iou, min_area_px=scoring.min_area_px)
-
-
-def photographs_of(config: BlurConfig) -> Sequence[Path]:
-    """The photographs asked for, or those inside the ultralytics package (it is not imported)."""
-    if config.photographs:
-        return config.photographs
-    package = importlib.util.find_spec("ultralytics")
-    if package is None or package.origin is None:
-        raise InputError(
-            "Name street photographs; those taken by default come with ultralytics: "
-            f"{installs('detect')}."
-        )
-    assets = Path(package.origin).parent / "assets"
-    return [assets / "bus.jpg", assets / "zidane.jpg"]
+    return rows.sort_values("blur_px")[columns].reset_index(drop=True)
 
 
 def film(photograph: Path, seed: int, lengths_px: Sequence[float]) -> list[Rgb]:
@@ -251,63 +206,53 @@ def plot(rows: pd.DataFrame, path: Path, title: str) -> None:
 
 def markdown(rows: pd.DataFrame, config: BlurConfig, detector: Detector) -> str:
     """The report beside the table."""
-    figures = ("precision", "recall", "f1", "ap50", "map50_95")
+    shares = ("precision", "recall", "f1", "ap50", "map50_95")
     cells = [
         [
             f"{row['blur_px']:g}",
-            *(f"{row[name]:.3f}" for name in figures),
+            *(f"{row[name]:.3f}" for name in shares),
             *(f"{row[name]:.0f}" for name in ("tp", "fp", "fn")),
         ]
         for _, row in rows.iterrows()
     ]
     head = ["blur (px)", "precision", "recall", "F1", "AP50", "mAP50-95", "TP", "FP", "FN"]
     identity, how = detector.identity, DetectConfig(detector=config.detector)
-    lines = [
+    parts = [
         "# Detection over the length of blur",
-        "",
         f"Measured with `python -m benchmarks.detection`, protocol {PROTOCOL}: "
-        f"{int(rows['n_images'].iloc[0])} shots, {config.shakes} shakes of each photograph. "
-        "Photographs are filmed by a shaking hand-held camera and averaged in linear light, frames "
-        "at most a pixel apart; the length is that of the path of the image during the exposure. "
-        "References are the detector's own boxes on the middle frame (confidence and least "
-        f"candidate confidence {how.confidence:g}, IoU {how.iou:g}, area from "
-        f"{how.min_area_px:g} px²).",
-        "",
+        f"{int(rows['n_images'].iloc[0])} shots, {config.shakes} shakes of each photograph, the "
+        "length is that of the path of the image during the exposure. References are the "
+        f"detector's own boxes on the middle frame (confidence {how.confidence:g}, IoU "
+        f"{how.iou:g}, area from {how.min_area_px:g} px²).",
         markdown_table(head, cells, n_text_columns=0),
-        "",
         f"![Recall over blur]({_NAME}.png)",
-        "",
-        *([f"![Boxes at some lengths]({_NAME}_boxes.png)", ""] if config.pictures else []),
         f"Detector `{detector.name}`, sha256 `{identity.weights_sha256}`, input "
         f"{identity.input_size_px} px, {identity.runtime}. Shaded: 95 % bootstrap over shots, "
         "which does not cover other photographs than these:",
-        "",
-        *(f"- `{path.name}`, sha256 `{sha256_of_file(path)}`" for path in photographs_of(config)),
+        "\n".join(f"- `{p.name}`, sha256 `{sha256_of_file(p)}`" for p in config.photographs),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def command(config: tyro.conf.OmitArgPrefixes[BlurConfig]) -> int:
     """Measure recall of a detector over the length of camera blur."""
-    detector = load_detector(config.detector, runtime=config.runtime)
+    detector = load_detector(config.detector)
     with progress_bar("images") as bar:
         task = bar.add_task("", total=None, rate="")
 
         def show(name: str, done: int, total: int) -> None:
             bar.update(task, description=name.capitalize(), completed=done, total=total)
 
-        rows, picture = measure(config, detector, show)
+        rows = measure(config, detector, show)
     unseal(config.out)
     write_atomic(config.out / f"{_NAME}.csv", rows.to_csv(index=False, lineterminator="\n"))
-    if config.pictures:
-        write_atomic(config.out / f"{_NAME}_boxes.png", encode_png(picture))
     plot(rows, config.out / f"{_NAME}.png", f"{detector.name} on filmed street photographs")
     write_atomic(config.out / f"{_NAME}.md", markdown(rows, config, detector))
     record = RunRecord(
         suite="detection-over-blur",
         method=detector.name,
         config={**jsonable(config), "detector": Path(config.detector).name, "out": None},
-        results={"photographs": {p.name: sha256_of_file(p) for p in photographs_of(config)}},
+        results={"photographs": {p.name: sha256_of_file(p) for p in config.photographs}},
         detector={"name": detector.name, **asdict(detector.identity)},
         protocols=(PROTOCOL,),
         seed=config.seed,

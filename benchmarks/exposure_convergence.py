@@ -4,7 +4,7 @@ The continuous exposure of a rendered scene is known. Filmed at growing frame ra
 exposure time, the average of its frames must approach it; the distance left at 240 fps is what the
 GOPRO recipe costs. Two limits stay at any rate: lights that saturate each frame would have made a
 brighter trail (clipping comes before averaging), and averaging code values is not averaging light.
-``python -m benchmarks.exposure_convergence`` records the scores and draws them.
+``python -m benchmarks.exposure_convergence`` records the scores.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.keeping import keep_rows, newest
 from gopro_tools.averaging import average_exposure
 from gopro_tools.console import run_command, stderr
 from gopro_tools.figures import new_figure
-from gopro_tools.files import write_atomic
 from gopro_tools.metrics import psnr_rgb
-from gopro_tools.records import RunRecord, recorded_run
+from gopro_tools.records import RunRecord
 from gopro_tools.response import Response
 from gopro_tools.scenes import PHOTOGRAPHS, Scene, SceneConfig, render_frames
 
+SUITE = "exposure-convergence"
 EXPOSURE_S = 11 / 240
 """One exposure of GOPRO_Large: 11 frames at 240 fps."""
 FRAME_COUNTS = (3, 5, 7, 11, 15, 23, 33, 55, 77)
@@ -76,12 +77,15 @@ def measure(
     return pd.DataFrame(rows)
 
 
-def plot(rows: pd.DataFrame, path: Path) -> None:
+def draw(results: Path) -> None:
     """PSNR to the continuous exposure against the number of frames, one line per speed.
 
     Raises:
         InputError: matplotlib is not installed.
     """
+    if (found := newest(results, SUITE)) is None:
+        return
+    rows = pd.read_csv(found[0] / "rows.csv")
     figure = new_figure(9.6, 4.8)
     axes = figure.subplots()
     lines = (
@@ -105,34 +109,31 @@ def plot(rows: pd.DataFrame, path: Path) -> None:
     axes.set_title("Rendered scenes: the mean of frames approaches the exposure")
     figure.legend(fontsize=8, loc="outside right center")
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
+    figure.savefig(results / "exposure_convergence.png", dpi=110)
+
+
+def record_rows(rows: pd.DataFrame, results: Path) -> None:
+    """Keep what was measured."""
+    config = {
+        "exposure_s": EXPOSURE_S,
+        "frame_counts": FRAME_COUNTS,
+        "photographs": sorted(rows["photograph"].unique()),
+        "shakes_px_s": sorted(rows["shake_px_s"].unique()),
+        "size_hw": _SIZE_HW,
+        "truth_subframes": _TRUTH_SUBFRAMES,
+    }
+    record = RunRecord(suite=SUITE, method="average", config=config, protocols=("psnr_rgb",))
+    keep_rows(rows, results, record, float_format="%.3f")
 
 
 def command(results: Path = Path("results")) -> int:
-    """Measure, record the scores, and draw exposure_convergence.png.
+    """Measure and record; `benchmarks.table1.publish` draws exposure_convergence.png of it.
 
     Args:
-        results: Folder of all results.
+        results: The folder above ``runs``.
     """
-    rows = measure()
-    record = RunRecord(
-        suite="exposure-convergence",
-        method="average",
-        config={
-            "exposure_s": EXPOSURE_S,
-            "frame_counts": FRAME_COUNTS,
-            "photographs": sorted(rows["photograph"].unique()),
-            "shakes_px_s": sorted(rows["shake_px_s"].unique()),
-            "size_hw": _SIZE_HW,
-            "truth_subframes": _TRUTH_SUBFRAMES,
-        },
-        protocols=("psnr_rgb",),
-    )
-    with recorded_run(results, record) as folder:
-        table = rows.to_csv(index=False, lineterminator="\n", float_format="%.3f")
-        write_atomic(folder / "rows.csv", table)
-    plot(rows, results / "exposure_convergence.png")
-    stderr.print(f"Look at {results / 'exposure_convergence.png'}.")
+    record_rows(measure(), results)
+    stderr.print(f"Recorded in {results}; `python -m benchmarks.table1.publish` draws it.")
     return 0
 
 

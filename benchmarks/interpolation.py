@@ -20,15 +20,15 @@ import imageio_ffmpeg
 import numpy as np
 import pandas as pd
 
+from benchmarks.keeping import keep_rows, newest
 from gopro_tools.averaging import average_exposure
 from gopro_tools.console import run_command, stderr
 from gopro_tools.figures import new_figure
-from gopro_tools.files import write_atomic
 from gopro_tools.flow import FlowEstimator
 from gopro_tools.images import Rgb
 from gopro_tools.interpolation import FlowInterpolator, Frames
 from gopro_tools.metrics import psnr_rgb
-from gopro_tools.records import RunRecord, iterate_runs, recorded_run
+from gopro_tools.records import RunRecord
 from gopro_tools.response import Response
 from gopro_tools.scenes import Scene, SceneConfig
 from gopro_tools.text import markdown_table
@@ -184,15 +184,17 @@ def summary(rows: pd.DataFrame) -> str:
     return markdown_table(head, body, n_text_columns=2)
 
 
-def plot(rows: pd.DataFrame, path: Path) -> None:
+def draw(results: Path) -> None:
     """PSNR over motion per frame, a point per scene; and how much each gains over the plain mean.
 
     Raises:
         InputError: matplotlib is not installed.
     """
+    if (found := newest(results, SUITE)) is None:
+        return
     figure = new_figure(10.5, 4.6)
     left, right = figure.subplots(1, 2)
-    scores = rows.pivot_table(
+    scores = pd.read_csv(found[0] / "rows.csv").pivot_table(
         "psnr_db", ["px_per_frame", "photograph", "motion", "rate_hz", "noise"], "contender"
     )
     clean = scores.xs(0.0, level="noise")
@@ -212,15 +214,16 @@ def plot(rows: pd.DataFrame, path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     figure.suptitle("Blur from interpolated frames against a 50 ms exposure (640x360, rendered)")
-    figure.savefig(path, dpi=110)
+    figure.savefig(results / "interpolation.png", dpi=110)
 
 
-def publish(results: Path) -> None:
-    """Make interpolation.md and .png from the newest record."""
-    folder, record = list(iterate_runs(results, SUITE))[-1]
-    rows = pd.DataFrame(record.results["rows"])
-    plot(rows, results / "interpolation.png")
-    page = [
+def pages(results: Path) -> dict[Path, str]:
+    """The page of the newest record, by its path."""
+    if (found := newest(results, SUITE)) is None:
+        return {}
+    folder, record = found
+    rows = pd.read_csv(folder / "rows.csv")
+    parts = [
         "# Blur from interpolated frames against a continuous exposure",
         "Made by `python -m benchmarks.interpolation`: PSNR (dB) of the blurred image to the mean "
         f"of all 1,920 Hz frames of 50 ms, mean over {rows['photograph'].nunique()} rendered "
@@ -232,34 +235,31 @@ def publish(results: Path) -> None:
         f"{record.machine['cpu']}, {record.made_utc}; record "
         f"`{folder.relative_to(results).as_posix()}`.",
     ]
-    write_atomic(results / "interpolation.md", "\n\n".join(page) + "\n")
+    return {results / "interpolation.md": "\n\n".join(parts) + "\n"}
+
+
+def record_rows(rows: pd.DataFrame, results: Path) -> None:
+    """Keep what was measured."""
+    config = {
+        "rates_hz": RATES_HZ,
+        "motions_px_s": MOTIONS_PX_S,
+        "noises": NOISES,
+        "photographs": PHOTOGRAPHS,
+        "size_hw": _SIZE_HW,
+    }
+    keep_rows(
+        rows, results, RunRecord(suite=SUITE, method="flow", scale="full", config=config, seed=1)
+    )
 
 
 def command(results: Path = Path("results")) -> int:
-    """Measure, record, and write interpolation.md and .png.
+    """Measure and record; `benchmarks.table1.publish` makes interpolation.md and .png of it.
 
     Args:
-        results: Where they go.
+        results: The folder above ``runs``.
     """
-    rows = measure()
-    record = RunRecord(
-        suite=SUITE,
-        method="flow",
-        scale="full",
-        config={
-            "rates_hz": RATES_HZ,
-            "motions_px_s": MOTIONS_PX_S,
-            "noises": NOISES,
-            "photographs": PHOTOGRAPHS,
-            "size_hw": _SIZE_HW,
-        },
-        results={"rows": rows.to_dict("records")},
-        seed=1,
-    )
-    with recorded_run(results, record) as folder:
-        write_atomic(folder / "rows.csv", rows.to_csv(index=False, lineterminator="\n"))
-    publish(results)
-    stderr.print(f"Look at {results / 'interpolation.md'}.")
+    record_rows(measure(), results)
+    stderr.print(f"Recorded in {results}; `python -m benchmarks.table1.publish` makes the page.")
     return 0
 
 

@@ -1,69 +1,56 @@
 """The tables and curves of the page on GOPRO in miniature, made from records alone.
 
-    python -m benchmarks.miniature
-
-reads the trainings under ``results/runs/train``, evaluations under
+They come from the trainings under ``results/runs/train``, evaluations under
 ``results/runs/evaluate/{miniature,stages}-*`` and detections under
-``results/runs/detect/miniature-*``. It draws ``results/miniature/curves.png``, and fills the blocks
-between markers in ``results/miniature/README.md``, where the prose is written by hand.
+``results/runs/detect/miniature-*``. `benchmarks.table1.publish` draws
+``results/miniature/curves.png`` and fills the blocks of ``results/miniature/README.md``.
 """
 
 import json
-import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.train.journal import read_log
-from gopro_tools.console import run_command, stderr
-from gopro_tools.figures import new_figure
-from gopro_tools.files import write_atomic
-from gopro_tools.records import RunRecord, iterate_runs
-from gopro_tools.text import markdown_table, read_csv
+import pandas as pd
 
+from benchmarks.keeping import filled
+from benchmarks.train.journal import BLURRED_DB, VALIDATION_DB, read_log
+from gopro_tools.figures import new_figure
+from gopro_tools.records import RunRecord, iterate_runs
+from gopro_tools.sources import BLURRED, SHARP
+from gopro_tools.text import markdown_table
+
+_PAGE = "miniature/README.md"
 _NARROW = "reduced-cpu"
-_PSNR = "validation_psnr_rgb_db"
 _BATCH = 16
 _STOPPED = "deepdeblur-k1-stopped.jsonl"
 """The log of a training that was stopped, and so has no record of its own."""
 _MOST_SEQUENCES = 8
-_BLOCK = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 
 
-def command(results: Path = Path("results")) -> int:
-    """Fill the page on GOPRO in miniature from the records.
-
-    Args:
-        results: Where records lie and the page is.
-    """
-    path = results / "miniature" / "README.md"
-    _draw_curves(results, path.with_name("curves.png"))
-    write_atomic(path, page(results))
-    stderr.print(f"{path}")
-    return 0
-
-
-def page(results: Path) -> str:
-    """The page with its blocks as the records give them."""
-    blocks: Mapping[str, Callable[[Path], str]] = {
-        "trainings": _trainings,
-        "scales": _scales,
-        "evaluations": lambda results: _sections(results, "evaluate/miniature-*", _evaluated),
-        "detections": lambda results: _sections(results, "detect/miniature-*", _detected),
-        "fine_tunings": _fine_tunings,
-        "stages": lambda results: _sections(results, "evaluate/stages-*", _evaluated),
+def pages(results: Path) -> dict[Path, str]:
+    """The page with its blocks as the records give them, by its path."""
+    page = results / _PAGE
+    if not page.is_file():
+        return {}
+    blocks = {
+        "trainings": _trainings(results),
+        "scales": _scales(results),
+        "evaluations": _sections(results, "evaluate/miniature-*", _evaluated),
+        "detections": _sections(results, "detect/miniature-*", _detected),
+        "fine_tunings": _fine_tunings(results),
+        "stages": _sections(results, "evaluate/stages-*", _evaluated),
     }
-    text = (results / "miniature" / "README.md").read_text(encoding="utf-8")
-    return _BLOCK.sub(lambda found: f"{found[1]}{blocks[found[2]](results)}\n{found[3]}", text)
+    return {page: filled(page, blocks)}
 
 
 def _sections(results: Path, suite: str, section: Callable[[Path, str], list[str]]) -> str:
     """A section for each record, with its name in the results folder."""
     folders = [path.parent for path in sorted((results / "runs").glob(f"{suite}/*/run.json"))]
-    names = [folder.relative_to(results).as_posix() for folder in folders]
     return "\n\n".join(
-        part for folder, name in zip(folders, names, strict=True) for part in section(folder, name)
+        part
+        for folder in folders
+        for part in section(folder, folder.relative_to(results).as_posix())
     )
 
 
@@ -81,13 +68,18 @@ def _runs(results: Path) -> Iterator[tuple[Path, RunRecord, str]]:
 
 
 def _gain_in(entry: Mapping[str, Any]) -> float:
-    return float(entry[_PSNR] - entry["validation_blurred_psnr_rgb_db"])
+    return float(entry[VALIDATION_DB] - entry[BLURRED_DB])
 
 
-def _stopped(results: Path) -> list[dict[str, Any]]:
-    """The validations of the training that was stopped."""
+def _gains_by_step(entries: list[dict[str, Any]]) -> dict[int, float]:
+    """Gain over blurred of each validation in a log."""
+    return {entry["step"]: _gain_in(entry) for entry in entries if VALIDATION_DB in entry}
+
+
+def _stopped(results: Path) -> dict[int, float]:
+    """Gains of the training that was stopped."""
     lines = (results / "miniature" / _STOPPED).read_text(encoding="utf-8").splitlines()
-    return [entry for entry in map(json.loads, lines) if _PSNR in entry]
+    return _gains_by_step([json.loads(line) for line in lines])
 
 
 def _trainings(results: Path) -> str:
@@ -97,7 +89,7 @@ def _trainings(results: Path) -> str:
         if name == "deblurgan":
             name += f" {run.config['recipe']['content_loss']}"
         # Sun et al. learn to classify motion: nothing is restored while they do.
-        gain = f"{_gain_in(run.results):+.2f}" if _PSNR in run.results else "–"
+        gain = f"{_gain_in(run.results):+.2f}" if VALIDATION_DB in run.results else "–"
         numbers = [f"{run.results['n_patches']:,}", f"{run.timings_s['training']:.0f}", gain]
         rows.append([name, width, str(run.seed), *numbers])
     head = ["method", "network", "seed", "patches", "seconds", "validation gain, dB"]
@@ -116,8 +108,10 @@ def _fine_tunings(results: Path) -> str:
     return markdown_table(head, sorted(rows))
 
 
-def _draw_curves(results: Path, path: Path) -> None:
+def draw(results: Path) -> None:
     """Gain on validation scenes over patches seen, for each K."""
+    if not (results / _PAGE).is_file():
+        return
     figure = new_figure(8, 5)
     axes = figure.subplots(1, 1)
     colours = {"deepdeblur-k1": "C0", "deepdeblur-k2": "C1", "deepdeblur-k3": "C2"}
@@ -126,41 +120,39 @@ def _draw_curves(results: Path, path: Path) -> None:
             run.method,
             "-" if width == "full" else ":",
             f"{run.method}, {width}" if run.seed == 0 else None,
-            [entry for entry in read_log(folder) if _PSNR in entry],
+            _gains_by_step(read_log(folder)),
         )
         for folder, run, width in _runs(results)
         if run.method in colours
     ]
     curves.append(("deepdeblur-k1", "-.", "deepdeblur-k1, full, stopped", _stopped(results)))
-    for method, style, label, entries in curves:
-        points = [(entry["step"] * _BATCH / 1000, _gain_in(entry)) for entry in entries]
-        axes.plot(*zip(*points, strict=True), color=colours[method], linestyle=style, label=label)
+    for method, style, label, gains in curves:
+        patches = [step * _BATCH / 1000 for step in gains]
+        axes.plot(patches, gains.values(), color=colours[method], linestyle=style, label=label)
     axes.set_xlabel("thousand patches seen")
     axes.set_ylabel("gain over blurred on validation scenes, dB")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=100)
+    figure.savefig((results / _PAGE).with_name("curves.png"), dpi=100)
 
 
 def _scales(results: Path) -> str:
     """The gains behind the paper's claim about scales: narrow networks, and full ones."""
     (rendered,) = (results / "runs" / "evaluate").glob("miniature-rendered120/*/summary.csv")
-    gains: dict[str, list[float]] = defaultdict(list)
-    for row in read_csv(rendered, ()):
-        if "-narrow-" in row["method"] and row["metric"] == "psnr_rgb":
-            gains[row["method"][:2].upper()].append(float(row["delta_mean"]))
-    last = _stopped(results)[-1]
-    at_same_step = {"K1": _gain_in(last)}
+    summary = pd.read_csv(rendered)
+    narrow = summary[(summary["metric"] == "psnr_rgb") & summary["method"].str.contains("-narrow-")]
+    gains = narrow.groupby(narrow["method"].str[1])["delta_mean"]
+    at_step, gain = list(_stopped(results).items())[-1]
+    full = {"1": gain}
     for folder, run, width in _runs(results):
         if width == "full":
-            (entry,) = [e for e in read_log(folder) if e["step"] == last["step"] and _PSNR in e]
-            at_same_step[f"K{run.method[-1]}"] = _gain_in(entry)
-    head = ["K", "narrow, 120 rendered images: mean of the seeds", "lowest", "highest",
-            f"full, validation after {last['step']:,} steps"]  # fmt: skip
+            full[run.method[-1]] = _gains_by_step(read_log(folder))[at_step]
     rows = [
-        [k[1], *(f"{v:+.2f}" for v in (sum(own) / len(own), min(own), max(own), at_same_step[k]))]
-        for k, own in sorted(gains.items())
+        [str(k), *(f"{gain:+.2f}" for gain in (own.mean(), own.min(), own.max(), full[str(k)]))]
+        for k, own in gains
     ]
+    head = ["K", "narrow, 120 rendered images: mean of the seeds", "lowest", "highest",
+            f"full, validation after {at_step:,} steps"]  # fmt: skip
     return markdown_table(head, rows)
 
 
@@ -168,83 +160,71 @@ def _scales(results: Path) -> str:
 
 
 def _evaluated(folder: Path, name: str) -> list[str]:
-    summary = read_csv(folder / "summary.csv", ())
-    scores = {(row["method"], row["metric"]): row for row in summary}
-    body = []
-    for method in dict.fromkeys(row["method"] for row in summary):
-        psnr, ssim = scores[method, "psnr_rgb"], scores[method, "ssim_matlab_rgb3d"]
-        gain = "" if method == "blurred" else _gain(psnr)
-        body.append([method, f"{float(psnr['mean']):.2f}", gain, f"{float(ssim['mean']):.4f}"])
+    summary = pd.read_csv(folder / "summary.csv").set_index("method")
+    psnr = summary[summary["metric"] == "psnr_rgb"]
+    ssim = summary[summary["metric"] == "ssim_matlab_rgb3d"]["mean"]
+    gains = [_gain(row) for _, row in psnr.iterrows()]
+    body = [
+        [method, f"{mean:.2f}", "" if method == BLURRED else gain, f"{ssim[method]:.4f}"]
+        for method, mean, gain in zip(psnr.index, psnr["mean"], gains, strict=True)
+    ]
     head = ["method", "PSNR, dB", "gain [95 % interval over sequences]", "SSIM (MATLAB RGB)"]
     parts = [
-        f"## {summary[0]['dataset']}",
-        f"Record `{name}`; blur_kind {summary[0]['blur_kind']}.",
+        f"## {summary['dataset'].iloc[0]}",
+        f"Record `{name}`; blur_kind {summary['blur_kind'].iloc[0]}.",
         markdown_table(head, body),
     ]
-    sequences = read_csv(folder / "sequences.csv", ())
-    blurred = {
-        row["sequence"]: float(row["psnr_rgb"]) for row in sequences if row["method"] == "blurred"
-    }
-    if len(blurred) <= _MOST_SEQUENCES:
-        gains = {
-            (row["method"], row["sequence"]): float(row["psnr_rgb"]) - blurred[row["sequence"]]
-            for row in sequences
-        }
-        table = _across({key: f"{gain:+.2f}" for key, gain in gains.items()})
-        parts += ["Gain by sequence, dB:", table]
+    sequences = pd.read_csv(folder / "sequences.csv")
+    if sequences["sequence"].nunique() <= _MOST_SEQUENCES:
+        scores = sequences.pivot(index="method", columns="sequence", values="psnr_rgb")
+        by_sequence = (scores - scores.loc[BLURRED]).loc[psnr.index].map("{:+.2f}".format)
+        parts += ["Gain by sequence, dB:", _across(by_sequence)]
     for path in folder.glob("strata*.csv"):
-        cells = {
-            (row["method"], _stratum(row)): _gain(row)
-            for row in read_csv(path, ())
-            if row["metric"] == "psnr_rgb"
-        }
-        parts += ["Gain by length of blur:", _across(cells)]
+        strata = pd.read_csv(path)
+        strata = strata[strata["metric"] == "psnr_rgb"]
+        bins = [
+            f"{row.low:g} to {row.high:g} px ({row.n_images} images)" for row in strata.itertuples()
+        ]
+        gains = [_gain(row) for _, row in strata.iterrows()]
+        by_blur = strata.assign(bin=bins, gain=gains).pivot(
+            index="method", columns="bin", values="gain"
+        )
+        by_blur = by_blur.loc[psnr.index, list(dict.fromkeys(bins))]
+        parts += ["Gain by length of blur:", _across(by_blur)]
     return parts
 
 
-def _across(cells: Mapping[tuple[str, str], str]) -> str:
-    """Cells by method and what they are of: one row per method that restores, one column each."""
-    columns = list(dict.fromkeys(column for _, column in cells))
-    methods = dict.fromkeys(method for method, _ in cells if method != "blurred")
-    rows = [[method, *(cells[method, column] for column in columns)] for method in methods]
-    return markdown_table(["method", *columns], rows)
+def _across(cells: pd.DataFrame) -> str:
+    """One row per method that restores."""
+    rows = cells.drop(index=BLURRED).itertuples()
+    return markdown_table(["method", *cells.columns], [list(row) for row in rows])
 
 
-def _stratum(row: Mapping[str, str]) -> str:
-    return f"{float(row['low']):g} to {float(row['high']):g} px ({row['n_images']} images)"
-
-
-def _gain(row: Mapping[str, str]) -> str:
-    low, high = row["delta_low"], row["delta_high"]
-    interval = f" [{float(low):+.2f}, {float(high):+.2f}]" if low and high else ""
-    return f"{float(row['delta_mean']):+.2f}{interval}"
+def _gain(row: "pd.Series[Any]") -> str:
+    ends = row[["delta_low", "delta_high"]]
+    interval = "" if ends.isna().any() else f" [{ends.iloc[0]:+.2f}, {ends.iloc[1]:+.2f}]"
+    return f"{row['delta_mean']:+.2f}{interval}"
 
 
 def _detected(folder: Path, name: str) -> list[str]:
     """What a detector finds, against what it finds in the sharp images."""
-    rows = read_csv(folder / "detection.csv", ())
-    scores = ("precision", "recall", "f1", "ap50")
-    body = [
-        [
-            row["method"],
-            *(f"{float(row[key]):.3f}" for key in scores),
-            *("" if row["method"] in ("sharp", "blurred") else _change(row, key)
-              for key in ("f1", "ap50")),
-        ]
-        for row in rows
-    ]  # fmt: skip
+    rows = pd.read_csv(folder / "detection.csv").set_index("method")
+    body = []
+    for method, row in rows.iterrows():
+        scores = [f"{row[score]:.3f}" for score in ("precision", "recall", "f1", "ap50")]
+        changes = (
+            ["", ""] if method in (SHARP, BLURRED) else [_change(row, "f1"), _change(row, "ap50")]
+        )
+        body.append([str(method), *scores, *changes])
     head = ["method", "precision", "recall", "F1", "AP50", "F1 over blurred", "AP50 over blurred"]
+    first = rows.iloc[0]
     return [
-        f"## Detection: {rows[0]['dataset']}, {rows[0]['detector']}",
-        f"Record `{name}`; images of {rows[0]['resolution']}. Intervals: {rows[0]['interval']}.",
+        f"## Detection: {first['dataset']}, {first['detector']}",
+        f"Record `{name}`; images of {first['resolution']}. Intervals: {first['interval']}.",
         markdown_table(head, body),
     ]
 
 
-def _change(row: Mapping[str, str], score: str) -> str:
-    value, low, high = (float(row[f"{score}_minus_blurred{end}"]) for end in ("", "_low", "_high"))
+def _change(row: "pd.Series[Any]", score: str) -> str:
+    value, low, high = (row[f"{score}_minus_blurred{end}"] for end in ("", "_low", "_high"))
     return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
-
-
-if __name__ == "__main__":
-    run_command(command)

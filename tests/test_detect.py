@@ -528,12 +528,11 @@ class TestRecallOverBlur:
             shakes=2,
             resamples=20,
         )
-        rows, picture = measure(benchmark, ByColour())
+        rows = measure(benchmark, ByColour())
         assert rows["blur_px"].tolist() == [0, 4, 60]
         assert rows["recall"][0] == rows["precision"][0] == 1
         assert rows["recall"].is_monotonic_decreasing
         assert rows["recall"][2] < 1
-        assert picture.shape[1] > 640
 
     def test_the_exposure_moves_the_image_as_far_as_asked(self) -> None:
         scene = Scene(

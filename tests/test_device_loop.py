@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from test_train import GAN, TINY, assert_same_run, stopping_at, train, weights_of
 from tiny_dataset import write_dataset
@@ -156,10 +155,6 @@ def test_a_figure_that_is_not_finite_is_found_later_and_changes_nothing(
     monkeypatch.setattr(DevicePatches, "cut", poisoned)
     with pytest.raises(InputError, match=r"step 7 gave .*nan"):
         train(QUIET, dataset, tmp_path / "bad", options=options)
-    saved = safetensors.torch.load_file(
-        tmp_path / "bad" / "not-finite-step000007-rank0.safetensors"
-    )
-    assert saved["sharp"].isnan().flatten(1).any(dim=1).tolist() == [False, True]
     assert not (tmp_path / "bad" / "checkpoint.safetensors").exists()
     # The last checkpoint from before is kept, and a later one never holds what is not finite.
     monkeypatch.undo()

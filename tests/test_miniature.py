@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from benchmarks.miniature import page
+from benchmarks.miniature import pages
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 
 def test_the_page_is_what_the_records_give() -> None:
-    made = page(RESULTS)
-    assert (RESULTS / "miniature" / "README.md").read_text(encoding="utf-8") == made
+    ((path, made),) = pages(RESULTS).items()
+    assert path.read_text(encoding="utf-8") == made
     for heading in ("## Trainings", "## The claim about scales", "real pairs", "Gain by length"):
         assert heading in made

@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from baselines.methods import method_named
 from baselines.restoring import RestoreOptions
-from benchmarks.shipped import FOLDER, ship, weights_named
+from benchmarks.shipped import FOLDER, cards, weights_named
 from gopro_tools.errors import InputError
 
 SHIPPED = sorted(FOLDER.glob("*.safetensors"))
@@ -47,16 +47,13 @@ def test_some_are_shipped() -> None:
     assert names >= {"deepdeblur-k1", "deepdeblur-k2", "deepdeblur-k3", "deblurgan"}
 
 
-def test_changed_weights_are_not_shipped(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.json").write_text(
-        json.dumps(
-            {
-                "suite": "train", "method": "deepdeblur-k3", "scale": "reduced", "config": {},
-                "results": {}, "weights_sha256": "0" * 64,
-            }
-        )
-    )  # fmt: skip
-    shutil.copyfile(SHIPPED[0], tmp_path / "run" / "weights.safetensors")
-    with pytest.raises(InputError, match="not the weights"):
-        ship(tmp_path / "run", (), tmp_path / "out")
+def test_cards_are_made_from_the_records_of_the_weights(tmp_path: Path) -> None:
+    made = cards(FOLDER.parent)
+    assert set(made) == {path.with_suffix(".md") for path in SHIPPED}
+    assert all(path.read_text(encoding="utf-8") == text for path, text in made.items())
+    shutil.copytree(FOLDER.parent / "runs" / "train", tmp_path / "runs" / "train")
+    weights = tmp_path / "weights" / SHIPPED[0].name
+    weights.parent.mkdir()
+    weights.write_bytes(SHIPPED[0].read_bytes() + b"x")
+    with pytest.raises(InputError, match="no training of"):
+        cards(tmp_path)

@@ -10,15 +10,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import tyro
 
-from benchmarks.speed.plan import PLAN_FILE, plan_page
+from benchmarks.keeping import newest
+from benchmarks.speed.plan import plan_page
 from benchmarks.speed.timing import Timing
 from gopro_tools.console import run_command
 from gopro_tools.files import write_atomic
-from gopro_tools.records import RunRecord, iterate_runs, recorded_run
+from gopro_tools.records import RunRecord, recorded_run
 
 logger = logging.getLogger(__name__)
 
@@ -28,64 +29,64 @@ SUITES: tuple[Suite, ...] = get_args(Suite)
 
 def command(
     suite: tyro.conf.Positional[Suite],
-    video: tyro.conf.Positional[Path | None] = None,
     record: bool = False,
     results: Path = Path("results"),
-    most: int = 50_000,
 ) -> int:
     """Time ours against its rivals in one run, and print the ratios.
 
     Args:
         suite: What to time.
-        video: For synthesize: a video of your own; one is rendered without it.
         record: Store the figures and update the speed page.
         results: Where records and the page lie.
-        most: For many: pairs of the largest dataset.
     """
-    module = importlib.import_module(f"benchmarks.speed.{suite}")
-    given = {"synthesize": (video,), "many": (most,)}
-    timings: list[Timing] = module.measure(*given.get(suite, ()))
-    sys.stdout.write("\n\n".join(module.tables(timings)) + "\n")
+    timings: list[Timing] = _module(suite).measure()
+    sys.stdout.write("\n\n".join(_module(suite).tables(timings)) + "\n")
     if record:
         run = RunRecord(
             suite=f"speed-{suite}",
             method="gopro_tools",
             scale="full",
-            config={"suite": suite, "video": video},
+            config={"suite": suite},
             results={"timings": [asdict(timing) for timing in timings]},
         )
         with recorded_run(results, run):
             pass
-        write_atomic(results / "speed.md", speed_page(results))
-        if plan := plan_page(results):
-            write_atomic(results / PLAN_FILE, plan)
-        logger.info("Recorded in %s; %s updated.", results, results / "speed.md")
+        for path, text in speed_pages(results).items():
+            write_atomic(path, text)
+            logger.info("%s is updated.", path)
     return 0
 
 
-def speed_page(results: Path) -> str:
-    """The speed page: a pure function of the newest record of each suite."""
-    parts = [
+def speed_pages(results: Path) -> dict[Path, str]:
+    """The pages, pure functions of the newest record of each suite, as far as there are any."""
+    pages = {"speed.md": _speed_page(results), "plan.md": plan_page(results)}
+    return {results / name: text for name, text in pages.items() if text is not None}
+
+
+def _speed_page(results: Path) -> str | None:
+    parts: list[str] = []
+    for suite in SUITES:
+        if (found := newest(results, f"speed-{suite}")) is None:
+            continue
+        folder, run = found
+        gpus = ", ".join(run.machine["gpus"]) or "no GPU"
+        parts += [
+            f"## {suite}",
+            f"{run.machine['cpu']}, {run.machine['n_cores']} cores, {gpus}; {run.made_utc}; record "
+            f"`{folder.relative_to(results).as_posix()}`.",
+            *_module(suite).tables([Timing(**timing) for timing in run.results["timings"]]),
+        ]
+    head = [
         "# Speed against rivals",
         "Made by `python -m benchmarks.speed <suite> --record`; each table is one run in which all "
         "contenders took turns on one machine. Ratios travel, seconds do not.",
     ]
-    for suite in SUITES:
-        runs = list(iterate_runs(results, f"speed-{suite}"))
-        if not runs:
-            continue
-        folder, run = runs[-1]
-        machine = run.machine
-        gpus = ", ".join(machine["gpus"]) or "no GPU"
-        parts += [
-            f"## {suite}",
-            f"{machine['cpu']}, {machine['n_cores']} cores, {gpus}; {run.made_utc}; record "
-            f"`{folder.relative_to(results).as_posix()}`.",
-        ]
-        module = importlib.import_module(f"benchmarks.speed.{suite}")
-        timings = [Timing(**timing) for timing in run.results["timings"]]
-        parts += module.tables(timings)
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*head, *parts]) + "\n" if parts else None
+
+
+def _module(suite: Suite) -> Any:
+    """Of a suite: ``measure() -> list[Timing]``, and ``tables(timings) -> list[str]``, Markdown."""
+    return importlib.import_module(f"benchmarks.speed.{suite}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

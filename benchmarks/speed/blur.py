@@ -1,7 +1,8 @@
 """Blur as cameras make it against how it is done today: interpolation, and the sensor's stages.
 
 The rival of our interpolation is FFmpeg's ``minterpolate`` with motion compensation; that of our
-sensor is RSBlur's model (Rim et al., ECCV 2022) as one writes it with numpy and scipy. All at 720p.
+sensor is RSBlur's model (Rim et al., ECCV 2022) as one writes it with numpy and colour-demosaicing.
+All at 720p.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,8 +11,6 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-from scipy.ndimage import convolve
 
 from benchmarks.interpolation import minterpolate
 from benchmarks.speed.timing import (
@@ -98,45 +97,19 @@ def _minterpolate(frames: Frames) -> int:
 
 def _plain_numpy(light: Light, response: Response, isp: Isp) -> Rgb:
     """RSBlur's model step by step, as one writes it without thinking of speed."""
+    from colour_demosaicing import (
+        demosaicing_CFA_Bayer_Malvar2004,
+        masks_CFA_Bayer,
+        mosaicing_CFA_Bayer,
+    )
+
     rng = np.random.default_rng(0)
     linear = np.clip(light.mean.astype(np.float64) + rng.uniform(0.25, 1.75) * light.clipped, 0, 1)
     camera = np.maximum(linear @ isp.camera_of_srgb.T, 0)
-    masks = np.zeros(linear.shape)
-    masks[0::2, 0::2, 0] = masks[0::2, 1::2, 1] = masks[1::2, 0::2, 1] = masks[1::2, 1::2, 2] = 1
     gains = np.array([rng.uniform(1.9, 2.4), 1.0, rng.uniform(1.5, 1.9)])
-    raw = (camera * masks / gains).sum(axis=2)
+    raw = mosaicing_CFA_Bayer(camera / gains)
     shot, read = 1e-4 * rng.uniform(0.5, 1.5), 9.1504e-4 * rng.uniform(0.5, 1.5)
     raw = rng.poisson(raw / shot) * shot + read * rng.standard_normal(raw.shape)
-    raw *= (masks * gains).sum(axis=2)
-    back = _malvar(raw, masks) @ np.linalg.inv(isp.camera_of_srgb).T
+    raw *= np.tensordot(gains, masks_CFA_Bayer(raw.shape), axes=1)
+    back = demosaicing_CFA_Bayer_Malvar2004(raw) @ np.linalg.inv(isp.camera_of_srgb).T
     return response.encode(np.where(linear >= 1, linear, back))
-
-
-def _malvar(raw: NDArray[np.float64], masks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Four 5x5 convolutions of the whole mosaic, each used where it applies (phase RGGB)."""
-    of_green = np.array(
-        [[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]]
-    )
-    along = np.array(
-        [
-            [0, 0, 0.5, 0, 0], [0, -1, 0, -1, 0], [-1, 4, 5, 4, -1], [0, -1, 0, -1, 0],
-            [0, 0, 0.5, 0, 0],
-        ]
-    )  # fmt: skip
-    across = along.T
-    diagonal = np.array(
-        [
-            [0, 0, -1.5, 0, 0], [0, 2, 0, 2, 0], [-1.5, 0, 6, 0, -1.5], [0, 2, 0, 2, 0],
-            [0, 0, -1.5, 0, 0],
-        ]
-    )  # fmt: skip
-    green, side, above, corner = (
-        convolve(raw, kernel / 8, mode="mirror") for kernel in (of_green, along, across, diagonal)
-    )
-    red, green_at, blue = (masks[..., c] == 1 for c in range(3))
-    red_row = np.zeros(raw.shape, bool)
-    red_row[0::2] = True
-    r = np.where(red, raw, np.where(blue, corner, np.where(red_row, side, above)))
-    g = np.where(green_at, raw, green)
-    b = np.where(blue, raw, np.where(red, corner, np.where(red_row, above, side)))
-    return np.stack([r, g, b], axis=2)

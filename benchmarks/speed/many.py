@@ -4,20 +4,18 @@ The commands run as users type them, each in a process of its own, on a dataset 
 grows. Of an image this small, reading and scoring take next to nothing: what shows is the rest.
 """
 
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
 
-from benchmarks.speed.timing import Timing
+from benchmarks.speed.timing import Timing, run_watched
 from gopro_tools.detection import Detections, DetectorIdentity
-from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png
 from gopro_tools.text import markdown_table
 
@@ -46,18 +44,28 @@ class OneBox:
         ]
 
 
-def measure(most: int = SIZES[-1]) -> list[Timing]:
-    """Run verify, evaluate and detect on growing numbers of pairs, the largest at most ``most``."""
+def measure(sizes: Sequence[int] = SIZES) -> list[Timing]:
+    """Run verify, evaluate and detect on growing numbers of pairs."""
     timings: list[Timing] = []
-    with TemporaryDirectory() as folder:
-        dataset = Path(folder) / "many"
-        n_there = 0
-        for n_pairs in [size for size in SIZES if size < most] + [most]:
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        dataset = folder / "many"
+        sources = ("--dataset", dataset, "--blur-kind", "gamma", "-o")
+        one_box = ("--detector", f"{__name__}:OneBox", "--overlays", 0)
+        commands: dict[str, tuple[object, ...]] = {
+            "verify": ("gopro_tools.verify", dataset, "-o", folder / "findings.csv"),
+            # Without VMAF, which starts a program per image.
+            "evaluate": ("gopro_tools.evaluate", *sources, folder / "scores",
+                         "--protocol", "nah2017"),
+            "detect": ("gopro_tools.detect", *sources, folder / "boxes", *one_box),
+        }  # fmt: skip
+        for n_there, n_pairs in pairwise((0, *sizes)):
             for number in range(n_there, n_pairs):
                 _write_pair(dataset, number)
-            n_there = n_pairs
-            for name, arguments in _commands(dataset, Path(folder) / "out").items():
-                seconds, peak_mib = _run(arguments)
+            for name, command in commands.items():
+                begin = time.perf_counter()
+                peak_mib = run_watched(sys.executable, "-m", *command)
+                seconds = time.perf_counter() - begin
                 timings.append(
                     Timing(
                         name=name, seconds=seconds, n_units=n_pairs, unit="pairs", peak_mib=peak_mib
@@ -98,36 +106,3 @@ def _write_pair(dataset: Path, number: int) -> None:
         path = folder / kind / f"{number % _PER_SEQUENCE + 1:06d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_png(image.astype(np.uint8)))
-
-
-def _commands(dataset: Path, out: Path) -> dict[str, list[str]]:
-    sources = ["--dataset", str(dataset), "--blur-kind", "gamma", "-o"]
-    detector = ["--detector", f"{__name__}:OneBox", "--overlays", "0"]
-    return {
-        "verify": ["gopro_tools.verify", str(dataset), "-o", str(out / "findings.csv")],
-        # Without VMAF, which starts a program per image.
-        "evaluate": [
-            "gopro_tools.evaluate",
-            *sources,
-            str(out / "scores"),
-            "--protocol",
-            "nah2017",
-        ],
-        "detect": ["gopro_tools.detect", *sources, str(out / "boxes"), *detector],
-    }
-
-
-def _run(arguments: Sequence[str]) -> tuple[float, float]:
-    """Seconds, and the largest resident memory in MiB, of ``python -m`` with these arguments."""
-    begin = time.perf_counter()
-    command = [sys.executable, "-m", *arguments]
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        complaint = process.stderr.read()
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise InputError(f"python -m {' '.join(arguments)} failed: {complaint[-2000:]}")
-    return time.perf_counter() - begin, used.ru_maxrss / 2**10

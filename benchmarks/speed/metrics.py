@@ -6,19 +6,17 @@ that a busy machine slows all alike; the figure is the median. Each note gives t
 contender that computes something else is seen.
 """
 
-import importlib
-import logging
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import psutil
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -29,8 +27,6 @@ from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png
 from gopro_tools.threads import n_cores
-
-log = logging.getLogger(__name__)
 
 OURS = "gopro_tools"
 SIZE_HW = (720, 1280)
@@ -82,7 +78,7 @@ def example_pair(seed: int = 0) -> tuple[Rgb, Rgb]:
 
 
 def contenders_by_protocol() -> Mapping[str, Mapping[str, Contender]]:
-    """Ours first, then the rivals that are installed."""
+    """Ours first, then the rivals."""
     gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return {
         "psnr_rgb": {
@@ -128,54 +124,36 @@ def direct_rgb3d(sharp: Rgb, restored: Rgb) -> float:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Keep this thread, and the pools of OpenCV and torch, on one core."""
+    """Keep this thread, and the pools of OpenCV and torch, on one core; Linux alone."""
     process = psutil.Process()
-    n_opencv = cv2.getNumThreads()
-    cores = process.cpu_affinity() if hasattr(process, "cpu_affinity") else None
-    torch = _import_or_none("torch")
-    n_torch = torch.get_num_threads() if torch else 0
+    cores = process.cpu_affinity() or []
+    n_opencv, n_torch = cv2.getNumThreads(), torch.get_num_threads()
+    process.cpu_affinity(cores[-1:])
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
     try:
-        cv2.setNumThreads(1)
-        if torch:
-            torch.set_num_threads(1)
-        if cores:
-            process.cpu_affinity(cores[-1:])
         yield
     finally:
+        process.cpu_affinity(cores)
         cv2.setNumThreads(n_opencv)
-        if torch:
-            torch.set_num_threads(n_torch)
-        if cores:
-            process.cpu_affinity(cores)
+        torch.set_num_threads(n_torch)
 
 
 def _torch_contenders() -> dict[str, Contender]:
-    torch, piq = _import_or_none("torch"), _import_or_none("piq")
-    functional = _import_or_none("torchmetrics.functional.image")
-    if torch is None:
-        return {}
+    import piq
+    from torchmetrics.functional.image import structural_similarity_index_measure
 
-    def tensors(*images: Rgb) -> list[Any]:
+    def tensors(*images: Rgb) -> list[torch.Tensor]:
         return [torch.from_numpy(image).permute(2, 0, 1)[None].float() for image in images]
 
-    found: dict[str, Contender] = {}
-    if functional:
-        found["torchmetrics, float32"] = lambda x, y: float(
-            functional.structural_similarity_index_measure(*tensors(x, y), data_range=(0.0, 255.0))
-        )
-    if piq:
-        found["piq, float32"] = lambda x, y: float(
+    return {
+        "torchmetrics, float32": lambda x, y: float(
+            structural_similarity_index_measure(*tensors(x, y), data_range=(0.0, 255.0))
+        ),
+        "piq, float32": lambda x, y: float(
             piq.ssim(*tensors(x, y), data_range=255, downsample=False)
-        )
-    return found
-
-
-def _import_or_none(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except (ImportError, OSError, RuntimeError) as error:
-        log.warning("no rival: %s (%s)", name, error)
-        return None
+        ),
+    }
 
 
 def score_in_turns(

@@ -7,10 +7,8 @@ in most repositories: imageio to read, numpy powers in float64 to average, image
 
 import itertools
 import logging
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -22,9 +20,8 @@ from pathlib import Path
 import imageio.v3 as imageio
 import imageio_ffmpeg
 import numpy as np
-import psutil
 
-from benchmarks.speed.timing import Timing, ratio_table, take_turns, timings_of
+from benchmarks.speed.timing import Timing, ratio_table, run_watched, take_turns, timings_of
 from gopro_tools.images import Rgb
 from gopro_tools.processes import end_with_parent
 from gopro_tools.scenes import Encoding, Scene, SceneConfig, render_frames, write_video
@@ -74,7 +71,7 @@ def measure(video: Path | None = None, *, n_repeats: int = 3, jobs: int = 2) -> 
         n_frames = open_source(video).info.n_frames
         with _warm_pool(jobs, folder) as pool:
             with_pool = f"{jobs} running workers"
-            contenders: dict[str, tuple[Callable[[Path], None], str]] = {
+            contenders: dict[str, tuple[Callable[[Path], float | None], str]] = {
                 DECODE: (partial(_decode_only, video), "the limit"),
                 OURS: (partial(_ours, video, TWO_KINDS, pool), with_pool),
                 "ours, sharp + blur_gamma + blur": (
@@ -87,18 +84,13 @@ def measure(video: Path | None = None, *, n_repeats: int = 3, jobs: int = 2) -> 
                 ),
                 "FFmpeg tmix to PNG": (partial(_tmix, video), "plain mean only, no sharp"),
             }
-
-            def pool_ids() -> set[int]:
-                return {child.pid for child in psutil.Process().children(recursive=True)}
-
-            peaks: dict[str, float] = dict.fromkeys(contenders, 0.0)
+            peaks: dict[str, float] = {}
             outs = (folder / f"out-{number}" for number in itertools.count())
 
             def watched(name: str) -> None:
-                ours = name.startswith("ours")
-                with _watch_memory(set() if ours else pool_ids()) as peak:
-                    contenders[name][0](next(outs))
-                peaks[name] = max(peaks[name], peak[0])
+                peak_mib = contenders[name][0](next(outs))
+                if peak_mib is not None:
+                    peaks[name] = max(peaks.get(name, 0.0), peak_mib)
 
             seconds = take_turns({name: partial(watched, name) for name in contenders}, n_repeats)
         notes = {name: note for name, (_, note) in contenders.items()}
@@ -112,29 +104,27 @@ def tables(timings: Sequence[Timing]) -> list[str]:
     return [ratio_table("Synthesis, memory is the largest process's", timings, OURS)]
 
 
-def _decode_only(video: Path, _: Path) -> None:
-    _ffmpeg("-i", video, "-f", "null", "-")
+def _decode_only(video: Path, _: Path) -> float:
+    return _ffmpeg("-i", video, "-f", "null", "-")
 
 
-def _tmix(video: Path, out: Path) -> None:
+def _tmix(video: Path, out: Path) -> float:
     out.mkdir()
     picture = f"tmix=frames={N_FRAMES},select=eq(mod(n\\,{N_FRAMES})\\,{N_FRAMES - 1})"
-    _ffmpeg("-i", video, "-vf", picture, "-fps_mode", "passthrough", out / "%06d.png")
+    return _ffmpeg("-i", video, "-vf", picture, "-fps_mode", "passthrough", out / "%06d.png")
 
 
-def _ffmpeg(*arguments: object) -> None:
-    program = imageio_ffmpeg.get_ffmpeg_exe()
-    subprocess.run([program, "-v", "error", "-nostdin", *map(str, arguments)], check=True)
+def _ffmpeg(*arguments: object) -> float:
+    return run_watched(imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", *arguments)
 
 
 def _ours(video: Path, kinds: tuple[Kind, ...], pool: ProcessPoolExecutor, out: Path) -> None:
     synthesize([video], SynthesisConfig(kinds=kinds, allow_low_rate=True), out=out, executor=pool)
 
 
-def _our_command(video: Path, kinds: tuple[Kind, ...], jobs: int, out: Path) -> None:
-    command = [sys.executable, "-m", "gopro_tools.synthesize", str(video), "--out", str(out)]
-    command += ["--kinds", *kinds, "--jobs", str(jobs), "--allow-low-rate"]
-    subprocess.run(command, check=True, capture_output=True)
+def _our_command(video: Path, kinds: tuple[Kind, ...], jobs: int, out: Path) -> float:
+    command = (sys.executable, "-m", "gopro_tools.synthesize", video, "--out", out)
+    return run_watched(*command, "--kinds", *kinds, "--jobs", jobs, "--allow-low-rate")
 
 
 def _usual_script(video: Path, out: Path) -> Timing:
@@ -175,28 +165,3 @@ def _warm_pool(jobs: int, folder: Path) -> Iterator[ProcessPoolExecutor]:
         for turn in range(2 * jobs):
             _ours(warm_up, THREE_KINDS, pool, folder / f"warm-{turn}")
         yield pool
-
-
-@contextmanager
-def _watch_memory(others: set[int]) -> Iterator[list[float]]:
-    """Largest resident memory of any one process below this one except ``others``, in MiB."""
-    peak = [0.0]
-    finished = threading.Event()
-
-    def watch() -> None:
-        here = psutil.Process()
-        while not finished.wait(0.02):
-            for process in here.children(recursive=True):
-                if process.pid not in others:
-                    try:
-                        peak[0] = max(peak[0], process.memory_info().rss / 2**20)
-                    except psutil.Error:
-                        continue
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        finished.set()
-        thread.join()

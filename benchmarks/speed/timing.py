@@ -1,7 +1,9 @@
 """Contenders that take turns, what was measured of each, and the table that compares them."""
 
+import os
 import re
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -11,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
+from gopro_tools.errors import InputError
 from gopro_tools.processes import end_with_parent
 
 Argument = TypeVar("Argument")
@@ -62,6 +65,27 @@ def resident_peak_mib() -> float:
     """
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 2**10
+
+
+def run_watched(*command: object) -> float:
+    """Run a program, and return its largest resident memory in MiB; Linux alone.
+
+    Of the programs that it starts, the largest counts, where that one is larger.
+
+    Raises:
+        InputError: It failed.
+    """
+    words = [str(word) for word in command]
+    with subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        complaint = process.stderr.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise InputError(f"{' '.join(words)} failed: {complaint[-2000:]}")
+    return used.ru_maxrss / 2**10
 
 
 def take_turns(

@@ -25,7 +25,6 @@ from baselines.deepdeblur.method import (
     DeepDeblurRecipe,
     deepdeblur_recipe,
 )
-from baselines.device_patches import DevicePatches
 from baselines.devices import chosen_device, to_layout
 from baselines.machine import RunOptions, scalars
 from baselines.method import Learner, Setting
@@ -37,7 +36,7 @@ from benchmarks.speed.timing import (
     take_turns,
     timings_of,
 )
-from benchmarks.train.device_loop import DeviceLoop
+from benchmarks.train.device_loop import DeviceSteps
 from gopro_tools.files import write_atomic
 from gopro_tools.images import encode_png
 
@@ -170,21 +169,19 @@ def _warmed_up(name: str) -> Callable[[], object]:
     device = chosen_device("auto")
     options, recipe = CONTENDERS[name], benchmark_recipe(device)
     torch.backends.cudnn.benchmark = True  # as training does
-    learner = DeepDeblurLearner(recipe, Setting(device=device, options=options))
-    step = (
-        _device_steps(learner, recipe, device)
-        if options.loop == "device"
-        else _host_step(learner, recipe, options, device)
-    )
+    setting = Setting(device=device, options=options)
+    learner = DeepDeblurLearner(recipe, setting)
+    prepare = _device_steps if options.loop == "device" else _host_step
+    step = prepare(learner, recipe, setting)
     for _ in range(_N_WARM_UP):
         step()
     return step
 
 
 def _host_step(
-    learner: Learner, recipe: DeepDeblurRecipe, options: RunOptions, device: torch.device
+    learner: Learner, recipe: DeepDeblurRecipe, setting: Setting
 ) -> Callable[[], object]:
-    batch = _batch(recipe, options, device)
+    batch = _batch(recipe, setting)
 
     def step() -> None:
         learner.start(recipe.optimisation.learning_rate)
@@ -194,7 +191,7 @@ def _host_step(
 
 
 def _device_steps(
-    learner: Learner, recipe: DeepDeblurRecipe, device: torch.device
+    learner: Learner, recipe: DeepDeblurRecipe, setting: Setting
 ) -> Callable[[], int]:
     side, rng = 2 * recipe.patches.patch_px, np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -202,25 +199,24 @@ def _device_steps(
             image = rng.integers(0, 256, (side, side, 3)).astype(np.uint8)
             write_atomic(Path(folder, "train", "noise", kind, "000001.png"), encode_png(image))
         frames = FramePairs(Path(folder), "train", "gamma", cache="memory")
-    patches = DevicePatches(Patches(frames, recipe.patches, seed=0), device)
-    loop = DeviceLoop(learner, patches, device)
+    steps = DeviceSteps(learner, Patches(frames, recipe.patches, seed=0), setting)
     numbers = itertools.count()
 
-    def steps() -> int:
-        for _ in range(_N_STEPS_AT_ONCE):
-            plan = patches.plan(next(numbers), range(recipe.patches.batch))
-            loop.step([plan], recipe.optimisation.learning_rate)
-        loop.take_figures()
+    def several_steps() -> int:
+        for number in itertools.islice(numbers, _N_STEPS_AT_ONCE):
+            inputs = [steps.input(number)]
+            steps.take(number, inputs, recipe.optimisation.learning_rate, is_logged=False)
+        steps.pending(number + 1)
         return _N_STEPS_AT_ONCE
 
-    return steps
+    return several_steps
 
 
-def _batch(recipe: DeepDeblurRecipe, options: RunOptions, device: torch.device) -> Batch:
+def _batch(recipe: DeepDeblurRecipe, setting: Setting) -> Batch:
     torch.manual_seed(0)
     shape = (recipe.patches.batch, 3, recipe.patches.patch_px, recipe.patches.patch_px)
     blurred, sharp = (
-        to_layout(torch.rand(shape).to(device), channels_last=options.channels_last)
+        to_layout(torch.rand(shape).to(setting.device), channels_last=setting.options.channels_last)
         for _ in range(2)
     )
     return Batch(number=0, blurred=blurred, sharp=sharp)
@@ -228,8 +224,8 @@ def _batch(recipe: DeepDeblurRecipe, options: RunOptions, device: torch.device) 
 
 def _n_flop(device: torch.device) -> float:
     """Floating-point operations of one step's convolutions, forward and backward."""
-    recipe, options = benchmark_recipe(device), CONTENDERS[PLAIN]
-    learner = DeepDeblurLearner(recipe, Setting(device=device, options=options))
+    recipe, setting = benchmark_recipe(device), Setting(device=device, options=CONTENDERS[PLAIN])
+    learner = DeepDeblurLearner(recipe, setting)
     with FlopCounterMode(display=False) as counter:
-        learner.step([_batch(recipe, options, device)])
+        learner.step([_batch(recipe, setting)])
     return float(counter.get_total_flops())

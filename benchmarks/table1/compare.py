@@ -1,7 +1,6 @@
 """Paired comparisons of methods on the same images, overall and by the length of their blur."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,35 +8,14 @@ import numpy as np
 import pandas as pd
 
 from gopro_tools.bootstrap import bootstrap_interval
+from gopro_tools.evaluate.strata import EDGES_PX
 from gopro_tools.text import read_csv
 
-BLUR_EDGES_PX = (0.0, 4.0, 8.0, 12.0, 20.0, np.inf)
-"""Bins of known blur length."""
 ALL_IMAGES = (0.0, float(np.inf))
 """The bin of all images, with those whose blur is not known."""
 N_RESAMPLES = 10_000
 _FEWEST_CLIPS = 3
 """An interval over fewer clips says nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """How much better one method is than another, image by image."""
-
-    method: str  # the one that is better where the difference is positive
-    baseline: str
-    metric: str
-    blur_px: tuple[float, float]  # of the images, or `ALL_IMAGES`
-    n_images: int
-    n_clips: int  # sequences they are from: what the bootstrap draws
-    difference: float  # mean over images
-    low: float  # of the 95 % interval; NaN where there are too few clips
-    high: float
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether the interval excludes zero."""
-        return self.low > 0 or self.high < 0
 
 
 def scores_of(record: Path, metric: str) -> pd.DataFrame:
@@ -67,11 +45,10 @@ def scores_of(record: Path, metric: str) -> pd.DataFrame:
 def compare_methods(
     scores: pd.DataFrame,
     pairs: Sequence[tuple[str, str]],
-    metric: str,
     *,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
-) -> list[Comparison]:
+) -> pd.DataFrame:
     """Compare methods pairwise, overall and in each bin of blur length that holds images.
 
     The bootstrap resamples whole clips: images of one clip show the same scene under the same
@@ -79,14 +56,18 @@ def compare_methods(
 
     Args:
         scores: Of all methods, as `scores_of` gives them.
-        pairs: (method, baseline).
-        metric: Name for the results.
+        pairs: (method, baseline): the first is better where the difference is positive.
         n_resamples: Of the bootstrap.
         seed: Of the bootstrap.
+
+    Returns:
+        One row per bin and pair: ``method, baseline``; ``blur_px_from, blur_px_to``, the bin, or
+        `ALL_IMAGES`; ``n_images``, and ``n_clips`` that they are from; ``difference``, the mean
+        over images; ``low, high``, its 95 % interval, NaN where there are too few clips.
     """
-    comparisons = []
+    rows = []
     length_px = scores.index.get_level_values("blur_px").to_numpy()
-    for low_px, high_px in (ALL_IMAGES, *pairwise(BLUR_EDGES_PX)):
+    for low_px, high_px in (ALL_IMAGES, *pairwise(EDGES_PX)):
         inside = (length_px >= low_px) & (length_px < high_px)
         chosen = scores if (low_px, high_px) == ALL_IMAGES else scores[inside]
         if chosen.empty:
@@ -97,58 +78,10 @@ def compare_methods(
         low = high = np.full((len(pairs), 1), np.nan)
         if n_clips >= _FEWEST_CLIPS:
             low, high = bootstrap_interval(deltas[:, :, np.newaxis], clips, n_resamples, seed)
-        comparisons += [
-            Comparison(
-                method=method,
-                baseline=baseline,
-                metric=metric,
-                blur_px=(low_px, high_px),
-                n_images=len(chosen),
-                n_clips=n_clips,
-                difference=float(deltas[index].mean()),
-                low=float(low[index, 0]),
-                high=float(high[index, 0]),
-            )
-            for index, (method, baseline) in enumerate(pairs)
+        rows += [
+            (*pair, low_px, high_px, len(chosen), n_clips, delta.mean(), *ends)
+            for pair, delta, *ends in zip(pairs, deltas, low[:, 0], high[:, 0], strict=True)
         ]
-    return comparisons
-
-
-def verdict(comparisons: Sequence[Comparison], titles: Mapping[str, str]) -> str:
-    """What the comparisons within a family of methods show, in words, from the numbers.
-
-    A difference counts only where its interval excludes zero.
-    """
-    sentences = []
-    for method, baseline in dict.fromkeys((c.method, c.baseline) for c in comparisons):
-        overall, *bins = [c for c in comparisons if (c.method, c.baseline) == (method, baseline)]
-        found = {
-            "better": [c for c in bins if c.low > 0],
-            "worse": [c for c in bins if c.high < 0],
-            "no clear difference": [c for c in bins if not c.is_clear],
-        }
-        by_blur = "; ".join(
-            f"{what} at {', '.join(bin_name(c.blur_px) for c in where)}"
-            for what, where in found.items()
-            if where
-        )
-        sentence = f"{titles[method]} against {titles[baseline]}: {_in_words(overall)} overall"
-        sentences.append(f"{sentence}; by blur: {by_blur}." if by_blur else f"{sentence}.")
-    return " ".join(sentences)
-
-
-def _in_words(comparison: Comparison) -> str:
-    if np.isnan(comparison.low):
-        return f"{comparison.difference:+.2f} dB on too few clips for an interval"
-    interval = f"{comparison.difference:+.2f} dB [{comparison.low:+.2f}, {comparison.high:+.2f}]"
-    if not comparison.is_clear:
-        return f"no clear difference ({interval})"
-    return f"{'better' if comparison.difference > 0 else 'worse'} ({interval})"
-
-
-def bin_name(blur_px: tuple[float, float]) -> str:
-    """A bin of blur lengths in words."""
-    low, high = blur_px
-    if np.isinf(high):
-        return "all" if low == 0 else f"{low:g} px and more"
-    return f"{low:g} to {high:g} px"
+    columns = ["method", "baseline", "blur_px_from", "blur_px_to", "n_images", "n_clips",
+               "difference", "low", "high"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)

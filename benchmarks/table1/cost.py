@@ -38,20 +38,3 @@ def days_of_full(run: RunRecord) -> dict[str, float]:
         n_patches = paper.n_steps(n_pairs=0) * paper.patches.batch
         days[method.name] = macs_per_patch(method, paper) * n_patches / macs_per_s / _DAY_S
     return days
-
-
-def cost_of_full(run: RunRecord) -> str:
-    """That cost in a sentence."""
-    days = days_of_full(run)
-    if not days:
-        return "Its cost is not known: no network of this record was trained."
-    patches = sum(run.methods[method]["n_patches"] for method in days)
-    seconds = sum(run.methods[method]["training_s"] for method in days)
-    each = ", ".join(f"{method} {value:,.0f}" for method, value in days.items())
-    return (
-        "It needs GOPRO_Large and, for each K, 1.8 million patches of 256x256 through the full "
-        "network (iterations from memory of the paper, unverified). At the "
-        f"{patches / seconds:.1f} patches/s at which the networks of this run were trained (on the "
-        "machine that their records under `runs/train` name), scaled by the arithmetic of their "
-        f"layers, that would take, in days on it: {each}."
-    )

@@ -14,7 +14,6 @@ from baselines.methods import METHODS, method_named
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
 from gopro_tools.records import Scale, hash_of, jsonable
-from gopro_tools.rendered import RENDERED, RenderedConfig
 
 PROTOCOLS = ("psnr_rgb", "ssim_matlab_rgb3d", "ssim_gauss")
 """The first two are those of Nah et al.; the third is what most work since calls SSIM."""
@@ -30,17 +29,14 @@ class Table1Config:
     """smoke: minutes on a CPU. reduced: one budget for all networks, on a GPU full-size ones for
     some minutes, on a CPU narrow ones for an hour or two. full: the papers' recipes."""
     data: Path | None = None
-    """Dataset in the GOPRO layout. By default smoke and reduced render one of their own."""
+    """Dataset in the GOPRO layout. By default smoke and reduced render one of their own; of
+    photographs of yours, gopro_tools.rendered makes one."""
     methods: tuple[str, ...] = tuple(method.name for method in METHODS)
     """What to compare with the blurred input; package.module:factory for one of your own, which is
     trained too if it names a Method. NAME=package.module:factory names it in the tables, and
     NAME=spandrel:weights=FILE takes a trained network of other people."""
     blur_kind: BlurKind = "gamma"
     """Which blurred images: gamma, the paper's, or linear_crf."""
-    photographs: tuple[str, ...] = ()
-    """Files, folders or names of scikit-image's photographs, for a dataset rendered here."""
-    test_photographs: tuple[str, ...] = ()
-    """The same, for its test split alone."""
     detector: str | None = None
     """Weight file of a detector for the detection table; without one there is no such table."""
     real_pairs: Path | None = None
@@ -80,16 +76,6 @@ class Table1Config:
         """The methods, in the order given."""
         names = [name for text in self.methods for name in text.split(",") if name]
         return tuple(method_named(name) for name in names)
-
-    @property
-    def rendered(self) -> RenderedConfig:
-        """The dataset that is rendered without ``data``."""
-        return replace(
-            RENDERED[self.scale],
-            photographs=self.photographs,
-            test_photographs=self.test_photographs,
-            seed=self.seed,
-        )
 
 
 def recipe_of(method: Method, config: Table1Config) -> Recipe | None:

@@ -1,14 +1,15 @@
 """Results in the repository: made from records by a command, and checked to still say the same.
 
-python -m benchmarks.table1.publish           # make tables, figures and the README's block
+python -m benchmarks.table1.publish           # make pages, tables and figures
 python -m benchmarks.table1.publish --check   # exit code 1 where a text differs from its record
 """
 
 from pathlib import Path
 
-from benchmarks.keeping import keep_run
-from benchmarks.speed.__main__ import speed_page
-from benchmarks.table1.cost import cost_of_full
+from benchmarks import exposure_convergence, interpolation, miniature
+from benchmarks.keeping import filled, keep_run
+from benchmarks.shipped import cards
+from benchmarks.speed.__main__ import speed_pages
 from benchmarks.table1.report import PAGE_FILE, Report
 from gopro_tools.console import EXIT_FINDINGS, run_command, stderr
 from gopro_tools.errors import InputError
@@ -21,8 +22,6 @@ from gopro_tools.records import (
 )
 
 SUITE = "table1"
-BEGIN = "<!-- begin: made by `python -m benchmarks.table1.publish` from results/runs/table1 -->"
-END = "<!-- end -->"
 
 _SCALES = ("full", "reduced", "smoke")
 
@@ -38,64 +37,50 @@ def keep_record(record: Path, results: Path) -> Path:
 
 
 def latest_reports(results: Path) -> dict[str, Report]:
-    """Of the newest record of each scale, from full to smoke."""
+    """Of the newest record of each scale, from full to smoke.
+
+    Raises:
+        InputError: There is no record.
+    """
     found = {run.scale: folder for folder, run in iterate_runs(results, SUITE)}
+    if not found:
+        raise InputError(f"{results / 'runs' / SUITE}: no record of table1 there.")
     return {scale: Report(found[scale]) for scale in _SCALES if scale in found}
 
 
 def readme_block(results: Path) -> str:
     """What the front page says: the newest run at the largest scale there is."""
-    reports = latest_reports(results)
-    if not reports:
-        raise InputError(f"{results / 'runs' / SUITE}: no record of table1 there.")
-    scale, report = next(iter(reports.items()))
-    lines = [
-        BEGIN,
-        report.headline(),
-        "",
-        f"Intervals, bins of blur length, detection and crops: "
-        f"[results/table1/{scale}/](results/table1/{scale}/README.md).",
-    ]
+    scale, report = next(iter(latest_reports(results).items()))
+    more = (
+        "Intervals, bins of blur length, detection and crops: "
+        f"[results/table1/{scale}/](results/table1/{scale}/README.md)."
+    )
     if scale != "full":
-        lines[-1] += (
+        more += (
             " **The paper's Table 1 itself is not reproduced**: that takes GOPRO_Large and days on "
             "GPUs; [results/](results/README.md) says what it would cost."
         )
-    return "\n".join([*lines, END])
+    return f"{report.headline()}\n\n{more}"
 
 
 def results_block(results: Path) -> str:
     """What the page of the results says: which scales were run, and what the full one costs."""
     reports = latest_reports(results)
-    lines = [BEGIN]
-    for scale, report in reports.items():
-        lines.append(
-            f"- [table1/{scale}/](table1/{scale}/README.md): scale {scale}, "
-            f"{', '.join(report.run.methods)}; {report.facts.get('n_pairs')} test pairs of "
-            f"{report.facts.get('name')}; {report.device_name}; {report.run.made_utc}; record "
-            f"`{report.folder.relative_to(results).as_posix()}`."
-        )
+    lines = [
+        f"- [table1/{scale}/](table1/{scale}/README.md): scale {scale}, "
+        f"{', '.join(report.run.methods)}; {report.facts.get('n_pairs')} test pairs of "
+        f"{report.facts.get('name')}; {report.device_name}; {report.run.made_utc}; record "
+        f"`{report.folder.relative_to(results).as_posix()}`."
+        for scale, report in reports.items()
+    ]
     if "full" not in reports:
         lines += [
             "",
-            "**Not reproduced: the paper's Table 1 itself**, scale full: "
-            f"`python -m benchmarks.table1 --scale full --data GOPRO_Large`. "
-            f"{cost_of_full(next(iter(reports.values())).run)}",
+            "**Not reproduced: the paper's Table 1 itself**, scale full: `python -m "
+            "benchmarks.table1 --scale full --data GOPRO_Large`. How many days it would take is "
+            "the last column of the tables of what each run cost.",
         ]
-    return "\n".join([*lines, END])
-
-
-def with_block(page: str, block: str, name: str) -> str:
-    """A page with what stands between the markers replaced.
-
-    Raises:
-        InputError: The markers are not there.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise InputError(f"{name}: the markers {BEGIN} and {END} were expected in it.")
-    return before + block + after
+    return "\n".join(lines)
 
 
 def published_texts(results: Path, readme: Path) -> dict[Path, str]:
@@ -106,10 +91,9 @@ def published_texts(results: Path, readme: Path) -> dict[Path, str]:
         for name, text in report.texts().items()
     }
     for page, block in ((readme, readme_block), (results / PAGE_FILE, results_block)):
-        text = page.read_text(encoding="utf-8")
-        texts[page] = with_block(text, block(results), str(page))
-    if any((results / "runs").glob("speed-*")):
-        texts[results / "speed.md"] = speed_page(results)
+        texts[page] = filled(page, {SUITE: block(results)})
+    for pages in (miniature.pages, interpolation.pages, speed_pages, cards):
+        texts |= pages(results)
     return texts
 
 
@@ -137,17 +121,19 @@ def unproven(results: Path) -> list[str]:
 
 
 def publish(results: Path, readme: Path) -> None:
-    """Make the tables, figures and the front page's block from the records."""
+    """Make the pages, their tables and their figures from the records."""
     for scale, report in latest_reports(results).items():
         report.write(results / SUITE / scale)
     for path, text in published_texts(results, readme).items():
         write_atomic(path, text)
+    for module in (miniature, interpolation, exposure_convergence):
+        module.draw(results)
 
 
 def command(
     check: bool = False, results: Path = Path("results"), readme: Path = Path("README.md")
 ) -> int:
-    """Make the published tables, figures and the README's block from the records.
+    """Make the published pages, tables and figures from the records.
 
     Args:
         check: Change nothing; name what differs from its record, and tables without one.
@@ -157,9 +143,9 @@ def command(
     if not check:
         publish(results, readme)
         return 0
-    advice = "`python -m benchmarks.table1.publish` makes it again."
     messages = [
-        f"{path}: differs from what its record says; {advice}"
+        f"{path}: differs from what its record says; `python -m benchmarks.table1.publish` makes "
+        "it again."
         for path in differing(results, readme)
     ]
     messages += unproven(results)

@@ -7,42 +7,38 @@ from pathlib import Path
 from typing import Any
 
 from baselines.devices import chosen_device
-from benchmarks.table1.figures import CROP_PERCENTILES, CROPS_FILE, draw_crops
-from benchmarks.table1.plan import PROTOCOLS, Table1Config
-from benchmarks.table1.training import Ready
-from benchmarks.train.journal import read_log
-from gopro_tools.dataset import BLUR_FOLDERS, iterate_pairs
+from benchmarks.table1.figures import CROP_PERCENTILES, CROPS_FILE, crops
+from benchmarks.table1.plan import PROTOCOLS
+from benchmarks.table1.training import Ready, Work
+from benchmarks.train.journal import BLURRED_DB, VALIDATION_DB, read_log
+from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, Pair, iterate_pairs
 from gopro_tools.files import write_atomic, written_whole
-from gopro_tools.images import read_rgb
+from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.records import RunRecord, copy_run, dataset_facts, seal
 from gopro_tools.rendered import RENDERED_FILE, RENDERED_NAME, blur_lengths
+from gopro_tools.sources import BLURRED, SHARP
 from gopro_tools.text import csv_text
 
 
 def write_record(
-    config: Table1Config,
-    data: Path,
+    work: Work,
     ready: Sequence[Ready],
     *,
     restored: Mapping[str, Path],
     seconds_per_image: Mapping[str, float],
     runs: Mapping[str, Path | None],
-    failures: Mapping[str, str],
-    absent: Mapping[str, str],
 ) -> Path:
     """Everything that the report is made from, in one folder.
 
     Args:
-        config: Of the comparison.
-        data: The dataset.
+        work: The comparison.
         ready: Methods in the order of the tables.
         restored: Folders of restored test images, by method.
         seconds_per_image: For 1280x720, by method.
         runs: Evaluations and detection, by the name they get in the record: ``scores, real,
             detection``.
-        failures: What is missing because it failed, with the reason.
-        absent: What was not asked for.
     """
+    config, data = work.config, work.data
     record = RunRecord(
         suite="table1",
         method=config.scale,
@@ -61,24 +57,24 @@ def write_record(
             "blur_kind": config.blur_kind,
             "device": chosen_device(config.device).type,
         },
-        results={"failures": failures, "absent": absent},
+        results={"failures": work.failures, "absent": work.absent},
         dataset={**dataset_facts(data, "test", config.blur_kind), **_rendered_facts(data)},
         protocols=PROTOCOLS,
         seed=config.seed,
     )
+    lengths = blur_lengths(data) or {}
+    pairs = list(iterate_pairs(data, "test", config.blur_kind))
     folder = config.out / "record"
     shutil.rmtree(folder, ignore_errors=True)
     with written_whole(folder) as partial:
         for name, run in runs.items():
             if run is not None:
                 copy_run(run, partial / name)
-        lengths = blur_lengths(data) or {}
-        pairs = iterate_pairs(data, "test", config.blur_kind) if lengths else ()
         images = [(pair.sequence, pair.name) for pair in pairs]
-        rows = [(*image, f"{lengths[image]:.4f}") for image in images]
+        rows = [(*image, f"{lengths[image]:.4f}") for image in images if lengths]
         write_atomic(partial / "blur_lengths.csv", csv_text(["sequence", "name", "blur_px"], rows))
         write_atomic(partial / "validation.csv", _validation_csv(ready))
-        _draw_crops(config, data, restored, partial)
+        write_atomic(partial / CROPS_FILE, encode_png(_crops(work, pairs, lengths, restored)))
         seal(partial, record)
     return folder
 
@@ -100,24 +96,24 @@ def _rendered_facts(data: Path) -> dict[str, Any]:
     }
 
 
-def _draw_crops(
-    config: Table1Config, data: Path, restored: Mapping[str, Path], partial: Path
-) -> None:
+def _crops(
+    work: Work,
+    pairs: Sequence[Pair],
+    lengths: Mapping[tuple[str, str], float],
+    restored: Mapping[str, Path],
+) -> Rgb:
     """Four test images, from little to much blur, as every method leaves them."""
-    pairs = list(iterate_pairs(data, "test", config.blur_kind))
-    lengths = blur_lengths(data)
-    if lengths is not None:
-        pairs.sort(key=lambda pair: lengths[pair.sequence, pair.name])
+    folder_of_blurred = BLUR_FOLDERS[work.config.blur_kind]
+    by_blur = sorted(pairs, key=lambda pair: lengths.get((pair.sequence, pair.name), 0.0))
     shown = []
     for share in CROP_PERCENTILES:
-        pair = pairs[min(len(pairs) - 1, round(share / 100 * (len(pairs) - 1)))]
-        images = {"blurred": read_rgb(pair.path(BLUR_FOLDERS[config.blur_kind]))}
+        pair = by_blur[round(share / 100 * (len(pairs) - 1))]
+        images = {BLURRED: read_rgb(pair.path(folder_of_blurred))}
         for method, folder in restored.items():
             images[method] = read_rgb(folder / pair.sequence / pair.name)
-        images["sharp"] = read_rgb(pair.path("sharp"))
-        length = None if lengths is None else lengths[pair.sequence, pair.name]
-        shown.append((images, length))
-    draw_crops(shown, partial / CROPS_FILE)
+        images[SHARP] = read_rgb(pair.path(SHARP_FOLDER))
+        shown.append((images, lengths.get((pair.sequence, pair.name))))
+    return crops(shown)
 
 
 def _validation_csv(ready: Sequence[Ready]) -> str:
@@ -126,12 +122,12 @@ def _validation_csv(ready: Sequence[Ready]) -> str:
         (
             result.name,
             int(entry["step"]) * result.facts["recipe"]["patches"]["batch"],
-            f"{entry['validation_psnr_rgb_db']:.4f}",
-            f"{entry['validation_blurred_psnr_rgb_db']:.4f}",
+            f"{entry[VALIDATION_DB]:.4f}",
+            f"{entry[BLURRED_DB]:.4f}",
         )
         for result in ready
         if result.weights is not None
         for entry in read_log(result.weights.parent)
-        if "validation_psnr_rgb_db" in entry
+        if VALIDATION_DB in entry
     ]
     return csv_text(["method", "n_patches", "psnr_rgb_db", "blurred_psnr_rgb_db"], rows)

@@ -2,8 +2,8 @@
 
 import math
 import shutil
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,8 @@ import numpy as np
 import pandas as pd
 
 from baselines.methods import METHODS
-from benchmarks.table1.compare import (
-    ALL_IMAGES,
-    Comparison,
-    bin_name,
-    compare_methods,
-    scores_of,
-    verdict,
-)
+from benchmarks.table1.compare import ALL_IMAGES, compare_methods, scores_of
+from benchmarks.table1.cost import days_of_full
 from benchmarks.table1.figures import CROPS_FILE, CURVES_FILE, GAIN_FILE, plot_curves, plot_gain
 from benchmarks.table1.plan import PROTOCOLS
 from gopro_tools.files import write_atomic
@@ -29,7 +23,7 @@ from gopro_tools.tables.model import Column, Row, Table, plain_name, table_of
 from gopro_tools.tables.published import published_rows
 from gopro_tools.tables.reading import rows_of
 from gopro_tools.tables.rendering import to_csv, to_latex, to_markdown
-from gopro_tools.text import csv_text, markdown_table, read_csv
+from gopro_tools.text import csv_text, markdown_table
 
 PAGE_FILE = "README.md"
 
@@ -50,12 +44,8 @@ class Report:
         """Make every table and figure; what lay in ``out`` under their names is replaced."""
         for name, text in self.texts().items():
             write_atomic(out / name, text)
-        if self._lengths_are_known:
-            plot_gain(self._scores[_MAIN], out / GAIN_FILE)
-        if self._validation:
-            plot_curves(self._validation, out / CURVES_FILE)
-        if (self.folder / CROPS_FILE).is_file():
-            shutil.copyfile(self.folder / CROPS_FILE, out / CROPS_FILE)
+        for name, (_, draw) in self._figures.items():
+            draw(out / name)
 
     def texts(self) -> dict[str, str]:
         """The tables and the page, by file name: a pure function of the record."""
@@ -87,35 +77,43 @@ class Report:
         return {protocol: scores_of(self.folder, protocol) for protocol in PROTOCOLS}
 
     @cached_property
-    def _lengths_are_known(self) -> bool:
-        return bool(np.isfinite(self._scores[_MAIN].index.get_level_values("blur_px")).all())
-
-    @cached_property
-    def _validation(self) -> list[dict[str, str]]:
-        return read_csv(self.folder / "validation.csv", ("method", "n_patches", "psnr_rgb_db"))
+    def _figures(self) -> dict[str, tuple[str, Callable[[Path], object]]]:
+        """By file name: the title of each figure that the record allows, and what draws it."""
+        figures: dict[str, tuple[str, Callable[[Path], object]]] = {
+            CROPS_FILE: (
+                "Crops of test images, with the PSNR of the whole image",
+                partial(shutil.copyfile, self.folder / CROPS_FILE),
+            )
+        }
+        scores, validation = self._scores[_MAIN], pd.read_csv(self.folder / "validation.csv")
+        if np.isfinite(scores.index.get_level_values("blur_px")).all():
+            figures[GAIN_FILE] = ("Gain in PSNR by length of blur", partial(plot_gain, scores))
+        if not validation.empty:
+            figures[CURVES_FILE] = (
+                "Validation PSNR while learning", partial(plot_curves, validation)
+            )  # fmt: skip
+        return figures
 
     @cached_property
     def _families(self) -> dict[str, list[tuple[str, str]]]:
         """Pairs of methods that are compared with each other, later and earlier, by family."""
-        members: dict[str, list[str]] = {}
-        for method, figures in self.run.methods.items():
-            if figures.get("family"):
-                members.setdefault(figures["family"], []).append(method)
-        return {
-            family: [(later, earlier) for earlier, later in combinations(methods, 2)]
-            for family, methods in members.items()
-            if len(methods) > 1
-        }
+        families: dict[str, list[tuple[str, str]]] = {}
+        for earlier, later in combinations(self.run.methods, 2):
+            family = self.run.methods[later].get("family")
+            if family and family == self.run.methods[earlier].get("family"):
+                families.setdefault(family, []).append((later, earlier))
+        return families
 
     @cached_property
-    def _comparisons(self) -> list[Comparison]:
+    def _comparisons(self) -> pd.DataFrame:
+        """As `compare_methods` gives them, of each ``metric``."""
         pairs = [(method, BLURRED) for method in self.run.methods]
         pairs += [pair for family in self._families.values() for pair in family]
-        return [
-            comparison
+        compared = {
+            metric: compare_methods(scores, pairs, seed=self.run.seed or 0)
             for metric, scores in self._scores.items()
-            for comparison in compare_methods(scores, pairs, metric, seed=self.run.seed or 0)
-        ]
+        }
+        return pd.concat(compared, names=["metric", None]).reset_index(level="metric")
 
     # --- tables ---
 
@@ -161,14 +159,11 @@ class Report:
         ]
 
     def _comparisons_csv(self) -> str:
-        columns = ["metric", "method", "baseline", "blur_px_from", "blur_px_to", "n_images",
-                   "n_clips", "difference", "low", "high"]  # fmt: skip
-        rows = []
-        for c in self._comparisons:
+        table = self._comparisons.copy()
+        for name in ("difference", "low", "high"):
             # Rounded, as the last digits of a mean depend on the processor that takes it.
-            ends = ["" if math.isnan(v) else f"{v:.5f}" for v in (c.difference, c.low, c.high)]
-            rows.append([c.metric, c.method, c.baseline, *c.blur_px, c.n_images, c.n_clips, *ends])
-        return csv_text(columns, rows)
+            table[name] = ["" if math.isnan(value) else f"{value:.5f}" for value in table[name]]
+        return csv_text(list(table.columns), table.itertuples(index=False))
 
     # --- the page ---
 
@@ -182,31 +177,40 @@ class Report:
             "draws whole clips.",
             self._by_blur({method: (method, BLURRED) for method in self.run.methods}),
             *self._families_section(),
-            *self._figures_section(),
+            *(f"![{title}]({name})" for name, (title, _) in self._figures.items()),
             "## Detection on the same images",
-        ]
-        if "detection" in tables:
-            blocks += [
+            *self._table_or_why_not(
+                tables.get("detection"),
+                "detection",
                 "Protocol yolo-consistency-v1: the detector's own boxes on the sharp images are "
                 "what it should find on the others.",
-                to_markdown(tables["detection"]).rstrip(),
-            ]
-        else:
-            blocks.append(f"Not made: {self._why_not('detection')}.")
-        blocks.append("## Real pairs")
-        if "real_pairs" in tables:
-            blocks += [
+            ),
+            "## Real pairs",
+            *self._table_or_why_not(
+                tables.get("real_pairs"),
+                "real pairs",
                 "Scored, never trained on. Of another kind of blur than the training pairs where "
                 "the heading says so.",
-                to_markdown(tables["real_pairs"]).rstrip(),
-            ]
-        else:
-            blocks.append(f"Not scored: {self._why_not('real pairs')}.")
-        blocks += ["## What it cost", f"On {self.device_name}.", self._cost_table()]
+            ),
+        ]
+        blocks += [
+            "## What it cost",
+            self._cost_table(),
+            f"Seconds are those of {self.device_name}. Days: what the paper's 1.8 million patches "
+            "of 256x256 (from memory of the paper, unverified) would take at the speed of the "
+            "training, on the machine of its record under `runs/train`, scaled by the arithmetic "
+            "of the layers.",
+        ]
         if failures := self.run.results["failures"]:
             lines = [f"- {name}: {why}" for name, why in failures.items()]
             blocks += ["## What failed", "\n".join(lines)]
         return "\n\n".join(blocks) + "\n"
+
+    def _table_or_why_not(self, table: Table | None, part: str, about: str) -> list[str]:
+        if table is not None:
+            return [about, to_markdown(table).rstrip()]
+        why = {**self.run.results["absent"], **self.run.results["failures"]}
+        return [f"Not made: {why[part]}."]
 
     def _what_was_run(self) -> str:
         run, facts = self.run, self.facts
@@ -235,52 +239,32 @@ class Report:
 
     def _by_blur(self, pairs: Mapping[str, tuple[str, str]]) -> str:
         """One row per bin of blur length, one column per pair of methods, by its heading."""
-        of_main = [c for c in self._comparisons if c.metric == _MAIN]
+        of_main = self._comparisons[self._comparisons["metric"] == _MAIN]
         rows = []
-        for blur_px in dict.fromkeys(c.blur_px for c in of_main):
-            row = {(c.method, c.baseline): c for c in of_main if c.blur_px == blur_px}
-            shown = [row[pair] for pair in pairs.values()]
-            counts = (str(shown[0].n_images), str(shown[0].n_clips))
-            rows.append([bin_name(blur_px), *counts, *map(_interval, shown)])
+        for _, inside in of_main.groupby(["blur_px_from", "blur_px_to"], sort=False):
+            shown = inside.set_index(["method", "baseline"]).loc[list(pairs.values())]
+            first, *others = shown.itertuples()
+            counts = [_bin_name(first), str(first.n_images), str(first.n_clips)]
+            rows.append([*counts, *map(_interval, [first, *others])])
         return markdown_table(["blur", "images", "clips", *pairs], rows)
 
     def _families_section(self) -> list[str]:
         blocks: list[str] = []
-        titles = {method: str(figures["title"]) for method, figures in self.run.methods.items()}
+        methods = self.run.methods
+        titles = {method: str(figures["title"]) for method, figures in methods.items()}
         for family, pairs in self._families.items():
-            methods = [m for m in self.run.methods if any(m in pair for pair in pairs)]
-            patches = {self.run.methods[method]["n_patches"] for method in methods}
-            budget = f"{patches.pop():,} patches" if len(patches) == 1 else "UNEQUAL budgets"
-            own = [
-                c
-                for c in self._comparisons
-                if (c.method, c.baseline) in pairs and c.metric == _MAIN
-            ]
+            members = [method for method in methods if any(method in pair for pair in pairs)]
             blocks += [
-                f"## {family}: {', '.join(titles[method] for method in methods)} at equal budget",
-                f"Each network saw {budget}. PSNR differences in dB on the same images, paired, "
-                "whole clips drawn:",
+                f"## {family}: {', '.join(titles[method] for method in members)} at equal budget",
+                f"Each network saw {methods[members[0]]['n_patches']:,} patches. PSNR differences "
+                "in dB on the same images, paired, whole clips drawn. One seed each: another may "
+                "change the order of close results.",
                 self._by_blur({f"{titles[a]} minus {titles[b]}": (a, b) for a, b in pairs}),
-                f"{verdict(own, titles)} One seed each: another may change the order of close "
-                "results.",
             ]
         return blocks
 
-    def _figures_section(self) -> list[str]:
-        shown = (
-            ((self.folder / CROPS_FILE).is_file(), CROPS_FILE,
-             "Crops of test images, with the PSNR of the whole image"),
-            (self._lengths_are_known, GAIN_FILE, "Gain in PSNR by length of blur"),
-            (bool(self._validation), CURVES_FILE, "Validation PSNR while learning"),
-        )  # fmt: skip
-        return [f"![{title}]({name})" for is_there, name, title in shown if is_there]
-
-    def _why_not(self, part: str) -> str:
-        why = {**self.run.results["absent"], **self.run.results["failures"]}
-        return str(why.get(part, "no reason is known"))
-
     def _cost_table(self) -> str:
-        rows = []
+        rows, days = [], days_of_full(self.run)
         for method, figures in self.run.methods.items():
             seconds = figures.get("training_s")
             rows.append(
@@ -292,10 +276,11 @@ class Report:
                     _counted(figures.get("n_patches")),
                     "–" if seconds is None else f"{seconds / 60:.1f} min",
                     f"{figures['seconds_per_image']:.2f}",
+                    _counted(days.get(method)),
                 ]
             )
         head = ["method", "scale", "parameters", "GMACs, 1280x720", "patches", "training",
-                "seconds per image, 1280x720"]  # fmt: skip
+                "seconds per image, 1280x720", "days of the paper's training"]  # fmt: skip
         return markdown_table(head, rows, n_text_columns=2)
 
     def headline(self) -> str:
@@ -303,8 +288,9 @@ class Report:
         means = {protocol: scores.mean() for protocol, scores in self._scores.items()}
         overall = {
             c.method: c
-            for c in self._comparisons
-            if (c.baseline, c.metric, c.blur_px) == (BLURRED, _MAIN, ALL_IMAGES)
+            for c in self._comparisons.itertuples()
+            if (c.metric, c.baseline) == (_MAIN, BLURRED)
+            and (c.blur_px_from, c.blur_px_to) == ALL_IMAGES
         }
         published = {
             (plain_name(row.method), row.column.protocol): row.printed or repr(row.value)
@@ -339,7 +325,16 @@ class Report:
         )
 
 
-def _interval(comparison: Comparison) -> str:
+def _bin_name(comparison: Any) -> str:
+    """The bin of blur lengths that a row of `compare_methods` is of, in words."""
+    low, high = comparison.blur_px_from, comparison.blur_px_to
+    if math.isinf(high):
+        return "all" if low == 0 else f"{low:g} px and more"
+    return f"{low:g} to {high:g} px"
+
+
+def _interval(comparison: Any) -> str:
+    """Of a row of `compare_methods`."""
     if math.isnan(comparison.low):
         return f"{comparison.difference:+.2f}"
     return f"{comparison.difference:+.2f} [{comparison.low:+.2f}, {comparison.high:+.2f}]"

@@ -6,8 +6,8 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -21,16 +21,15 @@ from benchmarks.table1.plan import PROTOCOLS, Table1Config, keyed
 from benchmarks.table1.record import write_record
 from benchmarks.table1.report import Report
 from benchmarks.table1.training import (
-    OnProgress,
     Ready,
     StoppedError,
     Work,
     check_budgets,
-    is_trained,
     made_ready,
     n_processes,
     train_method,
 )
+from benchmarks.train.run import OnProgress
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, BlurKind, iterate_pairs
 from gopro_tools.detect import DetectConfig, detect
 from gopro_tools.errors import InputError
@@ -40,7 +39,7 @@ from gopro_tools.images import read_rgb
 from gopro_tools.machine import machine_facts
 from gopro_tools.plugins import source_sha256
 from gopro_tools.records import RUN_FILE, dataset_facts, jsonable
-from gopro_tools.rendered import RENDERED_NAME, is_rendered, render_dataset
+from gopro_tools.rendered import RENDERED, RENDERED_NAME, is_rendered, render_dataset
 from gopro_tools.restoring import RestoreConfig, restore
 
 __all__ = ["StoppedError", "Table1Result", "run_table1"]
@@ -92,43 +91,45 @@ def run_table1(
         InputError: The data cannot be used, or no method could be trained.
         StoppedError: Ctrl-C or SIGTERM came while a method was trained, or the minutes are over.
     """
-    budget = Budget(config.minutes)
-    data = config.data or config.out / "data"
+    work = Work(
+        config=config,
+        data=config.data or config.out / "data",
+        on_progress=on_progress,
+        budget=Budget(config.minutes),
+    )
     if chosen_device(config.device).type == "cpu":
         use_quickest_threads()
-    if n_processes() > 1 and config.data is None:
-        raise InputError(
-            "Under torchrun the data must be there: `python -m gopro_tools.rendered --scale "
-            f"{config.scale} --out DATA` first, then --data DATA."
-        )
     if config.data is None:
-        for reason in render_dataset(config.rendered, data, on_progress=on_progress):
+        if n_processes() > 1:
+            raise InputError(
+                "Under torchrun the data must be there: `python -m gopro_tools.rendered --scale "
+                f"{config.scale} --out DATA` first, then --data DATA."
+            )
+        rendered = replace(RENDERED[config.scale], seed=config.seed)
+        for reason in render_dataset(rendered, work.data, on_progress=on_progress):
             log.info("left out: %s", reason)
-    work = Work(config=config, data=data, on_progress=on_progress, budget=budget)
     check_budgets(work)
     if os.environ.get("RANK", "0") != "0":
         # Nothing that is waiting can be finished without this process: all agree on the list.
-        for method in [m for m in config.compared if not is_trained(work, m)]:
+        for method in [m for m in config.compared if not work.is_trained(m)]:
             train_method(work, method)
         return None
     ready = [result for method in config.compared if (result := _try_ready(work, method))]
     if not ready:
         raise InputError("No method is ready: " + "; ".join(work.failures.values()))
-    title = RENDERED_NAME if is_rendered(data) else ""
-    test = _TestSet(name="test", title=title, data=data, blur_kind=config.blur_kind)
-    runs: dict[str, Path | None] = {"scores": _scored(work, ready, test)}
-    real = _real_pairs(work)
-    runs["real"] = None if real is None else _scored(work, ready, real)
-    runs["detection"] = _detected(work, ready, test)
+    title = RENDERED_NAME if is_rendered(work.data) else ""
+    test = _TestSet(name="test", title=title, data=work.data, blur_kind=config.blur_kind)
+    restored = _restored(work, ready, test)
+    runs: dict[str, Path | None] = {"scores": _scored(work, restored, test)}
+    if (real := _real_pairs(work)) is not None:
+        runs["real"] = _scored(work, _restored(work, ready, real), real)
+    runs["detection"] = _detected(work, restored, test)
     record = write_record(
-        config,
-        data,
+        work,
         ready,
-        restored={result.name: _restored(work, result, test) for result in ready},
+        restored={result.name: restored[result.name] for result in ready},
         seconds_per_image={result.name: _seconds_per_image(work, result) for result in ready},
         runs=runs,
-        failures=work.failures,
-        absent=work.absent,
     )
     report = config.out / "report"
     Report(record).write(report)
@@ -142,22 +143,37 @@ def _try_ready(work: Work, method: Method) -> Ready | None:
     except InputError as error:
         if n_processes() > 1:
             raise  # the other processes may be waiting for this one in the same training
-        log.error("%s: %s", method.name, error)
-        work.failures[method.name] = str(error)
+        work.note_failure(method.name, error)
         return None
 
 
-# --- restore and score ---
+# --- restore, score, detect ---
 
 
-def _restored(work: Work, result: Ready, test: _TestSet) -> Path:
-    """Restore the test images that are not restored yet."""
+def _restored(work: Work, ready: list[Ready], test: _TestSet) -> dict[str, Path]:
+    """Restore what is not restored yet, and return the folders by method.
+
+    One that cannot restore is named and taken out of ``ready``.
+    """
     facts = dataset_facts(test.data, "test", test.blur_kind)
-    decisive = {**result.decisive, "data": {**facts, "name": None}}
-    folder = work.config.out / "restored" / test.name / keyed(result.name, decisive)
-    if (folder / RUN_FILE).is_file():
-        return folder
+    folders: dict[str, Path] = {}
+    for result in list(ready):
+        decisive = {**result.decisive, "data": {**facts, "name": None}}
+        folder = work.config.out / "restored" / test.name / keyed(result.name, decisive)
+        try:
+            if not (folder / RUN_FILE).is_file():
+                _restore(work, result, test, folder)
+        except InputError as error:
+            work.note_failure(result.name, error)
+            ready.remove(result)
+        else:
+            folders[result.name] = folder
+    if not folders:
+        raise InputError("Nothing was restored: " + "; ".join(work.failures.values()))
+    return folders
 
+
+def _restore(work: Work, result: Ready, test: _TestSet, folder: Path) -> None:
     def show(done: int, total: int) -> None:
         work.on_progress(f"restoring {test.name} with {result.name}", done, total)
         work.check_budget(f"restoring with {result.name}")
@@ -177,44 +193,59 @@ def _restored(work: Work, result: Ready, test: _TestSet) -> Path:
     summary = restore(test.data, config, out=folder, on_progress=show).summary
     if summary.failures:
         raise InputError(f"{result.name}: {summary.failures[0]}")
-    return folder
 
 
-def _sources(work: Work, ready: Sequence[Ready], test: _TestSet) -> Sources:
+def _sources(restored: Mapping[str, Path], test: _TestSet) -> Sources:
     return Sources(
         dataset_name=test.title,
         dataset=test.data,
         split="test",
         blur_kind=test.blur_kind,
-        restored=tuple(f"{result.name}={_restored(work, result, test)}" for result in ready),
+        restored=tuple(f"{method}={folder}" for method, folder in restored.items()),
     )
 
 
-def _scored(work: Work, ready: list[Ready], test: _TestSet) -> Path:
-    """Score every method; one that cannot restore is named and left out of the tables."""
-    for result in list(ready):
-        try:
-            _restored(work, result, test)
-        except InputError as error:
-            log.error("%s: %s", result.name, error)
-            work.failures[result.name] = str(error)
-            ready.remove(result)
-    if not ready:
-        raise InputError("Nothing was restored: " + "; ".join(work.failures.values()))
-    sources = _sources(work, ready, test)
+def _scored(work: Work, restored: Mapping[str, Path], test: _TestSet) -> Path:
     decisive = {
-        "restored": [Path(text).name for text in sources.restored],
+        "restored": [folder.name for folder in restored.values()],
         "protocols": PROTOCOLS,
         "code": [source_sha256(f"gopro_tools.{name}") for name in ("metrics", "evaluate")],
     }
     out = work.config.out / "scores" / keyed(test.name, decisive)
     if not (out / RUN_FILE).is_file():
         evaluate(
-            sources,
+            _sources(restored, test),
             EvaluateConfig(protocol=PROTOCOLS, seed=work.config.seed),
             out=out,
             on_progress=lambda done, total: work.on_progress(f"scoring {test.name}", done, total),
         )
+    return out
+
+
+def _detected(work: Work, restored: Mapping[str, Path], test: _TestSet) -> Path | None:
+    config = work.config
+    if config.detector is None:
+        work.absent["detection"] = "no detector was named (--detector)"
+        return None
+    detector = Path(config.detector)
+    decisive = {
+        "restored": [folder.name for folder in restored.values()],
+        "detector": sha256_of_path(detector) if detector.exists() else config.detector,
+        "code": [source_sha256(f"gopro_tools.{name}") for name in ("detection", "detect")],
+    }
+    out = config.out / keyed("detection", decisive)
+    try:
+        if not (out / RUN_FILE).is_file():
+            work.check_budget("detecting")
+            detect(
+                _sources(restored, test),
+                DetectConfig(detector=config.detector, seed=config.seed),
+                out=out,
+                on_progress=lambda done, total: work.on_progress("detecting", done, total),
+            )
+    except InputError as error:
+        work.note_failure("detection", error)
+        return None
     return out
 
 
@@ -239,34 +270,6 @@ def _real_pairs(work: Work) -> _TestSet | None:
                     (sequence / kind).mkdir(parents=True)
                     shutil.copyfile(path, sequence / kind / "000001.png")
     return _TestSet(name="real", title="real pairs", data=folder, blur_kind=blur_kind)
-
-
-def _detected(work: Work, ready: Sequence[Ready], test: _TestSet) -> Path | None:
-    config = work.config
-    if config.detector is None:
-        work.absent["detection"] = "no detector was named (--detector)"
-        return None
-    sources, detector = _sources(work, ready, test), Path(config.detector)
-    decisive = {
-        "restored": [Path(text).name for text in sources.restored],
-        "detector": sha256_of_path(detector) if detector.exists() else config.detector,
-        "code": [source_sha256(f"gopro_tools.{name}") for name in ("detection", "detect")],
-    }
-    out = config.out / keyed("detection", decisive)
-    if not (out / RUN_FILE).is_file():
-        work.check_budget("detecting")
-        try:
-            detect(
-                sources,
-                DetectConfig(detector=config.detector, seed=config.seed),
-                out=out,
-                on_progress=lambda done, total: work.on_progress("detecting", done, total),
-            )
-        except InputError as error:
-            log.error("detection: %s", error)
-            work.failures["detection"] = str(error)
-            return None
-    return out
 
 
 # --- time ---

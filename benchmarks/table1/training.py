@@ -1,8 +1,10 @@
 """Methods ready to restore: trained here, trained elsewhere, or without training."""
 
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,16 @@ from baselines.machine import Budget, RunOptions
 from baselines.method import Method, Recipe
 from baselines.restoring import RestoreOptions
 from benchmarks.table1.plan import Table1Config, keyed, recipe_of
-from benchmarks.train import Progress, train
+from benchmarks.train import train
 from benchmarks.train.folder import WEIGHTS_FILE
+from benchmarks.train.run import OnProgress
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file
 from gopro_tools.records import RUN_FILE, dataset_facts, jsonable, read_record
 from gopro_tools.restorers import Restorer
 from gopro_tools.stopping import stop_signals
 
-OnProgress = Callable[[str, int, int], None]
+log = logging.getLogger(__name__)
 
 
 class StoppedError(Exception):
@@ -43,10 +46,34 @@ class Work:
     failures: dict[str, str] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def train_facts(self) -> dict[str, Any]:
+        """Which pairs are trained on."""
+        return dataset_facts(self.data, "train", self.config.blur_kind)
+
     def check_budget(self, doing: str) -> None:
         """Stop before a part for which no time is left."""
         if self.budget.spent:
             raise StoppedError(doing, out_of_time=True)
+
+    def note_failure(self, part: str, error: InputError) -> None:
+        """Continue without a method, or another part of the tables."""
+        log.error("%s: %s", part, error)
+        self.failures[part] = str(error)
+
+    def folder_of(self, method: Method) -> Path | None:
+        """Where the training of a method lies, or will; None for a method without training."""
+        recipe = recipe_of(method, self.config)
+        if recipe is None:
+            return None
+        elsewhere = _trained_elsewhere(self.config.trained, method, recipe)
+        decisive = {"recipe": jsonable(recipe), "data": {**self.train_facts, "name": None}}
+        return elsewhere or self.config.out / "train" / keyed(method.name, decisive)
+
+    def is_trained(self, method: Method) -> bool:
+        """Whether a method restores without further training."""
+        folder = self.folder_of(method)
+        return folder is None or (folder / RUN_FILE).is_file()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +110,7 @@ class Ready:
 
 def check_budgets(work: Work) -> None:
     """Refuse to compare methods of one family that learn from unequal numbers of patches."""
-    n_pairs = dataset_facts(work.data, "train", work.config.blur_kind)["n_pairs"]
+    n_pairs = work.train_facts["n_pairs"]
     budgets: dict[str, dict[str, int]] = {}
     for method in work.config.compared:
         recipe = recipe_of(method, work.config)
@@ -101,7 +128,6 @@ def check_budgets(work: Work) -> None:
 def made_ready(work: Work, method: Method) -> Ready:
     """Train a method where that is not done yet."""
     config = work.config
-    recipe = recipe_of(method, config)
     gpu = chosen_device(config.device).type == "cuda"
     options = RestoreOptions(
         device=config.device,
@@ -113,7 +139,8 @@ def made_ready(work: Work, method: Method) -> Ready:
         "family": method.family,
         "published_name": method.published_name,
     }
-    if recipe is None:
+    folder = work.folder_of(method)
+    if folder is None:
         return Ready(
             method=method,
             options=options,
@@ -121,9 +148,8 @@ def made_ready(work: Work, method: Method) -> Ready:
             weights_sha256=sha256_of_file(method.weights) if method.weights else None,
             facts=facts | {"scale": method.training_scale(method.weights)},
         )
-    if not is_trained(work, method):
+    if not (folder / RUN_FILE).is_file():
         train_method(work, method)
-    folder = _folder_of(work, method, recipe)
     run = read_record(folder)
     weights = folder / WEIGHTS_FILE
     assert method.kind is not None
@@ -140,16 +166,10 @@ def made_ready(work: Work, method: Method) -> Ready:
             "n_macs": n_macs(network, SHOWN_SIZE_HW) if method.validates else None,
             "n_patches": run.results["n_patches"],
             "training_s": run.timings_s["training"],
-            "recipe": jsonable(recipe),
+            "recipe": jsonable(recipe_of(method, config)),
             "architecture": record.architecture,
         },
     )
-
-
-def is_trained(work: Work, method: Method) -> bool:
-    """Whether a method restores without further training."""
-    recipe = recipe_of(method, work.config)
-    return recipe is None or (_folder_of(work, method, recipe) / RUN_FILE).is_file()
 
 
 def train_method(work: Work, method: Method) -> None:
@@ -159,19 +179,17 @@ def train_method(work: Work, method: Method) -> None:
         StoppedError: A signal came, or the minutes are over.
     """
     config = work.config
-    recipe = recipe_of(method, config)
+    recipe, folder = recipe_of(method, config), work.folder_of(method)
     assert recipe is not None
-    n_steps = recipe.n_steps(dataset_facts(work.data, "train", config.blur_kind)["n_pairs"])
-
-    def show(progress: Progress) -> None:
-        work.on_progress(f"{progress.task} {method.name}", progress.done, progress.total)
+    assert folder is not None
+    n_steps = recipe.n_steps(work.train_facts["n_pairs"])
 
     with stop_signals() as found:
         result = train(
             method,
             recipe,
             work.data,
-            _folder_of(work, method, recipe),
+            folder,
             blur_kind=config.blur_kind,
             options=RunOptions(
                 device=config.device,
@@ -180,20 +198,11 @@ def train_method(work: Work, method: Method) -> None:
                 vgg_weights=config.vgg_weights,
             ),
             resume=True,
-            on_progress=show,
+            on_progress=lambda task, *count: work.on_progress(f"{task} {method.name}", *count),
             should_stop=lambda: bool(found) or work.budget.spent,
         )
     if not result.finished:
         raise StoppedError(f"training {method.name}", out_of_time=not found)
-
-
-def _folder_of(work: Work, method: Method, recipe: Recipe) -> Path:
-    elsewhere = _trained_elsewhere(work.config.trained, method, recipe)
-    if elsewhere is not None:
-        return elsewhere
-    facts = {**dataset_facts(work.data, "train", work.config.blur_kind), "name": None}
-    decisive = {"recipe": jsonable(recipe), "data": facts}
-    return work.config.out / "train" / keyed(method.name, decisive)
 
 
 def _trained_elsewhere(folders: Sequence[Path], method: Method, recipe: Recipe) -> Path | None:

@@ -3,8 +3,8 @@
 import dataclasses
 import logging
 import os
-import signal
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,16 +14,14 @@ from baselines.machine import EXIT_UNFINISHED, Budget, RunOptions
 from baselines.method import Method, Recipe
 from baselines.methods import METHODS
 from benchmarks.keeping import keep_run
-from benchmarks.train.folder import STRIP_FOLDER
+from benchmarks.train.folder import VALIDATION_FILE
 from benchmarks.train.journal import CURVES_FILE, LOG_FILE
-from benchmarks.train.run import Progress, TrainResult, train
-from gopro_tools.console import EXIT_INTERRUPTED, progress_bar, run_command, stderr
+from benchmarks.train.run import TrainResult, train
+from gopro_tools.console import progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind
 from gopro_tools.stopping import stop_signals
 
 log = logging.getLogger(__name__)
-
-EXIT_TERMINATED = 128 + signal.SIGTERM
 
 _DEFAULT_OPTIONS = RunOptions()
 
@@ -48,24 +46,21 @@ class Task:
 
 
 def run_task(task: Task, method: Method, recipe: Recipe, options: RunOptions) -> int:
-    """Train with a progress bar, and return the exit code: 130 or 143 where a signal ended it."""
+    """Train with a progress bar, and return the exit code: 128 + n where signal n ended it."""
     budget = Budget(task.minutes)
     with stop_signals() as found, progress_bar("") as bar:
-        shown = {"decoding": "Decoding pairs", "fitting": "Fitting the rest"}
-        bars = {
-            name: bar.add_task(text, total=None, rate="", visible=False)
-            for name, text in shown.items()
-        }
-        bars["training"] = bar.add_task(f"Training {recipe.method}, steps", total=None, rate="")
+        shown = bar.add_task("", total=None, rate="")
+        first: dict[str, tuple[int, float]] = {}  # of a task: what was done when, in this session
 
-        def show(progress: Progress) -> None:
-            rate = progress.figures.get("patches_per_s")
+        def show(task: str, done: int, total: int) -> None:
+            begun, begin = first.setdefault(task, (done, time.monotonic()))
+            rate = (done - begun) / max(1e-3, time.monotonic() - begin)
             bar.update(
-                bars[progress.task],
-                completed=progress.done,
-                total=progress.total,
-                visible=True,
-                rate="" if rate is None else f"{rate:.1f} patches/s",
+                shown,
+                description=f"{recipe.method}: {task}",
+                completed=done,
+                total=total,
+                rate=f"{rate * recipe.patches.batch:.1f} patches/s" if task == "training" else "",
             )
 
         result = train(
@@ -79,20 +74,13 @@ def run_task(task: Task, method: Method, recipe: Recipe, options: RunOptions) ->
             on_progress=show,
             should_stop=lambda: bool(found) or budget.spent,
         )
-    exit_code = 0 if result.finished else _exit_code_of(found.get("signal"))
-    if os.environ.get("RANK", "0") != "0":
-        return exit_code
-    _summarise(result)
-    if result.finished and task.results is not None:
-        keep_record(task.out, task.results)
-    return exit_code
-
-
-def _exit_code_of(signal_number: int | None) -> int:
-    """Of a training that was stopped: by a signal, or because its minutes were spent."""
-    if signal_number is None:
-        return EXIT_UNFINISHED
-    return EXIT_INTERRUPTED if signal_number == signal.SIGINT else EXIT_TERMINATED
+    if os.environ.get("RANK", "0") == "0":
+        _summarise(result)
+        if result.finished and task.results is not None:
+            keep_record(task.out, task.results)
+    if result.finished:
+        return 0
+    return 128 + found["signal"] if found else EXIT_UNFINISHED
 
 
 def keep_record(out: Path, results: Path) -> Path:
@@ -101,10 +89,8 @@ def keep_record(out: Path, results: Path) -> Path:
     Raises:
         InputError: The run is not finished, or it is kept there already.
     """
-    files = {name: out / name for name in (LOG_FILE, CURVES_FILE) if (out / name).is_file()}
-    if strips := sorted((out / STRIP_FOLDER).glob("*.png")):
-        files["validation.png"] = strips[-1]
-    return keep_run(out, results, files)
+    names = (LOG_FILE, CURVES_FILE, VALIDATION_FILE)
+    return keep_run(out, results, {name: out / name for name in names if (out / name).is_file()})
 
 
 def _summarise(result: TrainResult) -> None:
@@ -116,15 +102,6 @@ def _summarise(result: TrainResult) -> None:
             f"Validation after step {found['at_step']:.0f}: {restored:.2f} dB restored, "
             f"{blurred:.2f} dB blurred ({restored - blurred:+.2f} dB, psnr_rgb).",
         )
-
-
-def presets_of(methods: Sequence[Method]) -> Mapping[str, Recipe]:
-    """Every recipe there is, by METHOD:PRESET."""
-    return {
-        f"{method.name}:{name}": recipe
-        for method in methods
-        for name, recipe in method.presets.items()
-    }
 
 
 def downgraded_if_modified(recipe: Recipe, preset: Recipe) -> Recipe:
@@ -156,15 +133,16 @@ class _Command:
 
 
 def command_of(methods: Sequence[Method]) -> Any:
-    """The command: one subcommand per preset, whose options start from the preset's values."""
-    presets = presets_of(methods)
-    asked = Task(data=tyro.MISSING, out=tyro.MISSING)
+    """The command: one subcommand per METHOD:PRESET, whose options start from its values."""
+    presets = {
+        f"{method.name}:{name}": (method, recipe)
+        for method in methods
+        for name, recipe in method.presets.items()
+    }
+    task = Task(data=tyro.MISSING, out=tyro.MISSING)
     choices: Any = tyro.extras.subcommand_type_from_defaults(
-        {
-            name: _command_class(recipe)(recipe=recipe, task=asked)
-            for name, recipe in presets.items()
-        },
-        {name: _described(recipe) for name, recipe in presets.items()},
+        {name: _Command(recipe=recipe, task=task) for name, (_, recipe) in presets.items()},
+        {name: _described(recipe) for name, (_, recipe) in presets.items()},
         prefix_names=False,
     )
 
@@ -175,24 +153,10 @@ def command_of(methods: Sequence[Method]) -> Any:
             choice: Method and preset.
         """
         recipe = choice.recipe
-        method = next(method for method in methods if method.name == recipe.method)
-        preset = method.presets[recipe.preset]
-        changed = downgraded_if_modified(recipe, preset)
-        return run_task(choice.task, method, changed, choice.options)
+        method, preset = presets[f"{recipe.method}:{recipe.preset}"]
+        return run_task(choice.task, method, downgraded_if_modified(recipe, preset), choice.options)
 
     return command
-
-
-def _command_class(recipe: Recipe) -> Any:
-    """`_Command` whose recipe has the options of this kind of recipe."""
-    kind: Any = type(recipe)
-    return dataclasses.make_dataclass(
-        f"Train{kind.__name__}",
-        [("recipe", Annotated[kind, tyro.conf.arg(name="")])],
-        bases=(_Command,),
-        frozen=True,
-        kw_only=True,
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

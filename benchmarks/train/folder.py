@@ -15,7 +15,7 @@ from gopro_tools.records import RUN_FILE, RunRecord, read_record, to_json
 CHECKPOINT_FILE = "checkpoint.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
 CONFIG_FILE = "config.json"
-STRIP_FOLDER = "validation"
+VALIDATION_FILE = "validation.png"
 
 _START = "started_from_sha256"
 

@@ -1,11 +1,11 @@
 """The training loop: batches in, checkpoints, log and pictures out, exactly resumable."""
 
-import dataclasses
 import logging
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +16,26 @@ from baselines.data import FramePairs, Patches
 from baselines.devices import chosen_device
 from baselines.machine import Processes, RunOptions, joined_processes, seed_torch
 from baselines.method import Method, Recipe, Setting
-from benchmarks.train.folder import STRIP_FOLDER, RunFolder, RunState
-from benchmarks.train.journal import Journal, image_strip, plot_curves
-from benchmarks.train.steps import DeviceSteps, HostSteps, Steps
-from benchmarks.train.validation import Validation, scores_of
+from benchmarks.train.device_loop import DeviceSteps
+from benchmarks.train.folder import VALIDATION_FILE, RunFolder, RunState
+from benchmarks.train.journal import Journal, plot_curves
+from benchmarks.train.steps import Steps
+from benchmarks.train.validation import Validation
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
 from gopro_tools.files import claimed, sha256_of_file, write_atomic
+from gopro_tools.images import encode_png
 from gopro_tools.records import RunRecord, dataset_facts, hash_of, jsonable
 from gopro_tools.threads import prefetched
 
 log = logging.getLogger(__name__)
 
-_SECONDS_BETWEEN_PLOTS = 30.0
 _N_AHEAD = 4  # batches; a plan is cut in a fraction of the time that a GPU takes for a step
 
 
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where a run is, for display."""
-
-    task: str
-    """``decoding``, ``training`` or ``fitting``."""
-    done: int
-    """Pairs, steps or parts."""
-    total: int
-    """Of how many."""
-    figures: dict[str, float] = dataclasses.field(default_factory=dict)
-    """``patches_per_s``, ``content`` and the like."""
+OnProgress = Callable[[str, int, int], None]
+"""Called with a task (``decoding``, ``training`` or ``fitting``), and how many of its pairs, steps
+or parts are done, of how many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +64,7 @@ def train(
     blur_kind: BlurKind = "gamma",
     options: RunOptions | None = None,
     resume: bool = False,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: OnProgress = lambda task, done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainResult:
     """Train a network, or continue its training.
@@ -85,7 +77,7 @@ def train(
         recipe: How: one of its presets, or one made from it.
         data: A dataset in the GOPRO layout: trained on its ``train`` split, validated on ``test``.
         out: Folder of the run: ``checkpoint.safetensors``, ``log.jsonl``, ``curves.png``,
-            ``validation/``, and at the end ``weights.safetensors`` (the restoring network alone)
+            ``validation.png``, and at the end ``weights.safetensors`` (the restoring network alone)
             and ``run.json``.
         blur_kind: Which blurred images.
         options: How the machine does it.
@@ -95,21 +87,21 @@ def train(
         should_stop: Called after each step; if true, a checkpoint is written and the run ends.
 
     Raises:
-        InputError: Unusable data; ``out`` holds another run; or a loss is not finite: then its
-            batch lies in ``out``, and the last checkpoint is from before.
+        InputError: Unusable data; ``out`` holds another run; or a loss is not finite: then the
+            last checkpoint is from before.
     """
     options = options or RunOptions()
     device = chosen_device(options.device)
     with joined_processes(device) as processes, _lead(out, processes):
-        run = _Run(method, recipe, data, out, blur_kind, options, device, processes)
-        run.open(resume, on_progress)
-        with closing(run):
-            return run.go(on_progress, should_stop)
+        setting = Setting(device=device, options=options, processes=processes, blur_kind=blur_kind)
+        run = _Run(method, recipe, data, out, setting, on_progress)
+        run.open(resume)
+        return run.go(should_stop)
 
 
 def _lead(out: Path, processes: Processes) -> AbstractContextManager[None]:
     """Hold the folder for all processes of a run."""
-    return claimed(out, STRIP_FOLDER) if processes.rank == 0 else nullcontext()
+    return claimed(out) if processes.rank == 0 else nullcontext()
 
 
 @dataclass
@@ -120,18 +112,16 @@ class _Run:
     recipe: Recipe
     data: Path
     out: Path
-    blur_kind: BlurKind
-    options: RunOptions
-    device: torch.device
-    processes: Processes
+    setting: Setting
+    on_progress: OnProgress
 
     def __post_init__(self) -> None:
+        self.options, self.processes = self.setting.options, self.setting.processes
         self.leads = self.processes.rank == 0
         self.state = RunState()
         self.journal: Journal | None = None
         self.validation: Validation | None = None
-        self.last_plot = -_SECONDS_BETWEEN_PLOTS
-        self.facts = dataset_facts(self.data, "train", self.blur_kind)
+        self.facts = dataset_facts(self.data, "train", self.setting.blur_kind)
         self.config: dict[str, Any] = {
             "recipe": jsonable(self.recipe),
             "options": jsonable(self.options),
@@ -147,39 +137,37 @@ class _Run:
             data_hash=hash_of({**self.facts, "name": None}),  # a moved dataset is the same
         )
 
-    def close(self) -> None:
-        if self.journal is not None:
-            self.journal.close()
-
     # --- beginning ---
 
-    def open(self, resume: bool, on_progress: Callable[[Progress], None]) -> None:
-        recipe, options = self.recipe, self.options
+    def open(self, resume: bool) -> None:
+        recipe, options, device = self.recipe, self.options, self.setting.device
         self.processes.share_of(recipe.patches.batch)  # refuses what cannot be shared evenly
         self.folder.check(resume=resume)
-        if self.device.type == "cuda":
+        if device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # all batches have one shape
         if self.method.learner is None:
             raise InputError(f"{self.method.name} is not trained.")
         seed_torch(recipe.seed)  # decides the first weights
-        setting = Setting(
-            device=self.device, options=options, processes=self.processes, blur_kind=self.blur_kind
-        )
-        self.learner = self.method.learner(recipe, setting)
+        self.learner = self.method.learner(recipe, self.setting)
         if options.start_from is not None:
             assert self.method.kind is not None
             network, _ = load_restorer_network(options.start_from, [self.method.kind])
             load_into(self.learner.networks["restorer"], network.state_dict(), options.start_from)
-        pairs = self._training_pairs(on_progress)
-        self.patches = Patches(pairs, recipe.patches, recipe.seed)
-        kind_of_steps = DeviceSteps if options.defers(self.device, self.processes) else HostSteps
-        self.steps: Steps = kind_of_steps(
-            self.learner, self.patches, self.device, options, self.processes, self.out
+        pairs = FramePairs(
+            self.data,
+            "train",
+            self.setting.blur_kind,
+            cache=options.cache,
+            resize_hw=recipe.patches.resize_hw,
+            on_progress=partial(self.on_progress, "decoding"),
         )
+        self.patches = Patches(pairs, recipe.patches, recipe.seed)
+        kind_of_steps = DeviceSteps if options.defers(device, self.processes) else Steps
+        self.steps = kind_of_steps(self.learner, self.patches, self.setting)
         self.epoch_length = recipe.optimisation.epoch_length(len(pairs), recipe.patches.batch)
         self.n_steps = recipe.n_steps(len(pairs))
         if self.leads and options.n_validation_images and self.method.validates:
-            self.validation = Validation(self.data, self.blur_kind, recipe, options, self.device)
+            self.validation = Validation(self.data, recipe, self.setting)
         if resume and self.folder.has_checkpoint:
             self.state = self.folder.load(self.learner)
             log.info("Continuing at step %d.", self.state.step)
@@ -187,27 +175,12 @@ class _Run:
             self.folder.write_config()
             self.journal = Journal(self.out, step=self.state.step)
 
-    def _training_pairs(self, on_progress: Callable[[Progress], None]) -> FramePairs:
-        def show(done: int, total: int) -> None:
-            on_progress(Progress(task="decoding", done=done, total=total))
-
-        return FramePairs(
-            self.data,
-            "train",
-            self.blur_kind,
-            cache=self.options.cache,
-            resize_hw=self.recipe.patches.resize_hw,
-            on_progress=show,
-        )
-
     # --- the loop ---
 
-    def go(
-        self, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool]
-    ) -> TrainResult:
+    def go(self, should_stop: Callable[[], bool]) -> TrainResult:
         state, n_batches = self.state, self.learner.n_batches
         first_step = state.step
-        last_checkpoint = session_begin = time.monotonic()
+        last_checkpoint = time.monotonic()
         stop = False
         numbers = range(first_step * n_batches, self.n_steps * n_batches)
         ahead = prefetched(
@@ -227,11 +200,7 @@ class _Run:
                 now = time.monotonic()
                 state.seconds["training"] += now - begin
                 state.seconds["of_which_waiting_for_data"] += got - begin
-                n_patches = (state.step - first_step) * self.recipe.patches.batch
-                rate = {"patches_per_s": n_patches / (now - session_begin)}
-                on_progress(
-                    Progress(task="training", done=state.step, total=self.n_steps, figures=rate)
-                )
+                self.on_progress("training", state.step, self.n_steps)
                 due = now - last_checkpoint >= self.options.checkpoint_every_s
                 # The last checkpoint is written when all is fitted.
                 if due and not stop and state.step < self.n_steps:
@@ -239,7 +208,7 @@ class _Run:
                     last_checkpoint = now
         finished = state.step == self.n_steps
         if finished and state.step > first_step:
-            self._finish(on_progress)
+            self._finish()
         if state.step > first_step or not state.step:
             self._save()
         if finished and self.leads and not self.folder.is_recorded:
@@ -264,13 +233,9 @@ class _Run:
         """Whether a line of the log is due after ``n_done`` steps."""
         return n_done % self.options.log_every == 0 or n_done == self.n_steps
 
-    def _finish(self, on_progress: Callable[[Progress], None]) -> None:
+    def _finish(self) -> None:
         begin = time.monotonic()
-
-        def show(done: int, total: int) -> None:
-            on_progress(Progress(task="fitting", done=done, total=total))
-
-        self.learner.finish(self.patches.frames, show)
+        self.learner.finish(self.patches.frames, partial(self.on_progress, "fitting"))
         self.state.seconds["training"] += time.monotonic() - begin
 
     def _learning_rate(self, step: int) -> float:
@@ -300,27 +265,22 @@ class _Run:
             return
         if state.step in journal.validated_steps:
             return
-        rows = self.validation.restored(self.learner.networks["restorer"])
-        scores = scores_of(rows)
+        scores, picture = self.validation.scores(self.learner.networks["restorer"])
         state.metrics = {"at_step": float(state.step), **scores}
         journal.write(state.step, {f"validation_{key}": value for key, value in scores.items()})
         journal.validated_steps.add(state.step)
-        write_atomic(self.out / STRIP_FOLDER / f"{state.step:07d}.png", image_strip(rows))
-        now = time.monotonic()
-        if state.step < self.n_steps and now - self.last_plot < _SECONDS_BETWEEN_PLOTS:
-            return  # drawing takes a second, in which a GPU would have nothing to do
-        self.last_plot = now
-        if not plot_curves(self.out, f"{self.recipe.method}, {self.recipe.preset}") and (
-            state.step in (0, self.n_steps)
-        ):
-            log.warning("No curves are drawn: matplotlib is missing (the extra `report` has it).")
+        write_atomic(self.out / VALIDATION_FILE, encode_png(picture))
 
     # --- what lasts ---
 
     def _save(self) -> None:
-        if self.leads:
-            self._add(self.steps.pending(self.state.step))
-            self.folder.save(self.learner, self.state)
+        if not self.leads:
+            return
+        self._add(self.steps.pending(self.state.step))
+        self.folder.save(self.learner, self.state)
+        if self.journal is not None and self.journal.validated_steps:
+            with suppress(InputError):  # matplotlib is an extra
+                plot_curves(self.out, f"{self.recipe.method}, {self.recipe.preset}")
 
     def _record(self, weights_sha256: str) -> RunRecord:
         n_patches = self.n_steps * self.recipe.patches.batch

@@ -19,7 +19,7 @@ from gopro_tools.text import csv_text, markdown_cell, markdown_table
 
 MOTION = "motion_px"
 """Short for the manifest's ``motion_mean_px``."""
-_EDGES_PX = (0.0, 4.0, 8.0, 12.0, 20.0, np.inf)
+EDGES_PX = (0.0, 4.0, 8.0, 12.0, 20.0, np.inf)
 """Of lengths of blur; other columns are cut at their quartiles."""
 
 
@@ -53,7 +53,7 @@ def stratify(evaluation: Evaluation) -> list[StratumRow]:
         InputError: The values cannot be read, or images have none.
     """
     column, values = _values(evaluation)
-    edges = _EDGES_PX if column.endswith("_px") else _quartiles(values)
+    edges = EDGES_PX if column.endswith("_px") else _quartiles(values)
     deltas = differences(evaluation)
     config = evaluation.config
     rows = []
