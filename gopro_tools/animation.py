@@ -12,7 +12,7 @@ from gopro_tools.images import Rgb, read_rgb
 
 ANIMATION_FILE = "preview.webp"
 """What the loop of a dataset is called beside its folders."""
-_WIDTH_PX = 480
+BLINK_WIDTH_PX = 480
 _MS_PER_PICTURE = 700
 _MOST_PAIRS = 4
 _LOOP_WIDTH_PX = 960
@@ -32,11 +32,17 @@ def blink(pairs: Sequence[tuple[Path, Path]]) -> bytes:
         InputError: One of these cannot be read.
     """
     places = np.linspace(0, len(pairs) - 1, min(_MOST_PAIRS, len(pairs))).round().astype(int)
-    frames = [
-        Image.fromarray(_labelled(read_rgb(path), label))
-        for place in places
-        for path, label in zip(pairs[place], ("blurred", "sharp"), strict=True)
-    ]
+    return blinking([blink_pictures(*map(read_rgb, pairs[place])) for place in places])
+
+
+def blink_pictures(blurred: Rgb, sharp: Rgb) -> tuple[Rgb, Rgb]:
+    """A pair as `blink` shows it: small, with labels."""
+    return _labelled(blurred, "blurred"), _labelled(sharp, "sharp")
+
+
+def blinking(pairs: Sequence[tuple[Rgb, Rgb]]) -> bytes:
+    """`blink` of what `blink_pictures` gives, at least one pair."""
+    frames = [Image.fromarray(picture) for pair in pairs for picture in pair]
     size = frames[0].size
     frames = [frame if frame.size == size else frame.resize(size) for frame in frames]
     return _webp(frames, _MS_PER_PICTURE)
@@ -63,9 +69,9 @@ def _webp(frames: Sequence[Image.Image], ms_per_picture: int) -> bytes:
 
 
 def _labelled(image: Rgb, label: str) -> Rgb:
-    height = max(1, round(_WIDTH_PX * image.shape[0] / image.shape[1]))
-    how = cv2.INTER_AREA if image.shape[1] > _WIDTH_PX else cv2.INTER_CUBIC
-    small = cv2.resize(image, (_WIDTH_PX, height), interpolation=how)
-    head = np.full((_LABEL_PX, _WIDTH_PX, 3), 32, np.uint8)
+    height = max(1, round(BLINK_WIDTH_PX * image.shape[0] / image.shape[1]))
+    how = cv2.INTER_AREA if image.shape[1] > BLINK_WIDTH_PX else cv2.INTER_CUBIC
+    small = cv2.resize(image, (BLINK_WIDTH_PX, height), interpolation=how)
+    head = np.full((_LABEL_PX, BLINK_WIDTH_PX, 3), 32, np.uint8)
     cv2.putText(head, label, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (235,) * 3, 1, cv2.LINE_AA)
     return np.vstack([head, small]).astype(np.uint8)

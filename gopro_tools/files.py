@@ -80,9 +80,14 @@ def written_atomic(
             file = temporary.open("xb")
         with file:
             yield file
+            file.flush()
             if durable:
-                file.flush()
                 os.fsync(file.fileno())
+            elif hasattr(os, "posix_fadvise"):
+                # Linux begins to write it to disk, and waits for nothing: syncing all in the end is
+                # quick then. What is not on disk yet stays in memory.
+                with suppress(OSError):
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         temporary.replace(path)
         if durable:
             sync_folder(path.parent)

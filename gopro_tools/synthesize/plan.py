@@ -357,14 +357,18 @@ def _segments(sequence: SequencePlan) -> Iterator[Segment]:
     # A multiple of four, so that two or four workers end together; many in a long video, as
     # keyframes do not let all be of one length.
     n_segments = 4 * max(1, min(info.n_frames // (4 * shortest), 16))
-    target = min(info.n_frames // n_segments, longest)
+    target = max(1, min(info.n_frames // n_segments, longest))
     keys = info.keyframes[:, 0]
+    begin = sequence.windows[0].start if sequence.windows else 0
     number = 0
     current: list[Window] = []
     for window in sequence.windows:
         if current:
             key = keys[np.searchsorted(keys, window.start, side="right") - 1]
-            if window.start - current[0].start >= target and key > current[-1].start:
+            # Multiples of the length from the beginning on: what one segment is longer, the next
+            # one is shorter.
+            is_due = (window.start - begin) // target > (current[0].start - begin) // target
+            if is_due and key > current[-1].start:
                 yield Segment(number=number, sequence=sequence, windows=tuple(current))
                 number, current = number + 1, []
         current.append(window)

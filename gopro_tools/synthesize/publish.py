@@ -18,7 +18,7 @@ from gopro_tools.images import PNG_ENCODER, encode_png
 from gopro_tools.seal import DATASET_FILE, FORMAT, sealed
 from gopro_tools.synthesize.card import CARD_FILE, PREVIEW_FILE, REJECTED_FILE, Tally, card
 from gopro_tools.synthesize.plan import Plan, Probe, SequencePlan
-from gopro_tools.synthesize.preview import PREVIEW_ROWS, animation, preview, preview_images
+from gopro_tools.synthesize.preview import PREVIEW_ROWS, preview_images, previews
 from gopro_tools.synthesize.segment import SegmentRecord, window_row
 from gopro_tools.text import csv_text
 
@@ -87,8 +87,9 @@ def publish(
     tally = _write_tables(plan, records_of, out, temporary)
     if pairs := _spread(plan, records_of, tally):
         bring(preview_images(pairs, plan.config.kinds))
-        write(PREVIEW_FILE, encode_png(preview(out, pairs, plan.config.kinds)))
-        if loop := animation(out, pairs, plan.config.kinds):
+        sheet, loop = previews(out, pairs, plan.config.kinds)
+        write(PREVIEW_FILE, encode_png(sheet))
+        if loop:
             write(ANIMATION_FILE, loop)
     description = _describe(plan, tally)
     write(CARD_FILE, card(plan, tally, description))

@@ -95,9 +95,10 @@ class SegmentRecord:
             record = cls(**json.loads(task.record.read_bytes()))
             if (record.name, record.fingerprint) != (task.name, task.fingerprint):
                 return None
-            if len(record.pairs) + len(record.rejected) != len(task.windows):
+            names = sorted(row["name"] for row in (*record.pairs, *record.rejected))
+            if names != sorted(window.file_name for window in task.windows):
                 return None
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         return record
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.response import Response
+from gopro_tools.threads import thread_pool
 from gopro_tools.video.clock import in_disorder, one_timeline, read_clock, restarts
 from gopro_tools.video.container import (
     Places,
@@ -26,7 +27,7 @@ from gopro_tools.video.container import (
     open_video,
     read_packets,
 )
-from gopro_tools.video.decoding import Decoder, Opened
+from gopro_tools.video.decoding import Decoded, Decoder, Opened
 from gopro_tools.video.edits import seams_s
 from gopro_tools.video.joined import second_recording_at
 from gopro_tools.video.pictures import ContainerFacts, Look, Pictures, Sample, container_facts
@@ -61,6 +62,8 @@ class VideoFile:
         self._deinterlace = deinterlace
         self._stream = info.stream if info else stream
         self._facts: ContainerFacts | None = None
+        self._first: Sample | None = None
+        """The first frame, where opening the file has decoded it, until it is read."""
         try:
             self.info = info or self._read_info()
         except (av.FFmpegError, ValueError) as error:
@@ -91,8 +94,7 @@ class VideoFile:
             by_order=self.info.by_order,
             headers=self.info.headers,
         )
-        decoder = self._decoder(places, self._decode_threads)
-        with closing(decoder.frames(start, noted)) as frames:
+        with closing(self._samples(start, places, noted)) as frames:
             for sample in frames:
                 index = sample.index
                 if expected < min(index, stop) and not n_problems:
@@ -113,6 +115,13 @@ class VideoFile:
                     continue
                 odd = ""
                 yield index, pictures.rgb(sample.frame)
+
+    def _samples(self, start: int, places: Places, on_problem: Problem) -> Decoded:
+        first, self._first = self._first, None
+        if first is not None and first.index == start:
+            yield first
+            start += 1
+        yield from self._decoder(places, self._decode_threads).frames(start, on_problem)
 
     def _open(self, threads: int) -> Opened:
         container = open_video(self._path)
@@ -184,6 +193,7 @@ class VideoFile:
             where = ", ".join(str(frames[len(frames) // 2]) for frames in near if frames)
             notes.append(f"pieces put together by an edit list: about frame {where}")
         look = start.look
+        self._first = start.first
         places = self._check_keyframes(places, look)
         return SourceInfo(
             path=self._path,
@@ -218,6 +228,7 @@ class VideoFile:
         with closing(self._decoder(places).frames(0, problems.append)) as frames:
             for sample in frames:
                 self._look_at(start, sample)
+                start.first = start.first or sample
                 seen.append(sample.index)
                 if sample.index + 1 >= until:
                     break
@@ -234,6 +245,8 @@ class VideoFile:
             raise ValueError(f"no frame of it can be decoded{reason}")
         missing = sorted(set(range(until)) - set(seen))
         start.missing = [index for index in missing if index < n_carried]
+        if start.missing:
+            start.first = None  # frames get other indices
         return None if len(missing) > len(start.missing) and not problems else start
 
     def _check_keyframes(self, places: Places, look: Look) -> Places:
@@ -243,11 +256,11 @@ class VideoFile:
         another one comes.
         """
         n = len(places.keyframes)
-        decoder = self._decoder(places)
-        if look.pixel_format != "pal8" and all(
-            decoder.gives_first(key) for key in sorted({n // 2, n - 1} - {0, -1})
-        ):
-            return places
+        keys = sorted({n // 2, n - 1} - {0, -1})
+        if look.pixel_format != "pal8":
+            with thread_pool(2) as pool:
+                if all(pool.map(lambda key: self._decoder(places).gives_first(key), keys)):
+                    return places
         return replace(places, keyframes=places.keyframes[:1])
 
     def _count(
@@ -339,6 +352,8 @@ class _Start:
 
     pictures: Pictures | None = None
     found: Look | None = None
+    first: Sample | None = None
+    """The first frame, where it has the index that it will be read by."""
     missing: list[int] = field(default_factory=list)
     """Indices of frames that need earlier ones, which the file does not have."""
 
