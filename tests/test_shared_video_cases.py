@@ -15,7 +15,7 @@ from media import shown_by_ffmpeg
 from gopro_tools.errors import InputError
 from gopro_tools.images import read_rgb
 from gopro_tools.synthesize import Summary, SynthesisConfig, synthesize
-from gopro_tools.video import open_source
+from gopro_tools.video import FrameProblem, open_source
 
 pytestmark = pytest.mark.shared
 
@@ -93,6 +93,20 @@ def test_read_as_it_should_be(
 def test_refused_by_name(cases: Path, tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         made(cases / name, tmp_path / "out", fps=240.0)
+
+
+@pytest.mark.parametrize("name", ["open_gop.mp4", "open_gop_trimmed.mp4", "joined_same_clock.ts"])
+def test_frames_do_not_depend_on_where_reading_starts(cases: Path, name: str) -> None:
+    """Past some keyframes of open groups, pictures let go of others from before the keyframe."""
+    source = open_source(cases / name)
+    whole = dict(source.read(0, source.info.n_frames, print))
+    starts = {int(key) + after for key in source.info.keyframes[:, 0] for after in (0, 1, 7)}
+    for start in sorted(starts & whole.keys()):
+        problems: list[FrameProblem] = []
+        part = dict(source.read(start, start + 12, problems.append))
+        assert problems == []
+        assert part.keys() == {index for index in whole if start <= index < start + 12}
+        assert all((part[index] == whole[index]).all() for index in part)
 
 
 @pytest.mark.parametrize("name", ["mirror_hflip.mp4", "mirror_vflip.mp4"])

@@ -39,6 +39,10 @@ class _InDoubt(Exception):  # noqa: N818  # not an error of the user's
     """Something is wrong, and with several threads it is not clear with which frame."""
 
 
+class _BadStart(Exception):  # noqa: N818  # not an error of the user's
+    """Something is wrong with the group of pictures that decoding started at."""
+
+
 @dataclass(slots=True)
 class Seams:
     """Where one recording ends and another one begins, as a pass through the packets met them."""
@@ -94,29 +98,43 @@ class Decoder:
     def _from(self, start: int, threads: int, on_problem: Problem) -> Decoded:
         usable = np.flatnonzero(self._places.keyframes[:, 0] <= start)
         last = int(usable[-1]) if len(usable) else 0
+        position = start
         # A keyframe may not be one from which everything comes out right (a recovery point needs
-        # the pictures before it), and containers may seek to a later one than was asked for. Then
-        # an earlier one is tried, and at last the beginning.
+        # the pictures before it, and those after an open group's may let go of some), and
+        # containers may seek to a later one than was asked for. Then an earlier one is tried, and
+        # at last the beginning.
         for key in sorted({last, max(last - 1, 0), max(last - 2, 0), 0}, reverse=True):
             problems: list[FrameProblem] = []
             settled = key == 0
-            with closing(self._run(key, threads, problems.append)) as frames:
-                for sample in frames:
-                    if sample.index > start and not settled:
-                        break
-                    settled = True
-                    _pass_on(problems, on_problem)
-                    if sample.index >= start:
-                        yield sample
+            # What is damaged indeed is met again on the way from an earlier keyframe.
+            wary = key > max(last - 2, 0)
+            try:
+                with closing(self._run(key, threads, problems.append, wary=wary)) as frames:
+                    for sample in frames:
+                        if sample.index > position and not settled:
+                            break
+                        settled = True
+                        _pass_on(problems, on_problem)
+                        if sample.index >= position:
+                            yield sample
+                            position = sample.index + 1
+            except _BadStart:
+                continue
             if settled:
                 _pass_on(problems, on_problem)
                 return
 
-    def _run(self, key: int, threads: int, on_problem: Problem) -> Decoded:
-        """Frames from a keyframe on; number 0 is the beginning of the file."""
+    def _run(self, key: int, threads: int, on_problem: Problem, *, wary: bool = False) -> Decoded:
+        """Frames from a keyframe on; number 0 is the beginning of the file.
+
+        Raises:
+            _BadStart: If ``wary``, instead of reporting damage before the next keyframe.
+        """
         container, stream = self._open(threads)
         with container:
-            reading = _Reading(self._path, self._places, from_start=key == 0, threads=threads)
+            reading = _Reading(
+                self._path, self._places, from_start=key == 0, threads=threads, wary=wary
+            )
             self.last_pass = reading.seams
             decoders = _Decoders(self._open, container, stream, self._places.headers, threads)
             packets = PacketReader(self._path, container, stream, everywhere=threads > 1)
@@ -201,11 +219,15 @@ def _pass_on(problems: list[FrameProblem], on_problem: Problem) -> None:
 class _Reading:
     """One pass through packets: which of them, and of the frames they give, can be trusted."""
 
-    def __init__(self, path: Path, places: Places, *, from_start: bool, threads: int) -> None:
+    def __init__(
+        self, path: Path, places: Places, *, from_start: bool, threads: int, wary: bool
+    ) -> None:
         self._path = path
         self._places = places
         self._threads = threads
         self._from_start = from_start
+        self._wary = wary
+        """In the first group of pictures, damage may be of the start."""
         self._trusted = True
         self._seen_keyframe = not len(places.keyframes)
         self._carried_before: int | None = None
@@ -314,6 +336,8 @@ class _Reading:
     ) -> Iterator[Sample]:
         """Start afresh; what was decoded before the damage and waits to be shown is sound."""
         tick = packet.pts
+        if self._seen_keyframe:
+            self._wary = False
         changes = decoders.changes_at(packet)
         if not self._trusted or changes:
             yield from self._sound_waiting(decoders, on_problem)
@@ -395,6 +419,8 @@ class _Reading:
     ) -> None:
         if self._threads > 1:
             raise _InDoubt
+        if self._wary:
+            raise _BadStart
         if index is None and not self._places.by_order and tick is not None:
             index = int(np.searchsorted(self._places.ticks, tick))
         where = "" if index is None else f" at frame {index}"
