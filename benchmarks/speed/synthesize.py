@@ -27,6 +27,7 @@ from gopro_tools.processes import end_with_parent
 from gopro_tools.scenes import Encoding, Scene, SceneConfig, render_frames, write_video
 from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.synthesize.config import Kind
+from gopro_tools.synthesize.worker import prepare
 from gopro_tools.video import open_source
 
 logger = logging.getLogger(__name__)
@@ -161,7 +162,13 @@ def _warm_pool(jobs: int, folder: Path) -> Iterator[ProcessPoolExecutor]:
     warm_up = folder / "warm.mp4"
     write_video(warm_up, [np.full((64, 64, 3), i, np.uint8) for i in range(66)], 240)
     spawn = get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=end_with_parent) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_prepare) as pool:
         for turn in range(2 * jobs):
             _ours(warm_up, THREE_KINDS, pool, folder / f"warm-{turn}")
         yield pool
+
+
+def _prepare() -> None:
+    """Make a process what the workers of `synthesize` are."""
+    end_with_parent()
+    prepare()

@@ -21,10 +21,13 @@ __all__ = ["Summary", "SynthesisConfig", "main", "synthesize"]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Console script and ``python -m gopro_tools.synthesize``."""
+    from gopro_tools.synthesize.worker import start_first
+
+    given = sys.argv[1:] if arguments is None else arguments
+    start_first(given)
     from gopro_tools.console import run_command
     from gopro_tools.synthesize.command import command_with_recipe
 
-    given = sys.argv[1:] if arguments is None else arguments
     run_command(command_with_recipe(given), given)
 
 

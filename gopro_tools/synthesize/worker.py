@@ -3,20 +3,47 @@
 This module loads next to nothing itself.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from gopro_tools.processes import Workers
 from gopro_tools.threads import n_cores
 
+_first: Workers | None = None
+"""One process, started ahead of all others."""
+
+
+def start_first(arguments: Sequence[str]) -> None:
+    """Start one process before the command line is loaded and read, as loading takes both as long.
+
+    Args:
+        arguments: The command line; nothing is started if no process will be needed.
+    """
+    global _first
+    names = {word.partition("=")[0] for word in arguments}
+    if _first is None and names and not names & {"-h", "--help", "--executor"}:
+        _first = _workers(1)
+        _first.start()
+
 
 def started_workers(jobs: int | None, executor: Executor | None = None) -> Workers:
     """Processes that look at sources and make segments; one per core by default."""
-    workers = Workers(jobs or n_cores(), executor, prepare=_prepare, warm_up=_warm_up)
+    global _first
+    n_jobs = jobs or n_cores()
+    if executor is None and _first is not None:
+        workers, _first = _first, None
+        workers.n_jobs = n_jobs
+    else:
+        workers = _workers(n_jobs, executor)
     workers.start()
     return workers
 
 
-def _prepare() -> None:
+def _workers(n_jobs: int, executor: Executor | None = None) -> Workers:
+    return Workers(n_jobs, executor, prepare=prepare, warm_up=_warm_up)
+
+
+def prepare() -> None:
     """Load what looking at a source needs, the most of it all."""
     import cv2
 
