@@ -44,9 +44,9 @@ def test_workers_load_no_command_line(tmp_path: Path) -> None:
     code = """
     import gopro_tools.synthesize
     import gopro_tools.synthesize.__main__
-    from gopro_tools.synthesize.worker import _prepare, _warm_up
-    _prepare()
-    _warm_up()
+    from gopro_tools.synthesize.worker import prepare, warm_up
+    prepare()
+    warm_up()
     """
     script = tmp_path / "worker.py"
     script.write_text("\n".join(line.strip() for line in code.splitlines()))

@@ -40,7 +40,7 @@ def started_workers(jobs: int | None, executor: Executor | None = None) -> Worke
 
 
 def _workers(n_jobs: int, executor: Executor | None = None) -> Workers:
-    return Workers(n_jobs, executor, prepare=prepare, warm_up=_warm_up)
+    return Workers(n_jobs, executor, prepare=prepare, warm_up=warm_up)
 
 
 def prepare() -> None:
@@ -52,7 +52,7 @@ def prepare() -> None:
     cv2.setNumThreads(1)
 
 
-def _warm_up() -> None:
+def warm_up() -> None:
     """Load what making segments needs beyond that."""
     import gopro_tools.synthesize.segment  # noqa: F401
     from gopro_tools.averaging import load_loops
