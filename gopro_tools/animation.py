@@ -13,6 +13,7 @@ from gopro_tools.images import Rgb, read_rgb
 ANIMATION_FILE = "preview.webp"
 """What the loop of a dataset is called beside its folders."""
 BLINK_WIDTH_PX = 480
+"""Width of the pictures of `blink`."""
 _MS_PER_PICTURE = 700
 _MOST_PAIRS = 4
 _LOOP_WIDTH_PX = 960

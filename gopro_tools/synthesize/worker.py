@@ -14,7 +14,7 @@ _first: Workers | None = None
 
 
 def start_first(arguments: Sequence[str]) -> None:
-    """Start one process before the command line is loaded and read, as loading takes both as long.
+    """Start one process before the command line is loaded and read, so that both load at once.
 
     Args:
         arguments: The command line; nothing is started if no process will be needed.
