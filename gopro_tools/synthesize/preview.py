@@ -76,15 +76,19 @@ def _shown(root: Path, row: _Row, kinds: Sequence[str]) -> _Shown:
     if len(images) == 2:
         images.append(cv2.convertScaleAbs(cv2.absdiff(*images), alpha=_GAIN).astype("u1"))
         titles.append(f"difference x{_GAIN}")
-    height, width = images[0].shape[:2]
-    small_hw = round(BLINK_WIDTH_PX * height / width), BLINK_WIDTH_PX
-    cells = [cv2.resize(i, small_hw[::-1], interpolation=cv2.INTER_AREA) for i in images]
+    cells = [_shrunk(image) for image in images]
     blink = None
     if len(kinds) == 2 and kinds[0] == SHARP_FOLDER:
         # Those that were shrunk already are taken as they are.
-        sharp, blurred = (cells if width > BLINK_WIDTH_PX else images)[:2]
+        sharp, blurred = (cells if images[0].shape[1] > BLINK_WIDTH_PX else images)[:2]
         blink = blink_pictures(blurred, sharp)
     return _Shown(_sheet_row(row, titles, cells), blink)
+
+
+def _shrunk(image: Rgb) -> Rgb:
+    height = round(BLINK_WIDTH_PX * image.shape[0] / image.shape[1])
+    small = cv2.resize(image, (BLINK_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
+    return small.astype(np.uint8, copy=False)
 
 
 def _sheet_row(row: _Row, titles: Sequence[str], cells: Sequence[Rgb]) -> Rgb:
