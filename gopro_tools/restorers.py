@@ -165,7 +165,8 @@ def restore_images(
                 restored = restored_by(restorer, blurred)
                 if len(writes) >= _MOST_WAITING_WRITES:
                     writes.pop(0).result()
-                writes.append(writers.submit(_write, out / relative, restored))
+                # A copy: the restorer may return the same memory for every image.
+                writes.append(writers.submit(_write, out / relative, restored.copy()))
             except InputError as error:
                 text = str(error)
                 failures.append(text if str(path) in text else f"{path}: {method}: {text}")

@@ -117,6 +117,28 @@ def summary_of(wish: Asked, detector: Detector | None = None) -> pd.DataFrame:
     return detect(wish.sources, wish.config, out=wish.out, detector=detector).summary
 
 
+@pytest.mark.parametrize(
+    ("detect_all", "said"),
+    [
+        (
+            lambda images: 1 / 0,
+            r"by-colour: detect\(\) failed: ZeroDivisionError: division by zero",
+        ),
+        (lambda images: None, r"detect\(\) returned a NoneType; a list with Detections"),
+        (lambda images: (Detections.none() for _ in images), "returned a generator"),
+        (lambda images: [np.zeros((1, 6)) for _ in images], "returned a list; a list with"),
+        (lambda images: [Detections.none()] * (len(images) + 1), "one per image; it gave"),
+    ],
+)
+def test_a_detector_of_the_user_that_fails_is_a_sentence(
+    folders: Path, detect_all: Callable[[Any], Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish, detector = asked(folders, "worse"), ByColour()
+    monkeypatch.setattr(detector, "detect", detect_all)
+    with pytest.raises(InputError, match=said):
+        detect(wish.sources, wish.config, out=wish.out, detector=detector)
+
+
 def test_results_saved_wrongly_are_doubted(folders: Path) -> None:
     """With red and blue swapped nothing is found, as after a bad restoration."""
     for key in KEYS:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,10 +21,11 @@ from baselines.deepdeblur import DeepDeblur
 from baselines.methods import open_restorer
 from baselines.restoring import NetworkRestorer, RestoreOptions, TiledRestorer
 from benchmarks.restore import restore_command
+from gopro_tools import restorers
 from gopro_tools.console import exit_code_of
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, read_rgb
-from gopro_tools.restorers import RESTORERS, find_images
+from gopro_tools.restorers import RESTORERS, find_images, restore_images
 from gopro_tools.tiles import in_tiles
 
 CPU = RestoreOptions(device="cpu")
@@ -498,6 +500,34 @@ def test_a_network_that_returns_nan_is_an_error_and_not_black(
     messages = capsys.readouterr().err
     assert f"000001.png: {method}: the network returned NaN" in messages
     assert not list(out.rglob("*.png"))
+
+
+def test_a_restorer_may_use_its_memory_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results wait to be written while the next image is restored."""
+
+    class Reusing:
+        def __init__(self) -> None:
+            self.result = np.empty((20, 30, 3), np.uint8)
+
+        def restore(self, blurred: Rgb) -> Rgb:
+            np.copyto(self.result, blurred)
+            return self.result
+
+    def slowly(image: Rgb) -> bytes:
+        time.sleep(0.02)
+        return encode_png(image)
+
+    monkeypatch.setattr(restorers, "encode_png", slowly)
+    images = []
+    for number in range(12):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(encode_png(np.full((20, 30, 3), number, np.uint8)))
+        images.append((path, Path(path.name)))
+    restore_images(Reusing(), images, tmp_path / "out", method="reusing")
+    written = [read_rgb(tmp_path / "out" / name) for _, name in images]
+    assert [int(image[0, 0, 0]) for image in written] == list(range(12))
 
 
 def test_the_input_is_never_written_over(tmp_path: Path, photo: Rgb) -> None:

@@ -15,6 +15,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.executors import mapped
 from gopro_tools.images import Rgb, pixel_hash
 from gopro_tools.pairing import ImageSet, Pairing, raise_all, read_images
+from gopro_tools.plugins import described
 from gopro_tools.threads import Progress
 
 
@@ -244,6 +245,15 @@ def _detect(detector: Detector, images: Mapping[str, _Waiting]) -> dict[str, Det
         found = detector.detect(pixels)
     except InputError as error:
         raise InputError(f"{error} {named}") from error
+    except Exception as error:
+        raise InputError(
+            f"{detector.name}: detect() failed: {described(error)}. {named}"
+        ) from error
+    if not isinstance(found, Sequence) or not all(isinstance(one, Detections) for one in found):
+        raise InputError(
+            f"{detector.name}: detect() returned a {type(found).__name__}; a list with Detections "
+            f"for each image was expected. {named}"
+        )
     n_classes = len(detector.class_names)
     if len(found) != len(images) or any((boxes.class_id >= n_classes).any() for boxes in found):
         raise InputError(
