@@ -213,7 +213,9 @@ def find_images(folder: Path) -> dict[PurePosixPath, Path]:
     return find_files(folder, IMAGE_SUFFIXES)
 
 
-def find_files(folder: Path, suffixes: frozenset[str]) -> dict[PurePosixPath, Path]:
+def find_files(
+    folder: Path, suffixes: frozenset[str], *, any_name: bool = False
+) -> dict[PurePosixPath, Path]:
     """Files of some suffixes inside a folder at any depth, by their path inside it.
 
     Links are followed, and a folder that contains itself is entered once. What is hidden (a name
@@ -223,12 +225,20 @@ def find_files(folder: Path, suffixes: frozenset[str]) -> dict[PurePosixPath, Pa
     Args:
         folder: Where to look.
         suffixes: In lower case, with the dot.
+        any_name: Take names that no table could hold, too.
 
     Raises:
-        InputError: There is no such folder, it cannot be looked into, or a name is not UTF-8.
+        InputError: There is no such folder, it cannot be looked into, or a name has control
+            characters or is not UTF-8.
     """
     found: dict[PurePosixPath, Path] = {}
     _collect(folder, suffixes, PurePosixPath(), frozenset(), found)
+    for inside, path in found.items():
+        if not any_name and not (path.name.isprintable() and _is_utf8(str(inside))):
+            raise InputError(
+                f"{path.parent}: the name {path.name!r} has control characters or is not UTF-8; "
+                "rename the file."
+            )
     return found
 
 
@@ -260,11 +270,6 @@ def _collect(
         if os.path.isdir(entry):  # noqa: PTH112 - Path's own raises where a link leads to itself
             _collect(entry, suffixes, inside / entry.name, above | {place}, found)
         elif entry.suffix.lower() in suffixes:
-            if not entry.name.isprintable() or not _is_utf8(str(inside / entry.name)):
-                raise InputError(
-                    f"{folder}: the name {entry.name!r} has control characters or is not UTF-8; "
-                    "rename the file."
-                )
             found[inside / entry.name] = entry
 
 

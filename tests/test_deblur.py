@@ -1,6 +1,7 @@
 """Deblurring photos and videos of all kinds, with a network whose result is known."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -464,10 +465,16 @@ class TestRefused:
         (tmp_path / "elsewhere").mkdir()
         (photos / "link").symlink_to(tmp_path / "elsewhere")
         (tmp_path / "elsewhere" / "back").symlink_to(photos)
-        for path in (photos / "@eaDir" / "t.png", tmp_path / "elsewhere" / "a.png"):
+        for path in (photos / "@eaDir" / "t.png", *(tmp_path / "elsewhere" / n for n in "a\n")):
+            path = path.with_name(f"{path.stem}.png")
             path.write_bytes(encode_png(picture((8, 8))))
+        os.mkfifo(photos / "pipe.mp4")
+        (photos / "gone.jpg").symlink_to("nowhere")
         summary = deblur([photos], tmp_path / "out", config)
-        assert summary.written == [tmp_path / "out" / "link" / "a.png"]
+        assert summary.written == [tmp_path / "out" / "link" / name for name in ("\n.png", "a.png")]
+        assert summary.failures == [
+            f"{photos / name}: a link to nothing, or no file." for name in ("gone.jpg", "pipe.mp4")
+        ]
 
     def test_options(self) -> None:
         with pytest.raises(InputError, match="--tile"):

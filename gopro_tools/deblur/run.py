@@ -174,7 +174,7 @@ def _jobs(
                 found += find_images(source, config.split, config.blur_kind)
                 continue
             try:
-                files = find_files(source, known)
+                files = find_files(source, known, any_name=True)
             except InputError as error:
                 summary.failures.append(str(error))
                 continue
@@ -182,8 +182,11 @@ def _jobs(
                 summary.notes.append(
                     f"{source}: files of other kinds were left out ({', '.join(others)})"
                 )
-            inside = sorted(files, key=lambda path: natural_key(str(path)))
-            found += [(files[path], Path(path)) for path in inside]
+            for inside in sorted(files, key=lambda path: natural_key(str(path))):
+                if files[inside].is_file():
+                    found.append((files[inside], Path(inside)))
+                else:  # reading a pipe would wait for ever
+                    summary.failures.append(f"{files[inside]}: a link to nothing, or no file.")
         else:
             summary.failures.append(f"{source}: no such file or folder.")
     if not found:
