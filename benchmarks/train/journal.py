@@ -66,15 +66,21 @@ def plot_curves(folder: Path, title: str) -> None:
     figure = new_figure(8, 7)
     above, below = figure.subplots(2, 1, sharex=True)
     log = pd.DataFrame(read_log(folder)).groupby("step").first()
-    losses = log.drop(columns=["epoch", "learning_rate"], errors="ignore")
-    for name in losses.filter(regex="^(?!validation_)(?!.*gradient_norm$)"):
+    losses = log.drop(columns=["epoch", "learning_rate"], errors="ignore").filter(
+        regex="^(?!validation_)(?!.*gradient_norm$)"
+    )
+    for name in losses:
         above.plot(losses[name].dropna(), label=name, linewidth=1)
-    above.set_yscale("symlog", linthresh=0.01)
+    if (losses.min() > 0).all():
+        above.set_yscale("log")
+    else:
+        above.set_yscale("symlog", linthresh=0.01)
     above.set_ylabel("loss, unweighted")
     for name, label, style in ((VALIDATION_DB, "restored", "o-"), (BLURRED_DB, "blurred", "k--")):
         below.plot(log[name].dropna(), style, label=label, markersize=3)
     # An untrained network's few dB would hide the rest.
-    below.set_ylim(bottom=log[BLURRED_DB].min() - 3)
+    lowest_db, blurred_db = log[VALIDATION_DB].min(), log[BLURRED_DB].min()
+    below.set_ylim(bottom=max(min(lowest_db, blurred_db) - 0.2, blurred_db - 3))
     below.set_ylabel("validation PSNR (psnr_rgb), dB")
     below.set_xlabel("steps")
     for axes in (above, below):
