@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from gopro_tools.errors import InputError
 from gopro_tools.processes import end_with_parent
+from gopro_tools.text import markdown_table
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -140,12 +141,18 @@ def ratio_table(title: str, timings: Sequence[Timing], ours: str) -> str:
     """A Markdown table that says how many times as fast ``ours`` is as each contender."""
     our_rate = next(timing.rate for timing in timings if timing.name == ours)
     unit = re.sub(r"(?<=ch)es$|s$", "", timings[0].unit)
-    head = f"| contender | time per {unit} | rate | ours is ... times as fast | peak MiB | note |"
-    lines = [f"**{title}**", "", head, "|---|---:|---:|---:|---:|---|"]
-    for timing in timings:
-        peak = "" if timing.peak_mib is None else f"{timing.peak_mib:.0f}"
-        lines.append(
-            f"| {timing.name} | {timing.unit_time} | {timing.rate:.2f} {timing.unit}/s | "
-            f"{our_rate / timing.rate:.2f} | {peak} | {timing.note} |"
-        )
-    return "\n".join(lines)
+    head = [
+        "contender", f"time per {unit}", "rate", "ours is ... times as fast", "peak MiB", "note",
+    ]  # fmt: skip
+    rows = [
+        [
+            timing.name,
+            timing.unit_time,
+            f"{timing.rate:.2f} {timing.unit}/s",
+            f"{our_rate / timing.rate:.2f}",
+            "" if timing.peak_mib is None else f"{timing.peak_mib:.0f}",
+            timing.note,
+        ]
+        for timing in timings
+    ]
+    return f"**{title}**\n\n{markdown_table(head, rows)}"
