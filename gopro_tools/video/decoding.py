@@ -17,20 +17,15 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.container import InputContainer
-from av.video.stream import VideoStream
 
 from gopro_tools.video.container import Places
-from gopro_tools.video.headers import headers_of
+from gopro_tools.video.decoders import Decoders, Opened, new_decoder
 from gopro_tools.video.libav import heard, hearing
 from gopro_tools.video.packets import Packet, PacketReader
 from gopro_tools.video.pictures import Sample
 from gopro_tools.video.source import FrameProblem, Problem
 
-Opened = tuple[InputContainer, VideoStream]
 Decoded = Generator[Sample, None, None]
-_FORMATS_WITH_TAGS = ("mp4", "matroska")
-"""Containers with tags of their own, which stand for the whole file."""
 _RECENT_PACKETS = 17
 """The times of this many packets show whether the clock goes back."""
 
@@ -136,7 +131,7 @@ class Decoder:
                 self._path, self._places, from_start=key == 0, threads=threads, wary=wary
             )
             self.last_pass = reading.seams
-            decoders = _Decoders(self._open, container, stream, self._places.headers, threads)
+            decoders = Decoders(self._open, container, stream, self._places.headers, threads)
             packets = PacketReader(self._path, container, stream, everywhere=threads > 1)
             try:
                 with hearing():
@@ -150,64 +145,6 @@ class Decoder:
                     yield from reading.samples(packets, decoders, on_problem)
             finally:
                 decoders.close()
-
-
-class _Decoders:
-    """The decoder of a stream, and another one where its headers change."""
-
-    def __init__(
-        self,
-        open_stream: Callable[[int], Opened],
-        container: InputContainer,
-        stream: VideoStream,
-        headers: bytes,
-        threads: int,
-    ) -> None:
-        self._open = open_stream
-        self._threads = threads
-        self._first_headers = self._headers = headers
-        self._has_tags = any(name in container.format.name for name in _FORMATS_WITH_TAGS)
-        self._others: list[InputContainer] = []
-        self.alone = False
-        """See `Sample`."""
-        self.current = stream.codec_context
-
-    def changes_at(self, keyframe: Packet) -> bool:
-        """Whether headers come with this keyframe that are not those in force."""
-        headers = headers_of(keyframe)
-        return bool(headers) and headers != self._headers
-
-    def change(self, keyframe: Packet) -> None:
-        """Take a new decoder for what follows."""
-        self._headers = headers_of(keyframe)
-        self.alone = self._headers != self._first_headers and not self._has_tags
-        if self.alone:
-            self.renew(keyframe)
-            return
-        self.current.flush_buffers()
-        container, stream = self._open(self._threads)
-        self._others.append(container)
-        self.current = stream.codec_context
-
-    def renew(self, packet: Packet) -> None:
-        """Take a new decoder that knows nothing but the stream."""
-        self.current.flush_buffers()
-        self.current = _new_decoder(packet.stream.codec_context)
-
-    def close(self) -> None:
-        """Let the decoder's threads rest: one may be about to speak when it is freed."""
-        self.current.flush_buffers()
-        for container in self._others:
-            container.close()
-
-
-def _new_decoder(like: av.VideoCodecContext) -> av.VideoCodecContext:
-    decoder = av.CodecContext.create(like.name, "r")
-    assert isinstance(decoder, av.VideoCodecContext)
-    decoder.extradata = like.extradata
-    decoder.thread_count, decoder.thread_type = like.thread_count, like.thread_type
-    decoder.options, decoder.flags = like.options, like.flags
-    return decoder
 
 
 def _pass_on(problems: list[FrameProblem], on_problem: Problem) -> None:
@@ -255,7 +192,7 @@ class _Reading:
     def samples(
         self,
         packets: PacketReader,
-        decoders: _Decoders,
+        decoders: Decoders,
         on_problem: Problem,
     ) -> Iterator[Sample]:
         everywhere = self._threads > 1
@@ -322,7 +259,7 @@ class _Reading:
         return n_later > n_out_of_order or (packet.is_keyframe and self._recent[-1] > packet.dts)
 
     def _usable(
-        self, frames: Iterable[av.VideoFrame], decoders: _Decoders, on_problem: Problem
+        self, frames: Iterable[av.VideoFrame], decoders: Decoders, on_problem: Problem
     ) -> Iterator[Sample]:
         for frame in frames:
             self._shows = True
@@ -332,7 +269,7 @@ class _Reading:
                 yield Sample(index, frame, aspect, decoders.alone)
 
     def _pass_keyframe(
-        self, packet: Packet, decoders: _Decoders, on_problem: Problem
+        self, packet: Packet, decoders: Decoders, on_problem: Problem
     ) -> Iterator[Sample]:
         """Start afresh; what was decoded before the damage and waits to be shown is sound."""
         tick = packet.pts
@@ -355,7 +292,7 @@ class _Reading:
             self._keyframe, self._shows, self._only_keyframe = packet, False, True
         self._trusted = self._seen_keyframe = True
 
-    def _sound_waiting(self, decoders: _Decoders, on_problem: Problem) -> Iterator[Sample]:
+    def _sound_waiting(self, decoders: Decoders, on_problem: Problem) -> Iterator[Sample]:
         if not self._seen_keyframe:
             return
         frames, complaints = heard(partial(decoders.current.decode, None), everywhere=False)
@@ -377,7 +314,7 @@ class _Reading:
         """Whether decoding started at a recovery point, and shows nothing before it is through."""
         if self._shows or self._keyframe is None:
             return False
-        decoder = _new_decoder(self._keyframe.stream.codec_context)
+        decoder = new_decoder(self._keyframe.stream.codec_context)
         first, _ = heard(partial(decoder.decode, self._keyframe), everywhere=False)
         rest, _ = heard(partial(decoder.decode, None), everywhere=False)
         return not first and not rest

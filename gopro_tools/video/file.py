@@ -27,7 +27,8 @@ from gopro_tools.video.container import (
     open_video,
     read_packets,
 )
-from gopro_tools.video.decoding import Decoded, Decoder, Opened
+from gopro_tools.video.decoders import Opened
+from gopro_tools.video.decoding import Decoded, Decoder
 from gopro_tools.video.edits import seams_s
 from gopro_tools.video.joined import second_recording_at
 from gopro_tools.video.pictures import ContainerFacts, Look, Pictures, Sample, container_facts
