@@ -1,6 +1,7 @@
 """Random changes of training patches."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,11 @@ class AugmentationDraw:
     noise_sigma: float
     """Of the input's noise, of either sign."""
 
+    def oriented(self, patch: NDArray[Any]) -> NDArray[Any]:
+        """A view of a patch, (H, W) or (H, W, 3): flipped and turned."""
+        flipped = patch[:: -1 if self.vflip else 1, :: -1 if self.hflip else 1]
+        return np.rot90(flipped, self.quarter_turns)
+
 
 def draw_augmentation(config: Augmentation, rng: np.random.Generator) -> AugmentationDraw:
     """Draw for one patch; the number of draws does not depend on their outcome."""
@@ -112,11 +118,7 @@ def augment(
         blurred = sharp
 
     def placed(patch: Rgb) -> NDArray[np.float32]:
-        if draw.hflip:
-            patch = patch[:, ::-1]
-        if draw.vflip:
-            patch = patch[::-1]
-        turned = np.rot90(patch, draw.quarter_turns).transpose(2, 0, 1)
+        turned = draw.oriented(patch).transpose(2, 0, 1)
         planes = turned[list(draw.channels)].astype(np.float32)
         planes /= 255
         if draw.saturation is not None:

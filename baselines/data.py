@@ -21,10 +21,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from baselines.augmentation import Augmentation, augment
-from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, BlurKind, Pair, Split, iterate_pairs
+from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
-from gopro_tools.images import Rgb, read_rgb
-from gopro_tools.text import size_text
+from gopro_tools.images import Rgb
+from gopro_tools.pairs import Pairs
 from gopro_tools.threads import Progress, n_cores, no_progress
 
 Cache = Literal["memory", "none"]
@@ -50,8 +50,8 @@ class PatchConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if min(self.patch_px, self.batch, self.crop_alignment_px) < 1:
-            raise InputError("patch_px, batch and crop_alignment_px must be at least 1.")
+        if min(self.patch_px - 1, self.batch, self.crop_alignment_px) < 1:
+            raise InputError("batch and crop_alignment_px must be at least 1, patch_px at least 2.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Batch:
 class FramePairs:
     """All pairs of one split, decoded in memory or on demand.
 
-    ``pairs[i]`` names the images that ``frames(i)`` returns.
+    ``names[i]`` is ``<sequence>/<name>`` of the images that ``frames(i)`` returns.
     """
 
     def __init__(
@@ -105,8 +105,8 @@ class FramePairs:
             InputError: No such split, images without partner, unreadable images or pairs of two
                 sizes (all are listed), or no room for the cache.
         """
-        self.pairs: list[Pair] = list(iterate_pairs(root, split, blur_kind))
-        self._blur_folder = BLUR_FOLDERS[blur_kind]
+        self._pairs = Pairs(root, split, blur_kind)
+        self.names = self._pairs.names
         self._resize_hw = resize_hw
         self._cached: list[tuple[Rgb, Rgb]] | None = None
         self._sizes_hw: dict[int, tuple[int, int]] = {}
@@ -116,11 +116,11 @@ class FramePairs:
 
     def __len__(self) -> int:
         """Number of pairs."""
-        return len(self.pairs)
+        return len(self._pairs)
 
     def frames(self, index: int) -> tuple[Rgb, Rgb]:
         """Blurred and sharp image of pair ``index``: (H, W, 3) uint8 each; do not modify them."""
-        return self._cached[index] if self._cached is not None else self._decode(self.pairs[index])
+        return self._cached[index] if self._cached is not None else self._decode(index)
 
     def size_hw(self, index: int) -> tuple[int, int]:
         """Height and width of pair ``index``; decodes its sharp image where nothing is cached."""
@@ -131,23 +131,18 @@ class FramePairs:
 
     def _check_memory(self) -> None:
         try:
-            needed = 2 * self._decode(self.pairs[0])[0].size * len(self.pairs)
+            needed = 2 * self._decode(0)[0].size * len(self)
         except InputError:
             return  # reported with all others when all are decoded
         free = psutil.virtual_memory().available
         if needed > free:
             raise InputError(
-                f"{len(self.pairs)} decoded pairs need {needed / 2**30:.1f} GiB, but "
+                f"{len(self)} decoded pairs need {needed / 2**30:.1f} GiB, but "
                 f"{free / 2**30:.1f} GiB of memory are free; choose --cache none."
             )
 
-    def _decode(self, pair: Pair) -> tuple[Rgb, Rgb]:
-        blurred, sharp = (read_rgb(pair.path(kind)) for kind in (self._blur_folder, SHARP_FOLDER))
-        if blurred.shape != sharp.shape:
-            raise InputError(
-                f"{pair.path(self._blur_folder)}: {size_text(blurred.shape)}, but its "
-                f"sharp partner is {size_text(sharp.shape)}; partners have one size."
-            )
+    def _decode(self, index: int) -> tuple[Rgb, Rgb]:
+        blurred, sharp = self._pairs[index]
         if self._resize_hw is not None:
             return resized(blurred, self._resize_hw), resized(sharp, self._resize_hw)
         return blurred, sharp
@@ -156,18 +151,18 @@ class FramePairs:
         errors: list[str] = []
         decoded: list[tuple[Rgb, Rgb]] = []
 
-        def decode(pair: Pair) -> tuple[Rgb, Rgb] | None:
+        def decode(index: int) -> tuple[Rgb, Rgb] | None:
             try:
-                return self._decode(pair)
+                return self._decode(index)
             except InputError as error:
                 errors.append(str(error))
                 return None
 
         with ThreadPoolExecutor(n_cores()) as threads:
-            for done, frames in enumerate(threads.map(decode, self.pairs), start=1):
+            for done, frames in enumerate(threads.map(decode, range(len(self))), start=1):
                 if frames is not None:
                     decoded.append(frames)
-                on_progress(done, len(self.pairs))
+                on_progress(done, len(self))
         if errors:
             raise InputError(f"{len(errors)} pair(s) cannot be used:\n" + "\n".join(sorted(errors)))
         return decoded
@@ -190,8 +185,8 @@ class Patches:
         self.config = config
         self.seed = seed
         sequences: dict[str, list[int]] = {}
-        for index, pair in enumerate(frames.pairs):
-            sequences.setdefault(pair.sequence, []).append(index)
+        for index, name in enumerate(frames.names):
+            sequences.setdefault(name.partition("/")[0], []).append(index)
         self._sequences = list(sequences.values())
 
     def batch(self, number: int, indices: range, *, pin: bool = False) -> Batch:
@@ -237,9 +232,8 @@ class Patches:
         size, step = self.config.patch_px, self.config.crop_alignment_px
         height, width = self.frames.size_hw(which)
         if min(height, width) < size:
-            pair = self.frames.pairs[which]
             raise InputError(
-                f"{pair.path(SHARP_FOLDER)}: {width}x{height} is smaller than a patch of "
+                f"{self.frames.names[which]}: {width}x{height} is smaller than a patch of "
                 f"{size}x{size}; use a smaller patch_px."
             )
         top, left = (step * int(rng.integers((n - size) // step + 1)) for n in (height, width))

@@ -8,12 +8,14 @@ draws a few integers per patch and the device gathers pixels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.augmentation import AugmentationDraw, draw_augmentation
+from baselines.augmentation import draw_augmentation
 from baselines.data import Patches
 
 _N_INTEGERS = 7  # start in the blurred and in the sharp image, step down, step right, channels
@@ -43,12 +45,10 @@ class DevicePatches:
         self._patches = patches
         self._device = device
         frames = patches.frames
-        self._widths: list[int] = []
         self._starts: list[int] = []  # of each image's pixels
         n_pixels = 0
         for index in range(len(frames)):
             height, width = frames.size_hw(index)
-            self._widths.append(width)
             self._starts.append(n_pixels)
             n_pixels += height * width
         self._n_pixels = n_pixels
@@ -69,21 +69,21 @@ class DevicePatches:
         Raises:
             InputError: An image is smaller than a patch.
         """
-        config = self._patches.config
+        config, frames = self._patches.config, self._patches.frames
         places = torch.empty((len(indices), _N_INTEGERS), dtype=torch.int64, pin_memory=pin)
         strengths = torch.empty((len(indices), 3), pin_memory=pin)
         place_rows, strength_rows = places.numpy(), strengths.numpy()
         for row, index in enumerate(indices):
             which, top, left, rng = self._patches.place(number, index)
             draw = draw_augmentation(config.augmentation, rng)
-            width = self._widths[which]
-            (y, x), down, right = _walk(draw, config.patch_px)
-            start = self._starts[which] + (top + y) * width + left + x
+            width = frames.size_hw(which)[1]
+            walk = draw.oriented(_indices(config.patch_px, width))
+            first = self._starts[which] + top * width + left + walk[0, 0]
             place_rows[row] = (
-                start + self._n_pixels * draw.sharp_to_sharp,
-                start + self._n_pixels,
-                down[0] * width + down[1],
-                right[0] * width + right[1],
+                first + self._n_pixels * draw.sharp_to_sharp,
+                first + self._n_pixels,
+                walk[1, 0] - walk[0, 0],
+                walk[0, 1] - walk[0, 0],
                 *draw.channels,
             )
             factor = draw.saturation
@@ -119,21 +119,7 @@ class DevicePatches:
         return blurred, sharp
 
 
-Place = tuple[int, int]
-
-
-def _walk(draw: AugmentationDraw, size: int) -> tuple[Place, Place, Place]:
-    """Row and column where the augmented patch starts, and what a step down or right adds."""
-    last = size - 1
-
-    def source(row: int, column: int) -> Place:
-        for _ in range(draw.quarter_turns):
-            row, column = column, last - row
-        return (
-            last - row if draw.vflip else row,
-            last - column if draw.hflip else column,
-        )
-
-    start = source(0, 0)
-    down, right = ((y - start[0], x - start[1]) for y, x in (source(1, 0), source(0, 1)))
-    return start, down, right
+@lru_cache(maxsize=16)
+def _indices(size: int, width: int) -> NDArray[np.int64]:
+    """(size, size) index of each pixel of a patch among the pixels of an image of that width."""
+    return np.add.outer(np.arange(size) * width, np.arange(size))

@@ -5,7 +5,9 @@ import logging
 import os
 import platform
 import time
-from typing import Any
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -16,6 +18,22 @@ log = logging.getLogger(__name__)
 
 _TRIAL_S = 0.5
 _MORE_THREADS_GAIN = 1.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions:
+    """How networks are computed, in training and in restoring."""
+
+    device: str = "auto"
+    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """``bf16`` computes the networks in mixed precision, several times as fast on GPUs and on CPUs
+    with instructions for it; weights stay in fp32."""
+    channels_last: bool = True
+    """Keep the channels of a pixel together in memory, which convolutions are faster with."""
+    compile: bool = False
+    """Compile the networks' residual blocks with `torch.compile`: faster for many patches or images
+    of one size, after half a minute."""
 
 
 def chosen_device(name: str) -> torch.device:
@@ -47,16 +65,25 @@ def to_layout(value: Any, *, channels_last: bool) -> Any:
     return value.to(memory_format=torch.channels_last) if channels_last else value
 
 
-def compile_blocks(network: nn.Module) -> None:
-    """Compile each block that says it is repeated (residual blocks) with `torch.compile`, in place.
+def placed(network: nn.Module, device: torch.device, options: ComputeOptions) -> nn.Module:
+    """Move a network to a device, in the memory format and compiled as options say, in place.
 
-    All blocks of a network share one compiled form per size of features, so this takes seconds;
-    the whole network as one graph takes minutes and is hardly faster. Where a stance of
-    "force_eager" is set (`torch.compiler.set_stance`), the blocks run uncompiled.
+    Only blocks that say they are repeated (residual blocks) are compiled: they share one compiled
+    form per size of features, so this takes seconds; the whole network as one graph takes minutes
+    and is hardly faster. Where a stance of "force_eager" is set (`torch.compiler.set_stance`), the
+    blocks run uncompiled.
     """
-    for module in network.modules():
-        if getattr(module, "is_repeated_block", False):
-            module.compile(dynamic=False)
+    to_layout(network.to(device), channels_last=options.channels_last)
+    if options.compile:
+        for module in network.modules():
+            if getattr(module, "is_repeated_block", False):
+                module.compile(dynamic=False)
+    return network
+
+
+def autocast(device: torch.device, options: ComputeOptions) -> AbstractContextManager[Any]:
+    """The context of a forward pass in the precision that options ask for."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16")
 
 
 def computes_bf16(device: torch.device) -> bool:

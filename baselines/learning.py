@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.data import Batch, FramePairs
-from baselines.devices import compile_blocks, to_layout
+from baselines.devices import autocast, placed
 from baselines.machine import scalars
 from baselines.method import Figures, Optimisation, Recipe, Setting
 from gopro_tools.threads import Progress
@@ -43,17 +43,14 @@ class LearnerBase:
         """
         options, device, processes = setting.options, setting.device, setting.processes
         self.networks = networks
-        self._device = device
+        self._device, self._options = device, options
         self._processes = processes
-        self._bf16 = options.precision == "bf16"
         self._clip = optimisation.clip_gradient_norm or math.inf
         self._deferred = options.defers(device, processes)
         self._not_finite = torch.zeros((), device=device)
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         for name, network in networks.items():
-            to_layout(network.to(device).train(), channels_last=options.channels_last)
-            if options.compile:
-                compile_blocks(network)
+            placed(network.train(), device, options)
             rate = optimisation.learning_rate
             self.optimizers[name] = torch.optim.Adam(
                 network.parameters(),
@@ -77,7 +74,7 @@ class LearnerBase:
 
     def precision(self) -> AbstractContextManager[Any]:
         """The autocast context of a forward pass."""
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16)
+        return autocast(self._device, self._options)
 
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:

@@ -20,6 +20,7 @@ import torch.distributed.nn
 from torch import Tensor, nn
 
 from baselines.data import Cache
+from baselines.devices import ComputeOptions
 from gopro_tools.errors import InputError
 
 EXIT_UNFINISHED = 3
@@ -27,18 +28,9 @@ EXIT_UNFINISHED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
+class RunOptions(ComputeOptions):
     """Speed, checkpoints and display; the recipe holds what decides the outcome."""
 
-    device: str = "auto"
-    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """``bf16`` computes the networks in mixed precision; weights stay in fp32."""
-    channels_last: bool = True
-    """Keep the channels of a pixel together in memory, which convolutions are faster with."""
-    compile: bool = False
-    """Compile the networks' residual blocks with `torch.compile`; the first steps then take half a
-    minute."""
     loop: Literal["auto", "host", "device"] = "auto"
     """``host``: threads cut patches, and each step waits for its figures. ``device``: the decoded
     pairs are kept on the device, patches are cut there, and figures are checked every ``log_every``

@@ -8,7 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from baselines.devices import chosen_device, compile_blocks, to_layout
+from baselines.devices import (
+    ComputeOptions,
+    autocast,
+    chosen_device,
+    placed,
+)
 from gopro_tools import tiles
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
@@ -19,30 +24,19 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RestoreOptions:
+class RestoreOptions(ComputeOptions):
     """How images are restored."""
 
-    device: str = "auto"
-    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
     tile: int | None = None
     """Side of square tiles in pixels, for images that do not fit into memory whole."""
     overlap: int | None = None
     """Pixels that neighbouring tiles share. By default what the receptive field needs, but at most
     a quarter of a tile; the middle of the overlap is blended, the rest dropped."""
-    half: Literal["bf16", "fp16"] | None = None
-    """Compute in half precision: several times as fast on GPUs, and on CPUs with bf16."""
-    channels_last: bool = True
-    """Keep the channels of a pixel together in memory, which convolutions are faster with."""
-    compile: bool = False
-    """Compile the residual blocks with `torch.compile`: faster for many images of one size."""
     rounding: Literal["nearest", "truncate"] | None = None
     """How values become 8 bits. By default as in the recipe of the weights (DeblurGAN's code
     truncates), or else to the nearest."""
     seed: int = 0
     """Of the dropout that DeblurGAN keeps at test time; set again for each image."""
-    learn_residual: Literal["yes", "no"] | None = None
-    """deblurgan: whether the network's output is added to the blurred image, or is the restored
-    image itself. Official weights do not say; by default it is found out, and reported."""
 
     def __post_init__(self) -> None:
         """Check the tiles."""
@@ -66,17 +60,12 @@ class NetworkRestorer:
             options: All but tiles, which `in_tiles` adds.
 
         Raises:
-            InputError: There is no such device, or an option is for another method.
+            InputError: There is no such device.
         """
-        if options.learn_residual is not None:
-            raise InputError("--learn-residual is for DeblurGAN alone.")
         self.network = network.eval()
         self._options = options
         self._device = chosen_device(options.device)
-        to_layout(network.to(self._device), channels_last=options.channels_last)
-        if options.compile:
-            compile_blocks(network)
-        self._dtype = torch.float16 if options.half == "fp16" else torch.bfloat16
+        placed(network, self._device, options)
 
     @torch.inference_mode()
     def restore(self, blurred: Rgb) -> Rgb:
@@ -92,22 +81,20 @@ class NetworkRestorer:
         if not self._options.channels_last:
             images = images.contiguous()
         try:
-            with torch.autocast(
-                self._device.type, self._dtype, enabled=self._options.half is not None
-            ):
+            with autocast(self._device, self._options):
                 restored = self.network(images)
         except torch.OutOfMemoryError as error:
             height, width = blurred.shape[:2]
             raise InputError(
                 f"{width}x{height} pixels do not fit into the memory of {self._device}: restore in "
-                "tiles (--tile 512) or in half precision (--half bf16)."
+                "tiles (--tile 512) or in half precision (--precision bf16)."
             ) from error
         restored = restored if isinstance(restored, torch.Tensor) else restored[0]
         values = restored[0].float()
         if not bool(torch.isfinite(values).all()):
             raise InputError(
-                "the network returned NaN or infinite values; its weights are damaged or training "
-                "diverged, or half precision overflowed (try without --half)."
+                "the network returned NaN or infinite values; its weights are damaged, or training "
+                "diverged."
             )
         codes = values.clamp(0, 1) * 255
         if self._options.rounding != "truncate":

@@ -96,10 +96,8 @@ def open_network(weights: Path | None, options: RestoreOptions) -> Restorer:
         raise InputError("--method spandrel needs --weights FILE (.pth, .ckpt or .safetensors).")
     model = read_network(weights)
     name = model.architecture.name
-    if options.half == "fp16" and not model.supports_half:
-        raise InputError(f"{weights}: {name} overflows in fp16; use --half bf16, or none.")
-    if options.half == "bf16" and not model.supports_bfloat16:
-        raise InputError(f"{weights}: {name} does not compute in bf16; leave --half out.")
+    if options.precision == "bf16" and not model.supports_bfloat16:
+        raise InputError(f"{weights}: {name} does not compute in bf16; use --precision fp32.")
     if options.tile is not None and model.tiling.name != "SUPPORTED":
         log.warning("%s looks at whole images: tiles may show, or change the result.", name)
     log.info("%s: %s %s", weights, name, " ".join(model.tags))

@@ -15,7 +15,6 @@ from skimage.transform import pyramid_gaussian
 
 from baselines.checkpoints import (
     CheckpointRecord,
-    convert,
     describe,
     load_checkpoint,
     load_into,
@@ -24,9 +23,8 @@ from baselines.checkpoints import (
     save_checkpoint,
 )
 from baselines.checkpoints.__main__ import checkpoints
-from baselines.deblurgan import Critic, Generator
-from baselines.deblurgan.network import Dropout
-from baselines.deepdeblur import DeepDeblur
+from baselines.deblurgan.network import Critic, Dropout, Generator
+from baselines.deepdeblur.network import DeepDeblur
 from baselines.methods import KINDS, open_restorer
 from baselines.restoring import RestoreOptions
 from gopro_tools.console import run_command
@@ -218,8 +216,6 @@ def test_channels_last_networks_are_stored_row_by_row(tmp_path):
 def test_checkpoints_that_cannot_be_are_refused(tmp_path):
     network = DeepDeblur(1, 1, 2)
     arguments = {"method": "deepdeblur", "config": {}, "step": 0}
-    with pytest.raises(InputError, match=r"ends in \.safetensors"):
-        save_checkpoint(tmp_path / "a.pth", {"restorer": network}, **arguments)
     path = tmp_path / "a.safetensors"
     with pytest.raises(TypeError, match="set cannot be stored"):
         save_checkpoint(path, {"restorer": network}, **arguments, training_state={"a": {1}})
@@ -366,7 +362,7 @@ def test_transposed_convolutions_of_4x4_double_the_size_exactly(tmp_path):
     assert torch.equal(network.model[12](features), expected)
     assert network(torch.rand(1, 3, 13, 10)).shape == (1, 3, 13, 10)
     ours = tmp_path / "ours.safetensors"
-    convert(path, ours, KINDS)
+    save_checkpoint(ours, {"restorer": network}, method="deblurgan", config={}, step=0)
     again = load_restorer_network(ours, KINDS)[0]
     assert again.architecture == network.architecture
     assert same(dict(again.state_dict()), dict(network.state_dict()))
@@ -404,26 +400,16 @@ def test_weights_trained_without_the_skip_are_recognised_and_reported(
     blurred = np.random.default_rng(0).integers(0, 256, (24, 20, 3), np.uint8)
     images = torch.from_numpy(blurred).permute(2, 0, 1)[None] / 255
 
-    def restored(**options):
-        return open_restorer("deblurgan", path, RestoreOptions(device="cpu", **options)).restore(
-            blurred
-        )
-
-    def expected():
-        with torch.no_grad():
-            return (network(images)[0].permute(1, 2, 0) * 255).round().numpy()
-
-    np.testing.assert_array_equal(restored(), expected())
+    restored = open_restorer("deblurgan", path, RestoreOptions(device="cpu")).restore(blurred)
+    with torch.no_grad():
+        expected = (network(images)[0].permute(1, 2, 0) * 255).round().numpy()
+    np.testing.assert_array_equal(restored, expected)
     assert ("without --learn_residual" in caplog.text) is not learn_residual
     assert describe(path, KINDS)["architecture"]["learn_residual"] is learn_residual
-    # The option decides against what was found out.
-    network.learn_residual = not learn_residual
-    other = restored(learn_residual="no" if learn_residual else "yes")
-    np.testing.assert_array_equal(other, expected())
-    network.learn_residual = learn_residual
     # What is made of the weights keeps what was found out.
     ours = tmp_path / "ours.safetensors"
-    convert(path, ours, KINDS)
+    found, _ = load_restorer_network(path, KINDS)
+    save_checkpoint(ours, {"restorer": found}, method="deblurgan", config={}, step=0)
     assert load_restorer_network(ours, KINDS)[0].architecture["learn_residual"] is learn_residual
 
 
@@ -551,46 +537,27 @@ def run(*arguments):
     return stopped.value.code
 
 
-def test_show_and_convert_an_official_file(tmp_path, capsys):
-    official, ours = tmp_path / "model-1.pt", tmp_path / "ours.safetensors"
+def test_show_describes_official_files_and_ours(tmp_path, trained, capsys):
+    official = tmp_path / "model-1.pt"
     torch.save({"G": random_tensors(deepdeblur_pytorch_shapes(2, 1, 4))}, official)
-    assert run("convert", official, ours) == 0
-    capsys.readouterr()
-    assert run("show", ours) == 0
+    assert run("show", official) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["method"] == "deepdeblur"
     assert shown["architecture"]["pyramid"] == "pytorch-release"
-    assert shown["sha256"] == sha256_of_file(ours)
+    assert shown["sha256"] == sha256_of_file(official)
     assert sha256_of_file(official) in shown["source"]
-    blurred = torch.rand(1, 3, 8, 8)
-    a, b = (load_restorer_network(path, KINDS)[0](blurred)[0] for path in (official, ours))
-    assert torch.equal(a, b)
-
-
-def test_convert_strips_the_training_state(trained, tmp_path):
-    path, networks, *_ = trained
-    out = tmp_path / "small.safetensors"
-    record = convert(path, out, KINDS)
-    assert record.config == {"preset": "smoke", "patch_px": 32}
-    assert sha256_of_file(path) in record.source
-    checkpoint = load_checkpoint(out)
-    assert list(checkpoint.networks) == ["restorer"]
-    assert checkpoint.training_state is None
-    assert same(
-        dict(load_restorer_network(out, KINDS)[0].state_dict()),
-        dict(networks["restorer"].state_dict()),
-    )
-    with pytest.raises(InputError, match="would overwrite"):
-        convert(path, path, KINDS)
+    assert run("show", trained[0]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["method"], shown["step"], shown["source"]) == ("deblurgan", 1, None)
 
 
 def test_the_command_fails_on_a_bad_file(tmp_path, capsys):
     path = tmp_path / "bad.pth"
     path.write_bytes(b"bad")
     assert run("show", path) == 2
-    assert run("convert", path, tmp_path / "out.safetensors") == 2
+    assert run("export", path, tmp_path / "out.onnx") == 2
     assert capsys.readouterr().out == ""
-    assert not (tmp_path / "out.safetensors").exists()
+    assert not (tmp_path / "out.onnx").exists()
 
 
 def test_a_pipe_is_no_file_of_weights(tmp_path):

@@ -66,10 +66,11 @@ def test_another_seed_and_another_number_give_other_patches(dataset: Path) -> No
 def test_every_cache_gives_the_images_on_disk(dataset: Path, cache: Cache) -> None:
     frames = FramePairs(dataset, "train", "linear_crf", cache=cache)
     assert len(frames) == 5
-    for index, pair in enumerate(frames.pairs):
+    for index, pair in enumerate(frames.names):
+        sequence, name = pair.split("/")
         blurred, sharp = frames.frames(index)
-        assert np.array_equal(blurred, read_rgb(pair.path("blur")))
-        assert np.array_equal(sharp, read_rgb(pair.path("sharp")))
+        assert np.array_equal(blurred, read_rgb(dataset / "train" / sequence / "blur" / name))
+        assert np.array_equal(sharp, read_rgb(dataset / "train" / sequence / "sharp" / name))
 
 
 def test_drawing_by_image_shows_each_once_an_epoch(dataset: Path) -> None:

@@ -1,5 +1,7 @@
 """DeblurGAN against its published counts and a second implementation."""
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,14 +10,8 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import nn
 
-from baselines.deblurgan import (
-    PAPER,
-    RELEASED,
-    Critic,
-    DeblurGanOptions,
-    Generator,
-)
-from baselines.deblurgan.network import start_without_correction
+from baselines.deblurgan.method import DEBLURGAN
+from baselines.deblurgan.network import Critic, Generator, start_without_correction
 from gopro_tools.errors import InputError
 
 
@@ -153,12 +149,14 @@ def test_first_weights_are_normal_with_deviation_0_02():
 
 
 def test_presets_differ_where_paper_and_code_do():
+    paper, released = DEBLURGAN.presets["paper"], DEBLURGAN.presets["released"]
     differing = {
-        name: (getattr(PAPER, name), getattr(RELEASED, name))
-        for name in DeblurGanOptions.__dataclass_fields__
-        if getattr(PAPER, name) != getattr(RELEASED, name)
+        field.name: (getattr(paper, field.name), getattr(released, field.name))
+        for field in fields(paper)
+        if getattr(paper, field.name) != getattr(released, field.name)
     }
     assert differing == {
+        "preset": ("paper", "released"),
         "gradient_norm": ("image", "pixel"),
         "penalty_alpha": ("image", "batch"),
         "critic_batches": ("fresh", "reused"),
@@ -166,16 +164,14 @@ def test_presets_differ_where_paper_and_code_do():
         "vgg_input": ("imagenet", "signed"),
         "output_rounding": ("nearest", "truncate"),
     }
-    shared = (PAPER.content_weight, PAPER.penalty_weight, PAPER.n_critic_steps)
-    assert shared == (100, 10, 5)
-    assert PAPER.dropout_at_test
+    assert (paper.content_weight, paper.penalty_weight, paper.n_critic_steps) == (100, 10, 5)
+    assert paper.dropout_at_test
 
 
 def test_impossible_options_are_refused():
-    fields = {name: getattr(PAPER, name) for name in DeblurGanOptions.__dataclass_fields__}
     for change in ({"dropout": 1.0}, {"n_critic_steps": 0}):
         with pytest.raises(InputError, match=next(iter(change))):
-            DeblurGanOptions(**(fields | change))
+            replace(DEBLURGAN.presets["paper"], **change)
 
 
 def test_autocast_channels_last_and_one_graph():

@@ -237,16 +237,16 @@ def test_a_checkpoint_of_the_gpu_resumes_on_the_cpu_and_back(dataset: Path, tmp_
 
 
 @on_gpu
-@pytest.mark.parametrize("half", [None, "bf16", "fp16"])
-def test_the_gpu_restores_as_the_cpu_does(dataset: Path, tmp_path: Path, half) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_gpu_restores_as_the_cpu_does(dataset: Path, tmp_path: Path, precision) -> None:
     train(QUIET, dataset, tmp_path, options=replace(CPU, n_validation_images=0))
     weights = tmp_path / "checkpoint.safetensors"
     blurred = read_rgb(next((dataset / "test").rglob("blur_gamma/*.png")))
     on_cpu = open_restorer("deepdeblur", weights, RestoreOptions(device="cpu")).restore(blurred)
-    options = RestoreOptions(device="cuda", half=half)
+    options = RestoreOptions(device="cuda", precision=precision)
     on_gpu_too = open_restorer("deepdeblur", weights, options).restore(blurred)
     difference = np.abs(on_cpu.astype(int) - on_gpu_too.astype(int))
-    assert difference.max() <= (1 if half is None else 6)
+    assert difference.max() <= (1 if precision == "fp32" else 6)
     assert difference.mean() < 1
 
 

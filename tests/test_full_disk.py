@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from baselines.checkpoints import save_checkpoint
-from baselines.deepdeblur import DeepDeblur
+from baselines.deepdeblur.network import DeepDeblur
 from gopro_tools.detection.detectors import DETECTORS
 from gopro_tools.restorers import RESTORERS
 from gopro_tools.scenes import write_video
@@ -93,7 +93,6 @@ COMMANDS = {
     "deblur": "gopro_tools.deblur {m}/dataset/test/GOPR0002_11_00/blur/000001.png -o {out}",
     "deblur a video": "gopro_tools.deblur {m}/clip.mp4 -o {out}",
     "ONNX": "baselines.checkpoints export {m}/net.safetensors {out}/new.onnx",
-    "checkpoints": "baselines.checkpoints convert {m}/net.safetensors {out}/new.safetensors",
     "rendered": "gopro_tools.rendered --scale smoke --out {out}",
 }
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from skimage import data
 
 from baselines import losses
-from baselines.deblurgan import Critic
+from baselines.deblurgan.network import Critic
 from baselines.deblurgan.vgg import content_features
 from gopro_tools.errors import InputError
 

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from baselines.checkpoints import export_onnx, save_checkpoint
-from baselines.deblurgan import Generator
-from baselines.deblurgan.network import Dropout
-from baselines.deepdeblur import DeepDeblur
+from baselines.deblurgan.network import Dropout, Generator
+from baselines.deepdeblur.network import DeepDeblur
 from baselines.methods import KINDS
 from baselines.sun2015.network import Sun2015
 from gopro_tools.errors import InputError

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tiny_dataset import smooth_image, write_dataset
 
 from baselines.checkpoints import save_checkpoint
-from baselines.deblurgan import Generator
-from baselines.deepdeblur import DeepDeblur
+from baselines.deblurgan.network import Generator
+from baselines.deepdeblur.network import DeepDeblur
 from baselines.methods import open_restorer
 from baselines.restoring import NetworkRestorer, RestoreOptions, TiledRestorer
 from benchmarks.restore import restore_command
@@ -142,11 +142,10 @@ def test_a_restorer_rounds_what_the_network_gives(photo: Rgb) -> None:
     assert difference.mean() > 0.1
 
 
-@pytest.mark.parametrize("half", ["bf16", "fp16"])
-def test_half_precision_stays_close(photo: Rgb, half: str) -> None:
+def test_half_precision_stays_close(photo: Rgb) -> None:
     image = photo[:64, :64]
     full = NetworkRestorer(deepdeblur(), CPU).restore(image)
-    options = RestoreOptions(device="cpu", half=half, channels_last=True)  # type: ignore[arg-type]
+    options = RestoreOptions(device="cpu", precision="bf16", channels_last=True)
     low = NetworkRestorer(deepdeblur(), options).restore(image)
     assert np.abs(full.astype(int) - low).mean() < 1
 
@@ -340,7 +339,7 @@ def test_resuming_keeps_what_is_there_but_not_from_other_weights(
 
 
 def other_options() -> RestoreOptions:
-    return RestoreOptions(device="cpu", half="bf16")
+    return RestoreOptions(device="cpu", precision="bf16")
 
 
 def test_resuming_makes_torn_results_again(tmp_path: Path, photo: Rgb) -> None:

@@ -16,17 +16,14 @@ from baselines.machine import RunOptions
 from baselines.method import Method, Setting
 from baselines.methods import KINDS, method_named, open_restorer
 from baselines.restoring import RestoreOptions
-from baselines.sun2015.__main__ import restore, restorer_of
-from baselines.sun2015.confidences import Confidences, FieldOptions
-from baselines.sun2015.deconvolution import DeconvolutionOptions
+from baselines.sun2015.confidences import PAPER, PLUS, Confidences, Sun2015Options
 from baselines.sun2015.kernels import candidate_index, kernels
 from baselines.sun2015.method import SUN2015, SUN2015_PLUS, Sun2015Recipe
 from baselines.sun2015.network import MotionClassifier, Sun2015
 from baselines.sun2015.patches import SOURCE_PX
-from baselines.sun2015.restorer import PAPER, PLUS, Sun2015Options, Sun2015Restorer
+from baselines.sun2015.restorer import Sun2015Restorer
 from benchmarks.train import train
 from gopro_tools.errors import InputError
-from gopro_tools.images import encode_png, read_rgb
 from gopro_tools.metrics import psnr_rgb
 from gopro_tools.response import Response
 from gopro_tools.scenes.textures import read_photograph
@@ -188,7 +185,7 @@ def test_other_files_are_refused(weights: Path, plus_weights: Path, tmp_path: Pa
     torn.write_bytes(weights.read_bytes()[:5000])
     for path in (torn, tmp_path / "none.safetensors"):
         with pytest.raises(InputError, match=path.name):
-            restorer_of(path, ON_CPU)
+            open_restorer("sun2015", path, ON_CPU)
     with pytest.raises(InputError, match="weights of sun2015; those of deepdeblur were expected"):
         open_restorer("deepdeblur", weights)
     with pytest.raises(InputError, match="weights of sun2015-plus; those of sun2015 were expected"):
@@ -214,7 +211,7 @@ def test_a_motion_that_is_found_is_undone(
     candidate = candidate_index(4, 5)  # 9 px at 30 degrees
     sharp, blurred = blurred_photograph(candidate)
 
-    def certain(classifier: object, image: np.ndarray, options: FieldOptions) -> Confidences:
+    def certain(classifier: object, image: np.ndarray, options: Sun2015Options) -> Confidences:
         values = np.full((361, 13, 17), 1e-3, np.float32)
         values[candidate] = 1
         return Confidences(
@@ -224,12 +221,11 @@ def test_a_motion_that_is_found_is_undone(
     monkeypatch.setattr("baselines.sun2015.restorer.dense_confidences", certain)
     network, _ = load_restorer_network(weights, KINDS)
     assert isinstance(network, Sun2015)
-    deconvolution = DeconvolutionOptions(device="cpu")
-    restorer = Sun2015Restorer(network, "gamma2.2", replace(how, deconvolution=deconvolution))
-    found = restorer.restore_with_motion(blurred)
-    assert psnr_rgb(sharp, found.image) > psnr_rgb(sharp, blurred) + 2
-    assert (found.motion == candidate).all()
-    assert (found.undone > 0).all()
+    restorer = Sun2015Restorer(network, "gamma2.2", torch.device("cpu"), how)
+    undone = restorer.motion_to_undo(blurred)
+    assert (undone > 0).all()
+    assert (undone == candidate).all() or how is PLUS
+    assert psnr_rgb(sharp, restorer.restore(blurred)) > psnr_rgb(sharp, blurred) + 1.5
 
 
 def test_both_restore_like_the_others(weights: Path, plus_weights: Path) -> None:
@@ -247,35 +243,13 @@ def test_both_restore_like_the_others(weights: Path, plus_weights: Path) -> None
     # A network that hardly learned is never sure enough for the motion of least risk to be undone.
     np.testing.assert_array_equal(restored, blurred)
     with pytest.raises(InputError, match="single precision"):
-        open_restorer("sun2015", weights, RestoreOptions(half="bf16"))
+        open_restorer("sun2015", weights, RestoreOptions(precision="bf16"))
 
 
-def test_what_cannot_restore_says_why() -> None:
+def test_what_cannot_restore_says_why(weights: Path) -> None:
     network = Sun2015((4, 4, 4), n_components=2)
     with pytest.raises(InputError, match="prior of these weights was not fitted"):
-        Sun2015Restorer(network, "gamma2.2")
+        Sun2015Restorer(network, "gamma2.2", torch.device("cpu"))
     for device, complaint in (("abacus", "not a device"), ("cuda:77", "can be used here")):
-        deconvolution = DeconvolutionOptions(device=device)
         with pytest.raises(InputError, match=complaint):
-            Sun2015Restorer(network, "gamma2.2", replace(PAPER, deconvolution=deconvolution))
-
-
-# --- the commands ---
-
-
-def test_restore_names_what_fails_and_restores_the_rest(
-    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _, blurred = blurred_photograph(candidate_index(3, 0))
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "b.png").write_bytes(encode_png(blurred))
-    (tmp_path / "in" / "a.png").write_bytes(encode_png(blurred)[:500])
-    (tmp_path / "in" / "c.png").write_bytes(encode_png(blurred[:20]))
-    out = tmp_path / "out"
-    assert restore(tmp_path / "in", weights=weights, out=out, device="cpu") == 1
-    said = capsys.readouterr().err
-    assert "a.png" in said
-    assert "at least 30x30" in said
-    assert "1 restored, 2 failed" in said
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"b.png", "b_motion.png"}
-    assert read_rgb(tmp_path / "out" / "b.png").shape == blurred.shape
+            open_restorer("sun2015", weights, RestoreOptions(device=device))

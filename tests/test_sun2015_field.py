@@ -11,16 +11,17 @@ from scipy import ndimage
 from torch import nn
 
 from baselines.sun2015 import confidences as confidences_module
-from baselines.sun2015 import patches, restorer, risk
+from baselines.sun2015 import field as field_module
+from baselines.sun2015 import patches, restorer
 from baselines.sun2015.confidences import (
-    PAPER_FIELD,
-    PLUS_FIELD,
+    PAPER,
+    PLUS,
     Confidences,
-    FieldOptions,
+    Sun2015Options,
     at_full_size,
+    detail_per_patch,
 )
-from baselines.sun2015.detail import detail_per_patch
-from baselines.sun2015.field import field_from, fused, supported
+from baselines.sun2015.field import fused, smoothed_field
 from baselines.sun2015.kernels import (
     CANDIDATES,
     N_ORIENTATIONS,
@@ -30,7 +31,6 @@ from baselines.sun2015.kernels import (
     kernels,
     turned_candidate,
 )
-from baselines.sun2015.mrf import MrfOptions
 from baselines.sun2015.network import PATCH_PX, MotionClassifier
 from baselines.sun2015.patches import TURNS_DEGREES
 
@@ -75,15 +75,15 @@ def seen_as_painted(monkeypatch):
 
 
 def plus(**changes):
-    return replace(PLUS_FIELD, **changes)
+    return replace(PLUS, **changes)
 
 
-def dense_confidences(classifier, image, options=PLUS_FIELD):
+def dense_confidences(classifier, image, options=PLUS):
     return confidences_module.dense_confidences(classifier, image, options)
 
 
-def estimate_field(classifier, image, options=PLUS_FIELD):
-    return field_from(fused(dense_confidences(classifier, image, options), options), options)
+def estimate_field(classifier, image, options=PLUS):
+    return smoothed_field(fused(dense_confidences(classifier, image, options), options))
 
 
 def test_turned_copies_reach_each_orientation_once():
@@ -251,7 +251,7 @@ def test_two_halves_are_distinguished_to_the_cell():
     found = estimate_field(
         Fake(),
         painted(labels),
-        plus(sizes=(1.0,), fusion_sigma_px=0.01, mrf=MrfOptions(smoothness_per_px2=0)),
+        plus(sizes=(1.0,), fusion_sigma_px=0.01),
     )
     lengths = np.array([motion.length_px for motion in CANDIDATES])[found]
     np.testing.assert_array_equal(lengths[40:80, 32:83], 1)
@@ -296,7 +296,7 @@ def test_fusing_is_a_weighted_mean():
     values[0] = 1
     values[0, 7, 7], values[5, 7, 7] = 0, 1
     confidences = Confidences(values, np.ones(values.shape[1:], np.float32), 8, 14.5, (150, 150))
-    options = plus(fusion_sigma_px=8.0, fusion="mean", neighbour_support=0)
+    options = plus(fusion_sigma_px=8.0, fusion="mean")
     together = fused(confidences, options).values
     np.testing.assert_allclose(together.sum(0), 1, rtol=1e-5)
     taps = np.exp(-0.5 * np.arange(-2, 3) ** 2)
@@ -310,7 +310,7 @@ def test_fusing_by_product_lets_patches_exclude():
     values[0, :, ::2], values[1, :, 1::2] = 0.6, 0.6
     values[2] = 0.4
     confidences = Confidences(values, np.ones(values.shape[1:], np.float32), 8, 14.5, (150, 150))
-    options = plus(fusion_sigma_px=16, neighbour_support=0)
+    options = plus(fusion_sigma_px=16)
     by_product = fused(confidences, options).values
     np.testing.assert_allclose(by_product.sum(0), 1, rtol=1e-4)
     assert (by_product.argmax(0) == 2).all()
@@ -331,11 +331,10 @@ class Still(nn.Module):
 
 
 def test_the_paper_s_field_looks_at_every_sixth_pixel_and_each_turn():
-    assert FieldOptions() == PAPER_FIELD
-    assert (PAPER_FIELD.stride_px, PAPER_FIELD.sizes, PAPER_FIELD.fusion) == (6, (1.0,), "mean")
-    assert PAPER_FIELD.turns_degrees == (-24, -18, -12, -6, 0, 6, 12, 18, 24)
-    assert PAPER_FIELD.mrf.largest_difference_px is None
-    found = confidences_module.dense_confidences(Still(), grain((80, 100)), PAPER_FIELD)
+    assert Sun2015Options() == PAPER
+    assert (PAPER.stride_px, PAPER.sizes, PAPER.fusion) == (6, (1.0,), "mean")
+    assert PAPER.turns_degrees == (-24, -18, -12, -6, 0, 6, 12, 18, 24)
+    found = confidences_module.dense_confidences(Still(), grain((80, 100)), PAPER)
     assert found.values.shape == (361, 9, 12)
     assert (found.values.argmax(0) == 0).all()
 
@@ -353,27 +352,6 @@ def test_flat_and_noisy_places_weigh_little_and_texture_much():
     assert textured.min() > 0.8
     alike = dense_confidences(Fake(), image, plus(sizes=(1.0,), flat_weight=1)).weights
     np.testing.assert_array_equal(alike, 1)
-
-
-def test_candidates_side_by_side_back_each_other():
-    """Three likely ones beside each other win over a single one that is likelier than any."""
-    values = np.zeros((361, 1, 1), np.float32)
-    for length_index in (4, 5, 6):
-        values[candidate_index(length_index, 3)] = 0.2
-    values[candidate_index(12, 20)] = 0.3
-    assert supported(values, 0) is values
-    backed = supported(values, 0.5)
-    assert backed.shape == values.shape
-    assert backed.argmax() == candidate_index(5, 3)
-    # 180 degrees are 0, and a motion of 3 px does not back one of 25.
-    values[:] = 0
-    values[candidate_index(1, 0)] = 1
-    backed = supported(values, 0.5)[:, 0, 0]
-    assert backed.argmax() == candidate_index(1, 0)
-    assert backed[candidate_index(1, 29)] == backed[candidate_index(1, 1)] == 0.75
-    assert backed[candidate_index(1, 28)] == pytest.approx(0.375)
-    assert backed[candidate_index(2, 0)] == 0.5
-    assert backed[candidate_index(12, 0)] == 0
 
 
 def test_detail_is_seen_across_a_motion_but_not_out_of_focus():
@@ -399,18 +377,14 @@ def test_only_what_moves_and_shows_it_is_undone():
 
 
 def test_flat_places_take_their_neighbours_motion():
-    """What a network says of a place where nothing can be seen does not reach the field."""
+    """What a network says of a place where nothing can be seen hardly counts."""
     true, wrong = candidate_index(3, 5), candidate_index(12, 20)
     values = np.full((361, 10, 16), 0.1 / 361, np.float32)
     weights = np.ones((10, 16), np.float32)
     values[true, :, :10] += 0.9
     values[wrong, :, 10:] += 0.9
     size_hw = (100, 150)
-    seen = field_from(Confidences(values, weights, 8, 14.5, size_hw), PLUS_FIELD)
-    assert (seen[:, -20:] == wrong).all()
     weights[:, 10:] = 0.02
-    unseen = field_from(Confidences(values, weights, 8, 14.5, size_hw), PLUS_FIELD)
-    assert (unseen == true).all()
     together = fused(Confidences(values, weights, 8, 14.5, size_hw), plus(fusion_sigma_px=8))
     assert (together.values[:, :, 10].argmax(0) == true).all()
     np.testing.assert_allclose(together.values.sum(0), 1, rtol=1e-4)
@@ -420,7 +394,7 @@ def test_flat_places_take_their_neighbours_motion():
 
 
 def test_undoing_too_much_costs_more_than_undoing_nothing():
-    errors = risk.expected_errors(0.03)
+    errors = field_module.expected_errors(0.03)
     assert errors.shape == (361, 361)
     assert not errors.flags.writeable
     assert errors[0, 0] == pytest.approx(0, abs=1e-6)
@@ -440,7 +414,7 @@ def test_expected_errors_are_those_of_images():
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.fftfreq(side)[None])
     amplitude = 1 / np.sqrt(frequency**2 + 0.5 / side**2)
     amplitude[0, 0] = 0
-    amplitude *= risk.CONTRAST * side / np.sqrt((amplitude**2).sum())
+    amplitude *= field_module.CONTRAST * side / np.sqrt((amplitude**2).sum())
     pairs = [(candidate_index(4, 5), candidate_index(4, 5)), (candidate_index(2, 0), 0)]
     pairs.append((candidate_index(3, 12), candidate_index(7, 14)))
     for true, used in pairs:
@@ -459,12 +433,12 @@ def test_expected_errors_are_those_of_images():
         for _ in range(30):
             image = np.fft.fft2(rng.standard_normal((side, side))) * amplitude
             squared.append(np.mean(np.fft.ifft2(image * (wiener * transfers[0] - 1)).real ** 2))
-        expected = risk.expected_errors(noise)[true, used] * risk.CONTRAST**2
+        expected = field_module.expected_errors(noise)[true, used] * field_module.CONTRAST**2
         assert np.mean(squared) == pytest.approx(expected, rel=0.15)
 
 
 def test_uncertainty_favours_shorter_motions(monkeypatch):
-    monkeypatch.setattr(risk, "N_INDEPENDENT", 1)
+    monkeypatch.setattr(field_module, "N_INDEPENDENT", 1)
     sure, doubtful = candidate_index(9, 12), candidate_index(3, 12)
     values = np.zeros((361, 3, 4), np.float32)
     values[sure, :, 0] = 1
@@ -472,7 +446,7 @@ def test_uncertainty_favours_shorter_motions(monkeypatch):
     values[sure, :, 2], values[doubtful, :, 2] = 0.55, 0.45
     values[0, :, 3], values[sure, :, 3] = 0.45, 0.55
     confidences = Confidences(values, np.ones((3, 4), np.float32), 8, 14.5, (46, 62))
-    undone = risk.safest_field(confidences, 0.03)
+    undone = field_module.safest_field(confidences, 0.03)
     assert undone.shape == (46, 62)
     lengths = np.array([motion.length_px for motion in CANDIDATES])[undone]
     assert (undone[:, 8] == sure).all()
@@ -484,11 +458,11 @@ def test_uncertainty_favours_shorter_motions(monkeypatch):
     values[:] = 0
     values[short], values[0] = 0.6, 0.4
     rest = Confidences(values, confidences.weights, 8, 14.5, (46, 62))
-    assert not risk.safest_field(rest, 0.03).any()
+    assert not field_module.safest_field(rest, 0.03).any()
     values[short], values[0] = 0.95, 0.05
-    assert risk.safest_field(rest, 0.03).all()
+    assert field_module.safest_field(rest, 0.03).all()
     values[short] = 0
     values[sure], values[doubtful] = 0.55, 0.4
-    monkeypatch.setattr(risk, "N_INDEPENDENT", 40)
-    surer = risk.safest_field(rest, 0.03)
+    monkeypatch.setattr(field_module, "N_INDEPENDENT", 40)
+    surer = field_module.safest_field(rest, 0.03)
     assert (surer[:, 31] == sure).all()

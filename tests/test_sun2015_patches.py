@@ -1,4 +1,4 @@
-"""Candidate motions, their kernels and colours, and training patches."""
+"""Candidate motions, their their kernels, and training patches."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 
 from baselines.pictures import CAPTION_PX, GAP_PX, sheet
-from baselines.sun2015 import patches, pictures
+from baselines.sun2015 import patches
 from baselines.sun2015.kernels import (
     CANDIDATES,
     LENGTHS_PX,
@@ -208,43 +208,6 @@ def test_patches_that_cannot_be_are_refused():
 
 
 # ---- pictures
-
-
-def test_colours_show_what_blurs_alike_alike():
-    vectors = motion_vectors()[None]
-    colours = pictures.motion_colours(vectors).astype(int)
-    opposite = pictures.motion_colours(-vectors).astype(int)
-    assert np.abs(colours - opposite).max() <= 1
-    assert colours[0, 0].tolist() == [255, 255, 255]
-    longest = colours[0, candidate_index(12, 0) :]
-    assert len(np.unique(longest, axis=0)) == 30  # no two orientations look the same
-    assert longest.min(axis=1).max() == 0  # saturated
-    grows = colours[0, [0, *(candidate_index(n, 4) for n in range(1, 13))]]
-    spans = np.ptp(grows, axis=1)
-    assert spans.tolist() == sorted(set(spans.tolist()))
-
-
-def test_a_field_is_coloured_by_its_vectors():
-    labels = np.array([[0, candidate_index(4, 3)], [candidate_index(9, 20), 0]])
-    colours = pictures.field_colours(labels)
-    assert colours.dtype == np.uint8
-    np.testing.assert_array_equal(colours, pictures.motion_colours(motion_vectors()[labels]))
-    # 3 degrees either side of level are near in colour, too
-    near = pictures.motion_colours(
-        np.float32([[[20, 0.5], [20, -0.5]]])
-    ).astype(int)  # fmt: skip
-    assert np.abs(near[0, 0] - near[0, 1]).max() < 30
-
-
-def test_the_legend_s_points_have_their_own_vector_s_colour():
-    shown = pictures.legend(151)
-    assert shown.shape == (151, 151, 3)
-    assert shown[0, 0].tolist() == [255, 255, 255]
-    x, y = 75 + 45, 75 - 30  # to the right and up
-    vector = np.float32([[[45, -30]]]) * 25 / 75
-    np.testing.assert_allclose(
-        shown[y, x], pictures.motion_colours(vector)[0, 0], atol=1
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize(("n", "rows"), [(2, 1), (3, 2), (4, 2)])

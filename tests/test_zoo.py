@@ -12,6 +12,7 @@ import torch
 from tiny_dataset import smooth_image, write_dataset
 from torch import nn
 
+from baselines import zoo
 from baselines.methods import method_named, open_restorer
 from baselines.restoring import RestoreOptions
 from benchmarks.restore import restore_command
@@ -153,9 +154,17 @@ def test_what_cannot_be_opened_says_so_in_a_sentence(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=message) as error:
             open_restorer("spandrel", path, CPU)
         assert "\n" not in str(error.value)
+
+
+def test_a_network_that_overflows_in_bf16_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = saved(tmp_path / "net.pth", nafnet().state_dict())
-    with pytest.raises(InputError, match="NAFNet overflows in fp16"):
-        open_restorer("spandrel", whole, RestoreOptions(device="cpu", half="fp16"))
+    model = zoo.read_network(whole)
+    model.supports_bfloat16 = False
+    monkeypatch.setattr(zoo, "read_network", lambda weights: model)
+    with pytest.raises(InputError, match="NAFNet does not compute in bf16"):
+        open_restorer("spandrel", whole, RestoreOptions(device="cpu", precision="bf16"))
 
 
 def test_without_the_extra_it_says_what_to_install(

@@ -23,7 +23,6 @@ layer; and 127.5 / 255 is the 0.5 that we subtract and add. Only float rounding 
 
 from baselines.checkpoints.onnx_graph import OnnxGraph
 from baselines.checkpoints.restorers import (
-    convert,
     describe,
     export_onnx,
     load_restorer_network,
@@ -44,7 +43,6 @@ __all__ = [
     "CheckpointRecord",
     "NetworkKind",
     "OnnxGraph",
-    "convert",
     "describe",
     "export_onnx",
     "load_checkpoint",

@@ -1,4 +1,4 @@
-"""`python -m baselines.checkpoints show FILE`, `… convert FILE OUT`, `… export FILE OUT.onnx`."""
+"""`python -m baselines.checkpoints show FILE`, `… export FILE OUT.onnx`."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from baselines.checkpoints import convert, describe, export_onnx
+from baselines.checkpoints import describe, export_onnx
 from baselines.methods import KINDS
 from gopro_tools.console import run_command
 
@@ -25,16 +25,6 @@ class Show:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convert:
-    """Write the restoring network alone as one of our checkpoints."""
-
-    file: tyro.conf.Positional[Path]
-    """An official file, or one of our checkpoints, whose training state is left out."""
-    out: tyro.conf.Positional[Path]
-    """The new checkpoint, `.safetensors`."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Export:
     """Write the restoring network as ONNX, for images of any size."""
 
@@ -47,20 +37,16 @@ class Export:
 def checkpoints(
     command: Annotated[
         Annotated[Show, tyro.conf.subcommand("show")]
-        | Annotated[Convert, tyro.conf.subcommand("convert")]
         | Annotated[Export, tyro.conf.subcommand("export")],
         tyro.conf.arg(name=""),
     ],
 ) -> int:
-    """Describe, convert and export weight files."""
+    """Describe and export weight files."""
     if isinstance(command, Show):
         sys.stdout.write(json.dumps(describe(command.file, KINDS), indent=2) + "\n")
-    elif isinstance(command, Export):
+    else:
         record = export_onnx(command.file, command.out, KINDS)
         log.info("%s: %s", command.out, record.method)
-    else:
-        record = convert(command.file, command.out, KINDS)
-        log.info("%s: %s, %s", command.out, record.method, record.source)
     return 0
 
 

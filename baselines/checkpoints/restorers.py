@@ -1,4 +1,4 @@
-"""Restoring networks of our checkpoints and of official files: loaded, converted, exported."""
+"""Restoring networks of our checkpoints and of official files: loaded, described, exported."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,6 @@ from baselines.checkpoints.store import (
     CheckpointRecord,
     NetworkKind,
     load_checkpoint,
-    save_checkpoint,
 )
 from baselines.checkpoints.tensors import load_into, read_tensors, safetensors_header
 from gopro_tools.errors import InputError
@@ -80,27 +79,6 @@ def describe(path: Path, kinds: Sequence[NetworkKind]) -> dict[str, Any]:
         "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
         **asdict(record),
     }
-
-
-def convert(path: Path, out: Path, kinds: Sequence[NetworkKind]) -> CheckpointRecord:
-    """Write the restoring network of `path` as one of our checkpoints, without training state.
-
-    Raises:
-        InputError: `path` does not load, or `out` is the same file.
-    """
-    network, record = load_restorer_network(path, kinds)
-    if out.exists() and out.samefile(path):
-        raise InputError(f"{out}: would overwrite the file it is made of; name another.")
-    return save_checkpoint(
-        out,
-        {"restorer": network},
-        method=record.method,
-        config=record.config,
-        step=record.step,
-        metrics=record.metrics,
-        data_hash=record.data_hash,
-        source=record.source or f"{path.name}, sha256 {sha256_of_file(path)}",
-    )
 
 
 def export_onnx(path: Path, out: Path, kinds: Sequence[NetworkKind]) -> CheckpointRecord:

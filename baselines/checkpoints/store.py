@@ -59,19 +59,15 @@ class CheckpointRecord:
     data_hash: str | None = None
     """Hash of the training data's manifest."""
     source: str | None = None
-    """The file it was converted from, with its SHA-256; None if trained here."""
-
-    @property
-    def recipe(self) -> Mapping[str, Any]:
-        """What decided the outcome of training; empty for official files."""
-        recipe: Mapping[str, Any] = self.config.get("recipe", {})
-        return recipe
+    """Layout, name and SHA-256 of an official file; None if trained here."""
 
     @property
     def output_rounding(self) -> Literal["nearest", "truncate"] | None:
         """How the code that trained it makes 8 bits of values; None if unknown."""
+        recipe: Mapping[str, Any] = self.config.get("recipe", {})
+        earlier = recipe.get("options", {})  # where earlier versions kept it
         rounding: Literal["nearest", "truncate"] | None
-        rounding = self.recipe.get("options", {}).get("output_rounding")
+        rounding = {**earlier, **recipe}.get("output_rounding")
         return rounding
 
 
@@ -95,7 +91,6 @@ def save_checkpoint(
     step: int | None,
     metrics: Mapping[str, float] | None = None,
     data_hash: str | None = None,
-    source: str | None = None,
     training_state: Any = None,
     keep_previous: bool = False,
 ) -> CheckpointRecord:
@@ -109,19 +104,15 @@ def save_checkpoint(
         step: Training steps done.
         metrics: Validation results.
         data_hash: Hash of the training data.
-        source: Where converted weights come from.
         training_state: State dicts of optimisers, random generators and so on: dicts with string or
             integer keys, lists and tuples of tensors, numbers, strings and None, nested. It comes
             back equal, bit for bit.
         keep_previous: Keep an existing checkpoint as `previous_of(path)`.
 
     Raises:
-        InputError: `path` has another suffix.
         TypeError: `training_state` holds anything else.
         OSError: The file cannot be written; an older one in its place is unharmed.
     """
-    if path.suffix != ".safetensors":
-        raise InputError(f"{path}: a checkpoint's name ends in .safetensors.")
     architecture: Any = networks["restorer"].architecture
     record = CheckpointRecord(
         method=method,
@@ -130,7 +121,6 @@ def save_checkpoint(
         step=step,
         metrics=dict(metrics or {}),
         data_hash=data_hash,
-        source=source,
     )
     tensors = {
         f"{name}.{key}": tensor
@@ -234,8 +224,7 @@ def load_checkpoint(path: Path, *, with_training_state: bool = True) -> Checkpoi
     if header.get("format") != FORMAT:
         raise InputError(
             f"{path}: not a checkpoint of this project (its header has no format {FORMAT}). "
-            "`python -m baselines.checkpoints show` describes weight files; `convert` makes a "
-            "checkpoint of official ones."
+            "`python -m baselines.checkpoints show` describes weight files."
         )
     try:
         _check_tensors(path, header)

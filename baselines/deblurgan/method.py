@@ -7,38 +7,32 @@ reduced, reduced-cpu, smoke
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
-import tyro
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.augmentation import Augmentation
-from baselines.checkpoints import CheckpointRecord, NetworkKind
+from baselines.checkpoints import NetworkKind
 from baselines.data import Batch, PatchConfig
 from baselines.deblurgan.network import (
-    PAPER,
-    RELEASED,
+    ContentLayer,
     Critic,
-    DeblurGanOptions,
     Generator,
+    GradientNorm,
+    PenaltyAlpha,
+    VggInput,
     start_without_correction,
 )
 from baselines.deblurgan.vgg import content_features
 from baselines.deblurgan.weights import LAYOUT, export_deblurgan, load_deblurgan
 from baselines.devices import to_layout
 from baselines.learning import LearnerBase
-from baselines.losses import (
-    critic_loss,
-    generator_loss,
-    gradient_penalty,
-    perceptual_loss,
-)
-from baselines.method import Figures, Method, Optimisation, Recipe, Setting, network_restorer
-from baselines.restoring import RestoreOptions
-from gopro_tools.restorers import Restorer
+from baselines.losses import critic_loss, generator_loss, gradient_penalty, perceptual_loss
+from baselines.method import Figures, Method, Optimisation, Recipe, Setting
+from gopro_tools.errors import InputError
 
 KIND = NetworkKind(
     name="deblurgan",
@@ -51,10 +45,32 @@ KIND = NetworkKind(
 
 @dataclass(frozen=True, kw_only=True)
 class DeblurGanRecipe(Recipe):
-    """How to train DeblurGAN (Kupyn et al. 2018)."""
+    """How to train DeblurGAN (Kupyn et al. 2018); the defaults are the paper's."""
 
-    options: Annotated[DeblurGanOptions, tyro.conf.arg(name="")]
-    """Where paper and released code differ."""
+    gradient_norm: GradientNorm = "image"
+    """Norm in the gradient penalty: over all values of an image, or over a pixel's channels."""
+    penalty_alpha: PenaltyAlpha = "image"
+    """One random weight between sharp and restored for each image, or one for the batch."""
+    critic_batches: Literal["fresh", "reused"] = "fresh"
+    """Whether each critic step draws its own batch, or all reuse the generator step's."""
+    n_critic_steps: int = 5
+    """Critic steps for each generator step."""
+    penalty_weight: float = 10.0
+    """Weight of the gradient penalty (WGAN-GP's)."""
+    content_weight: float = 100.0
+    """Weight of the content loss beside the adversarial one (the paper's lambda)."""
+    vgg_layer: ContentLayer = "relu3_3"
+    """Features of VGG19 that the content loss compares: conv3_3 before or after its ReLU, or
+    conv3_1 after its ReLU, an earlier layer than the paper's."""
+    vgg_input: VggInput = "imagenet"
+    """What VGG19 sees: ImageNet-normalised images, or plain [-1, 1]. Weights with a first layer of
+    their own (`vgg.normalised_vgg19`) see [0, 1]."""
+    output_rounding: Literal["nearest", "truncate"] = "nearest"
+    """How restored values become 8 bits."""
+    dropout: float = 0.5
+    """Share of the features set to zero after the first convolution of a residual block."""
+    dropout_at_test: bool = True
+    """Keep dropout on when restoring; the result is then random."""
     n_features: int = 64
     """Channels at full size, of generator and critic."""
     n_blocks: int = 9
@@ -67,10 +83,12 @@ class DeblurGanRecipe(Recipe):
     """``identity``: the untrained network returns the blurred image (`start_without_correction`),
     for short trainings; the code starts with normal weights of deviation 0.02."""
 
-    @property
-    def output_rounding(self) -> Literal["nearest", "truncate"]:
-        """See `Recipe`."""
-        return self.options.output_rounding
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout={self.dropout}: a share in [0, 1) was expected.")
+        if self.n_critic_steps < 1:
+            raise InputError(f"n_critic_steps={self.n_critic_steps}: at least 1 was expected.")
 
 
 class DeblurGanLearner(LearnerBase):
@@ -79,19 +97,20 @@ class DeblurGanLearner(LearnerBase):
     def __init__(self, recipe: DeblurGanRecipe, setting: Setting) -> None:
         """Make both networks, and read VGG19 where the content loss needs it."""
         self._recipe = recipe
-        how = recipe.options
-        generator = Generator(recipe.n_features, recipe.n_blocks, how.dropout, how.dropout_at_test)
+        generator = Generator(
+            recipe.n_features, recipe.n_blocks, recipe.dropout, recipe.dropout_at_test
+        )
         if recipe.first_weights == "identity":
             start_without_correction(generator)
         networks: dict[str, nn.Module] = {"restorer": generator}
         self.n_batches = 1
         if recipe.adversarial_weight:
             networks["critic"] = Critic(recipe.n_features)
-            self.n_batches += how.n_critic_steps if how.critic_batches == "fresh" else 0
+            self.n_batches += recipe.n_critic_steps if recipe.critic_batches == "fresh" else 0
         self._features = None
         if recipe.content_loss == "vgg":
             weights = setting.options.vgg_weights
-            features = content_features(weights, how.vgg_layer, how.vgg_input)
+            features = content_features(weights, recipe.vgg_layer, recipe.vgg_input)
             self._features = to_layout(
                 features.to(setting.device), channels_last=setting.options.channels_last
             )
@@ -109,10 +128,10 @@ class DeblurGanLearner(LearnerBase):
         with self.precision():
             restored = self.networks["restorer"](batch.blurred)
         if recipe.adversarial_weight and not critic_batches:
-            for _ in range(recipe.options.n_critic_steps):
+            for _ in range(recipe.n_critic_steps):
                 figures |= self._judge(batch, restored.detach())
         parts = {"content": self._content_loss(restored, batch.sharp)}
-        loss = recipe.options.content_weight * parts["content"]
+        loss = recipe.content_weight * parts["content"]
         if recipe.adversarial_weight:
             with self.frozen("critic"), self.precision():
                 parts["adversarial"] = generator_loss(self.networks["critic"](restored))
@@ -126,22 +145,15 @@ class DeblurGanLearner(LearnerBase):
             return perceptual_loss(self._features, restored, sharp)
 
     def _judge(self, batch: Batch, restored: Tensor) -> Figures:
-        how, critic = self._recipe.options, self.networks["critic"]
+        recipe, critic = self._recipe, self.networks["critic"]
         with self.precision():
             distance = critic_loss(critic(batch.sharp), critic(restored))
         # Twice differentiated, so neither compiled nor in half precision.
         penalty = gradient_penalty(
-            self.networks["critic"], batch.sharp, restored, how.gradient_norm, how.penalty_alpha
+            critic, batch.sharp, restored, recipe.gradient_norm, recipe.penalty_alpha
         )
-        loss = distance + how.penalty_weight * penalty
+        loss = distance + recipe.penalty_weight * penalty
         return self.update("critic", loss, {"critic": distance, "gradient_penalty": penalty}, batch)
-
-
-def _restorer(network: nn.Module, record: CheckpointRecord, options: RestoreOptions) -> Restorer:
-    assert isinstance(network, Generator)
-    if options.learn_residual is not None:
-        network.learn_residual = options.learn_residual == "yes"
-    return network_restorer(network, record, replace(options, learn_residual=None))
 
 
 _PAPER = DeblurGanRecipe(
@@ -158,7 +170,6 @@ _PAPER = DeblurGanRecipe(
     optimisation=Optimisation(
         learning_rate=1e-4, n_epochs=300, n_epochs_decay=150, adam_betas=(0.5, 0.999)
     ),
-    options=PAPER,
 )
 
 # With the paper's weight of the critic, a hundredth of the content loss's, a short training
@@ -189,7 +200,15 @@ DEBLURGAN = Method(
     kind=KIND,
     presets={
         "paper": _PAPER,
-        "released": _PAPER.changed(preset="released", options=RELEASED),
+        "released": _PAPER.changed(
+            preset="released",
+            gradient_norm="pixel",
+            penalty_alpha="batch",
+            critic_batches="reused",
+            vgg_layer="conv3_3",
+            vgg_input="signed",
+            output_rounding="truncate",
+        ),
         "reduced": _SMOKE.changed(
             preset="reduced",
             scale="reduced",
@@ -215,5 +234,4 @@ DEBLURGAN = Method(
         "smoke": _SMOKE,
     },
     learner=DeblurGanLearner,
-    restorer=_restorer,
 )

@@ -28,7 +28,6 @@ Where the paper is silent the preset `paper` follows the code, except for the ro
 paper; the repository KupynOrest/DeblurGAN, whose issues are meant.
 """
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -36,70 +35,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.deepdeblur.pyramid import pad_to_multiple
-from gopro_tools.errors import InputError
 
 GradientNorm = Literal["image", "pixel"]
 PenaltyAlpha = Literal["image", "batch"]
 ContentLayer = Literal["conv3_3", "relu3_3", "relu3_1"]
 VggInput = Literal["imagenet", "signed"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeblurGanOptions:
-    """What the paper and the released code do differently, and what they share."""
-
-    gradient_norm: GradientNorm
-    """Norm in the gradient penalty: over all values of an image, or over a pixel's channels."""
-    penalty_alpha: PenaltyAlpha
-    """One random weight between sharp and restored for each image, or one for the batch."""
-    critic_batches: Literal["fresh", "reused"]
-    """Whether each critic step draws its own batch, or all reuse the generator step's."""
-    vgg_layer: ContentLayer
-    """Features of VGG19 that the content loss compares: conv3_3 before or after its ReLU, or
-    conv3_1 after its ReLU, an earlier layer than the paper's."""
-    vgg_input: VggInput
-    """What VGG19 sees: ImageNet-normalised images, or plain [-1, 1]. Weights with a first layer of
-    their own (`vgg.NormalisedVgg19`) see [0, 1]."""
-    output_rounding: Literal["nearest", "truncate"]
-    """How restored values become 8 bits."""
-    dropout: float = 0.5
-    """Share of the features set to zero after the first convolution of a residual block."""
-    dropout_at_test: bool = True
-    """Keep dropout on when restoring; the result is then random."""
-    n_critic_steps: int = 5
-    """Critic steps for each generator step."""
-    penalty_weight: float = 10.0
-    """Weight of the gradient penalty (WGAN-GP's)."""
-    content_weight: float = 100.0
-    """Weight of the content loss beside the adversarial one (the paper's lambda)."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout={self.dropout}: a share in [0, 1) was expected.")
-        if self.n_critic_steps < 1:
-            raise InputError(f"n_critic_steps={self.n_critic_steps}: at least 1 was expected.")
-
-
-PAPER = DeblurGanOptions(
-    gradient_norm="image",
-    penalty_alpha="image",
-    critic_batches="fresh",
-    vgg_layer="relu3_3",
-    vgg_input="imagenet",
-    output_rounding="nearest",
-)
-"""What the paper describes."""
-
-RELEASED = DeblurGanOptions(
-    gradient_norm="pixel",
-    penalty_alpha="batch",
-    critic_batches="reused",
-    vgg_layer="conv3_3",
-    vgg_input="signed",
-    output_rounding="truncate",
-)
-"""What the released code does."""
 
 
 class Generator(nn.Module):
@@ -268,14 +208,7 @@ class Critic(nn.Module):
             n_in = n_out
         layers.append(nn.Conv2d(n_in, 1, 4, padding=2))
         self.model = nn.Sequential(*layers)
-        self.n_features = n_features
-        self.n_layers = n_layers
         self.apply(_initialise)
-
-    @property
-    def architecture(self) -> dict[str, Any]:
-        """The constructor's arguments that make a network of this shape again."""
-        return {"n_features": self.n_features, "n_layers": self.n_layers}
 
     def forward(self, images: Tensor) -> Tensor:
         """Score a batch of images.

@@ -1,6 +1,5 @@
 """Features of VGG19 for DeblurGAN's content loss; weights are read from a file, never at random."""
 
-from collections import OrderedDict
 from pathlib import Path
 
 import torch
@@ -10,13 +9,8 @@ from baselines.checkpoints import load_into, read_tensors
 from baselines.deblurgan.network import ContentLayer, VggInput
 from gopro_tools.errors import InputError
 
-_CHANNELS = {0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128), 10: (128, 256), 12: (256, 256)}
-_CHANNELS |= {14: (256, 256)}  # of the convolutions, by their place in torchvision's `features`
-_POOLED = (4, 9)
+_CHANNELS = ((64, 64), (128, 128), (256, 256, 256))  # of the convolutions between poolings
 _N_LAYERS = {"relu3_1": 12, "conv3_3": 15, "relu3_3": 16}
-
-_NORMALISED_CHANNELS = {2: (3, 64), 5: (64, 64), 9: (64, 128), 12: (128, 128), 16: (128, 256)}
-_NORMALISED_POOLED = (7, 14)
 
 # Mean and deviation of images in [0, 1].
 _INPUT = {
@@ -39,8 +33,8 @@ def content_features(
     """VGG19 for the perceptual loss, of the kind that a weight file is for.
 
     Args:
-        weights: A file for `Vgg19` or, with its own first layer, for `NormalisedVgg19`; None looks
-            for torchvision's file where torch keeps downloads.
+        weights: A file for `Vgg19` or, with a first layer of its own, for `normalised_vgg19`; None
+            looks for torchvision's file where torch keeps downloads.
         layer: Which features.
         network_input: See `Vgg19`.
 
@@ -60,14 +54,14 @@ def content_features(
     tensors = read_tensors(path)
     first = tensors.get("0.weight")
     if first is not None and tuple(first.shape) == (3, 3, 1, 1):
-        network: nn.Module = NormalisedVgg19()
         if layer != "relu3_1":
             raise InputError(
                 f"{path}: these weights end with conv3_1, but the content loss was to compare "
                 f"{layer}; choose --vgg-layer relu3_1 with them."
             )
-        load_into(network, {f"layers.{name}": tensor for name, tensor in tensors.items()}, path)
-        return network.requires_grad_(requires_grad=False)
+        normalised = normalised_vgg19()
+        load_into(normalised, tensors, path)
+        return normalised.requires_grad_(requires_grad=False)
     names = {name: name.removeprefix("features.") for name in tensors}
     if "17.weight" in names.values() and "16.weight" not in names.values():
         raise InputError(f"{path}: this is VGG16; VGG19 was expected. {_WHERE_TO_GET_VGG}")
@@ -94,12 +88,14 @@ class Vgg19(nn.Module):
                 released DeblurGAN gives them, images in [-1, 1].
         """
         super().__init__()
-        layers: dict[str, nn.Module] = {str(place): nn.MaxPool2d(2) for place in _POOLED}
-        for place, (n_in, n_out) in _CHANNELS.items():
-            layers[str(place)] = nn.Conv2d(n_in, n_out, 3, padding=1)
-            layers[str(place + 1)] = nn.ReLU()
-        ordered = [(str(place), layers[str(place)]) for place in range(_N_LAYERS[layer])]
-        self.layers = nn.Sequential(OrderedDict(ordered))
+        layers: list[nn.Module] = []
+        n_in = 3
+        for block in _CHANNELS:
+            for n_out in block:
+                layers += [nn.Conv2d(n_in, n_out, 3, padding=1), nn.ReLU()]
+                n_in = n_out
+            layers.append(nn.MaxPool2d(2))
+        self.layers = nn.Sequential(*layers[: _N_LAYERS[layer]])
         for name, values in zip(("mean", "deviation"), _INPUT[network_input], strict=True):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
@@ -109,26 +105,19 @@ class Vgg19(nn.Module):
         return features
 
 
-class NormalisedVgg19(nn.Module):
+def normalised_vgg19() -> nn.Sequential:
     """VGG19 up to conv3_1 with weights scaled so that activations have a mean of about 1.
 
     Such weights (the normalisation of Gatys et al. 2016, common in style transfer) come with a
     first 1x1 convolution that takes RGB in [0, 1] to what the network expects; borders are
-    reflected, and pooling keeps the last row and column of odd sizes.
+    reflected, and pooling keeps the last row and column of odd sizes: (N, 3, H, W), sides 5 or
+    more, to (N, 256, H / 4, W / 4), rounded up.
     """
-
-    def __init__(self) -> None:
-        """Make the layers: ``0`` and then 2, 5, 9, 12, 16 for conv1_1 to conv3_1."""
-        super().__init__()
-        layers: dict[str, nn.Module] = {"0": nn.Conv2d(3, 3, 1)}
-        for place, (n_in, n_out) in _NORMALISED_CHANNELS.items():
-            if place - 2 in _NORMALISED_POOLED:
-                layers[str(place - 2)] = nn.MaxPool2d(2, ceil_mode=True)
-            convolution = nn.Conv2d(n_in, n_out, 3, padding=1, padding_mode="reflect")
-            layers |= {str(place): convolution, str(place + 1): nn.ReLU()}
-        self.layers = nn.Sequential(OrderedDict(layers))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Features of (N, 3, H, W) RGB in [0, 1], sides 5 or more: (N, 256, H / 4, W / 4)."""
-        features: Tensor = self.layers(images)
-        return features
+    layers: list[nn.Module] = [nn.Conv2d(3, 3, 1)]
+    n_in = 3
+    for block in ((64, 64), (128, 128), (256,)):
+        for n_out in block:
+            layers += [nn.ReflectionPad2d(1), nn.Conv2d(n_in, n_out, 3), nn.ReLU()]
+            n_in = n_out
+        layers.append(nn.MaxPool2d(2, ceil_mode=True))
+    return nn.Sequential(*layers[:-1])

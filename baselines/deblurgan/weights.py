@@ -72,7 +72,7 @@ def load_deblurgan(tensors: Mapping[str, Tensor], path: Path) -> Generator | Non
         log.warning(
             "%s: this generator returns images rather than corrections (its output has %.2f of a "
             "test image), so it was trained without --learn_residual. Its output is used as the "
-            "restored image; benchmarks.restore --learn-residual yes adds it to the blurred one.",
+            "restored image, not added to the blurred one.",
             path,
             resemblance,
         )

@@ -30,7 +30,6 @@ from torch import Tensor, nn
 
 from baselines.deepdeblur.pyramid import (
     PyramidKind,
-    check_choice,
     cropped_level,
     pad_to_multiple,
     pyramid,
@@ -67,8 +66,8 @@ class DeepDeblur(nn.Module):
             pyramid: How the coarser images are made; see `pyramid`.
 
         Raises:
-            InputError: A count is not positive, the pyramid is unknown, or the paper gives no
-                depth for this number of scales.
+            InputError: A count is not positive, or the paper gives no depth for this number of
+                scales.
         """
         super().__init__()
         if n_resblocks is None:
@@ -83,7 +82,6 @@ class DeepDeblur(nn.Module):
                 f"n_scales={n_scales}, n_resblocks={n_resblocks}, n_features={n_features}: "
                 "each must be at least 1."
             )
-        check_choice("pyramid", pyramid, PyramidKind)
         self.n_scales = n_scales
         self.n_resblocks = n_resblocks
         self.n_features = n_features
@@ -240,27 +238,19 @@ class Discriminator(nn.Module):
                 kernel covers what the strides leave of them: 4x4 for 256.
 
         Raises:
-            InputError: `patch_px` is no multiple of 64, or the layout is unknown.
+            InputError: `patch_px` is no multiple of 64.
         """
         super().__init__()
-        check_choice("layout", layout, DiscriminatorLayout)
         if patch_px < 64 or patch_px % 64:
             raise InputError(
                 f"patch_px={patch_px}: the discriminator needs patches of a multiple of 64 pixels. "
                 "Change the patch size or turn the adversarial loss off."
             )
         half, c = n_features // 2, n_features
-        # (channels, stride) of the 5x5 convolutions
-        plan = [
-            (half, 2),
-            (c, 1),
-            (c, 2),
-            (2 * c, 1),
-            (2 * c, 4),
-            (4 * c, 1),
-            (4 * c, 4),
-            (8 * c, 1),
-        ]
+        # Channels and strides of the 5x5 convolutions.
+        channels = [half, c, c, 2 * c, 2 * c, 4 * c, 4 * c, 8 * c]
+        strides = [2, 1, 2, 1, 4, 1, 4, 1]
+        plan = list(zip(channels, strides, strict=True))
         if layout != "paper":
             plan.insert(0, (half, 1))
         layers: list[nn.Module] = []
@@ -271,14 +261,6 @@ class Discriminator(nn.Module):
         layers += [nn.Conv2d(n_in, 8 * c, patch_px // 64, bias=False), nn.LeakyReLU(0.2)]
         layers.append(nn.Conv2d(8 * c, 1, 1, bias=layout != "pytorch-release"))
         self.layers = nn.Sequential(*layers)
-        self.layout = layout
-        self.n_features = n_features
-        self.patch_px = patch_px
-
-    @property
-    def architecture(self) -> dict[str, Any]:
-        """The constructor's arguments that make a network of this shape again."""
-        return {"layout": self.layout, "n_features": self.n_features, "patch_px": self.patch_px}
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify a batch of patches.
@@ -289,14 +271,6 @@ class Discriminator(nn.Module):
         Returns:
             (N,) logits. The sigmoid that ends both the paper's and the released network is part
             of the loss here, where it does not saturate.
-
-        Raises:
-            InputError: The patches have another size.
         """
-        if tuple(images.shape[-2:]) != (self.patch_px, self.patch_px):
-            raise InputError(
-                f"The discriminator was made for patches of {self.patch_px}x{self.patch_px} pixels "
-                f"and got {images.shape[-2]}x{images.shape[-1]}."
-            )
         logits: Tensor = self.layers(images)
         return logits.flatten()

@@ -1,13 +1,11 @@
 """The Gaussian pyramids of DeepDeblur's two releases."""
 
 import math
-from typing import Any, Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from gopro_tools.errors import InputError
 
 PyramidKind = Literal["torch7", "pytorch-release"]
 
@@ -31,7 +29,6 @@ def pyramid(images: Tensor, n_scales: int, kind: PyramidKind = "torch7") -> list
         Level k of (N, C, ceil(H / 2^k), ceil(W / 2^k)), from fine to coarse, in the input's dtype
         (autocast does not lower it).
     """
-    check_choice("pyramid", kind, PyramidKind)
     size_hw = images.shape[-2:]
     level = pad_to_multiple(images, 2 ** (n_scales - 1))
     mean = level.mean(dim=(-2, -1), keepdim=True)
@@ -101,9 +98,3 @@ def _mirrored(images: Tensor, margin: int) -> Tensor:
         index = torch.arange(-margin, n + margin, device=images.device) % (2 * n)
         images = images.index_select(dim, torch.minimum(index, 2 * n - 1 - index))
     return images
-
-
-def check_choice(name: str, value: str, choices: Any) -> None:
-    """Raise InputError unless ``value`` is one of the literals ``choices``."""
-    if value not in get_args(choices):
-        raise InputError(f"{name}={value!r}: expected one of {', '.join(get_args(choices))}.")

@@ -18,11 +18,10 @@ as it is known, ``sun2015-plus`` adds what was found to help.
 |                  |                          |                     | once                        |
 | shrunk copies    | none                     | none                | to a half and a third       |
 | stride           | 6 px*                    | 6 px                | 8 px                        |
-| fusion           | Gaussian-weighted mean*  | the same            | of logarithms               |
-| field, one cell  | minus its confidence     | the same            | less where no detail shows; |
-|                  |                          |                     | neighbours support          |
-| field, neighbours| square of the difference*| the same            | at most 10 px squared       |
-| motion undone    | the field                | the field           | that of least expected      |
+| fusion           | Gaussian-weighted mean*  | the same            | of logarithms, less where   |
+|                  |                          |                     | no detail shows             |
+| field            | random field, square of  | the same            | none: of each pixel the     |
+|                  | neighbours' difference*  |                     | motion of least expected    |
 |                  |                          |                     | error                       |
 | result           | the deconvolved image    | the same            | the blurred one where       |
 |                  |                          |                     | nothing moves or shows      |

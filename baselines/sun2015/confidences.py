@@ -7,7 +7,7 @@ shrinking it shortens them (`at_full_size`).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -17,14 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch.nn import functional as F
 
-from baselines.sun2015.detail import detail_per_patch
-from baselines.sun2015.kernels import (
-    LENGTHS_PX,
-    N_KERNELS,
-    TRAINED,
-    turned_candidate,
-)
-from baselines.sun2015.mrf import MrfOptions
+from baselines.sun2015.kernels import LENGTHS_PX, N_KERNELS, TRAINED, turned_candidate
 from baselines.sun2015.network import GRID_PX, PATCH_PX, MotionClassifier
 from baselines.sun2015.patches import TURNS_DEGREES, centred, normalised
 from gopro_tools.images import Rgb
@@ -33,13 +26,14 @@ LEAST_CONFIDENCE = 1e-4
 """Added before logarithms are taken: no single patch, and no single copy, excludes a candidate."""
 
 _HALF_DETAIL_PER_PX = 0.01
+_FINE_SIGMAS_PX = (0.7, 2.0)  # noise is finer, defocused detail coarser
 _LEAST_SIDE_PX = 64  # below, too few turned patches lie inside
 _BAND_PX2 = 120_000  # pixels classified at a time, so that large images fit into memory
 
 
 @dataclass(frozen=True, kw_only=True)
-class FieldOptions:
-    """How a motion field is estimated; the defaults are the paper's as far as it is known."""
+class Sun2015Options:
+    """How an image is restored; the defaults are the paper's as far as it is known."""
 
     normalise: bool = False
     """Show the network pixels against their surroundings (`patches.normalised`), as in training."""
@@ -56,28 +50,26 @@ class FieldOptions:
     fusion: Literal["product", "mean"] = "mean"
     """``mean``: the arithmetic mean of the paper; ``product``: the geometric mean, with which each
     patch may exclude a candidate."""
-    neighbour_support: float = 0.0
-    """How much candidates next to each other, in length or orientation, support one another: the
-    network spreads its confidence over what it cannot distinguish."""
     flat_weight: float = 1.0
     """Weight of a patch without texture beside one with plenty; 1 weighs all the same."""
-    mrf: MrfOptions = field(default_factory=lambda: MrfOptions(largest_difference_px=None))
-    """How the field is smoothed."""
+    cautious: bool = False
+    """Undo the motion of least expected error (`field.safest_field`) instead of the smoothed field,
+    and keep the blurred image where nothing moves, or where no fine detail is left to estimate
+    motion from."""
 
 
-PAPER_FIELD = FieldOptions()
-"""`sun2015`: as in the paper."""
+PAPER = Sun2015Options()
+"""`sun2015`."""
 
-PLUS_FIELD = FieldOptions(
+PLUS = Sun2015Options(
     normalise=True,
     stride_px=8,
     turns_degrees=TURNS_DEGREES,
     sizes=(1.0, 0.5, 0.35),
     fusion_sigma_px=16.0,
     fusion="product",
-    neighbour_support=0.5,
     flat_weight=0.02,
-    mrf=MrfOptions(),
+    cautious=True,
 )
 """`sun2015-plus`."""
 
@@ -107,7 +99,7 @@ class Confidences:
 
 
 def dense_confidences(
-    classifier: MotionClassifier, blurred: Rgb, options: FieldOptions
+    classifier: MotionClassifier, blurred: Rgb, options: Sun2015Options
 ) -> Confidences:
     """Confidences of all candidates on a grid, each patch by itself; see `field.fused`.
 
@@ -161,7 +153,7 @@ def _confidences_at(
     classifier: MotionClassifier,
     image: Rgb,
     points: NDArray[np.float64],
-    options: FieldOptions,
+    options: Sun2015Options,
 ) -> NDArray[np.float32]:
     """(361, h, w) confidences at points of an image, from turned copies of it at one size."""
     height, width = image.shape[:2]
@@ -223,7 +215,7 @@ def _turned_probabilities(
     image: Rgb,
     points: NDArray[np.float64],
     degrees: int,
-    options: FieldOptions,
+    options: Sun2015Options,
 ) -> NDArray[np.float32]:
     """Probabilities of the classes in an image turned counter-clockwise, at points of the image.
 
@@ -275,7 +267,9 @@ def _turned_probabilities(
 
 
 @torch.inference_mode()
-def _probabilities(classifier: MotionClassifier, image: Rgb, options: FieldOptions) -> torch.Tensor:
+def _probabilities(
+    classifier: MotionClassifier, image: Rgb, options: Sun2015Options
+) -> torch.Tensor:
     """(73, h, w) on the CPU, a band of rows at a time so that large images fit into memory.
 
     One pass classifies patches 4 px apart; for other strides, shifted passes are interleaved.
@@ -313,3 +307,32 @@ def _filled(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         ~known, return_distances=False, return_indices=True
     )
     return probabilities[:, rows, columns]
+
+
+def detail_per_patch(image: Rgb, stride_px: int, half_per_px: float) -> NDArray[np.float32]:
+    """How much fine detail a patch has in the direction that shows most of it.
+
+    Across a motion, detail stays as fine as it was; where no direction shows any, things are flat
+    or out of focus, and look the same whether they move or not.
+
+    Args:
+        image: (H, W, 3) uint8, blurred.
+        stride_px: Distance of the patches.
+        half_per_px: RMS slope of fine detail (luma in [0, 1], per pixel) at which the result is
+            0.5.
+
+    Returns:
+        (h, w) float32 in [0, 1], one per patch whose upper left corner lies in the image; beyond
+        its border the image is mirrored.
+    """
+    luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    finer, coarser = (cv2.GaussianBlur(luma, (0, 0), sigma_px) for sigma_px in _FINE_SIGMAS_PX)
+    fine = cv2.subtract(finer, coarser)
+    x, y = (cv2.Sobel(fine, cv2.CV_32F, dx, 1 - dx, scale=1 / 8) for dx in (1, 0))
+    xx, yy, xy = (
+        cv2.boxFilter(product, -1, (PATCH_PX, PATCH_PX), anchor=(0, 0))[::stride_px, ::stride_px]
+        for product in (x * x, y * y, x * y)
+    )
+    squared = (xx + yy) / 2 + np.hypot((xx - yy) / 2, xy)
+    detail = squared**2 / (squared**2 + half_per_px**4)
+    return detail.astype(np.float32)

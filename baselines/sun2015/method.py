@@ -11,7 +11,7 @@ reduced, reduced-cpu, smoke
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from typing import Annotated
@@ -24,20 +24,15 @@ from torch.nn import functional as F
 from baselines.augmentation import Augmentation
 from baselines.checkpoints import CheckpointRecord, NetworkKind
 from baselines.data import Batch, FramePairs, PatchConfig
+from baselines.devices import chosen_device
 from baselines.learning import LearnerBase
 from baselines.method import Figures, Method, Optimisation, Recipe, Setting
 from baselines.restoring import RestoreOptions
-from baselines.sun2015.deconvolution import DeconvolutionOptions
+from baselines.sun2015.confidences import PAPER, PLUS, Sun2015Options
 from baselines.sun2015.network import PAPER_WIDTHS, Sun2015
 from baselines.sun2015.patches import SOURCE_PX, MotionPatches, PatchOptions
 from baselines.sun2015.prior import fit_prior
-from baselines.sun2015.restorer import (
-    ESTIMATED_NOISE_SIGMA,
-    PAPER,
-    PLUS,
-    Sun2015Options,
-    Sun2015Restorer,
-)
+from baselines.sun2015.restorer import Sun2015Restorer
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
 from gopro_tools.response import Response
@@ -126,21 +121,20 @@ def sun2015_restorer(
         network: A `Sun2015`.
         record: Of its weight file; the training data's kind of blur decides the camera response.
         options: The device.
-        how: `restorer.PAPER` or `restorer.PLUS`.
+        how: `confidences.PAPER` or `confidences.PLUS`.
 
     Raises:
-        InputError: Options for other methods, or a damaged prior in the weights.
+        InputError: Options for other methods, no such device, or a damaged prior in the weights.
     """
-    if options.half is not None or options.compile or options.learn_residual is not None:
+    if options.precision != "fp32" or options.compile:
         raise InputError(
-            "--half, --compile, --learn-residual are for networks; sun2015 computes in single "
-            "precision, uncompiled."
+            "--precision and --compile are for networks; sun2015 computes in single precision, "
+            "uncompiled."
         )
     assert isinstance(network, Sun2015)
     data = record.config.get("data") or {}
     response = _RESPONSES[data.get("blur_kind", "gamma")]
-    deconvolution = DeconvolutionOptions(device=options.device, noise_sigma=ESTIMATED_NOISE_SIGMA)
-    return Sun2015Restorer(network, response, replace(how, deconvolution=deconvolution))
+    return Sun2015Restorer(network, response, chosen_device(options.device), how)
 
 
 _PAPER_RECIPE = Sun2015Recipe(

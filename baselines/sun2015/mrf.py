@@ -3,14 +3,11 @@
     E(m) = sum_p U_p(m_p) + smoothness * sum_(p,q) d(m_p, m_q)^2
 
 over the cells p of a grid and their 4-neighbours q. d is the distance of two motion vectors; as
-blur is the same for v and -v, it is the smaller of |v_p - v_q| and |v_p + v_q|. With a largest
-distance that counts, objects keep sharp edges.
+blur is the same for v and -v, it is the smaller of |v_p - v_q| and |v_p + v_q|.
 
 Messages are passed in sweeps across the grid, as Tappen and Freeman do it: one sweep carries
 information from one side to the other, and all cells of a row or column are computed at once.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,83 +18,76 @@ Labels = NDArray[np.int64]
 _MOST_DESCENTS = 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class MrfOptions:
-    """How motion is smoothed."""
-
-    smoothness_per_px2: float = 0.01
-    """Weight of squared differences of motion against confidences of 0 to 1."""
-    largest_difference_px: float | None = 10.0
-    """Larger differences cost no more than this one; None for the paper's plain square."""
-    n_labels: int = 32
-    """Labels per cell while messages are passed: half of them the best by the cell itself, half
-    the best by its surroundings."""
-    n_sweeps: int = 6
-    """How often messages are passed in all four directions."""
-
-
-def pair_costs(a: Float, b: Float, options: MrfOptions) -> Float:
+def pair_costs(a: Float, b: Float, smoothness: float) -> Float:
     """Cost of the motions of two neighbours: (..., 2) and (..., 2) pixels to (...) float32."""
     # |a - b|^2 and |a + b|^2 differ in the sign of the product alone.
     product = np.abs(a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1])
     squared = (a**2).sum(-1) + (b**2).sum(-1) - 2 * product
-    if options.largest_difference_px is not None:
-        squared = np.minimum(squared, options.largest_difference_px**2)
-    costs: Float = options.smoothness_per_px2 * np.maximum(squared, 0)
+    costs: Float = smoothness * np.maximum(squared, 0)
     return costs
 
 
-def energy(labels: Labels, unary: Float, vectors: Float, options: MrfOptions) -> float:
+def energy(labels: Labels, unary: Float, vectors: Float, smoothness: float) -> float:
     """E of a labelling (h, w); see `smoothed_labels`."""
     chosen = np.take_along_axis(unary, labels[None], axis=0)
     motion = vectors[labels]
-    across = pair_costs(motion[:, 1:], motion[:, :-1], options)
-    down = pair_costs(motion[1:], motion[:-1], options)
+    across = pair_costs(motion[:, 1:], motion[:, :-1], smoothness)
+    down = pair_costs(motion[1:], motion[:-1], smoothness)
     return float(sum(part.sum(dtype=np.float64) for part in (chosen, across, down)))
 
 
 def smoothed_labels(
-    unary: Float, vectors: Float, options: MrfOptions, surroundings: Float | None = None
+    unary: Float,
+    vectors: Float,
+    surroundings: Float,
+    *,
+    smoothness: float = 0.01,
+    n_labels: int = 32,
+    n_sweeps: int = 6,
 ) -> Labels:
     """A labelling of low energy, never above that of each cell's own best label.
 
     Args:
         unary: (L, h, w) float32, cost of each label in each cell.
         vectors: (L, 2) float32, motions in pixels.
-        options: Smoothness and effort.
         surroundings: (L, h, w), a smoother version of ``unary`` that proposes labels to cells whose
-            own costs say little; by default ``unary``.
+            own costs say little.
+        smoothness: Weight of squared differences of motion, per px^2, against confidences of 0
+            to 1.
+        n_labels: Labels per cell while messages are passed: half of them the best by the cell
+            itself, half the best by its surroundings.
+        n_sweeps: How often messages are passed in all four directions.
 
     Returns:
         (h, w) int64.
     """
     starts: list[Labels] = [unary.argmin(axis=0)]
-    if options.smoothness_per_px2 > 0:
-        labels = _candidates(unary, unary if surroundings is None else surroundings, options)
-        starts.append(_after_messages(unary, vectors, labels, options))
-    found = [_descended(labels, unary, vectors, options) for labels in starts]
-    return min(found, key=lambda labels: energy(labels, unary, vectors, options))
+    if smoothness > 0:
+        labels = _candidates(unary, surroundings, n_labels)
+        starts.append(_after_messages(unary, vectors, labels, smoothness, n_sweeps))
+    found = [_descended(labels, unary, vectors, smoothness) for labels in starts]
+    return min(found, key=lambda labels: energy(labels, unary, vectors, smoothness))
 
 
-def _candidates(unary: Float, surroundings: Float, options: MrfOptions) -> Labels:
+def _candidates(unary: Float, surroundings: Float, n_labels: int) -> Labels:
     """(h, w, N) labels that each cell considers, the cheapest by either; some may be twice."""
     n_all = len(unary)
-    if n_all <= options.n_labels:
+    if n_all <= n_labels:
         return np.broadcast_to(np.arange(n_all), (*unary.shape[1:], n_all)).copy()
-    n = max(1, options.n_labels // 2)
+    n = max(1, n_labels // 2)
     best = [np.argpartition(costs, n - 1, axis=0)[:n] for costs in (unary, surroundings)]
     return np.moveaxis(np.concatenate(best), 0, -1)
 
 
 def _after_messages(
-    unary: Float, vectors: Float, candidates: Labels, options: MrfOptions
+    unary: Float, vectors: Float, candidates: Labels, smoothness: float, n_sweeps: int
 ) -> Labels:
     """The best labels after min-sum belief propagation over the candidates of each cell."""
     own = np.take_along_axis(np.moveaxis(unary, 0, -1), candidates, axis=-1)  # (h, w, N)
     motion = vectors[candidates]
     # (h, w - 1, N, N) and (h - 1, w, N, N): first the label of the left or upper cell.
-    across = pair_costs(motion[:, :-1, :, None], motion[:, 1:, None], options)
-    down = pair_costs(motion[:-1, :, :, None], motion[1:, :, None], options)
+    across = pair_costs(motion[:, :-1, :, None], motion[:, 1:, None], smoothness)
+    down = pair_costs(motion[:-1, :, :, None], motion[1:, :, None], smoothness)
     costs_of = (across, across.swapaxes(-1, -2), down, down.swapaxes(-1, -2))
     # What each cell has received from its left, right, upper and lower neighbour.
     received = [np.zeros_like(own) for _ in range(4)]
@@ -106,7 +96,7 @@ def _after_messages(
         """With the rows or columns first, in the order that messages from this side travel."""
         return (cells if side >= 2 else cells.swapaxes(0, 1))[:: -1 if side % 2 else 1]
 
-    for _ in range(options.n_sweeps):
+    for _ in range(n_sweeps):
         for side in range(4):
             cells, costs = along(side, own), along(side, costs_of[side])
             messages = [along(side, each) for each in received]
@@ -120,7 +110,7 @@ def _after_messages(
     return np.take_along_axis(candidates, best, axis=-1)[..., 0]
 
 
-def _descended(labels: Labels, unary: Float, vectors: Float, options: MrfOptions) -> Labels:
+def _descended(labels: Labels, unary: Float, vectors: Float, smoothness: float) -> Labels:
     """Iterated conditional modes: cells of one colour of a chessboard at a time, over all labels.
 
     Neighbours never change together, so no step can raise the energy.
@@ -138,7 +128,7 @@ def _descended(labels: Labels, unary: Float, vectors: Float, options: MrfOptions
                 near_y, near_x = rows + dy, columns + dx
                 inside = (near_y >= 0) & (near_y < height) & (near_x >= 0) & (near_x < width)
                 neighbour = vectors[labels[near_y[inside], near_x[inside]]]
-                costs[inside] += pair_costs(vectors[None], neighbour[:, None], options)
+                costs[inside] += pair_costs(vectors[None], neighbour[:, None], smoothness)
             best = costs.argmin(axis=1)
             before = labels[rows, columns]
             cells = np.arange(len(rows))

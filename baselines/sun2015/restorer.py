@@ -1,30 +1,20 @@
 """From a blurred image to its motion field and the restored image: the whole method."""
 
-from dataclasses import dataclass, field
-from typing import Literal
-
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from baselines.devices import chosen_device
-from baselines.sun2015.confidences import (
-    PAPER_FIELD,
-    PLUS_FIELD,
-    FieldOptions,
-    dense_confidences,
-)
-from baselines.sun2015.deconvolution import DeconvolutionOptions, deconvolve
-from baselines.sun2015.detail import detail_per_patch
-from baselines.sun2015.field import field_from, fused
+from baselines.sun2015.confidences import PAPER, Sun2015Options, dense_confidences, detail_per_patch
+from baselines.sun2015.deconvolution import deconvolve
+from baselines.sun2015.field import fused, safest_field, smoothed_field
 from baselines.sun2015.kernels import kernels
 from baselines.sun2015.network import PATCH_PX, Sun2015
-from baselines.sun2015.risk import safest_field
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.response import Response
 
-ESTIMATED_NOISE_SIGMA = 0.03
+NOISE_SIGMA = 0.03
 """Estimated motion leaves more unexplained than a camera's noise: with EPLL, on 14 rendered clips
 that the network had not seen, 0.02 was as good and 0.06 lost about 0.1 dB."""
 
@@ -33,59 +23,30 @@ _DETAIL_STRIDE_PX = 8
 _HALF_UNDONE_PER_PX = 0.005  # slope of fine detail; 0.0025 was as good, 0.01 left too much alone
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sun2015Options:
-    """How images are restored; the defaults are the paper's as far as it is known."""
-
-    motion: FieldOptions = PAPER_FIELD
-    """How motion is estimated."""
-    undo: Literal["safest", "likeliest"] = "likeliest"
-    """Which motion is undone: that of least expected error (see `risk`), or the estimated field."""
-    keep_unmoved: bool = False
-    """Keep the blurred image where nothing moves, or where no fine detail is left to estimate
-    motion from."""
-    deconvolution: DeconvolutionOptions = field(
-        default_factory=lambda: DeconvolutionOptions(noise_sigma=ESTIMATED_NOISE_SIGMA)
-    )
-    """How the estimated motion is undone."""
-
-
-PAPER = Sun2015Options()
-"""`sun2015`."""
-PLUS = Sun2015Options(motion=PLUS_FIELD, undo="safest", keep_unmoved=True)
-"""`sun2015-plus`."""
-
-
-@dataclass(frozen=True)
-class Restored:
-    """A restored image and its motion."""
-
-    image: Rgb
-    """(H, W, 3) uint8."""
-    motion: NDArray[np.int64]
-    """(H, W) the estimated candidate of each pixel."""
-    undone: NDArray[np.int64]
-    """(H, W) the candidate that was undone; see `Sun2015Options.undo`."""
-
-
 class Sun2015Restorer:
     """Sun et al. 2015 as a restorer of images; deterministic on a CPU."""
 
-    def __init__(self, network: Sun2015, response: str, options: Sun2015Options = PAPER) -> None:
+    def __init__(
+        self,
+        network: Sun2015,
+        response: str,
+        device: torch.device,
+        options: Sun2015Options = PAPER,
+    ) -> None:
         """Set up a trained network.
 
         Args:
-            network: Trained; it is moved to the device of the deconvolution's options.
+            network: Trained; it is moved to the device.
             response: Camera response of its training: blur is undone in its linear light.
+            device: Where all is computed.
             options: How images are restored.
 
         Raises:
-            InputError: The network has no fitted prior, there is no such device, or the response
-                cannot be read.
+            InputError: The network has no fitted prior.
         """
         self.options = options
         self._response = Response.named(response)
-        device = chosen_device(options.deconvolution.device)
+        self._device = device
         self.classifier = network.classifier.eval().to(device)
         self._prior = network.prior.to(device).spectrum()
 
@@ -95,10 +56,18 @@ class Sun2015Restorer:
         Raises:
             InputError: The image is smaller than 30x30 pixels.
         """
-        return self.restore_with_motion(blurred).image
+        motion = self.motion_to_undo(blurred)
+        light = self._response.decode(blurred).astype(np.float32)
+        restored = deconvolve(
+            light, motion, kernels(), self._prior, noise_sigma=NOISE_SIGMA, device=self._device
+        )
+        if self.options.cautious:
+            share = _share_undone(blurred, motion)[..., None]
+            restored = light + share * (restored - light)
+        return self._response.encode(restored)
 
-    def restore_with_motion(self, blurred: Rgb) -> Restored:
-        """Restore one image and keep its motion field.
+    def motion_to_undo(self, blurred: Rgb) -> NDArray[np.int64]:
+        """(H, W) index into `CANDIDATES` for each pixel of an (H, W, 3) uint8 image.
 
         Raises:
             InputError: The image is smaller than 30x30 pixels.
@@ -109,18 +78,11 @@ class Sun2015Restorer:
                 f"{width}x{height} pixels: at least {PATCH_PX}x{PATCH_PX} were expected, the "
                 "patch whose motion is estimated."
             )
-        options = self.options
-        each = dense_confidences(self.classifier, blurred, options.motion)
-        confidences = fused(each, options.motion)
-        undone = motion = field_from(confidences, options.motion)
-        if options.undo == "safest":
-            undone = safest_field(confidences, options.deconvolution.noise_sigma)
-        light = self._response.decode(blurred).astype(np.float32)
-        restored = deconvolve(light, undone, kernels(), options.deconvolution, self._prior)
-        if options.keep_unmoved:
-            share = _share_undone(blurred, undone)[..., None]
-            restored = light + share * (restored - light)
-        return Restored(self._response.encode(restored), motion, undone)
+        each = dense_confidences(self.classifier, blurred, self.options)
+        confidences = fused(each, self.options)
+        if self.options.cautious:
+            return safest_field(confidences, NOISE_SIGMA)
+        return smoothed_field(confidences)
 
 
 def _share_undone(blurred: Rgb, motion: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
-from baselines.deepdeblur import DeepDeblur
+from baselines.deepdeblur.network import DeepDeblur
 from baselines.devices import chosen_device
 from baselines.restoring import NetworkRestorer, RestoreOptions, TiledRestorer
 from benchmarks.speed.timing import Timing, ratio_table, timings_of
@@ -24,10 +24,10 @@ SIZE_HW = (720, 1280)
 CONTENDERS: Mapping[str, RestoreOptions] = {
     PLAIN: RestoreOptions(channels_last=False),
     "channels_last": RestoreOptions(),
-    "bf16": RestoreOptions(half="bf16", channels_last=False),
-    "bf16, channels_last": RestoreOptions(half="bf16"),
-    "bf16, channels_last, compiled": RestoreOptions(half="bf16", compile=True),
-    "bf16, channels_last, tiles of 512": RestoreOptions(half="bf16", tile=512, overlap=128),
+    "bf16": RestoreOptions(precision="bf16", channels_last=False),
+    "bf16, channels_last": RestoreOptions(precision="bf16"),
+    "bf16, channels_last, compiled": RestoreOptions(precision="bf16", compile=True),
+    "bf16, channels_last, tiles of 512": RestoreOptions(precision="bf16", tile=512, overlap=128),
 }
 
 

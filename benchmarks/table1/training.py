@@ -131,7 +131,7 @@ def made_ready(work: Work, method: Method) -> Ready:
     gpu = chosen_device(config.device).type == "cuda"
     options = RestoreOptions(
         device=config.device,
-        half="bf16" if gpu and method.half_on_gpu else None,
+        precision="bf16" if gpu and method.half_on_gpu else "fp32",
         seed=config.seed,
     )
     facts: dict[str, Any] = {

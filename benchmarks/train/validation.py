@@ -36,7 +36,7 @@ class Validation:
         self.pairs = [pairs.frames(int(index)) for index in chosen]
         self._options = RestoreOptions(
             device=str(setting.device),
-            half="bf16" if options.precision == "bf16" else None,
+            precision=options.precision,
             channels_last=options.channels_last,
             rounding=recipe.output_rounding,
         )
