@@ -3,7 +3,6 @@
 import functools
 import logging
 import os
-import platform
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -90,12 +89,8 @@ def computes_bf16(device: torch.device) -> bool:
     """Whether bfloat16 is faster there than float32: a GPU, or a CPU with instructions for it."""
     if device.type != "cpu":
         return True
-    capabilities = torch.backends.cpu.get_cpu_capability() if _is_x86() else ""
-    return "AVX512" in capabilities and torch.cpu._is_avx512_bf16_supported()
-
-
-def _is_x86() -> bool:
-    return platform.machine().lower() in ("x86_64", "amd64")
+    has_avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
+    return has_avx512 and torch.cpu._is_avx512_bf16_supported()
 
 
 @functools.lru_cache(maxsize=1)

@@ -14,7 +14,8 @@ import torch
 import tyro
 from torch import Tensor, nn
 
-from baselines.checkpoints import CheckpointRecord, NetworkKind, load_restorer_network
+from baselines.checkpoints.restorers import load_restorer_network
+from baselines.checkpoints.store import CheckpointRecord, NetworkKind
 from baselines.checkpoints.tensors import safetensors_header
 from baselines.data import Batch, FramePairs, PatchConfig
 from baselines.machine import Processes, RunOptions

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from baselines.checkpoints import NetworkKind
+from baselines.checkpoints.store import NetworkKind
 from baselines.deblurgan.method import DEBLURGAN
 from baselines.deepdeblur.method import DEEPDEBLUR_K
 from baselines.method import Method

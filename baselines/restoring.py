@@ -28,10 +28,8 @@ class RestoreOptions(ComputeOptions):
     """How images are restored."""
 
     tile: int | None = None
-    """Side of square tiles in pixels, for images that do not fit into memory whole."""
-    overlap: int | None = None
-    """Pixels that neighbouring tiles share. By default what the receptive field needs, but at most
-    a quarter of a tile; the middle of the overlap is blended, the rest dropped."""
+    """Side of square tiles in pixels, for images that do not fit into memory whole. Neighbours
+    share what the receptive field needs, but at most a quarter of a tile."""
     rounding: Literal["nearest", "truncate"] | None = None
     """How values become 8 bits. By default as in the recipe of the weights (DeblurGAN's code
     truncates), or else to the nearest."""
@@ -40,12 +38,8 @@ class RestoreOptions(ComputeOptions):
 
     def __post_init__(self) -> None:
         """Check the tiles."""
-        if self.tile is None and self.overlap is not None:
-            raise InputError("--overlap is for tiles; name their side with --tile.")
         if self.tile is not None and self.tile < 2 * TILE_ALIGNMENT_PX:
             raise InputError(f"--tile {self.tile}: at least {2 * TILE_ALIGNMENT_PX} was expected.")
-        if self.overlap is not None and not 0 <= self.overlap <= (self.tile or 0) // 2:
-            raise InputError(f"--overlap {self.overlap}: 0 to half a tile was expected.")
 
 
 class NetworkRestorer:
@@ -131,21 +125,19 @@ def in_tiles(restorer: Restorer, options: RestoreOptions, radius_px: int | None 
 
     Args:
         restorer: Restores whole images.
-        options: Size and overlap of tiles.
+        options: Size of tiles.
         radius_px: Receptive field of a result pixel to each side; None for the whole image.
     """
     if options.tile is None:
         return restorer
-    overlap_px = options.overlap
-    if overlap_px is None:
-        wanted = options.tile if radius_px is None else round(radius_px / GIVEN_UP + 0.5)
-        overlap_px = min(wanted, options.tile // 4)
-        if wanted > overlap_px:
-            reach = "the whole image" if radius_px is None else f"{radius_px} px to each side"
-            log.info(
-                "Tiles overlap by %d px, but a result pixel sees %s: it may differ a little from "
-                "the whole image's.",
-                overlap_px,
-                reach,
-            )
+    wanted = options.tile if radius_px is None else round(radius_px / GIVEN_UP + 0.5)
+    overlap_px = min(wanted, options.tile // 4)
+    if wanted > overlap_px:
+        reach = "the whole image" if radius_px is None else f"{radius_px} px to each side"
+        log.info(
+            "Tiles overlap by %d px, but a result pixel sees %s: it may differ a little from the "
+            "whole image's.",
+            overlap_px,
+            reach,
+        )
     return TiledRestorer(restorer, options.tile, overlap_px)

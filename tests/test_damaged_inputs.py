@@ -203,7 +203,7 @@ def part(path: Path) -> None:
 
 def checkpoint_of(folder: Path) -> bytes:
     pytest.importorskip("torch")
-    from baselines.checkpoints import save_checkpoint
+    from baselines.checkpoints.store import save_checkpoint
     from baselines.deepdeblur.network import DeepDeblur
 
     network = DeepDeblur(n_scales=1, n_resblocks=1, n_features=2)
@@ -216,7 +216,7 @@ def checkpoint_of(folder: Path) -> bytes:
 
 
 def checkpoint(path: Path) -> None:
-    from baselines.checkpoints import describe
+    from baselines.checkpoints.restorers import describe
     from baselines.checkpoints.store import load_checkpoint
     from baselines.methods import KINDS as NETWORK_KINDS
 

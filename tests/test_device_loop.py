@@ -11,7 +11,7 @@ from test_train import GAN, TINY, assert_same_run, stopping_at, train, weights_o
 from tiny_dataset import write_dataset
 
 from baselines.augmentation import NAH2017_AUGMENTATION, Augmentation
-from baselines.checkpoints import load_checkpoint
+from baselines.checkpoints.store import load_checkpoint
 from baselines.data import FramePairs, PatchConfig, Patches
 from baselines.deepdeblur.method import deepdeblur_recipe
 from baselines.device_patches import DevicePatches

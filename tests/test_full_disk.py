@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from baselines.checkpoints import save_checkpoint
+from baselines.checkpoints.store import save_checkpoint
 from baselines.deepdeblur.network import DeepDeblur
 from gopro_tools.detection.detectors import DETECTORS
 from gopro_tools.restorers import RESTORERS

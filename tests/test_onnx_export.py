@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.checkpoints import export_onnx, save_checkpoint
+from baselines.checkpoints.restorers import export_onnx
+from baselines.checkpoints.store import save_checkpoint
 from baselines.deblurgan.network import Dropout, Generator
 from baselines.deepdeblur.network import DeepDeblur
 from baselines.methods import KINDS

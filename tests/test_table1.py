@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from tiny_dataset import write_dataset
 
-from baselines.checkpoints import load_checkpoint
+from baselines.checkpoints.store import load_checkpoint
 from baselines.method import Method
 from baselines.methods import method_named
 from benchmarks.table1 import Table1Config, run_table1, training
@@ -382,7 +382,7 @@ STRANGER = """
 from torch import nn
 import numpy as np
 from baselines.augmentation import Augmentation
-from baselines.checkpoints import NetworkKind
+from baselines.checkpoints.store import NetworkKind
 from baselines.data import PatchConfig
 from baselines.learning import PlainLearner
 from baselines.method import Method, Optimisation, Recipe

@@ -19,7 +19,8 @@ from tiny_dataset import write_dataset
 from torch import Tensor, nn
 
 from baselines.augmentation import Augmentation
-from baselines.checkpoints import load_checkpoint, load_restorer_network
+from baselines.checkpoints.restorers import load_restorer_network
+from baselines.checkpoints.store import load_checkpoint
 from baselines.data import FramePairs, PatchConfig, Patches
 from baselines.deblurgan.method import DEBLURGAN, DeblurGanRecipe
 from baselines.deepdeblur.method import DeepDeblurRecipe, deepdeblur_recipe

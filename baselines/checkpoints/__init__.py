@@ -20,36 +20,3 @@ Why dividing the biases is exact: convolution, ReLU, sum and pixel shuffle witho
 with a positive factor. If y = W x + b on 0..255, then y / 255 = W (x / 255) + b / 255, layer after
 layer; and 127.5 / 255 is the 0.5 that we subtract and add. Only float rounding differs.
 """
-
-from baselines.checkpoints.onnx_graph import OnnxGraph
-from baselines.checkpoints.restorers import (
-    describe,
-    export_onnx,
-    load_restorer_network,
-)
-from baselines.checkpoints.store import (
-    Checkpoint,
-    CheckpointRecord,
-    NetworkKind,
-    load_checkpoint,
-    load_latest,
-    previous_of,
-    save_checkpoint,
-)
-from baselines.checkpoints.tensors import load_into, read_tensors
-
-__all__ = [
-    "Checkpoint",
-    "CheckpointRecord",
-    "NetworkKind",
-    "OnnxGraph",
-    "describe",
-    "export_onnx",
-    "load_checkpoint",
-    "load_into",
-    "load_latest",
-    "load_restorer_network",
-    "previous_of",
-    "read_tensors",
-    "save_checkpoint",
-]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from baselines.checkpoints import describe, export_onnx
+from baselines.checkpoints.restorers import describe, export_onnx
 from baselines.methods import KINDS
 from gopro_tools.console import run_command
 

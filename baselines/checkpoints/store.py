@@ -3,8 +3,8 @@
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from baselines.checkpoints.onnx_graph import OnnxGraph
 from baselines.checkpoints.tensors import safetensors_header
 from gopro_tools.errors import InputError
-from gopro_tools.files import temporary_beside, write_atomic
+from gopro_tools.files import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -129,33 +129,27 @@ def save_checkpoint(
     }
     packed = _packed(training_state, tensors)
     # Copies, row by row: safetensors takes neither shared nor channels_last storage.
-    data = safetensors.torch.save(
-        {
-            name: tensor.detach().clone(memory_format=torch.contiguous_format)
-            for name, tensor in tensors.items()
-        },
-        metadata={
-            "format": FORMAT,
-            "record": json.dumps(asdict(record)),
-            "networks": json.dumps(list(networks)),
-            _TRAINING: json.dumps(packed),
-        },
-    )
+    copies = {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    data = safetensors.torch.save(copies)
+    header = {
+        "format": FORMAT,
+        "record": json.dumps(asdict(record)),
+        "networks": json.dumps(list(networks)),
+        _TRAINING: json.dumps(packed),
+        _DIGEST: hashlib.sha256(memoryview(data)[_start_of_tensors(data) :]).hexdigest(),
+    }
     if keep_previous:
         _keep_previous(path)
-    write_atomic(path, _with_digest(data))
+    write_atomic(path, safetensors.torch.save(copies, metadata=header))
     return record
 
 
-def _with_digest(data: bytes) -> bytes:
-    """The same safetensors file, with the hash of its tensors in the header."""
-    n_header = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + n_header])
-    tensors = memoryview(data)[8 + n_header :]
-    header["__metadata__"][_DIGEST] = hashlib.sha256(tensors).hexdigest()
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return b"".join((len(text).to_bytes(8, "little"), text, tensors))
+def _start_of_tensors(data: bytes) -> int:
+    """Where in a safetensors file its header ends; its first 8 bytes are enough."""
+    return 8 + int.from_bytes(data[:8], "little")
 
 
 def previous_of(path: Path) -> Path:
@@ -164,20 +158,10 @@ def previous_of(path: Path) -> Path:
 
 
 def _keep_previous(path: Path) -> None:
-    """Keep the checkpoint that is about to be replaced, if it is whole: the new one may be cut."""
-    try:
-        if not path.is_file() or safetensors_header(path).get("format") != FORMAT:
-            return
-    except InputError:  # damaged: keep the one before it
-        return
-    previous = previous_of(path)
-    temporary = temporary_beside(previous)
-    temporary.unlink(missing_ok=True)
-    try:
-        temporary.hardlink_to(path)
-    except OSError:  # not on every file system
-        shutil.copyfile(path, temporary)
-    temporary.replace(previous)
+    """Put aside the checkpoint that is about to be replaced: a power cut may empty the new one."""
+    with suppress(InputError):  # there is none, or a damaged one: keep the one before it
+        if safetensors_header(path).get("format") == FORMAT:
+            path.replace(previous_of(path))
 
 
 def load_latest(path: Path, *, with_training_state: bool = True) -> Checkpoint:
@@ -201,7 +185,7 @@ def _check_tensors(path: Path, header: Mapping[str, str]) -> None:
     if _DIGEST not in header:
         return  # written by an earlier version
     with path.open("rb") as file:
-        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        file.seek(_start_of_tensors(file.read(8)))
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != header[_DIGEST]:
         raise InputError(
@@ -263,9 +247,6 @@ def _packed(value: Any, tensors: dict[str, Tensor]) -> Any:
         tensors[name] = value
         return {"tensor": name}
     if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str | int):
-                raise TypeError(f"training_state: {type(key).__name__} as a key of a dict")
         return {"dict": [[key, _packed(entry, tensors)] for key, entry in value.items()]}
     if isinstance(value, list | tuple):
         return {type(value).__name__: [_packed(entry, tensors) for entry in value]}

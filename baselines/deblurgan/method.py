@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.augmentation import Augmentation
-from baselines.checkpoints import NetworkKind
+from baselines.checkpoints.store import NetworkKind
 from baselines.data import Batch, PatchConfig
 from baselines.deblurgan.network import (
     ContentLayer,

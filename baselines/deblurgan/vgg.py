@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from baselines.checkpoints import load_into, read_tensors
+from baselines.checkpoints.tensors import load_into, read_tensors
 from baselines.deblurgan.network import ContentLayer, VggInput
 from gopro_tools.errors import InputError
 

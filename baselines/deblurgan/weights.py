@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from baselines.checkpoints import OnnxGraph, load_into
-from baselines.checkpoints.onnx_graph import BLURRED
+from baselines.checkpoints.onnx_graph import BLURRED, OnnxGraph
+from baselines.checkpoints.tensors import load_into
 from baselines.deblurgan.network import Generator, to_signed
 from gopro_tools.errors import InputError
 

@@ -22,7 +22,7 @@ import tyro
 from torch import Tensor, nn
 
 from baselines.augmentation import NAH2017_AUGMENTATION, Augmentation
-from baselines.checkpoints import NetworkKind
+from baselines.checkpoints.store import NetworkKind
 from baselines.data import Batch, PatchConfig
 from baselines.deepdeblur.network import (
     DeepDeblur,

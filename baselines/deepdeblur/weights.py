@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from baselines.checkpoints import OnnxGraph, load_into
-from baselines.checkpoints.onnx_graph import BLURRED
+from baselines.checkpoints.onnx_graph import BLURRED, OnnxGraph
+from baselines.checkpoints.tensors import load_into
 from baselines.deepdeblur.network import DeepDeblur
 from baselines.deepdeblur.pyramid import TORCH7_TAPS
 from gopro_tools.errors import InputError

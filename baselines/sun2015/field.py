@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from baselines.sun2015.confidences import LEAST_CONFIDENCE, Confidences, Sun2015Options
-from baselines.sun2015.kernels import kernels, motion_vectors
+from baselines.sun2015.kernels import motion_vectors, transfers
 from baselines.sun2015.mrf import smoothed_labels
 
 CONTRAST = 0.15
@@ -72,13 +72,7 @@ def expected_errors(noise_sigma: float) -> NDArray[np.float32]:
         (361, 361) float32, read-only: mean squared error by true motion and motion undone (the
         first, none, leaves the image as it is), in units of the image's variance.
     """
-    sampled = kernels()
-    middle = sampled.shape[1] // 2
-    padded = np.zeros((len(sampled), _SIDE_PX, _SIDE_PX), np.float32)
-    padded[:, : sampled.shape[1], : sampled.shape[2]] = sampled
-    centred = np.roll(padded, (-middle, -middle), axis=(1, 2))
-    # A straight motion's kernel is its own mirror image: its spectrum is real.
-    transfer = np.fft.rfft2(centred).real.reshape(len(sampled), -1)
+    transfer = transfers(_SIDE_PX).flatten(1).numpy()
     frequency = np.hypot(np.fft.fftfreq(_SIDE_PX)[:, None], np.fft.rfftfreq(_SIDE_PX)[None])
     multiplicity = np.full(frequency.shape, 2.0)  # of each frequency and its opposite
     multiplicity[:, [0, -1]] = 1

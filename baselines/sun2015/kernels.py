@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 LENGTHS_PX = tuple(range(1, 26, 2))
 """Lengths of the candidates; the first is no motion."""
@@ -110,6 +112,18 @@ def kernels() -> NDArray[np.float32]:
     stack = np.stack([linear_kernel(motion) for motion in CANDIDATES]).astype(np.float32)
     stack.setflags(write=False)
     return stack
+
+
+def transfers(side_px: int) -> Tensor:
+    """Transfer functions of all kernels on a square: (361, side, side // 2 + 1) float32.
+
+    A straight motion's kernel is its own mirror image, so they are real.
+    """
+    padded = torch.zeros(N_KERNELS, side_px, side_px)
+    padded[:, :_KERNEL_PX, :_KERNEL_PX] = torch.from_numpy(kernels().copy())
+    middle = _KERNEL_PX // 2
+    spectra: Tensor = torch.fft.rfft2(padded.roll((-middle, -middle), (1, 2)))
+    return spectra.real.contiguous()
 
 
 @lru_cache(maxsize=1)

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from baselines.augmentation import Augmentation
-from baselines.checkpoints import CheckpointRecord, NetworkKind
+from baselines.checkpoints.store import CheckpointRecord, NetworkKind
 from baselines.data import Batch, FramePairs, PatchConfig
 from baselines.devices import chosen_device
 from baselines.learning import LearnerBase

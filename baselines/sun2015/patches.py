@@ -16,6 +16,7 @@ from baselines.sun2015.kernels import (
     TRAINED,
     TRAINED_STEP_DEGREES,
     kernels,
+    transfers,
     turned_candidate,
 )
 from baselines.sun2015.network import PATCH_PX
@@ -107,12 +108,7 @@ class MotionPatches:
             device: Where patches are made.
         """
         self.options = options
-        padded = torch.zeros(len(kernels()), SOURCE_PX, SOURCE_PX)
-        side = 2 * _REACH_PX + 1
-        padded[:, :side, :side] = torch.from_numpy(kernels().copy())
-        shifted = padded.roll((-_REACH_PX, -_REACH_PX), (1, 2))
-        # A straight motion's kernel is its own mirror image: its spectrum is real.
-        self._transfers = torch.fft.rfft2(shifted).real.contiguous().to(device)
+        self._transfers = transfers(SOURCE_PX).to(device)
         self._light_of_code = torch.from_numpy(response.linear_of_code).float().to(device)
         # Codes are dense in the shadows; so are equal steps of the square root.
         light = (torch.arange(_N_LEVELS).double()[:, None] / (_N_LEVELS - 1)).square().expand(-1, 3)

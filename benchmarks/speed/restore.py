@@ -12,11 +12,10 @@ import torch
 
 from baselines.deepdeblur.network import DeepDeblur
 from baselines.devices import chosen_device
-from baselines.restoring import NetworkRestorer, RestoreOptions, TiledRestorer
+from baselines.restoring import NetworkRestorer, RestoreOptions, in_tiles
 from benchmarks.speed.timing import Timing, ratio_table, timings_of
 from benchmarks.speed.train import benchmark_recipe, best_of, raced
 from gopro_tools.images import Rgb
-from gopro_tools.restorers import Restorer
 
 PLAIN = "plain: eager, float32"
 SIZE_HW = (720, 1280)
@@ -27,7 +26,7 @@ CONTENDERS: Mapping[str, RestoreOptions] = {
     "bf16": RestoreOptions(precision="bf16", channels_last=False),
     "bf16, channels_last": RestoreOptions(precision="bf16"),
     "bf16, channels_last, compiled": RestoreOptions(precision="bf16", compile=True),
-    "bf16, channels_last, tiles of 512": RestoreOptions(precision="bf16", tile=512, overlap=128),
+    "bf16, channels_last, tiles of 512": RestoreOptions(precision="bf16", tile=512),
 }
 
 
@@ -52,9 +51,7 @@ def _warmed_up(name: str) -> Callable[[], object]:
     recipe = benchmark_recipe(chosen_device(options.device))
     torch.manual_seed(0)
     network = DeepDeblur(recipe.n_scales, recipe.n_resblocks, recipe.n_features, recipe.pyramid)
-    restorer: Restorer = NetworkRestorer(network, options)
-    if options.tile is not None and options.overlap is not None:
-        restorer = TiledRestorer(restorer, options.tile, options.overlap)
+    restorer = in_tiles(NetworkRestorer(network, options), options, network.receptive_radius_px)
     image: Rgb = np.random.default_rng(0).integers(0, 256, (*SIZE_HW, 3)).astype(np.uint8)
     restorer.restore(image)
     return lambda: restorer.restore(image)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from baselines.checkpoints import load_restorer_network
+from baselines.checkpoints.restorers import load_restorer_network
 from baselines.cost import SHOWN_SIZE_HW, n_macs
 from baselines.devices import chosen_device, computes_bf16
 from baselines.machine import Budget, RunOptions

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from baselines.checkpoints import load_into, load_latest, previous_of, save_checkpoint
+from baselines.checkpoints.store import load_latest, previous_of, save_checkpoint
+from baselines.checkpoints.tensors import load_into
 from baselines.learning import load_optimizer
 from baselines.method import Learner
 from gopro_tools.errors import InputError

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from baselines.checkpoints import load_into, load_restorer_network
+from baselines.checkpoints.restorers import load_restorer_network
+from baselines.checkpoints.tensors import load_into
 from baselines.data import FramePairs, Patches
 from baselines.devices import chosen_device
 from baselines.machine import Processes, RunOptions, joined_processes, seed_torch
