@@ -231,8 +231,6 @@ class Method:
     """Methods of one family are compared with each other, at equal budget."""
     half_on_gpu: bool = True
     """Whether tables restore with bf16 on a GPU."""
-    validates: bool = True
-    """Whether the network restores by itself, so that training can be validated on the way."""
     modules: tuple[str, ...] = ("baselines",)
     """Modules or packages whose code decides the restored images."""
     open_untrained: Callable[[Path | None, RestoreOptions], Restorer] | None = None
@@ -272,6 +270,11 @@ class Method:
             return "full"  # the authors' own
         scale: Scale | None = json.loads(stored)["config"].get("recipe", {}).get("scale", "full")
         return scale
+
+    @property
+    def validates(self) -> bool:
+        """Whether training can be validated on the way."""
+        return self.kind is not None and self.kind.restores_alone
 
     @property
     def code_sha256(self) -> str:

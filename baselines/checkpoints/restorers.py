@@ -1,14 +1,16 @@
 """Restoring networks of our checkpoints and of official files: loaded, described, exported."""
 
 import json
+import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from baselines.checkpoints.onnx_graph import OnnxGraph
 from baselines.checkpoints.store import (
     FORMAT,
     CheckpointRecord,
@@ -16,8 +18,10 @@ from baselines.checkpoints.store import (
     load_checkpoint,
 )
 from baselines.checkpoints.tensors import load_into, read_tensors, safetensors_header
-from gopro_tools.errors import InputError
+from gopro_tools.errors import InputError, installs
 from gopro_tools.files import sha256_of_file, write_atomic
+
+_OPSET, _IR_VERSION = 18, 8  # what OpenCV 4.10 and onnxruntime 1.14 read, and later ones
 
 
 def load_restorer_network(
@@ -82,7 +86,10 @@ def describe(path: Path, kinds: Sequence[NetworkKind]) -> dict[str, Any]:
 
 
 def export_onnx(path: Path, out: Path, kinds: Sequence[NetworkKind]) -> CheckpointRecord:
-    """Write the restoring network of a weight file as ONNX; see `OnnxGraph`.
+    """Write the restoring network of a weight file as ONNX, for OpenCV, onnxruntime and browsers.
+
+    Input ``blurred`` and output ``restored`` are (N, 3, H, W) float32 RGB in [0, 1] of any N, H and
+    W, the output clipped.
 
     Args:
         path: One of our checkpoints, or an official file; see `load_restorer_network`.
@@ -94,20 +101,45 @@ def export_onnx(path: Path, out: Path, kinds: Sequence[NetworkKind]) -> Checkpoi
 
     Raises:
         InputError: The weights cannot be loaded or exported, ``out`` has another suffix, or the
-            package ``onnx`` is not installed.
+            package ``onnxscript`` is not installed.
     """
     if out.suffix != ".onnx":
         raise InputError(f"{out}: the name of an ONNX file ends in .onnx.")
+    try:
+        from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+    except ImportError as error:
+        raise InputError(f"Exporting needs the package onnxscript: {installs('onnx')}.") from error
     network, record = load_restorer_network(path, kinds)
-    export = next(kind.export for kind in kinds if kind.name == record.method)
-    if export is None:
-        exported = " and ".join(kind.name for kind in kinds if kind.export)
+    exported = [kind.name for kind in kinds if kind.restores_alone]
+    if record.method not in exported:
         raise InputError(
             f"{path}: {record.method} restores by more than a network, so it cannot be exported; "
-            f"only {exported} can."
+            f"only {' and '.join(exported)} can."
         )
-    graph = OnnxGraph()
-    model = graph.model(export(network, graph))
+    for chatty in ("onnxscript", "onnx_ir"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    any_size = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of torch about its own parts
+            program = torch.onnx.export(
+                _Exported(network).eval(),
+                (torch.rand(2, 3, 61, 87),),  # a size that has to be padded, or padding is left out
+                input_names=["blurred"],
+                output_names=["restored"],
+                opset_version=_OPSET,
+                dynamo=True,
+                dynamic_shapes=(any_size,),
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise InputError(
+            f"{path}: ONNX has no operators for a part of this network. Of DeepDeblur, weights "
+            "with one scale or trained with the pyramid torch7 are exported."
+        ) from error
+    assert program is not None
+    ClearMetadataAndDocStringPass()(program.model)  # where in which file each node was written
+    model = program.model_proto
+    model.ir_version = _IR_VERSION
     known = {
         "method": record.method,
         "weights_sha256": sha256_of_file(path),
@@ -117,3 +149,20 @@ def export_onnx(path: Path, out: Path, kinds: Sequence[NetworkKind]) -> Checkpoi
         model.metadata_props.add(key=key, value=value)
     write_atomic(out, model.SerializeToString())
     return record
+
+
+class _Exported(nn.Module):
+    """What an ONNX file holds: the finest scale, clipped, and the same for the same image."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        for module in network.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        self.network = network
+
+    def forward(self, blurred: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] to the same."""
+        restored = self.network(blurred)
+        finest: Tensor = restored if isinstance(restored, Tensor) else restored[0]
+        return finest.clamp(0, 1)

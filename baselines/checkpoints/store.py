@@ -14,7 +14,6 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from baselines.checkpoints.onnx_graph import OnnxGraph
 from baselines.checkpoints.tensors import safetensors_header
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
@@ -38,8 +37,9 @@ class NetworkKind:
     """Makes one from the tensors of the authors' weight files; None for another layout."""
     published_layout: str = ""
     """Name of the authors' layout, with tensors that it is recognised by."""
-    export: Callable[[Any, OnnxGraph], str] | None = None
-    """Adds a network to an ONNX graph and names the restored image; None where it cannot be."""
+    restores_alone: bool = True
+    """Whether the network restores by itself: then its training is validated on the way, and it can
+    be exported as ONNX."""
 
 
 @dataclass(frozen=True, kw_only=True)

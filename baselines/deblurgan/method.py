@@ -27,7 +27,7 @@ from baselines.deblurgan.network import (
     start_without_correction,
 )
 from baselines.deblurgan.vgg import content_features
-from baselines.deblurgan.weights import LAYOUT, export_deblurgan, load_deblurgan
+from baselines.deblurgan.weights import LAYOUT, load_deblurgan
 from baselines.devices import to_layout
 from baselines.learning import LearnerBase
 from baselines.losses import critic_loss, generator_loss, gradient_penalty, perceptual_loss
@@ -39,7 +39,6 @@ KIND = NetworkKind(
     network=Generator,
     published=load_deblurgan,
     published_layout=LAYOUT,
-    export=export_deblurgan,
 )
 
 

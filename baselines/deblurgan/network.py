@@ -164,11 +164,6 @@ class ResBlock(nn.Module):
             nn.InstanceNorm2d(n_features),
         )
 
-    @property
-    def branch(self) -> nn.Sequential:
-        """What is added to the input."""
-        return self.conv_block
-
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
         change: Tensor = self.conv_block(features)

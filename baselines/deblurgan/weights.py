@@ -1,4 +1,4 @@
-"""Weights of DeblurGAN in other forms: files of the released code in, ONNX out."""
+"""Weights of DeblurGAN in the files of its released code."""
 
 import logging
 import re
@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from baselines.checkpoints.onnx_graph import BLURRED, OnnxGraph
 from baselines.checkpoints.tensors import load_into
 from baselines.deblurgan.network import Generator, to_signed
 from gopro_tools.errors import InputError
@@ -100,13 +99,3 @@ def output_resemblance(network: Generator) -> float:
         output = network.eval().model(signed)
     centred = signed - signed.mean()
     return float((output * centred).sum() / centred.square().sum())
-
-
-def export_deblurgan(network: Generator, graph: OnnxGraph) -> str:
-    """Add the network to a graph, and name the restored image."""
-    one, two = graph.constant(1.0), graph.constant(2.0)
-    signed = graph.add("Sub", graph.add("Mul", graph.padded(BLURRED, 4, least=8), two), one)
-    restored = graph.layers(network.model, signed)
-    if network.learn_residual:
-        restored = graph.add("Add", signed, restored)
-    return graph.cropped(graph.add("Div", graph.add("Add", restored, one), two))

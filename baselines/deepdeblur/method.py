@@ -31,7 +31,7 @@ from baselines.deepdeblur.network import (
     start_as_identity,
 )
 from baselines.deepdeblur.pyramid import PyramidKind, pyramid
-from baselines.deepdeblur.weights import LAYOUT, export_deepdeblur, load_deepdeblur_pytorch
+from baselines.deepdeblur.weights import LAYOUT, load_deepdeblur_pytorch
 from baselines.learning import LearnerBase
 from baselines.losses import adversarial_loss, multi_scale_loss
 from baselines.method import Figures, Method, Optimisation, Recipe, Setting
@@ -41,7 +41,6 @@ KIND = NetworkKind(
     network=DeepDeblur,
     published=load_deepdeblur_pytorch,
     published_layout=LAYOUT,
-    export=export_deepdeblur,
 )
 
 

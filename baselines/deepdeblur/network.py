@@ -199,11 +199,6 @@ class ResBlock(nn.Module):
         self.conv1 = nn.Conv2d(n_features, n_features, 5, padding=2)
         self.conv2 = nn.Conv2d(n_features, n_features, 5, padding=2)
 
-    @property
-    def branch(self) -> nn.Sequential:
-        """What is added to the input."""
-        return nn.Sequential(self.conv1, nn.ReLU(), self.conv2)
-
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
         change: Tensor = self.conv2(F.relu(self.conv1(features)))

@@ -37,7 +37,7 @@ def pyramid(images: Tensor, n_scales: int, kind: PyramidKind = "torch7") -> list
         if kind == "torch7":
             # Zeros surround what differs from the mean, so the mean is subtracted first.
             centred = F.pad(level - mean, (1, 1, 1, 1))
-            level = _filtered_and_halved(centred, TORCH7_TAPS) + mean
+            level = _filtered_and_halved(centred, _TORCH7_TAPS) + mean
         else:
             level = _filtered_and_halved(_mirrored(level, 3), _RELEASE_TAPS)
         levels.append(cropped_level(level, size_hw, k))
@@ -53,13 +53,16 @@ def pad_to_multiple(images: Tensor, multiple: int, least: int = 1) -> Tensor:
         least: The smallest side that may come out.
     """
     height, width = images.shape[-2:]
-    down, right = (-(-max(side, least) // multiple) * multiple - side for side in (height, width))
+    down, right = (
+        (max(side, least) + multiple - 1) // multiple * multiple - side for side in (height, width)
+    )
     return F.pad(images, (0, right, 0, down), mode="replicate") if down or right else images
 
 
 def cropped_level(level: Tensor, size_hw: torch.Size, k: int) -> Tensor:
     """Level k of a padded image, without the padding."""
-    return level[..., : -(-size_hw[0] // 2**k), : -(-size_hw[1] // 2**k)]
+    height, width = ((side + 2**k - 1) // 2**k for side in size_hw)
+    return level[..., :height, :width]
 
 
 def _gaussian_taps(radius: int, sigma_px: float) -> list[float]:
@@ -68,8 +71,7 @@ def _gaussian_taps(radius: int, sigma_px: float) -> list[float]:
 
 
 # torch/image gives sigma as a fraction of the kernel: 0.25 of 3 pixels.
-TORCH7_TAPS = _gaussian_taps(radius=1, sigma_px=0.25 * 3)
-"""The filter of the pyramid "torch7" along one axis."""
+_TORCH7_TAPS = _gaussian_taps(radius=1, sigma_px=0.25 * 3)
 
 # The Gaussian (cut off at 4 sigma), then the mean of two neighbours, as one filter of 8 taps.
 _RELEASE_GAUSSIAN = _gaussian_taps(radius=3, sigma_px=2 * 2 / 6)

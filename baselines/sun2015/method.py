@@ -11,7 +11,7 @@ reduced, reduced-cpu, smoke
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Annotated
@@ -38,8 +38,8 @@ from gopro_tools.errors import InputError
 from gopro_tools.response import Response
 from gopro_tools.threads import Progress
 
-KIND = NetworkKind(name="sun2015", network=Sun2015)
-KIND_PLUS = NetworkKind(name="sun2015-plus", network=Sun2015)
+KIND = NetworkKind(name="sun2015", network=Sun2015, restores_alone=False)
+KIND_PLUS = replace(KIND, name="sun2015-plus")
 """The same network, trained on other patches."""
 
 _RESPONSES: dict[BlurKind, str] = {"gamma": "gamma2.2", "linear_crf": "linear"}
@@ -196,7 +196,6 @@ SUN2015 = Method(
     learner=Sun2015Learner,
     restorer=partial(sun2015_restorer, how=PAPER),
     half_on_gpu=False,
-    validates=False,
 )
 """The paper as faithfully as it is known."""
 
@@ -211,6 +210,5 @@ SUN2015_PLUS = Method(
     learner=Sun2015Learner,
     restorer=partial(sun2015_restorer, how=PLUS),
     half_on_gpu=False,
-    validates=False,
 )
 """With shrunk copies, other patches, the motion of least risk; see the table of the package."""
