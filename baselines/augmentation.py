@@ -32,7 +32,6 @@ class Augmentation:
     """The input gets noise N(0, sigma^2) with sigma drawn per patch from N(0, this^2)."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         for name in ("sharp_to_sharp_p", "hflip_p", "vflip_p", "saturation_p"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(

@@ -49,7 +49,6 @@ class PatchConfig:
     """What happens to each patch."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         if min(self.patch_px - 1, self.batch, self.crop_alignment_px) < 1:
             raise InputError("batch and crop_alignment_px must be at least 1, patch_px at least 2.")
 
@@ -115,7 +114,6 @@ class FramePairs:
             self._cached = self._decode_all(on_progress)
 
     def __len__(self) -> int:
-        """Number of pairs."""
         return len(self._pairs)
 
     def frames(self, index: int) -> tuple[Rgb, Rgb]:

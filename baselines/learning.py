@@ -1,6 +1,7 @@
 """What learners share: networks on a device and one guarded update; and the simplest learner."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
@@ -26,10 +27,18 @@ class NotFiniteError(ArithmeticError):
         self.batch = batch
 
 
-class LearnerBase:
-    """A learner except for its step: networks with optimizers on the device, precision, updates."""
+class Learner(ABC):
+    """What the training loop needs of a method: networks with optimizers, and how a step is taken.
 
-    n_batches = 1
+    Subclasses say how in `step`; `PlainLearner` is the simplest.
+    """
+
+    networks: dict[str, nn.Module]
+    """``restorer``, and the network that judges it where there is one."""
+    optimizers: dict[str, torch.optim.Optimizer]
+    """By the same names."""
+    n_batches: int = 1
+    """Batches per step."""
 
     def __init__(
         self, networks: dict[str, nn.Module], optimisation: Optimisation, setting: Setting
@@ -48,7 +57,7 @@ class LearnerBase:
         self._clip = optimisation.clip_gradient_norm or math.inf
         self._deferred = options.defers(device, processes)
         self._not_finite = torch.zeros((), device=device)
-        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.optimizers = {}
         for name, network in networks.items():
             placed(network.train(), device, options)
             rate = optimisation.learning_rate
@@ -62,8 +71,19 @@ class LearnerBase:
                 capturable=self._deferred and device.type == "cuda",
             )
 
+    @abstractmethod
+    def step(self, batches: Sequence[Batch]) -> Figures:
+        """Learn from ``n_batches`` batches on the device.
+
+        Returns:
+            Losses (unweighted, as they were before the step) and gradient norms by name.
+
+        Raises:
+            NotFiniteError: One of them is not finite, and figures are checked in each step.
+        """
+
     def start(self, learning_rate: float) -> None:
-        """See `Learner`."""
+        """Set the learning rate of the next step."""
         for name, optimizer in self.optimizers.items():
             self.networks[name].train()
             for group in optimizer.param_groups:
@@ -109,14 +129,17 @@ class LearnerBase:
         return figures
 
     def not_finite(self) -> Tensor:
-        """See `Learner`."""
+        """Whether a figure of any step so far was not finite; weights have not changed since.
+
+        One element on the device, 0 or 1; for learners that keep figures on the device.
+        """
         return self._not_finite
 
-    def finish(self, pairs: FramePairs, on_progress: Progress) -> None:
-        """See `Learner`; nothing is left to fit."""
+    def finish(self, pairs: FramePairs, on_progress: Progress) -> None:  # noqa: B027
+        """Fit what is not learned by gradient descent; called once, after the last step."""
 
 
-class PlainLearner(LearnerBase):
+class PlainLearner(Learner):
     """A network that is compared with the sharp patch pixel by pixel: no critic, one scale."""
 
     def __init__(

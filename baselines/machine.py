@@ -55,7 +55,6 @@ class RunOptions(ComputeOptions):
     without it, training starts from random weights. The record names its hash."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         if min(self.log_every, self.validate_every) < 1 or self.n_validation_images < 0:
             raise InputError("log_every and validate_every must be at least 1.")
         if self.n_threads < 0 or self.checkpoint_every_s < 0:

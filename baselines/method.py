@@ -5,10 +5,10 @@ one. A method of your own is named ``package.module:NAME`` on the command line.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import torch
 import tyro
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from baselines.checkpoints.restorers import load_restorer_network
 from baselines.checkpoints.store import CheckpointRecord, NetworkKind
 from baselines.checkpoints.tensors import safetensors_header
-from baselines.data import Batch, FramePairs, PatchConfig
+from baselines.data import PatchConfig
 from baselines.machine import Processes, RunOptions
 from baselines.restoring import NetworkRestorer, RestoreOptions, in_tiles
 from gopro_tools.dataset import BlurKind
@@ -25,7 +25,9 @@ from gopro_tools.errors import InputError
 from gopro_tools.plugins import source_sha256
 from gopro_tools.records import Scale, hash_of
 from gopro_tools.restorers import Restorer
-from gopro_tools.threads import Progress
+
+if TYPE_CHECKING:
+    from baselines.learning import Learner
 
 Figures = dict[str, Tensor]
 """Tensors of one element by name."""
@@ -58,7 +60,6 @@ class Optimisation:
     """Largest norm of the gradient of a network; none of the published recipes clips."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         if not self.learning_rate > 0 or self.n_epochs < 1 or (self.steps_per_epoch or 1) < 1:
             raise InputError("learning_rate, n_epochs and steps_per_epoch must be positive.")
         if self.n_warm_up_steps < 0:
@@ -162,43 +163,6 @@ class Setting:
     """Of the training pairs."""
 
 
-class Learner(Protocol):
-    """What the training loop needs of a method; `learning.PlainLearner` is the simplest."""
-
-    networks: dict[str, nn.Module]
-    """``restorer``, and the network that judges it where there is one."""
-    optimizers: dict[str, torch.optim.Optimizer]
-    """By the same names."""
-    n_batches: int
-    """Batches per step."""
-
-    def start(self, learning_rate: float) -> None:
-        """Set the learning rate of the next step."""
-        ...
-
-    def step(self, batches: Sequence[Batch]) -> Figures:
-        """Learn from ``n_batches`` batches on the device.
-
-        Returns:
-            Losses (unweighted, as they were before the step) and gradient norms by name.
-
-        Raises:
-            NotFiniteError: One of them is not finite, and figures are checked in each step.
-        """
-        ...
-
-    def not_finite(self) -> Tensor:
-        """Whether a figure of any step so far was not finite; weights have not changed since.
-
-        One element on the device, 0 or 1; for learners that keep figures on the device.
-        """
-        ...
-
-    def finish(self, pairs: FramePairs, on_progress: Progress) -> None:
-        """Fit what is not learned by gradient descent; called once, after the last step."""
-        ...
-
-
 def network_restorer(
     network: nn.Module, record: CheckpointRecord, options: RestoreOptions
 ) -> Restorer:
@@ -221,7 +185,7 @@ class Method:
     """What its weight files hold; None for methods without training."""
     presets: Mapping[str, Recipe] = field(default_factory=dict)
     """Recipes by name; of one scale's, one ending in ``-cpu`` is for machines without a GPU."""
-    learner: Callable[[Any, Setting], Learner] | None = None
+    learner: "Callable[[Any, Setting], Learner] | None" = None
     """Makes the networks of a recipe with fresh weights, and what trains them."""
     restorer: Callable[[nn.Module, CheckpointRecord, RestoreOptions], Restorer] = network_restorer
     """Makes a restorer of a trained network."""

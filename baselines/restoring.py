@@ -8,12 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from baselines.devices import (
-    ComputeOptions,
-    autocast,
-    chosen_device,
-    placed,
-)
+from baselines.devices import ComputeOptions, autocast, chosen_device, placed
 from gopro_tools import tiles
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
@@ -37,7 +32,6 @@ class RestoreOptions(ComputeOptions):
     """Of the dropout that DeblurGAN keeps at test time; set again for each image."""
 
     def __post_init__(self) -> None:
-        """Check the tiles."""
         if self.tile is not None and self.tile < 2 * TILE_ALIGNMENT_PX:
             raise InputError(f"--tile {self.tile}: at least {2 * TILE_ALIGNMENT_PX} was expected.")
 

@@ -39,7 +39,7 @@ _EXTRAS: dict[str, tuple[str, ...]] = {
     "storage": ("fsspec",),
     "s3": ("s3fs",),
     "gs": ("gcsfs",),
-    "onnx": ("onnx",),
+    "onnx": ("onnx", "onnxscript"),
     "zoo": ("spandrel",),
 }
 _IMPORT_NAMES = {

@@ -11,12 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.checkpoints.store import (
-    FORMAT,
-    CheckpointRecord,
-    NetworkKind,
-    load_checkpoint,
-)
+from baselines.checkpoints.store import FORMAT, CheckpointRecord, NetworkKind, load_checkpoint
 from baselines.checkpoints.tensors import load_into, read_tensors, safetensors_header
 from gopro_tools.errors import InputError, installs
 from gopro_tools.files import sha256_of_file, write_atomic

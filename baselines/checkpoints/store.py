@@ -158,10 +158,10 @@ def previous_of(path: Path) -> Path:
 
 
 def _keep_previous(path: Path) -> None:
-    """Put aside the checkpoint that is about to be replaced: a power cut may empty the new one."""
+    """Copy the checkpoint that is about to be replaced: a power cut may empty the new one."""
     with suppress(InputError):  # there is none, or a damaged one: keep the one before it
         if safetensors_header(path).get("format") == FORMAT:
-            path.replace(previous_of(path))
+            write_atomic(previous_of(path), path.read_bytes())
 
 
 def load_latest(path: Path, *, with_training_state: bool = True) -> Checkpoint:
@@ -180,14 +180,12 @@ def load_latest(path: Path, *, with_training_state: bool = True) -> Checkpoint:
         return load_checkpoint(previous, with_training_state=with_training_state)
 
 
-def _check_tensors(path: Path, header: Mapping[str, str]) -> None:
+def _check_tensors(path: Path, digest_saved: str) -> None:
     """Raise InputError if the tensors of a checkpoint are not those that were saved."""
-    if _DIGEST not in header:
-        return  # written by an earlier version
     with path.open("rb") as file:
         file.seek(_start_of_tensors(file.read(8)))
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != header[_DIGEST]:
+    if digest != digest_saved:
         raise InputError(
             f"{path}: its tensors are not those that were saved (their SHA-256 differs); the file "
             "is damaged or was changed. Take another copy, or train anew."
@@ -211,7 +209,8 @@ def load_checkpoint(path: Path, *, with_training_state: bool = True) -> Checkpoi
             "`python -m baselines.checkpoints show` describes weight files."
         )
     try:
-        _check_tensors(path, header)
+        if _DIGEST in header:  # earlier versions wrote none
+            _check_tensors(path, header[_DIGEST])
         return _checkpoint(path, header, with_training_state=with_training_state)
     except InputError:
         raise

@@ -29,7 +29,7 @@ from baselines.deblurgan.network import (
 from baselines.deblurgan.vgg import content_features
 from baselines.deblurgan.weights import LAYOUT, load_deblurgan
 from baselines.devices import to_layout
-from baselines.learning import LearnerBase
+from baselines.learning import Learner
 from baselines.losses import critic_loss, generator_loss, gradient_penalty, perceptual_loss
 from baselines.method import Figures, Method, Optimisation, Recipe, Setting
 from gopro_tools.errors import InputError
@@ -83,14 +83,13 @@ class DeblurGanRecipe(Recipe):
     for short trainings; the code starts with normal weights of deviation 0.02."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout={self.dropout}: a share in [0, 1) was expected.")
         if self.n_critic_steps < 1:
             raise InputError(f"n_critic_steps={self.n_critic_steps}: at least 1 was expected.")
 
 
-class DeblurGanLearner(LearnerBase):
+class DeblurGanLearner(Learner):
     """WGAN-GP with several critic steps per generator step, plus the content loss."""
 
     def __init__(self, recipe: DeblurGanRecipe, setting: Setting) -> None:

@@ -32,7 +32,7 @@ from baselines.deepdeblur.network import (
 )
 from baselines.deepdeblur.pyramid import PyramidKind, pyramid
 from baselines.deepdeblur.weights import LAYOUT, load_deepdeblur_pytorch
-from baselines.learning import LearnerBase
+from baselines.learning import Learner
 from baselines.losses import adversarial_loss, multi_scale_loss
 from baselines.method import Figures, Method, Optimisation, Recipe, Setting
 
@@ -73,7 +73,7 @@ class DeepDeblurRecipe(Recipe):
     """Whether it is updated before the network in a step (PyTorch release) or after (Torch7)."""
 
 
-class DeepDeblurLearner(LearnerBase):
+class DeepDeblurLearner(Learner):
     """Multi-scale content loss, and the adversarial loss where the recipe has one."""
 
     def __init__(self, recipe: DeepDeblurRecipe, setting: Setting) -> None:

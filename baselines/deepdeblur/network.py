@@ -28,12 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.deepdeblur.pyramid import (
-    PyramidKind,
-    cropped_level,
-    pad_to_multiple,
-    pyramid,
-)
+from baselines.deepdeblur.pyramid import PyramidKind, cropped_level, pad_to_multiple, pyramid
 from gopro_tools.errors import InputError
 
 DiscriminatorLayout = Literal["paper", "torch7", "pytorch-release"]

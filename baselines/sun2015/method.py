@@ -25,7 +25,7 @@ from baselines.augmentation import Augmentation
 from baselines.checkpoints.store import CheckpointRecord, NetworkKind
 from baselines.data import Batch, FramePairs, PatchConfig
 from baselines.devices import chosen_device
-from baselines.learning import LearnerBase
+from baselines.learning import Learner
 from baselines.method import Figures, Method, Optimisation, Recipe, Setting
 from baselines.restoring import RestoreOptions
 from baselines.sun2015.confidences import PAPER, PLUS, Sun2015Options
@@ -65,7 +65,7 @@ class Sun2015Recipe(Recipe):
     """8x8 patches the prior is fitted to."""
 
 
-class Sun2015Learner(LearnerBase):
+class Sun2015Learner(Learner):
     """Cross-entropy of the motion classes of patches that are blurred on the fly."""
 
     def __init__(self, recipe: Sun2015Recipe, setting: Setting) -> None:

@@ -63,7 +63,6 @@ class PatchOptions:
     a long motion."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         shares = (self.grain_share, self.soft_share)
         if min(shares) < 0 or max(shares) > 1 or self.band_gain_max < 1:
             raise InputError("Shares lie between 0 and 1, band_gain_max is at least 1.")

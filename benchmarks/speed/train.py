@@ -26,8 +26,9 @@ from baselines.deepdeblur.method import (
     deepdeblur_recipe,
 )
 from baselines.devices import chosen_device, to_layout
+from baselines.learning import Learner
 from baselines.machine import RunOptions, scalars
-from baselines.method import Learner, Setting
+from baselines.method import Setting
 from benchmarks.speed.timing import (
     Timing,
     in_own_process,

@@ -7,8 +7,7 @@ from typing import Any
 
 from baselines.checkpoints.store import load_latest, previous_of, save_checkpoint
 from baselines.checkpoints.tensors import load_into
-from baselines.learning import load_optimizer
-from baselines.method import Learner
+from baselines.learning import Learner, load_optimizer
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file, write_atomic
 from gopro_tools.records import RUN_FILE, RunRecord, read_record, to_json

@@ -9,9 +9,9 @@ import torch
 
 from baselines.data import Batch, Patches
 from baselines.devices import to_layout
-from baselines.learning import NotFiniteError
+from baselines.learning import Learner, NotFiniteError
 from baselines.machine import scalars
-from baselines.method import Learner, Setting
+from baselines.method import Setting
 from gopro_tools.errors import InputError
 
 
