@@ -213,7 +213,7 @@ class VaryingBlur:
             dtype: Of its values.
         """
         radius = kernels.shape[1] // 2
-        taps = {index: np.argwhere(kernels[index]) for index in np.unique(field)}
+        taps = {index: np.argwhere(kernels[index])[::-1] for index in np.unique(field)}
         reach = max(int(np.abs(tap - radius).max(initial=0)) for tap in taps.values())
         self.margin = max(reach, least_margin)
         height, width = field.shape
@@ -224,17 +224,21 @@ class VaryingBlur:
             (np.arange(height, dtype=np.int32) + self.margin) * row_length,
             np.arange(width, dtype=np.int32) + self.margin,
         ).ravel()
-        rows, columns, values = [], [], []
-        for index, tap in taps.items():
-            pixels = np.flatnonzero(field == index).astype(np.int32)
-            down, right = tap.T.astype(np.int32)
+        pixels_of = {index: np.flatnonzero(field == index) for index in taps}
+        n_taps = np.zeros(field.size, np.int64)
+        for index, pixels in pixels_of.items():
+            n_taps[pixels] = len(taps[index])
+        # Written in place: from lists of rows and columns the matrix would need twice the memory.
+        starts = np.concatenate([[0], np.cumsum(n_taps)])
+        columns, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], dtype)
+        for index, pixels in pixels_of.items():
+            down, right = taps[index].T.astype(np.int32)  # in the order of x's pixels
+            entries = np.add.outer(starts[pixels], np.arange(len(down)))
             offset = (radius - down) * row_length + radius - right
-            rows.append(np.repeat(pixels, len(tap)))
-            columns.append(np.add.outer(home[pixels], offset).ravel())
-            values.append(np.tile(kernels[index][down, right].astype(dtype), len(pixels)))
-        places = (np.concatenate(rows), np.concatenate(columns))
+            columns[entries] = np.add.outer(home[pixels], offset)
+            values[entries] = kernels[index][down, right]
         shape = (field.size, self.extended_hw[0] * row_length)
-        matrix = sparse.coo_array((np.concatenate(values), places), shape=shape).tocsr()
+        matrix = sparse.csr_array((values, columns, starts.astype(np.int32)), shape=shape)
         self._matrix = _torch_csr(matrix, device)
         self._transposed = _torch_csr(matrix.T.tocsr(), device)
 
