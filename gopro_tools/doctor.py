@@ -80,6 +80,9 @@ def examine() -> list[Part]:
         Parts by group, required ones first. Takes seconds where torch is installed, for it is
         imported to ask for devices.
     """
+    from gopro_tools.onnx_process import silence_onnxruntime
+
+    silence_onnxruntime()
     return [
         *_python_parts(),
         *_package_parts(),

@@ -161,6 +161,14 @@ def _read_arrays(read: Callable[[int], bytes]) -> list[NDArray[Any]]:
     return arrays
 
 
+def silence_onnxruntime() -> None:
+    """Keep onnxruntime from storing and sending events, as its own builds do unless told.
+
+    It reads this once, when it is first imported.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def _opened(path: str, library: str) -> Callable[[NDArray[Any]], list[NDArray[np.float32]]]:
     if library == "opencv":
         network = cv2.dnn.readNetFromONNX(np.fromfile(path, np.uint8))
@@ -171,6 +179,7 @@ def _opened(path: str, library: str) -> Callable[[NDArray[Any]], list[NDArray[np
             return [np.array(found, np.float32) for found in network.forward(names)]
 
         return run_opencv
+    silence_onnxruntime()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gopro_tools.errors import InputError
+from gopro_tools.onnx_process import silence_onnxruntime
 
 Run: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """A network with one input and one output of interest: a batch in, its result out."""
@@ -24,6 +25,7 @@ def with_onnxruntime(path: Path) -> Run:
         InputError: onnxruntime is not installed.
         Exception: onnxruntime's own, where it cannot read the file.
     """
+    silence_onnxruntime()
     try:
         import onnxruntime
     except ImportError as error:

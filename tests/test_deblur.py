@@ -550,5 +550,21 @@ def test_the_command_needs_no_torch(tmp_path: Path, weights: Path) -> None:
     assert (tmp_path / "o" / "in.png").is_file()
 
 
+def test_onnxruntime_leaves_nothing_behind(tmp_path: Path, weights: Path) -> None:
+    """Its own builds keep an identifier and events in the home folder, and send them."""
+    pytest.importorskip("onnxruntime")
+    home = tmp_path / "home"
+    home.mkdir()
+    code = (
+        "import sys; from pathlib import Path; from gopro_tools.deblur import OnnxRestorer;"
+        "OnnxRestorer(Path(sys.argv[1]), runtime='onnxruntime');"
+        "from gopro_tools import doctor; doctor.examine()"
+    )
+    env = {name: text for name, text in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    places = {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
+    subprocess.run([sys.executable, "-c", code, weights], env=env | places, check=True, timeout=300)
+    assert not [*home.rglob("*onnxruntime*")]
+
+
 def test_side_by_side_is_even_for_video() -> None:
     assert side_by_side(picture((47, 33)), picture((47, 33))).shape == (76, 66, 3)

@@ -15,6 +15,7 @@ from gopro_tools.detection.boxes import MAX_DETECTIONS, Detections, DetectorIden
 from gopro_tools.detection.weights import INSTALL, WEIGHTS_FROM
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
+from gopro_tools.onnx_process import silence_onnxruntime
 
 _EXPORT = (
     "A PyTorch file is read without running programs in it; one that needs more is refused. Export "
@@ -148,6 +149,7 @@ def _import_ultralytics() -> Any:
 
     It reads these variables once, when it is first imported.
     """
+    silence_onnxruntime()
     os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
     if "YOLO_CONFIG_DIR" not in os.environ:
         folder = tempfile.mkdtemp(prefix="gopro_tools-yolo-")
