@@ -14,7 +14,7 @@ from gopro_tools.images import Rgb
 from gopro_tools.response import Response
 from gopro_tools.restorers import Restorer, is_dataset, restored_by
 from gopro_tools.threads import Progress, no_progress
-from gopro_tools.video import VIDEO_SUFFIXES, FrameProblem, open_source
+from gopro_tools.video import VIDEO_SUFFIXES, FrameProblem, FrameSource, open_source
 from gopro_tools.video_output import LOSSLESS_SUFFIX, VideoWriter
 
 COMPARE = "_compare"
@@ -33,6 +33,17 @@ class MovieConfig:
     """Write blurred beside restored too, as <name>_compare."""
     hdr: bool = False
     """Convert PQ and HLG video to SDR; without this it is refused."""
+    deinterlace: bool = False
+    """Read interlaced video, one field of each frame; without this it is refused."""
+
+    def open(self, path: Path) -> FrameSource:
+        """The frames of a source, read as asked for.
+
+        Raises:
+            InputError: As `open_source`.
+        """
+        hdr = Response.named("gamma2.2") if self.hdr else None
+        return open_source(path, hdr=hdr, deinterlace=self.deinterlace)
 
 
 @dataclass(kw_only=True)
@@ -69,7 +80,7 @@ def restore_video(
         InputError: The source cannot be read, no frame of it can, or the result not be written.
     """
     config = config or MovieConfig()
-    video = open_source(source, hdr=Response.named("gamma2.2") if config.hdr else None)
+    video = config.open(source)
     info, result = video.info, MovieResult()
     usual_ticks = int(np.median(np.diff(info.ticks))) if info.n_frames > 1 else 1
     with ExitStack() as writers:

@@ -286,7 +286,7 @@ def _restore_videos(
     failures = list(images.failures)
     n_kept = 0
     for source, inside in videos:
-        if config.resume and _is_whole(out / inside, source):
+        if config.resume and _is_whole(out / inside, source, config.movies):
             n_kept += 1
             continue
         try:
@@ -313,11 +313,11 @@ def _restore_videos(
     )
 
 
-def _is_whole(result: Path, source: Path) -> bool:
+def _is_whole(result: Path, source: Path, movies: MovieConfig) -> bool:
     """Whether a restored video is there with all frames of its source."""
     try:
         return result.is_file() and (
-            open_source(result).info.n_frames == open_source(source).info.n_frames
+            open_source(result).info.n_frames == movies.open(source).info.n_frames
         )
     except InputError:
         return False

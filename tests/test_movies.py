@@ -1,14 +1,18 @@
 """Videos through restore: times, sound, comparison, names, failures and resuming."""
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from media import ffmpeg
 from test_deblur import audio_packets, times_ms, write_clip
 
 from benchmarks.restore import restore_command
 from gopro_tools.console import exit_code_of
+from gopro_tools.deblur import DeblurConfig
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.movies import MovieConfig, find_videos
 from gopro_tools.records import read_record
@@ -109,3 +113,31 @@ def test_a_damaged_video_is_named_and_resuming_keeps_the_others(tmp_path: Path) 
     assert (second.summary.n_restored, second.summary.n_kept) == (1, 1)
     assert restorer.n_frames == 2
     assert second.record is not None
+
+
+@pytest.mark.parametrize(
+    ("option", "shown_as"),
+    [
+        ("deinterlace", ("-vf", "setfield=tff", "-flags", "+ildct+ilme", "-field_order", "tt")),
+        ("hdr", ("-color_primaries", "bt2020", "-color_trc", "arib-std-b67",
+                 "-colorspace", "bt2020nc")),
+    ],
+)  # fmt: skip
+def test_the_option_that_a_refused_video_needs_is_named_and_taken(
+    tmp_path: Path, option: str, shown_as: tuple[str, ...]
+) -> None:
+    write_clip(tmp_path / "plain.mp4", [0, 33, 67])
+    source = tmp_path / "in.mkv"
+    ffmpeg("-i", tmp_path / "plain.mp4", "-an", "-c:v", "libx264", *shown_as, source)
+    restorer, out = Inverting(), tmp_path / "out"
+    config = RestoreConfig(method="mine", restorer=restorer)
+    (failure,) = restore(source, config, out=tmp_path / "refused").summary.failures
+    assert set(re.findall(r"--(\w+)", failure)) == {option}
+    for settings in (MovieConfig, DeblurConfig):
+        assert option in {field.name for field in dataclasses.fields(settings)}
+
+    asked = dataclasses.replace(config, resume=True, movies=MovieConfig(**{option: True}))
+    assert restore(source, asked, out=out).summary.failures == []
+    assert restorer.n_frames == 3
+    assert restore(source, asked, out=out).summary.n_kept == 1
+    assert restorer.n_frames == 3

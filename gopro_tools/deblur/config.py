@@ -29,6 +29,8 @@ class DeblurConfig:
     """Write videos as FFV1 in Matroska instead of H.264."""
     hdr: bool = False
     """Convert PQ and HLG video to SDR; without this it is refused."""
+    deinterlace: bool = False
+    """Read interlaced video, one field of each frame; without this it is refused."""
     split: Split = "test"
     """Which part of a dataset in the GOPRO layout."""
     blur_kind: BlurKind = "gamma"

@@ -247,4 +247,9 @@ def _files_of(target: Path, config: DeblurConfig) -> list[Path]:
 
 
 def _movies(config: DeblurConfig) -> MovieConfig:
-    return MovieConfig(lossless=config.lossless, compare=config.compare, hdr=config.hdr)
+    return MovieConfig(
+        lossless=config.lossless,
+        compare=config.compare,
+        hdr=config.hdr,
+        deinterlace=config.deinterlace,
+    )
