@@ -119,10 +119,9 @@ def test_a_damaged_video_is_named_and_resuming_keeps_the_others(tmp_path: Path) 
     ("option", "shown_as"),
     [
         ("deinterlace", ("-vf", "setfield=tff", "-flags", "+ildct+ilme", "-field_order", "tt")),
-        ("hdr", ("-color_primaries", "bt2020", "-color_trc", "arib-std-b67",
-                 "-colorspace", "bt2020nc")),
+        ("hdr", ("-bsf:v", "h264_metadata=transfer_characteristics=18")),
     ],
-)  # fmt: skip
+)
 def test_the_option_that_a_refused_video_needs_is_named_and_taken(
     tmp_path: Path, option: str, shown_as: tuple[str, ...]
 ) -> None:
