@@ -5,34 +5,18 @@ import logging
 import os
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
+from baselines.options import ComputeOptions
 from gopro_tools.errors import InputError
 
 log = logging.getLogger(__name__)
 
 _TRIAL_S = 0.5
 _MORE_THREADS_GAIN = 1.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComputeOptions:
-    """How networks are computed, in training and in restoring."""
-
-    device: str = "auto"
-    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """``bf16`` computes the networks in mixed precision, several times as fast on GPUs and on CPUs
-    with instructions for it; weights stay in fp32."""
-    channels_last: bool = True
-    """Keep the channels of a pixel together in memory, which convolutions are faster with."""
-    compile: bool = False
-    """Compile the networks' residual blocks with `torch.compile`: faster for many patches or images
-    of one size, after half a minute."""
 
 
 def chosen_device(name: str) -> torch.device:

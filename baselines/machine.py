@@ -20,7 +20,7 @@ import torch.distributed.nn
 from torch import Tensor, nn
 
 from baselines.data import Cache
-from baselines.devices import ComputeOptions
+from baselines.options import ComputeOptions
 from gopro_tools.errors import InputError
 
 EXIT_UNFINISHED = 3

@@ -19,7 +19,8 @@ from baselines.checkpoints.store import CheckpointRecord, NetworkKind
 from baselines.checkpoints.tensors import safetensors_header
 from baselines.data import PatchConfig
 from baselines.machine import Processes, RunOptions
-from baselines.restoring import NetworkRestorer, RestoreOptions, in_tiles
+from baselines.options import RestoreOptions
+from baselines.restoring import NetworkRestorer, in_tiles
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
 from gopro_tools.plugins import source_sha256

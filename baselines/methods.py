@@ -8,7 +8,7 @@ from baselines.checkpoints.store import NetworkKind
 from baselines.deblurgan.method import DEBLURGAN
 from baselines.deepdeblur.method import DEEPDEBLUR_K
 from baselines.method import Method
-from baselines.restoring import RestoreOptions
+from baselines.options import RestoreOptions
 from baselines.sun2015.method import SUN2015, SUN2015_PLUS
 from baselines.zoo import SPANDREL
 from gopro_tools.errors import InputError

@@ -2,38 +2,20 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from baselines.devices import ComputeOptions, autocast, chosen_device, placed
+from baselines.devices import autocast, chosen_device, placed
+from baselines.options import RestoreOptions
 from gopro_tools import tiles
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.restorers import Restorer
-from gopro_tools.tiles import GIVEN_UP, TILE_ALIGNMENT_PX
+from gopro_tools.tiles import GIVEN_UP
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RestoreOptions(ComputeOptions):
-    """How images are restored."""
-
-    tile: int | None = None
-    """Side of square tiles in pixels, for images that do not fit into memory whole. Neighbours
-    share what the receptive field needs, but at most a quarter of a tile."""
-    rounding: Literal["nearest", "truncate"] | None = None
-    """How values become 8 bits. By default as in the recipe of the weights (DeblurGAN's code
-    truncates), or else to the nearest."""
-    seed: int = 0
-    """Of the dropout that DeblurGAN keeps at test time; set again for each image."""
-
-    def __post_init__(self) -> None:
-        if self.tile is not None and self.tile < 2 * TILE_ALIGNMENT_PX:
-            raise InputError(f"--tile {self.tile}: at least {2 * TILE_ALIGNMENT_PX} was expected.")
 
 
 class NetworkRestorer:

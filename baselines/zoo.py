@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from baselines.checkpoints.tensors import read_tensors
 from baselines.method import Method
-from baselines.restoring import NetworkRestorer, RestoreOptions
+from baselines.options import RestoreOptions
+from baselines.restoring import NetworkRestorer
 from gopro_tools.errors import InputError, installs
 from gopro_tools.restorers import Restorer
 

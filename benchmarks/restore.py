@@ -12,18 +12,11 @@ from typing import Annotated
 
 import tyro
 
-from baselines.cost import cost_of
-from baselines.methods import method_named, open_restorer
-from baselines.restoring import RestoreOptions
-from benchmarks.shipped import weights_named
+from baselines.options import RestoreOptions
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
-from gopro_tools.executors import named_executor
-from gopro_tools.movies import MovieConfig
-from gopro_tools.records import jsonable
-from gopro_tools.restoring import RestoreConfig, restore
-from gopro_tools.shards import Shard
+from gopro_tools.movie_config import MovieConfig
 
 _DEFAULTS = RestoreOptions()
 _MOVIES = MovieConfig()
@@ -67,6 +60,15 @@ def restore_command(
         options: How.
         movies: How videos are read and written.
     """
+    # Here, as torch takes seconds to load, which --help need not wait for.
+    from baselines.cost import cost_of
+    from baselines.methods import method_named, open_restorer
+    from benchmarks.shipped import weights_named
+    from gopro_tools.executors import named_executor
+    from gopro_tools.records import jsonable
+    from gopro_tools.restoring import RestoreConfig, restore
+    from gopro_tools.shards import Shard
+
     part = Shard.parse(shard)
     found = method_named(method)
     weights = weights_named(found.name, weights)

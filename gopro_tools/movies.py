@@ -11,6 +11,7 @@ import numpy as np
 from gopro_tools.errors import InputError
 from gopro_tools.files import FreeNames, natural_key
 from gopro_tools.images import Rgb
+from gopro_tools.movie_config import MovieConfig
 from gopro_tools.response import Response
 from gopro_tools.restorers import Restorer, is_dataset, restored_by
 from gopro_tools.threads import Progress, no_progress
@@ -20,30 +21,6 @@ from gopro_tools.video_output import LOSSLESS_SUFFIX, VideoWriter
 COMPARE = "_compare"
 """Ends the name of a picture or clip that shows blurred beside restored."""
 _LABEL_PX = 28
-
-
-@dataclass(frozen=True, kw_only=True)
-class MovieConfig:
-    """How videos are read and written."""
-
-    lossless: bool = False
-    """Write videos as FFV1 in Matroska instead of H.264: every restored value, in files about ten
-    times as large."""
-    compare: bool = False
-    """Write blurred beside restored too, as <name>_compare."""
-    hdr: bool = False
-    """Convert PQ and HLG video to SDR; without this it is refused."""
-    deinterlace: bool = False
-    """Read interlaced video, one field of each frame; without this it is refused."""
-
-    def open(self, path: Path) -> FrameSource:
-        """The frames of a source, read as asked for.
-
-        Raises:
-            InputError: As `open_source`.
-        """
-        hdr = Response.named("gamma2.2") if self.hdr else None
-        return open_source(path, hdr=hdr, deinterlace=self.deinterlace)
 
 
 @dataclass(kw_only=True)
@@ -56,6 +33,16 @@ class MovieResult:
     """Frames of the source that could not be read, and so are missing."""
     silent_because: str = ""
     """Why the sound was left out; empty where it was not."""
+
+
+def open_movie(path: Path, config: MovieConfig) -> FrameSource:
+    """The frames of a source, read as asked for.
+
+    Raises:
+        InputError: As `open_source`.
+    """
+    hdr = Response.named("gamma2.2") if config.hdr else None
+    return open_source(path, hdr=hdr, deinterlace=config.deinterlace)
 
 
 def restore_video(
@@ -80,7 +67,7 @@ def restore_video(
         InputError: The source cannot be read, no frame of it can, or the result not be written.
     """
     config = config or MovieConfig()
-    video = config.open(source)
+    video = open_movie(source, config)
     info, result = video.info, MovieResult()
     usual_ticks = int(np.median(np.diff(info.ticks))) if info.n_frames > 1 else 1
     with ExitStack() as writers:

@@ -19,7 +19,8 @@ from gopro_tools.files import (
     write_atomic,
 )
 from gopro_tools.images import find_images as images_in
-from gopro_tools.movies import MovieConfig, find_videos, restore_video
+from gopro_tools.movie_config import MovieConfig
+from gopro_tools.movies import find_videos, open_movie, restore_video
 from gopro_tools.plugins import source_sha256
 from gopro_tools.records import (
     RESTORE_SUITE,
@@ -317,7 +318,7 @@ def _is_whole(result: Path, source: Path, movies: MovieConfig) -> bool:
     """Whether a restored video is there with all frames of its source."""
     try:
         return result.is_file() and (
-            open_source(result).info.n_frames == movies.open(source).info.n_frames
+            open_source(result).info.n_frames == open_movie(source, movies).info.n_frames
         )
     except InputError:
         return False

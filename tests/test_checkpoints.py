@@ -20,7 +20,7 @@ from baselines.checkpoints.tensors import load_into, read_tensors
 from baselines.deblurgan.network import Critic, Dropout, Generator
 from baselines.deepdeblur.network import DeepDeblur
 from baselines.methods import KINDS, open_restorer
-from baselines.restoring import RestoreOptions
+from baselines.options import RestoreOptions
 from gopro_tools.console import run_command
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file

@@ -9,7 +9,8 @@ from tiny_dataset import write_dataset
 from torch import nn
 
 from baselines.cost import cost_of, n_macs
-from baselines.restoring import NetworkRestorer, RestoreOptions, in_tiles
+from baselines.options import RestoreOptions
+from baselines.restoring import NetworkRestorer, in_tiles
 from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate
 from gopro_tools.report import report
 from gopro_tools.tables import compare

@@ -17,7 +17,7 @@ from baselines.deepdeblur.method import deepdeblur_recipe
 from baselines.device_patches import DevicePatches
 from baselines.machine import Processes, RunOptions
 from baselines.methods import open_restorer
-from baselines.restoring import RestoreOptions
+from baselines.options import RestoreOptions
 from benchmarks.train.journal import read_log
 from gopro_tools.errors import InputError
 from gopro_tools.images import read_rgb

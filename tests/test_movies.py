@@ -14,7 +14,8 @@ from benchmarks.restore import restore_command
 from gopro_tools.console import exit_code_of
 from gopro_tools.deblur import DeblurConfig
 from gopro_tools.images import Rgb, encode_png, read_rgb
-from gopro_tools.movies import MovieConfig, find_videos
+from gopro_tools.movie_config import MovieConfig
+from gopro_tools.movies import find_videos
 from gopro_tools.records import read_record
 from gopro_tools.restoring import Restoration, RestoreConfig, restore
 from gopro_tools.video import open_source

@@ -19,7 +19,8 @@ from baselines.checkpoints.store import save_checkpoint
 from baselines.deblurgan.network import Generator
 from baselines.deepdeblur.network import DeepDeblur
 from baselines.methods import open_restorer
-from baselines.restoring import NetworkRestorer, RestoreOptions, TiledRestorer
+from baselines.options import RestoreOptions
+from baselines.restoring import NetworkRestorer, TiledRestorer
 from benchmarks.restore import restore_command
 from gopro_tools import restorers
 from gopro_tools.console import exit_code_of

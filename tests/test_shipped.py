@@ -9,7 +9,7 @@ import pytest
 from safetensors import safe_open
 
 from baselines.methods import method_named
-from baselines.restoring import RestoreOptions
+from baselines.options import RestoreOptions
 from benchmarks.shipped import FOLDER, cards, weights_named
 from gopro_tools.errors import InputError
 

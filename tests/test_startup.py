@@ -13,6 +13,7 @@ COMMANDS = (
     *("synthesize", "synthesize_stills", "verify", "gopro_large", "export", "evaluate", "detect"),
     *("tables", "response", "scenes", "rendered", "deblur", "report", "doctor"),
 )
+BENCHMARKS = ("restore",)
 NEVER = {
     *("numba", "llvmlite", "pandas", "scipy", "skimage", "torch", "torchvision", "matplotlib"),
     *("onnxruntime", "ultralytics", "rich", "imageio_ffmpeg", "numpy", "cv2", "PIL", "av"),
@@ -33,9 +34,12 @@ def _loaded(*arguments: str, path: Path = ROOT) -> set[str]:
     return {parts[2].strip().split(".")[0] for parts in lines}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command",
+    [f"gopro_tools.{name}" for name in COMMANDS] + [f"benchmarks.{name}" for name in BENCHMARKS],
+)
 def test_help_loads_nothing_that_only_work_needs(command: str) -> None:
-    loaded = _loaded("-m", f"gopro_tools.{command}", "--help")
+    loaded = _loaded("-m", command, "--help")
     assert "gopro_tools" in loaded
     assert not loaded & NEVER
 

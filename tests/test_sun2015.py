@@ -16,7 +16,7 @@ from baselines.data import Batch
 from baselines.machine import RunOptions
 from baselines.method import Method, Setting
 from baselines.methods import KINDS, method_named, open_restorer
-from baselines.restoring import RestoreOptions
+from baselines.options import RestoreOptions
 from baselines.sun2015.confidences import PAPER, PLUS, Confidences, Sun2015Options
 from baselines.sun2015.kernels import candidate_index, kernels
 from baselines.sun2015.method import SUN2015, SUN2015_PLUS, Sun2015Recipe

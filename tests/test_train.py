@@ -28,7 +28,8 @@ from baselines.deepdeblur.network import DeepDeblur
 from baselines.machine import Processes
 from baselines.method import Optimisation, Recipe
 from baselines.methods import KINDS, METHODS, open_restorer
-from baselines.restoring import NetworkRestorer, RestoreOptions
+from baselines.options import RestoreOptions
+from baselines.restoring import NetworkRestorer
 from benchmarks.speed import restore as restore_speed
 from benchmarks.speed import train as train_speed
 from benchmarks.train import (

@@ -14,7 +14,7 @@ from torch import nn
 
 from baselines import zoo
 from baselines.methods import method_named, open_restorer
-from baselines.restoring import RestoreOptions
+from baselines.options import RestoreOptions
 from benchmarks.restore import restore_command
 from benchmarks.table1 import run as steps
 from benchmarks.table1.plan import Table1Config

@@ -27,7 +27,7 @@ from baselines.data import Batch, FramePairs, PatchConfig
 from baselines.devices import chosen_device
 from baselines.learning import Learner
 from baselines.method import Figures, Method, Optimisation, Recipe, Setting
-from baselines.restoring import RestoreOptions
+from baselines.options import RestoreOptions
 from baselines.sun2015.confidences import PAPER, PLUS, Sun2015Options
 from baselines.sun2015.network import PAPER_WIDTHS, Sun2015
 from baselines.sun2015.patches import SOURCE_PX, MotionPatches, PatchOptions

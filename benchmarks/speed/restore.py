@@ -12,7 +12,8 @@ import torch
 
 from baselines.deepdeblur.network import DeepDeblur
 from baselines.devices import chosen_device
-from baselines.restoring import NetworkRestorer, RestoreOptions, in_tiles
+from baselines.options import RestoreOptions
+from baselines.restoring import NetworkRestorer, in_tiles
 from benchmarks.speed.timing import Timing, ratio_table, timings_of
 from benchmarks.speed.train import benchmark_recipe, best_of, raced
 from gopro_tools.images import Rgb

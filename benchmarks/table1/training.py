@@ -13,7 +13,7 @@ from baselines.cost import SHOWN_SIZE_HW, n_macs
 from baselines.devices import chosen_device, computes_bf16
 from baselines.machine import Budget, RunOptions
 from baselines.method import Method, Recipe
-from baselines.restoring import RestoreOptions
+from baselines.options import RestoreOptions
 from benchmarks.table1.plan import Table1Config, keyed, recipe_of
 from benchmarks.train import train
 from benchmarks.train.folder import WEIGHTS_FILE

@@ -8,8 +8,9 @@ from torch import nn
 
 from baselines.data import FramePairs
 from baselines.method import Recipe, Setting
+from baselines.options import RestoreOptions
 from baselines.pictures import sheet
-from baselines.restoring import NetworkRestorer, RestoreOptions
+from baselines.restoring import NetworkRestorer
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.metrics import psnr_rgb

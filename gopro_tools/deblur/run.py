@@ -21,13 +21,8 @@ from gopro_tools.deblur.photo import read_photo, write_photo
 from gopro_tools.errors import InputError
 from gopro_tools.files import FreeNames, natural_key, refuse_inside, refuse_url, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_jpeg, find_files
-from gopro_tools.movies import (
-    MovieConfig,
-    beside,
-    restore_video,
-    side_by_side,
-    take_movie_name,
-)
+from gopro_tools.movie_config import MovieConfig
+from gopro_tools.movies import beside, restore_video, side_by_side, take_movie_name
 from gopro_tools.restorers import find_images, is_dataset
 from gopro_tools.storage import local_copy
 from gopro_tools.video import VIDEO_SUFFIXES
