@@ -69,7 +69,7 @@ def test_scheduling_is_measured_and_a_plan_is_made_of_it(tmp_path: Path) -> None
     scheduled = speed_schedule.measure(n_sources=3)
     (table,) = speed_schedule.tables(scheduled)
     for engine in speed_schedule.ENGINES:
-        assert speed_schedule.timing_of(scheduled, engine, speed_schedule.SEGMENTS).n_units == 30
+        assert speed_schedule.timing_of(scheduled, engine, speed_schedule.SEGMENTS).n_units == 32
         assert speed_schedule.overhead_s(scheduled, engine) > 0
     body = table.splitlines()[4:]
     assert [line.split(" | ")[0] for line in body] == [f"| {e}" for e in speed_schedule.ENGINES]

@@ -43,7 +43,7 @@ HANDED_OUT = "segments handed out, in CPU time of the coordinator"
 _N_SLOTS = 100
 _PROBE_S, _SEGMENT_S = 0.1, 0.05
 _N_FRAMES = (1500, 1800, 1800)
-"""Frames of the sources, in turns: 8, 11 and 11 segments."""
+"""Frames of the sources, in turns: 8, 12 and 12 segments."""
 
 
 def measure(n_sources: int = 1000) -> list[Timing]:
