@@ -174,6 +174,21 @@ def test_what_is_wrong_with_every_image_is_named(
     assert any(re.search(said, line) for line in found), found
 
 
+@pytest.mark.parametrize("sigma", [0.3, 0.5, 0.8, 1.2, 2.0])
+@pytest.mark.parametrize("noise", [0, 6, 20])
+def test_results_that_are_merely_soft_are_not_doubted(
+    tmp_path: Path, sharp: list[Rgb], sigma: float, noise: float
+) -> None:
+    """Resizing softens as well, and grain goes first: both make such results like resized ones."""
+    rng = np.random.default_rng(1)
+    grainy = [
+        np.clip(image + rng.normal(0, noise, image.shape), 0, 255).astype(np.uint8)
+        for image in sharp
+    ]
+    soft = (blurred(image, sigma) for image in grainy)
+    assert doubts(tmp_path, grainy, soft).doubts == ()
+
+
 def test_single_images_that_fail_are_named(tmp_path: Path, sharp: list[Rgb]) -> None:
     restored = [blurred(image, 0.6) for image in sharp]
     restored[1] = restored[1] // 255
