@@ -52,8 +52,15 @@ _LEAST_EMPTY = 0.01
 """Share of an image's blocks: blurred images have none, very hard contrast makes up to 0.003."""
 _MULTIPLES = (4, 8, 16, 32, 64)
 """Of which networks take sizes."""
-_SOFTENING = (np.array([1, 10, 1]) / 12, np.array([1, 2, 1]) / 4)
-"""Kernels of one row: what linear resampling softens on the average over its phases, and more."""
+_KEPT, _A_LITTLE, _MORE = (
+    np.array(kernel) / sum(kernel) for kernel in ([1], [1, 10, 1], [1, 2, 1])
+)
+_SOFTENING = (
+    *((_A_LITTLE, _A_LITTLE), (_MORE, _MORE)),
+    *((_A_LITTLE, _KEPT), (_KEPT, _A_LITTLE), (_MORE, _KEPT), (_KEPT, _MORE)),
+)
+"""Kernels across and down: what linear resampling softens on the average over its phases, and more;
+in one direction alone, as rests of motion blur are."""
 _MOST_SIDE_PX = 2**15 - 1
 """OpenCV's resampling takes no longer sides."""
 
@@ -288,7 +295,7 @@ def _resized(result: Rgb, sharp: Rgb) -> dict[str, float]:
         return {}
     own = result[GRID]
     # Resizing also softens: a result that is merely soft has to be less like this.
-    soft = [cv2.sepFilter2D(sharp, -1, kernel, kernel) for kernel in _SOFTENING]
+    soft = [cv2.sepFilter2D(sharp, -1, across, down) for across, down in _SOFTENING]
     least_db = max(psnr(own, np.asarray(as_is)[GRID]) for as_is in (sharp, *soft)) + LEAST_HARM_DB
     cut = {(height - 1, width - 1)}
     cut |= {(height // by * by, width // by * by) for by in _MULTIPLES}
