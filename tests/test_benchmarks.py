@@ -1,4 +1,5 @@
 import gc
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from benchmarks.speed import schedule as speed_schedule
 from benchmarks.speed import synthesize as speed_synthesize
 from benchmarks.speed.__main__ import speed_pages
 from benchmarks.speed.plan import plan_page
-from benchmarks.speed.timing import Timing, ratio_table
+from benchmarks.speed.timing import Timing, ratio_table, run_watched
 from benchmarks.table1.publish import unproven
 from gopro_tools.detection import Detections, DetectorIdentity
+from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png
 from gopro_tools.records import RunRecord, recorded_run, seal
@@ -238,3 +240,13 @@ def test_interpolation_is_measured_and_shown(tmp_path: Path) -> None:
     interpolation.draw(tmp_path)
     assert (tmp_path / "interpolation.png").stat().st_size > 10_000
     assert "| 60 | fast |" in interpolation.pages(tmp_path)[tmp_path / "interpolation.md"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read on Linux alone")
+def test_the_peak_of_a_program_is_its_own() -> None:
+    ours = np.ones(2**25)  # 256 MiB, which the system would count as those of what we start
+    small = run_watched("sh", "-c", "echo heard by nobody")
+    large = run_watched(sys.executable, "-c", "len(b'x' * (100 * 2**20))")
+    assert small < 40 < 100 < large < ours.nbytes / 2**20
+    with pytest.raises(InputError, match="no such thing"):
+        run_watched("sh", "-c", "echo no such thing >&2; exit 3")
