@@ -63,13 +63,19 @@ def _report(evaluation: "Evaluation") -> None:
     n_images = len(evaluation.pairing.image_sets)
     dataset = f"{labels['dataset']} {labels['split']}".strip()
     title = f"{dataset}, {labels['blur_kind']}, {n_images} images"
+    means = {(row.metric, row.method): row.mean for row in evaluation.summary}
+    cells = [
+        [heading(metric), *(format_score(metric, means[metric, m]) for m in evaluation.methods)]
+        for metric in evaluation.metrics
+    ]
+    lines = [["mean", *evaluation.methods], *cells]
+    if len(evaluation.methods) > len(evaluation.metrics):  # what there is more of, goes down
+        lines = [list(line) for line in zip(*lines, strict=True)]
     table = Table(title=Text(title))
-    table.add_column("mean", no_wrap=True)
-    for method in evaluation.methods:
-        table.add_column(Text(method), justify="right", overflow="fold")
-    for name in evaluation.metrics:
-        cells = [format_score(name, row.mean) for row in evaluation.summary if row.metric == name]
-        table.add_row(heading(name), *cells)
+    for column, name in enumerate(lines[0]):
+        table.add_column(Text(name), justify="right" if column else "left", overflow="fold")
+    for row in lines[1:]:
+        table.add_row(*map(Text, row))
     stderr.print(table)
     for name, why in evaluation.absent.items():
         stderr.print(f"absent: {name}: {why}", markup=False, style="yellow")
