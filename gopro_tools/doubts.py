@@ -294,9 +294,7 @@ def _resized(result: Rgb, sharp: Rgb) -> dict[str, float]:
     if max(height, width) > _MOST_SIDE_PX:
         return {}
     own = result[GRID]
-    # Resizing also softens: a result that is merely soft has to be less like this.
-    soft = [cv2.sepFilter2D(sharp, -1, across, down) for across, down in _SOFTENING]
-    least_db = max(psnr(own, np.asarray(as_is)[GRID]) for as_is in (sharp, *soft)) + LEAST_HARM_DB
+    least_db = psnr(own, sharp[GRID]) + LEAST_HARM_DB
     cut = {(height - 1, width - 1)}
     cut |= {(height // by * by, width // by * by) for by in _MULTIPLES}
     padded = {(-(-height // by) * by, -(-width // by) * by) for by in _MULTIPLES}
@@ -306,6 +304,12 @@ def _resized(result: Rgb, sharp: Rgb) -> dict[str, float]:
         for size_hw in sorted(sizes)
         if size_hw != (height, width) and min(size_hw) > 0
     }
+    if all(db <= least_db for db in found.values()):
+        return {}
+    # Resizing softens as well: a result that is merely soft has to be less like this.
+    for across, down in _SOFTENING:
+        soft = np.asarray(cv2.sepFilter2D(sharp, -1, across, down), np.uint8)
+        least_db = max(least_db, psnr(own, soft[GRID]) + LEAST_HARM_DB)
     return {what: db for what, db in found.items() if db > least_db}
 
 

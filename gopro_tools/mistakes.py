@@ -79,7 +79,7 @@ class Likeness:
 
 
 def chosen(n_images: int) -> list[int]:
-    """Which of so many images to look at: `N_LOOKED_AT`, evenly spread."""
+    """Indices of the images to look at: `N_LOOKED_AT`, evenly spread, or all of fewer."""
     return sorted(set(np.linspace(0, n_images - 1, N_LOOKED_AT).round().astype(int).tolist()))
 
 
