@@ -20,11 +20,10 @@ from gopro_tools.threads import Progress
 class NotFiniteError(ArithmeticError):
     """A loss or a gradient is NaN or infinite; the weights are still those of the step before."""
 
-    def __init__(self, network: str, figures: dict[str, float], batch: Batch) -> None:
+    def __init__(self, network: str, figures: dict[str, float]) -> None:
         super().__init__(f"{network}: {figures}")
         self.network = network
         self.figures = figures
-        self.batch = batch
 
 
 class Learner(ABC):
@@ -103,7 +102,7 @@ class Learner(ABC):
         yield
         self.networks[name].requires_grad_(requires_grad=True)
 
-    def update(self, name: str, loss: Tensor, parts: Figures, batch: Batch) -> Figures:
+    def update(self, name: str, loss: Tensor, parts: Figures) -> Figures:
         """Take one step of a network against the gradient of ``loss``, if all is finite.
 
         Where figures stay on the device the check does too: after the first figure that is not
@@ -124,7 +123,7 @@ class Learner(ABC):
             self._not_finite.copy_(torch.maximum(self._not_finite, bad))
             optimizer.found_inf = self._not_finite  # type: ignore[attr-defined]
         elif not bool(values.isfinite().all()):
-            raise NotFiniteError(name, scalars(figures), batch)
+            raise NotFiniteError(name, scalars(figures))
         optimizer.step()
         return figures
 
@@ -166,7 +165,7 @@ class PlainLearner(Learner):
         with self.precision():
             restored = self.networks["restorer"](batch.blurred)
         content = self._loss(restored.float(), batch.sharp)
-        return self.update("restorer", content, {"content": content}, batch)
+        return self.update("restorer", content, {"content": content})
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -134,7 +134,7 @@ class DeblurGanLearner(Learner):
             with self.frozen("critic"), self.precision():
                 parts["adversarial"] = generator_loss(self.networks["critic"](restored))
             loss = loss + recipe.adversarial_weight * parts["adversarial"]
-        return figures | self.update("restorer", loss, parts, batch)
+        return figures | self.update("restorer", loss, parts)
 
     def _content_loss(self, restored: Tensor, sharp: Tensor) -> Tensor:
         if self._features is None:
@@ -151,7 +151,7 @@ class DeblurGanLearner(Learner):
             critic, batch.sharp, restored, recipe.gradient_norm, recipe.penalty_alpha
         )
         loss = distance + recipe.penalty_weight * penalty
-        return self.update("critic", loss, {"critic": distance, "gradient_penalty": penalty}, batch)
+        return self.update("critic", loss, {"critic": distance, "gradient_penalty": penalty})
 
 
 _PAPER = DeblurGanRecipe(

@@ -100,7 +100,7 @@ class DeepDeblurLearner(Learner):
             restored = self.networks["restorer"](batch.blurred)
         content = multi_scale_loss(restored, sharp, recipe.content_loss, recipe.loss_reduction)
         if not recipe.adversarial_weight:
-            return self.update("restorer", content, {"content": content}, batch)
+            return self.update("restorer", content, {"content": content})
         figures: Figures = {}
         if recipe.discriminator_first:
             figures |= self._judge(batch, restored[0].detach())
@@ -111,7 +111,6 @@ class DeepDeblurLearner(Learner):
             "restorer",
             content + recipe.adversarial_weight * adversarial,
             {"content": content, "adversarial": adversarial},
-            batch,
         )
         if not recipe.discriminator_first:
             figures |= self._judge(batch, restored[0].detach())
@@ -124,7 +123,7 @@ class DeepDeblurLearner(Learner):
                 logits = self.networks["discriminator"](images)
             losses.append(self._adversarial(logits, labelled_sharp=labelled_sharp))
         loss = losses[0] + losses[1]
-        return self.update("discriminator", loss, {"discriminator": loss}, batch)
+        return self.update("discriminator", loss, {"discriminator": loss})
 
     def _adversarial(self, logits: Tensor, *, labelled_sharp: bool) -> Tensor:
         in_bits = self._recipe.adversarial_in_bits

@@ -96,7 +96,7 @@ class Sun2015Learner(Learner):
         with self.precision():
             logits = self.networks["restorer"](seen)
         loss = F.cross_entropy(logits.float()[..., 0, 0], shares)
-        return self.update("restorer", loss, {"cross_entropy": loss}, batch)
+        return self.update("restorer", loss, {"cross_entropy": loss})
 
     def finish(self, pairs: FramePairs, on_progress: Progress) -> None:
         """Fit the patch prior to some of the sharp images."""
