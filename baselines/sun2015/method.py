@@ -164,7 +164,7 @@ _REDUCED_RECIPE = _PAPER_RECIPE.changed(
 _PRESETS = {
     "paper": _PAPER_RECIPE,
     "reduced": _REDUCED_RECIPE,
-    "reduced-cpu": _REDUCED_RECIPE.changed(preset="reduced-cpu", steps_per_epoch=80),
+    "reduced-cpu": _REDUCED_RECIPE.changed(preset="reduced-cpu", steps_per_epoch=250),
     "smoke": _PAPER_RECIPE.changed(
         preset="smoke",
         scale="smoke",
