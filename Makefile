@@ -5,11 +5,14 @@ DEMO   := demo
 
 .PHONY: demo test check clean
 
-# uv installs in parallel what pip would install one by one.
+# uv installs in parallel what pip would install one by one; it brings pip too, in a tenth of the
+# time that `venv` takes for it. Where Python has no pip of its own, `ensurepip` does.
+PIP := install --quiet --disable-pip-version-check uv
 .venv/base: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --editable .
+	test -x $(BIN)/python || $(PYTHON) -m venv --without-pip .venv
+	test -x $(BIN)/uv || $(PYTHON) -m pip --python $(BIN)/python $(PIP) || \
+		{ $(BIN)/python -m ensurepip && $(BIN)/python -m pip $(PIP); }
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet pip --editable .
 	touch $@
 
 .venv/all: .venv/base
@@ -21,9 +24,9 @@ NETWORK := $(wildcard gopro_tools/weights/*.onnx)
 
 demo: .venv/base
 	rm -rf $(DEMO)
-	# Rendering takes one core: meanwhile the other one compiles what is needed next.
+	# Meanwhile, what is needed next is compiled, where this machine has not done so yet.
 	$(BIN)/python -m gopro_tools.loops & \
-	$(BIN)/python -m gopro_tools.scenes --out $(DEMO)/videos --clips 2 --seconds 0.2 --size 360x640; \
+	$(BIN)/python -m gopro_tools.scenes --out $(DEMO)/videos --clips 2 --seconds 0.2 --size 288x512; \
 	status=$$?; wait; exit $$status
 	$(BIN)/python -m gopro_tools.synthesize $(DEMO)/videos --out $(DEMO)/dataset \
 		--test-fraction 0.5 --measure-motion

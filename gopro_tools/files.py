@@ -117,6 +117,16 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: damaged, or cut off ({error}).") from error
 
 
+def user_cache() -> Path:
+    """Where this user's programs keep what can be made again.
+
+    Raises:
+        RuntimeError: The user has no home.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "gopro_tools"
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames and removals in a folder survive a power cut, where the system offers it."""
     with suppress(OSError):  # Windows opens no folders; some network file systems sync none

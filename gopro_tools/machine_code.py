@@ -1,10 +1,10 @@
 """Loops that numba compiled once, called as machine code, without numba.
 
 Importing numba takes the better part of a second and its compiler more, in every process; what it
-makes of plain loops over arrays needs neither. So the machine code is stored beside Python's own
-(`__pycache__`), and where it lies there, only llvmlite's linker is loaded, in 50 ms. Where it does
-not (first use on a machine, another processor, another version of numba or of the loops), numba
-makes it, once.
+makes of plain loops over arrays needs neither. So the machine code is stored in the user's cache,
+or beside Python's own (`__pycache__`) where there is none, and where it lies there, only llvmlite's
+linker is loaded, in 50 ms. Where it does not (first use on a machine, another processor, another
+version of numba or of the loops), numba makes it, once for all checkouts and environments.
 
 The loops lie in modules of their own, which import numba; `Loop` names them and is what others
 call. They take arrays and numbers and return nothing. `OPTIONS` keeps numba's runtime out of them,
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from gopro_tools.files import write_atomic
+from gopro_tools.files import user_cache, write_atomic
 
 INNER_OPTIONS: Mapping[str, Any] = MappingProxyType(
     {"nogil": True, "_nrt": False, "error_model": "numpy"}
@@ -115,7 +115,7 @@ class Loop:
         return symbol, code
 
     def _paths(self) -> Iterator[Path]:
-        """Where the machine code may be stored: beside the module, or in the user's cache."""
+        """Where the machine code may be stored: in the user's cache, or beside the module."""
         source = _source_of(self._name.partition(":")[0])
         text = source.read_text(encoding="utf-8")
         linker = _linker()
@@ -131,9 +131,9 @@ class Loop:
         ]
         digest = hashlib.sha256(repr(made_of).encode()).hexdigest()[:24]
         name = f"{source.stem}.{self._name.partition(':')[2]}-{digest}.o"
-        yield source.parent / "__pycache__" / name
         with suppress(RuntimeError):  # no home
-            yield Path.home() / ".cache" / "gopro_tools" / name
+            yield user_cache() / "machine_code" / name
+        yield source.parent / "__pycache__" / name
 
 
 class _Argument:

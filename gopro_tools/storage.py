@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gopro_tools.errors import InputError, PassingError, installs
-from gopro_tools.files import write_atomic, written_whole
+from gopro_tools.files import user_cache, write_atomic, written_whole
 from gopro_tools.locks import held
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE)
@@ -256,10 +256,7 @@ def version_of(listing: Mapping[str, Stored]) -> str:
 def cache_folder() -> Path:
     """Where copies lie on this machine: ``GOPRO_TOOLS_CACHE``, or the user's folder for caches."""
     named = os.environ.get("GOPRO_TOOLS_CACHE")
-    if named:
-        return Path(named).absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "gopro_tools"
+    return Path(named).absolute() if named else user_cache()
 
 
 def _copy(objects: Objects, version: str, entry: Path) -> None:

@@ -39,10 +39,12 @@ print("numba" in sys.modules)
 """
 
 
-def _runs_with_numba(folder: Path) -> bool:
+def _runs_with_numba(folder: Path, cache: Path) -> bool:
     result = subprocess.run(
         [sys.executable, "-c", SCRIPT],
-        env=environment(PYTHONPATH=os.pathsep.join([str(folder), str(ROOT)])),
+        env=environment(
+            PYTHONPATH=os.pathsep.join([str(folder), str(ROOT)]), XDG_CACHE_HOME=str(cache)
+        ),
         capture_output=True,
         text=True,
         check=True,
@@ -69,16 +71,33 @@ def test_loops_are_compiled_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_numba_is_loaded_only_where_no_whole_machine_code_of_this_source_is_stored(
     folder: Path,
 ) -> None:
-    assert _runs_with_numba(folder)
-    assert not _runs_with_numba(folder)
-    (stored,) = (folder / "__pycache__").glob("*.o")
+    cache = folder / "cache"
+    assert _runs_with_numba(folder, cache)
+    assert not _runs_with_numba(folder, cache)
+    (stored,) = cache.rglob("*.o")
     stored.write_bytes(stored.read_bytes()[:-9])
-    assert _runs_with_numba(folder), "cut short"
+    assert _runs_with_numba(folder, cache), "cut short"
     stored.write_bytes(b"")
-    assert _runs_with_numba(folder), "emptied by a power cut"
-    assert not _runs_with_numba(folder)
+    assert _runs_with_numba(folder, cache), "emptied by a power cut"
+    assert not _runs_with_numba(folder, cache)
     (folder / "my_loops.py").write_text(LOOPS.replace("*= factor", "*= 1 * factor"))
-    assert _runs_with_numba(folder), "another source"
+    assert _runs_with_numba(folder, cache), "another source"
+
+
+def test_machine_code_is_made_once_for_all_checkouts(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "another checkout"
+    other.mkdir()
+    (other / "my_loops.py").write_text(LOOPS)
+    assert _runs_with_numba(folder, tmp_path / "cache")
+    assert not _runs_with_numba(other, tmp_path / "cache")
+
+
+def test_without_a_cache_machine_code_lies_beside_the_module(folder: Path) -> None:
+    cache = folder / "cache"
+    cache.write_text("a file where the folder would be")
+    assert _runs_with_numba(folder, cache)
+    assert not _runs_with_numba(folder, cache)
+    assert list((folder / "__pycache__").glob("*.o"))
 
 
 @pytest.mark.usefixtures("folder")

@@ -3,6 +3,7 @@
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import chain, count, islice
 from pathlib import Path
@@ -17,8 +18,9 @@ from gopro_tools.scenes.camera import Float
 from gopro_tools.scenes.config import ClipsConfig, SceneConfig
 from gopro_tools.scenes.photographs import LeftOut, PhotographChooser
 from gopro_tools.scenes.recording import H264, LOSSLESS, write_video
-from gopro_tools.scenes.scene import Scene, render_frames
+from gopro_tools.scenes.scene import Scene
 from gopro_tools.scenes.textures import PHOTOGRAPHS
+from gopro_tools.threads import n_cores, prefetched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +97,12 @@ def _write_clip(
     path = config.out / f"{name}.mp4"
 
     def frames() -> Iterator[Rgb]:
-        for frame in render_frames(scene, config.rate_hz, config.n_frames):
-            yield frame
-            on_frame()
+        times_s = (index / config.rate_hz for index in range(config.n_frames))
+        # Encoding takes as long as rendering: each has a core of its own.
+        with closing(prefetched(scene.frame, times_s, n_threads=n_cores())) as rendered:
+            for frame in rendered:
+                yield frame
+                on_frame()
 
     write_video(path, frames(), config.rate_hz, LOSSLESS if config.lossless else H264)
     times_s = [index / config.rate_hz for index in range(config.n_frames + 1)]
