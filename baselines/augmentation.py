@@ -6,53 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gopro_tools.errors import InputError
+from baselines.recipe import Augmentation
 from gopro_tools.images import Rgb
-
-
-@dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """Random changes of a pair of patches, drawn independently."""
-
-    sharp_to_sharp_p: float = 0.0
-    """Probability that the input is the sharp patch itself."""
-    hflip_p: float = 0.0
-    """Probability of a left-right flip."""
-    vflip_p: float = 0.0
-    """Probability of an upside-down flip."""
-    rotate: bool = False
-    """Whether to turn by 0, 90, 180 or 270 degrees, all equally likely."""
-    permute_channels: bool = False
-    """Whether to shuffle red, green and blue, all six orders equally likely."""
-    saturation_p: float = 0.0
-    """Probability that the HSV saturation of both patches is multiplied."""
-    saturation_range: tuple[float, float] = (0.5, 1.5)
-    """Range of the factor, drawn uniformly."""
-    noise_sigma_std: float = 0.0
-    """The input gets noise N(0, sigma^2) with sigma drawn per patch from N(0, this^2)."""
-
-    def __post_init__(self) -> None:
-        for name in ("sharp_to_sharp_p", "hflip_p", "vflip_p", "saturation_p"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(
-                    f"{name} = {getattr(self, name)}: a probability in [0, 1] was expected."
-                )
-        if (
-            self.noise_sigma_std < 0
-            or not 0 <= self.saturation_range[0] <= self.saturation_range[1]
-        ):
-            raise InputError("noise_sigma_std and saturation_range: 0 <= low <= high was expected.")
-
-
-NAH2017_AUGMENTATION = Augmentation(
-    sharp_to_sharp_p=0.1,
-    hflip_p=0.5,
-    rotate=True,
-    permute_channels=True,
-    saturation_p=1.0,
-    noise_sigma_std=2 / 255,
-)
-"""Nah et al. 2017. The Torch7 code multiplies the saturation of one patch in ten only."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,9 @@ decoded frames where processes would copy them.
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import psutil
@@ -20,37 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from baselines.augmentation import Augmentation, augment
+from baselines.augmentation import augment
+from baselines.options import Cache
+from baselines.recipe import PatchConfig
 from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.pairs import Pairs
 from gopro_tools.threads import Progress, n_cores, no_progress
-
-Cache = Literal["memory", "none"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PatchConfig:
-    """How batches are drawn."""
-
-    patch_px: int = 256
-    """Side of the square patches."""
-    batch: int = 16
-    """Patches in the global batch, over all processes."""
-    draw: Literal["sequence", "image"] = "sequence"
-    """``sequence``: a sequence first, all equally likely, then one of its images (Torch7 code).
-    ``image``: each image once an epoch in random order (PyTorch release, DeblurGAN)."""
-    crop_alignment_px: int = 1
-    """Crops start at multiples of this (4 in the Torch7 code)."""
-    resize_hw: tuple[int, int] | None = None
-    """Images are resized to this first, bicubic with antialiasing (DeblurGAN: 360x640)."""
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    """What happens to each patch."""
-
-    def __post_init__(self) -> None:
-        if min(self.patch_px - 1, self.batch, self.crop_alignment_px) < 1:
-            raise InputError("batch and crop_alignment_px must be at least 1, patch_px at least 2.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +40,14 @@ class Batch:
     sharp: Tensor
     """(N, 3, P, P) float32 in [0, 1]."""
 
-    def to(self, device: torch.device) -> "Batch":
+    def placed(self, device: torch.device, *, channels_last: bool) -> "Batch":
         """The same on a device; copied in the background where the memory is pinned."""
-        return Batch(
-            number=self.number,
-            blurred=self.blurred.to(device, non_blocking=True),
-            sharp=self.sharp.to(device, non_blocking=True),
+        layout = torch.channels_last if channels_last else torch.preserve_format
+        blurred, sharp = (
+            images.to(device, non_blocking=True).to(memory_format=layout)
+            for images in (self.blurred, self.sharp)
         )
+        return Batch(number=self.number, blurred=blurred, sharp=sharp)
 
 
 class FramePairs:

@@ -12,9 +12,12 @@ from torch.nn import functional as F
 
 from baselines.data import Batch, FramePairs
 from baselines.devices import autocast, placed
-from baselines.machine import scalars
-from baselines.method import Figures, Optimisation, Recipe, Setting
+from baselines.machine import Setting, scalars
+from baselines.recipe import Optimisation, Recipe
 from gopro_tools.threads import Progress
+
+Figures = dict[str, Tensor]
+"""Tensors of one element by name."""
 
 
 class NotFiniteError(ArithmeticError):
@@ -54,7 +57,7 @@ class Learner(ABC):
         self._device, self._options = device, options
         self._processes = processes
         self._clip = optimisation.clip_gradient_norm or math.inf
-        self._deferred = options.defers(device, processes)
+        self._deferred = setting.defers
         self._not_finite = torch.zeros((), device=device)
         self.optimizers = {}
         for name, network in networks.items():

@@ -23,7 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.deblurgan.network import GradientNorm, PenaltyAlpha, from_signed, to_signed
+from baselines.deblurgan.method import GradientNorm, PenaltyAlpha
+from baselines.deblurgan.network import from_signed, to_signed
 
 
 def multi_scale_loss(

@@ -1,13 +1,9 @@
 """How the machine trains; the outcome depends on it only by rounding."""
 
-import math
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -19,59 +15,9 @@ import torch.distributed as dist
 import torch.distributed.nn
 from torch import Tensor, nn
 
-from baselines.data import Cache
-from baselines.options import ComputeOptions
+from baselines.options import RunOptions
+from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
-
-EXIT_UNFINISHED = 3
-"""Exit code where ``--minutes`` ran out: the same command continues."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions(ComputeOptions):
-    """Speed, checkpoints and display; the recipe holds what decides the outcome."""
-
-    loop: Literal["auto", "host", "device"] = "auto"
-    """``host``: threads cut patches, and each step waits for its figures. ``device``: the decoded
-    pairs are kept on the device, patches are cut there, and figures are checked every ``log_every``
-    steps, which is several times as fast on a GPU (a step is then one CUDA graph). ``auto``:
-    ``device`` for one process on a GPU with the pairs in memory."""
-    cache: Cache = "memory"
-    """Keep decoded frames in memory, or decode them again for each patch (``none``)."""
-    n_threads: int = 2
-    """Threads that cut patches in advance; 0 cuts them between steps."""
-    checkpoint_every_s: float = 600.0
-    """Seconds between checkpoints. There is always one at the end, and one when stopped."""
-    log_every: int = 20
-    """Steps between lines of ``log.jsonl``, which hold means over these steps."""
-    validate_every: int = 1000
-    """Steps between validations."""
-    n_validation_images: int = 8
-    """Test pairs, evenly spread, to validate on; 0 for no validation."""
-    vgg_weights: Path | None = None
-    """Weights of VGG19 for DeblurGAN's content loss; by default torchvision's download."""
-    start_from: Path | None = None
-    """Weight file of the same architecture to fine-tune, of this project or an official one;
-    without it, training starts from random weights. The record names its hash."""
-
-    def __post_init__(self) -> None:
-        if min(self.log_every, self.validate_every) < 1 or self.n_validation_images < 0:
-            raise InputError("log_every and validate_every must be at least 1.")
-        if self.n_threads < 0 or self.checkpoint_every_s < 0:
-            raise InputError("n_threads and checkpoint_every_s must not be negative.")
-        if self.loop == "device" and self.cache != "memory":
-            raise InputError("--loop device needs the decoded pairs in memory (--cache memory).")
-
-    def defers(self, device: torch.device, processes: "Processes") -> bool:
-        """Whether the figures of a step stay on the device; see ``loop``.
-
-        Raises:
-            InputError: Several processes were to do so.
-        """
-        if self.loop == "device" and processes.n > 1:
-            raise InputError("--loop device trains in one process; under torchrun choose host.")
-        can = device.type == "cuda" and processes.n == 1 and self.cache == "memory"
-        return self.loop == "device" or (self.loop == "auto" and can)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +68,33 @@ class Processes:
         return {k: s / self.n for k, s in zip(figures, sums, strict=True)}, any_stop > 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Where and how a learner trains, besides its recipe."""
+
+    device: torch.device
+    """Of networks and batches."""
+    options: RunOptions = field(default_factory=RunOptions)
+    """How the machine trains."""
+    processes: Processes = field(default_factory=Processes)
+    """The processes that train together."""
+    blur_kind: BlurKind = "gamma"
+    """Of the training pairs."""
+
+    @property
+    def defers(self) -> bool:
+        """Whether the figures of a step stay on the device; see `RunOptions.loop`.
+
+        Raises:
+            InputError: Several processes were to do so.
+        """
+        loop, alone = self.options.loop, self.processes.n == 1
+        if loop == "device" and not alone:
+            raise InputError("--loop device trains in one process; under torchrun choose host.")
+        can = self.device.type == "cuda" and alone and self.options.cache == "memory"
+        return loop == "device" or (loop == "auto" and can)
+
+
 @contextmanager
 def joined_processes(device: torch.device) -> Iterator[Processes]:
     """Join the processes that torchrun started (by its environment variables), if it did."""
@@ -143,26 +116,6 @@ def seed_torch(*key: int) -> None:
     """
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     torch.manual_seed(int(state) >> 1)
-
-
-class Budget:
-    """The time that a command may take."""
-
-    def __init__(self, minutes: float | None) -> None:
-        """Start the clock; None is no limit.
-
-        Raises:
-            InputError: Not a positive number.
-        """
-        if minutes is not None and not minutes > 0:
-            raise InputError(f"--minutes {minutes}: a positive number was expected.")
-        self.minutes = minutes
-        self._end = math.inf if minutes is None else time.monotonic() + 60 * minutes
-
-    @property
-    def spent(self) -> bool:
-        """Whether the time has run out."""
-        return time.monotonic() >= self._end
 
 
 def scalars(values: Mapping[str, Tensor]) -> dict[str, float]:

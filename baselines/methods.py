@@ -3,20 +3,28 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from baselines.checkpoints.store import NetworkKind
 from baselines.deblurgan.method import DEBLURGAN
 from baselines.deepdeblur.method import DEEPDEBLUR_K
-from baselines.method import Method
+from baselines.method import Method, NetworkKind, imported
 from baselines.options import RestoreOptions
 from baselines.sun2015.method import SUN2015, SUN2015_PLUS
-from baselines.zoo import SPANDREL
 from gopro_tools.errors import InputError
 from gopro_tools.plugins import is_plugin_name
-from gopro_tools.restorers import RESTORERS, Restorer
+
+if TYPE_CHECKING:
+    from gopro_tools.restorers import Restorer
 
 METHODS: tuple[Method, ...] = (SUN2015, SUN2015_PLUS, *DEEPDEBLUR_K, DEBLURGAN)
 """In the order of the tables."""
+
+SPANDREL = Method(
+    name="spandrel",
+    title="a network of the zoo",
+    modules=("baselines.zoo",),
+    open_untrained=imported("baselines.zoo:open_network"),
+)
 
 OTHERS: tuple[Method, ...] = (SPANDREL,)
 """Known by name, and compared where they are asked for; they are not trained here."""
@@ -49,6 +57,8 @@ def method_named(text: str) -> Method:
         if not Path(file).is_file():
             raise InputError(f"--method {text}: {file}: no such weight file.")
         return replace(known, name=label, title=label, learner=None, weights=Path(file))
+    from gopro_tools.restorers import RESTORERS
+
     if not is_plugin_name(rest):
         raise InputError(
             f"--method {text}: expected one of "
@@ -61,7 +71,7 @@ def method_named(text: str) -> Method:
             raise InputError(f"--method {rest}: a Method takes no options; its presets do.")
         return part if label == re.sub(r"[^\w.-]+", "-", text) else replace(part, name=label)
 
-    def opened(weights: Path | None, how: RestoreOptions) -> Restorer:
+    def opened(weights: Path | None, how: RestoreOptions) -> "Restorer":
         if weights is not None and not weights.exists():
             raise InputError(f"{weights}: no such weight file or folder.")
         restorer: Restorer = RESTORERS.load(rest, weights, how.device)
@@ -77,12 +87,12 @@ def _known(name: str) -> Method | None:
             return method
     for method in METHODS:
         if method.kind is not None and name == method.kind.name:
-            return replace(method, name=name, title=name, accepts=lambda network: True)
+            return replace(method, name=name, title=name, architecture={})
     return None
 
 
 def open_restorer(
     method: str, weights: Path | None, options: RestoreOptions | None = None
-) -> Restorer:
+) -> "Restorer":
     """Make a restorer by name; see `method_named` and `Method.open`."""
     return method_named(method).open(weights, options or RestoreOptions())

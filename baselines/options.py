@@ -1,9 +1,12 @@
-"""What users can ask of computing and restoring, without torch: command lines are built from it."""
+"""What users ask of computing, training and restoring, as data: without torch."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from gopro_tools.errors import InputError
+
+Cache = Literal["memory", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +45,39 @@ class RestoreOptions(ComputeOptions):
             if self.tile < 2 * TILE_ALIGNMENT_PX:
                 least = 2 * TILE_ALIGNMENT_PX
                 raise InputError(f"--tile {self.tile}: at least {least} was expected.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(ComputeOptions):
+    """Speed, checkpoints and display; the recipe holds what decides the outcome."""
+
+    loop: Literal["auto", "host", "device"] = "auto"
+    """``host``: threads cut patches, and each step waits for its figures. ``device``: the decoded
+    pairs are kept on the device, patches are cut there, and figures are checked every ``log_every``
+    steps, which is several times as fast on a GPU (a step is then one CUDA graph). ``auto``:
+    ``device`` for one process on a GPU with the pairs in memory."""
+    cache: Cache = "memory"
+    """Keep decoded frames in memory, or decode them again for each patch (``none``)."""
+    n_threads: int = 2
+    """Threads that cut patches in advance; 0 cuts them between steps."""
+    checkpoint_every_s: float = 600.0
+    """Seconds between checkpoints. There is always one at the end, and one when stopped."""
+    log_every: int = 20
+    """Steps between lines of ``log.jsonl``, which hold means over these steps."""
+    validate_every: int = 1000
+    """Steps between validations."""
+    n_validation_images: int = 8
+    """Test pairs, evenly spread, to validate on; 0 for no validation."""
+    vgg_weights: Path | None = None
+    """Weights of VGG19 for DeblurGAN's content loss; by default torchvision's download."""
+    start_from: Path | None = None
+    """Weight file of the same architecture to fine-tune, of this project or an official one;
+    without it, training starts from random weights. The record names its hash."""
+
+    def __post_init__(self) -> None:
+        if min(self.log_every, self.validate_every) < 1 or self.n_validation_images < 0:
+            raise InputError("log_every and validate_every must be at least 1.")
+        if self.n_threads < 0 or self.checkpoint_every_s < 0:
+            raise InputError("n_threads and checkpoint_every_s must not be negative.")
+        if self.loop == "device" and self.cache != "memory":
+            raise InputError("--loop device needs the decoded pairs in memory (--cache memory).")

@@ -1,12 +1,13 @@
 """Networks as restorers of images: device, precision, rounding, tiles."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import nn
 
+from baselines.checkpoints.store import CheckpointRecord
 from baselines.devices import autocast, chosen_device, placed
 from baselines.options import RestoreOptions
 from gopro_tools import tiles
@@ -71,6 +72,14 @@ class NetworkRestorer:
             codes = codes.round()
         result: Rgb = codes.byte().permute(1, 2, 0).contiguous().cpu().numpy()
         return result
+
+
+def network_restorer(
+    network: nn.Module, record: CheckpointRecord, options: RestoreOptions
+) -> Restorer:
+    """A restorer that runs the network on the whole image."""
+    rounding = options.rounding or record.output_rounding
+    return NetworkRestorer(network, replace(options, rounding=rounding))
 
 
 @dataclass(frozen=True)

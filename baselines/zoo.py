@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from baselines.checkpoints.tensors import read_tensors
-from baselines.method import Method
 from baselines.options import RestoreOptions
 from baselines.restoring import NetworkRestorer
 from gopro_tools.errors import InputError, installs
@@ -104,11 +103,3 @@ def open_network(weights: Path | None, options: RestoreOptions) -> Restorer:
     log.info("%s: %s %s", weights, name, " ".join(model.tags))
     # Some of them have tensors of five dimensions, which know no such layout.
     return NetworkRestorer(ZooNetwork(model), replace(options, channels_last=False))
-
-
-SPANDREL = Method(
-    name="spandrel",
-    title="a network of the zoo",
-    modules=("baselines.zoo",),
-    open_untrained=open_network,
-)

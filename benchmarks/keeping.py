@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
+from gopro_tools.console import run_command, stderr
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.records import RunRecord, iterate_runs, read_record, recorded_run, run_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _BLOCK = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 
@@ -31,17 +35,35 @@ def keep_run(run: Path, results: Path, files: Mapping[str, Path]) -> Path:
     return run_folder(results, record)
 
 
-def keep_rows(
-    rows: pd.DataFrame, results: Path, record: RunRecord, *, float_format: str | None = None
-) -> None:
+def run_study(name: str) -> None:
+    """Run the command of a module of `benchmarks.studies`.
+
+    Args:
+        name: Of the module, with ``measure() -> DataFrame`` and ``record()``.
+    """
+
+    def command(results: Path = Path("results")) -> int:
+        """Measure and record; `benchmarks.table1.publish` makes page and figure of the record.
+
+        Args:
+            results: The folder above ``runs``.
+        """
+        study = import_module(f"benchmarks.studies.{name}")
+        keep_rows(study.measure(), results, study.record())
+        stderr.print(f"Recorded in {results}; `python -m benchmarks.table1.publish` shows it.")
+        return 0
+
+    run_command(command)
+
+
+def keep_rows(rows: "pd.DataFrame", results: Path, record: RunRecord) -> None:
     """Keep what a run measured as ``rows.csv`` beside its record.
 
     Raises:
         InputError: The run is kept there already.
     """
-    table = rows.to_csv(index=False, lineterminator="\n", float_format=float_format)
     with recorded_run(results, record) as folder:
-        write_atomic(folder / "rows.csv", table)
+        write_atomic(folder / "rows.csv", rows.to_csv(index=False, lineterminator="\n"))
 
 
 def newest(results: Path, suite: str) -> tuple[Path, RunRecord] | None:

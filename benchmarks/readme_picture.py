@@ -6,19 +6,16 @@ the middle frame. The crop is shown at two screen pixels per pixel.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from baselines.pictures import sheet
-from gopro_tools.averaging import average_exposure
 from gopro_tools.console import run_command, stderr
-from gopro_tools.deblur import OnnxRestorer, shipped_network
 from gopro_tools.files import write_atomic
-from gopro_tools.images import Rgb, encode_jpeg
-from gopro_tools.metrics import psnr_rgb
-from gopro_tools.response import Response
-from gopro_tools.scenes import Scene, SceneConfig
+from gopro_tools.scenes import SceneConfig
+
+if TYPE_CHECKING:
+    from gopro_tools.images import Rgb
 
 _RATE_HZ = 240.0
 _N_FRAMES = 11
@@ -35,7 +32,7 @@ _SCENE = SceneConfig(
 )
 
 
-def readme_picture() -> tuple[Rgb, float]:
+def readme_picture() -> "tuple[Rgb, float]":
     """Render, blur, deblur, and set the three side by side.
 
     Returns:
@@ -44,6 +41,13 @@ def readme_picture() -> tuple[Rgb, float]:
     Raises:
         InputError: No network ships with this version.
     """
+    from benchmarks.pictures import sheet
+    from gopro_tools.averaging import average_exposure
+    from gopro_tools.deblur import OnnxRestorer, shipped_network
+    from gopro_tools.metrics import psnr_rgb
+    from gopro_tools.response import Response
+    from gopro_tools.scenes import Scene
+
     scene = Scene(_SCENE)
     frames = [scene.frame(index / _RATE_HZ) for index in range(_N_FRAMES)]
     blurred = average_exposure(frames, Response.named("gamma2.2")).blur_gamma
@@ -70,6 +74,8 @@ def command(
     Args:
         out: File to write, JPEG.
     """
+    from gopro_tools.images import encode_jpeg
+
     picture, gain_db = readme_picture()
     write_atomic(out, encode_jpeg(picture, 90))
     stderr.print(f"{out}: {gain_db:+.2f} dB")

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from baselines import devices
-from benchmarks import detection, exposure_convergence, interpolation
+from benchmarks.detection import BlurConfig
+from benchmarks.keeping import keep_rows
 from benchmarks.speed import blur as speed_blur
 from benchmarks.speed import many as speed_many
 from benchmarks.speed import schedule as speed_schedule
@@ -15,6 +16,7 @@ from benchmarks.speed import synthesize as speed_synthesize
 from benchmarks.speed.__main__ import speed_pages
 from benchmarks.speed.plan import plan_page
 from benchmarks.speed.timing import Timing, ratio_table, run_watched
+from benchmarks.studies import detection, exposure_convergence, interpolation
 from benchmarks.table1.publish import unproven
 from gopro_tools.detection import Detections, DetectorIdentity
 from gopro_tools.errors import InputError
@@ -133,7 +135,7 @@ def test_more_frames_come_nearer_to_the_continuous_exposure(tmp_path: Path) -> N
     assert psnr_db[3] + 5 < psnr_db[11] < psnr_db[77]
     assert psnr_db[77] > clear["psnr_linear_crf_db"][77] + 5
     pytest.importorskip("matplotlib")
-    exposure_convergence.record_rows(measured, tmp_path)
+    keep_rows(measured, tmp_path, exposure_convergence.record())
     exposure_convergence.draw(tmp_path)
     assert (tmp_path / "exposure_convergence.png").stat().st_size > 10_000
 
@@ -169,7 +171,7 @@ def test_recall_falls_with_blur(tmp_path: Path) -> None:
         for x in range(40, 600, 80):
             photograph[y : y + 14, x : x + 14] = 235
     (tmp_path / "spots.png").write_bytes(encode_png(photograph))
-    config = detection.BlurConfig(
+    config = BlurConfig(
         photographs=(tmp_path / "spots.png",),
         detector="unused",
         out=tmp_path / "out",
@@ -181,33 +183,6 @@ def test_recall_falls_with_blur(tmp_path: Path) -> None:
     recall = dict(zip(rows["blur_px"], rows["recall"], strict=True))
     assert recall[0.0] == 1.0
     assert recall[64.0] < 0.5
-
-
-@pytest.mark.parametrize(("rates", "chosen"), [({1: 10, 2: 19}, 2), ({1: 12, 2: 0.8}, 1)])
-def test_threads_are_used_only_where_they_help(
-    rates: dict[int, float], chosen: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    used = [2]
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(devices.torch, "get_num_threads", lambda: used[0])
-    monkeypatch.setattr(devices.torch, "set_num_threads", lambda n: used.__setitem__(0, n))
-    monkeypatch.setattr(devices, "_steps_per_second", lambda n: rates[n])
-    devices.use_quickest_threads.cache_clear()
-    assert devices.use_quickest_threads() == chosen == used[0]
-    devices.use_quickest_threads.cache_clear()
-    used[0] = 2
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # someone has decided
-    assert devices.use_quickest_threads() == 2 == used[0]
-    devices.use_quickest_threads.cache_clear()
-
-
-def test_the_trial_of_threads_counts_steps() -> None:
-    n_threads = torch.get_num_threads()
-    try:
-        assert devices._steps_per_second(1) > 1
-        assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(n_threads)
 
 
 def test_bf16_is_for_those_who_compute_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +211,7 @@ def test_interpolation_is_measured_and_shown(tmp_path: Path) -> None:
     ours = {"ours x4", "ours x8", "ours x16"}
     assert set(by_name.index) == {"plain", interpolation.MINTERPOLATE, *ours}
     assert by_name["ours x8"] > by_name["plain"] + 4
-    interpolation.record_rows(rows, tmp_path)
+    keep_rows(rows, tmp_path, interpolation.record())
     interpolation.draw(tmp_path)
     assert (tmp_path / "interpolation.png").stat().st_size > 10_000
     assert "| 60 | fast |" in interpolation.pages(tmp_path)[tmp_path / "interpolation.md"]

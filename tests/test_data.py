@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from skimage.color import hsv2rgb, rgb2hsv
 from tiny_dataset import write_dataset
 
-from baselines.augmentation import NAH2017_AUGMENTATION, Augmentation, augment
-from baselines.data import Cache, FramePairs, PatchConfig, Patches, resized
+from baselines.augmentation import augment
+from baselines.data import FramePairs, Patches, resized
+from baselines.options import Cache
+from baselines.recipe import NAH2017_AUGMENTATION, Augmentation, PatchConfig
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, read_rgb
 from gopro_tools.threads import prefetched

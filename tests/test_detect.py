@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.detection import BlurConfig, half_exposure_s, measure
+from benchmarks.detection import BlurConfig
+from benchmarks.studies.detection import half_exposure_s, measure
 from gopro_tools.console import EXIT_USAGE, run_command
 from gopro_tools.detect import DetectConfig, detect
 from gopro_tools.detect.command import command

@@ -10,14 +10,14 @@ import torch
 from test_train import GAN, TINY, assert_same_run, stopping_at, train, weights_of
 from tiny_dataset import write_dataset
 
-from baselines.augmentation import NAH2017_AUGMENTATION, Augmentation
 from baselines.checkpoints.store import load_checkpoint
-from baselines.data import FramePairs, PatchConfig, Patches
+from baselines.data import FramePairs, Patches
 from baselines.deepdeblur.method import deepdeblur_recipe
 from baselines.device_patches import DevicePatches
-from baselines.machine import Processes, RunOptions
+from baselines.machine import Processes, Setting
 from baselines.methods import open_restorer
-from baselines.options import RestoreOptions
+from baselines.options import RestoreOptions, RunOptions
+from baselines.recipe import NAH2017_AUGMENTATION, Augmentation, PatchConfig
 from benchmarks.train.journal import read_log
 from gopro_tools.errors import InputError
 from gopro_tools.images import read_rgb
@@ -168,13 +168,17 @@ def test_a_figure_that_is_not_finite_is_found_later_and_changes_nothing(
 
 
 def test_where_the_device_loop_cannot_be_it_says_so(dataset: Path) -> None:
+    def defers(device: str, n: int, options: RunOptions = CPU) -> bool:
+        processes = Processes(n=n)
+        return Setting(device=torch.device(device), options=options, processes=processes).defers
+
     with pytest.raises(InputError, match="--cache memory"):
         RunOptions(loop="device", cache="none")
     with pytest.raises(InputError, match="one process"):
-        ON_DEVICE.defers(torch.device("cpu"), Processes(n=2))
-    assert not CPU.defers(torch.device("cpu"), Processes())
-    assert CPU.defers(torch.device("cuda"), Processes())
-    assert not CPU.defers(torch.device("cuda"), Processes(n=2))
+        defers("cpu", 2, ON_DEVICE)
+    assert not defers("cpu", 1)
+    assert defers("cuda", 1)
+    assert not defers("cuda", 2)
 
 
 # --- on a GPU ---

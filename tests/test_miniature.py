@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.miniature import pages
+from benchmarks.studies.miniature import pages
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 

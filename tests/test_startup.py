@@ -13,7 +13,10 @@ COMMANDS = (
     *("synthesize", "synthesize_stills", "verify", "gopro_large", "export", "evaluate", "detect"),
     *("tables", "response", "scenes", "rendered", "deblur", "report", "doctor"),
 )
-BENCHMARKS = ("restore",)
+BENCHMARKS = (
+    *("restore", "train", "table1", "table1.publish", "speed"),
+    *("detection", "interpolation", "exposure_convergence", "readme_picture"),
+)
 NEVER = {
     *("numba", "llvmlite", "pandas", "scipy", "skimage", "torch", "torchvision", "matplotlib"),
     *("onnxruntime", "ultralytics", "rich", "imageio_ffmpeg", "numpy", "cv2", "PIL", "av"),
@@ -36,7 +39,11 @@ def _loaded(*arguments: str, path: Path = ROOT) -> set[str]:
 
 @pytest.mark.parametrize(
     "command",
-    [f"gopro_tools.{name}" for name in COMMANDS] + [f"benchmarks.{name}" for name in BENCHMARKS],
+    [
+        *(f"gopro_tools.{name}" for name in COMMANDS),
+        *(f"benchmarks.{name}" for name in BENCHMARKS),
+        "baselines.checkpoints",
+    ],
 )
 def test_help_loads_nothing_that_only_work_needs(command: str) -> None:
     loaded = _loaded("-m", command, "--help")

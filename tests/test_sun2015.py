@@ -13,17 +13,16 @@ from tiny_dataset import write_dataset
 from baselines.checkpoints.restorers import describe, load_restorer_network
 from baselines.checkpoints.store import load_checkpoint
 from baselines.data import Batch
-from baselines.machine import RunOptions
-from baselines.method import Method, Setting
+from baselines.machine import Setting
+from baselines.method import Method
 from baselines.methods import KINDS, method_named, open_restorer
-from baselines.options import RestoreOptions
+from baselines.options import RestoreOptions, RunOptions
 from baselines.sun2015.confidences import PAPER, PLUS, Confidences, Sun2015Options
 from baselines.sun2015.kernels import candidate_index, kernels
-from baselines.sun2015.method import SUN2015, SUN2015_PLUS, Sun2015Recipe
+from baselines.sun2015.method import SOURCE_PX, SUN2015, SUN2015_PLUS, Sun2015Recipe
 from baselines.sun2015.network import MotionClassifier, Sun2015
-from baselines.sun2015.patches import SOURCE_PX
 from baselines.sun2015.restorer import Sun2015Restorer
-from benchmarks.train import train
+from benchmarks.train.run import train
 from gopro_tools.errors import InputError
 from gopro_tools.metrics import psnr_rgb
 from gopro_tools.response import Response

@@ -9,7 +9,6 @@ import pytest
 import torch
 from scipy import ndimage
 
-from baselines.pictures import CAPTION_PX, GAP_PX, sheet
 from baselines.sun2015 import patches
 from baselines.sun2015.kernels import (
     CANDIDATES,
@@ -22,8 +21,10 @@ from baselines.sun2015.kernels import (
     linear_kernel,
     motion_vectors,
 )
+from baselines.sun2015.method import SOURCE_PX, PatchOptions
 from baselines.sun2015.network import PATCH_PX
-from baselines.sun2015.patches import SOURCE_PX, TURNS_DEGREES, MotionPatches, PatchOptions
+from baselines.sun2015.patches import TURNS_DEGREES, MotionPatches
+from benchmarks.pictures import CAPTION_PX, GAP_PX, sheet
 from gopro_tools.errors import InputError
 from gopro_tools.response import Response
 from gopro_tools.scenes.textures import read_photograph

@@ -18,11 +18,11 @@ from tiny_dataset import write_dataset
 from baselines.checkpoints.store import load_checkpoint
 from baselines.method import Method
 from baselines.methods import method_named
-from benchmarks.table1 import Table1Config, run_table1, training
 from benchmarks.table1 import run as steps
+from benchmarks.table1 import training
 from benchmarks.table1.compare import compare_methods
 from benchmarks.table1.cost import days_of_full, macs_per_patch
-from benchmarks.table1.plan import recipe_of
+from benchmarks.table1.plan import Table1Config, recipe_of
 from benchmarks.table1.publish import (
     differing,
     keep_record,
@@ -30,7 +30,8 @@ from benchmarks.table1.publish import (
     readme_block,
 )
 from benchmarks.table1.report import Report
-from benchmarks.table1.run import StoppedError
+from benchmarks.table1.run import run_table1
+from benchmarks.table1.training import StoppedError
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.records import iterate_runs, read_record
@@ -160,7 +161,7 @@ def test_minutes_that_are_spent_stop_it_with_a_checkpoint(
         if task == "training deepdeblur-k3":
             seen["steps"] = done
 
-    monkeypatch.setattr(training.Budget, "spent", property(lambda self: seen["steps"] >= 5))
+    monkeypatch.setattr(steps, "started_clock", lambda minutes: lambda: seen["steps"] >= 5)
     with pytest.raises(StoppedError, match="deepdeblur-k3") as stopped:
         run_table1(replace(sliced, minutes=8.0), on_progress=watch)
     assert stopped.value.out_of_time
@@ -196,6 +197,30 @@ def test_a_training_of_another_machine_is_taken_over(
     (copy / "weights.safetensors").write_bytes(b"cut off")
     with pytest.raises(InputError, match="copy the training's folder again"):
         run_table1(replace(taken, out=tmp_path / "second", trained=(copy,)))
+
+
+def test_trainings_by_another_recipe_are_named_with_what_differs(
+    made: Path, config: Table1Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = config.out / "train"
+    (k3,) = folder.glob("deepdeblur-k3-*")
+    other = replace(
+        config, out=tmp_path, methods=("deepdeblur-k3",), trained=(folder,), n_patches=480, seed=1
+    )
+
+    def stop(task: str, done: int, total: int) -> None:
+        if task == "training deepdeblur-k3":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_table1(other, on_progress=stop)
+    messages = [record.getMessage() for record in caplog.records if "recipe" in record.msg]
+    assert messages == [
+        f"{k3}: trained by another recipe (preset smoke: steps_per_epoch 2, here 4; seed 0, here "
+        "1); deepdeblur-k3 is trained here."
+    ]
+    with pytest.raises(InputError, match="no finished training there"):
+        replace(other, trained=(tmp_path / "mistyped",))
 
 
 def test_a_method_that_fails_is_named_and_the_others_go_on(
@@ -381,11 +406,9 @@ def test_strangers_methods_stand_beside_ours(
 STRANGER = """
 from torch import nn
 import numpy as np
-from baselines.augmentation import Augmentation
-from baselines.checkpoints.store import NetworkKind
-from baselines.data import PatchConfig
 from baselines.learning import PlainLearner
-from baselines.method import Method, Optimisation, Recipe
+from baselines.method import Method, NetworkKind
+from baselines.recipe import Augmentation, Optimisation, PatchConfig, Recipe
 
 class Sharper:
     def __init__(self, amount): self.amount = amount

@@ -18,27 +18,23 @@ import torch
 from tiny_dataset import write_dataset
 from torch import Tensor, nn
 
-from baselines.augmentation import Augmentation
 from baselines.checkpoints.restorers import load_restorer_network
 from baselines.checkpoints.store import load_checkpoint
-from baselines.data import FramePairs, PatchConfig, Patches
+from baselines.data import FramePairs, Patches
 from baselines.deblurgan.method import DEBLURGAN, DeblurGanRecipe
 from baselines.deepdeblur.method import DeepDeblurRecipe, deepdeblur_recipe
 from baselines.deepdeblur.network import DeepDeblur
 from baselines.machine import Processes
-from baselines.method import Optimisation, Recipe
 from baselines.methods import KINDS, METHODS, open_restorer
-from baselines.options import RestoreOptions
+from baselines.options import RestoreOptions, RunOptions
+from baselines.recipe import Augmentation, Optimisation, PatchConfig, Recipe
 from baselines.restoring import NetworkRestorer
 from benchmarks.speed import restore as restore_speed
 from benchmarks.speed import train as train_speed
-from benchmarks.train import (
-    RunOptions,
-    TrainResult,
-)
-from benchmarks.train import train as run_training
 from benchmarks.train.__main__ import keep_record, main
 from benchmarks.train.journal import read_log
+from benchmarks.train.run import TrainResult
+from benchmarks.train.run import train as run_training
 from gopro_tools.errors import InputError
 from gopro_tools.files import claimed, sha256_of_file
 from gopro_tools.images import read_rgb

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import tyro
 
-from baselines.checkpoints.restorers import describe, export_onnx
 from baselines.methods import KINDS
 from gopro_tools.console import run_command
 
@@ -42,6 +41,8 @@ def checkpoints(
     ],
 ) -> int:
     """Describe and export weight files."""
+    from baselines.checkpoints.restorers import describe, export_onnx
+
     if isinstance(command, Show):
         sys.stdout.write(json.dumps(describe(command.file, KINDS), indent=2) + "\n")
     else:

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.checkpoints.store import FORMAT, CheckpointRecord, NetworkKind, load_checkpoint
+from baselines.checkpoints.store import FORMAT, CheckpointRecord, load_checkpoint
 from baselines.checkpoints.tensors import load_into, read_tensors, safetensors_header
+from baselines.method import NetworkKind
 from gopro_tools.errors import InputError, installs
 from gopro_tools.files import sha256_of_file, write_atomic
 
@@ -48,7 +49,7 @@ def load_restorer_network(
         )
     tensors = read_tensors(path)
     for kind in kinds:
-        published = kind.published(tensors, path)
+        published = kind.published and kind.published(tensors, path)
         if published is not None:
             architecture: Any = published.architecture
             record = CheckpointRecord(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,23 +23,6 @@ log = logging.getLogger(__name__)
 FORMAT = "gopro_tools.checkpoint.v1"
 _TRAINING = "training"
 _DIGEST = "tensors_sha256"
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkKind:
-    """One kind of network that weight files hold."""
-
-    name: str
-    """In checkpoints: ``deepdeblur``."""
-    network: Callable[..., nn.Module]
-    """Makes one from its ``architecture``, a property that holds the arguments."""
-    published: Callable[[Mapping[str, Tensor], Path], nn.Module | None] = lambda tensors, path: None
-    """Makes one from the tensors of the authors' weight files; None for another layout."""
-    published_layout: str = ""
-    """Name of the authors' layout, with tensors that it is recognised by."""
-    restores_alone: bool = True
-    """Whether the network restores by itself: then its training is validated on the way, and it can
-    be exported as ONNX."""
 
 
 @dataclass(frozen=True, kw_only=True)

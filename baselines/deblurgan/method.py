@@ -1,4 +1,4 @@
-"""DeblurGAN as a method: recipes, one training step, weight files.
+"""DeblurGAN as a method: its recipes.
 
 paper, released
     Kupyn et al. 2018, as the paper says and as the code does; `network` lists the differences.
@@ -6,39 +6,23 @@ reduced, reduced-cpu, smoke
     For minutes on a GPU, for an hour or two on two CPU cores, and to see that all of it learns.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-from baselines.augmentation import Augmentation
-from baselines.checkpoints.store import NetworkKind
-from baselines.data import Batch, PatchConfig
-from baselines.deblurgan.network import (
-    ContentLayer,
-    Critic,
-    Generator,
-    GradientNorm,
-    PenaltyAlpha,
-    VggInput,
-    start_without_correction,
-)
-from baselines.deblurgan.vgg import content_features
-from baselines.deblurgan.weights import LAYOUT, load_deblurgan
-from baselines.devices import to_layout
-from baselines.learning import Learner
-from baselines.losses import critic_loss, generator_loss, gradient_penalty, perceptual_loss
-from baselines.method import Figures, Method, Optimisation, Recipe, Setting
+from baselines.method import Method, NetworkKind, imported
+from baselines.recipe import Augmentation, Optimisation, PatchConfig, Recipe
 from gopro_tools.errors import InputError
+
+GradientNorm = Literal["image", "pixel"]
+PenaltyAlpha = Literal["image", "batch"]
+ContentLayer = Literal["conv3_3", "relu3_3", "relu3_1"]
+VggInput = Literal["imagenet", "signed"]
 
 KIND = NetworkKind(
     name="deblurgan",
-    network=Generator,
-    published=load_deblurgan,
-    published_layout=LAYOUT,
+    network=imported("baselines.deblurgan.network:Generator"),
+    published=imported("baselines.deblurgan.weights:load_deblurgan"),
+    published_layout="DeblurGAN's generator (model.1.weight, model.10.conv_block.1.weight, …)",
 )
 
 
@@ -87,71 +71,6 @@ class DeblurGanRecipe(Recipe):
             raise InputError(f"dropout={self.dropout}: a share in [0, 1) was expected.")
         if self.n_critic_steps < 1:
             raise InputError(f"n_critic_steps={self.n_critic_steps}: at least 1 was expected.")
-
-
-class DeblurGanLearner(Learner):
-    """WGAN-GP with several critic steps per generator step, plus the content loss."""
-
-    def __init__(self, recipe: DeblurGanRecipe, setting: Setting) -> None:
-        """Make both networks, and read VGG19 where the content loss needs it."""
-        self._recipe = recipe
-        generator = Generator(
-            recipe.n_features, recipe.n_blocks, recipe.dropout, recipe.dropout_at_test
-        )
-        if recipe.first_weights == "identity":
-            start_without_correction(generator)
-        networks: dict[str, nn.Module] = {"restorer": generator}
-        self.n_batches = 1
-        if recipe.adversarial_weight:
-            networks["critic"] = Critic(recipe.n_features)
-            self.n_batches += recipe.n_critic_steps if recipe.critic_batches == "fresh" else 0
-        self._features = None
-        if recipe.content_loss == "vgg":
-            weights = setting.options.vgg_weights
-            features = content_features(weights, recipe.vgg_layer, recipe.vgg_input)
-            self._features = to_layout(
-                features.to(setting.device), channels_last=setting.options.channels_last
-            )
-        super().__init__(networks, recipe.optimisation, setting)
-
-    def step(self, batches: Sequence[Batch]) -> Figures:
-        """See `Learner`."""
-        recipe = self._recipe
-        *critic_batches, batch = batches
-        figures: Figures = {}
-        for own in critic_batches:
-            with torch.no_grad(), self.precision():
-                seen = self.networks["restorer"](own.blurred)
-            figures |= self._judge(own, seen)
-        with self.precision():
-            restored = self.networks["restorer"](batch.blurred)
-        if recipe.adversarial_weight and not critic_batches:
-            for _ in range(recipe.n_critic_steps):
-                figures |= self._judge(batch, restored.detach())
-        parts = {"content": self._content_loss(restored, batch.sharp)}
-        loss = recipe.content_weight * parts["content"]
-        if recipe.adversarial_weight:
-            with self.frozen("critic"), self.precision():
-                parts["adversarial"] = generator_loss(self.networks["critic"](restored))
-            loss = loss + recipe.adversarial_weight * parts["adversarial"]
-        return figures | self.update("restorer", loss, parts)
-
-    def _content_loss(self, restored: Tensor, sharp: Tensor) -> Tensor:
-        if self._features is None:
-            return F.l1_loss(restored.float(), sharp)
-        with self.precision():
-            return perceptual_loss(self._features, restored, sharp)
-
-    def _judge(self, batch: Batch, restored: Tensor) -> Figures:
-        recipe, critic = self._recipe, self.networks["critic"]
-        with self.precision():
-            distance = critic_loss(critic(batch.sharp), critic(restored))
-        # Twice differentiated, so neither compiled nor in half precision.
-        penalty = gradient_penalty(
-            critic, batch.sharp, restored, recipe.gradient_norm, recipe.penalty_alpha
-        )
-        loss = distance + recipe.penalty_weight * penalty
-        return self.update("critic", loss, {"critic": distance, "gradient_penalty": penalty})
 
 
 _PAPER = DeblurGanRecipe(
@@ -231,5 +150,5 @@ DEBLURGAN = Method(
         ),
         "smoke": _SMOKE,
     },
-    learner=DeblurGanLearner,
+    learner=imported("baselines.deblurgan.learner:DeblurGanLearner"),
 )

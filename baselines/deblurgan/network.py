@@ -28,18 +28,13 @@ Where the paper is silent the preset `paper` follows the code, except for the ro
 paper; the repository KupynOrest/DeblurGAN, whose issues are meant.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.deepdeblur.pyramid import pad_to_multiple
-
-GradientNorm = Literal["image", "pixel"]
-PenaltyAlpha = Literal["image", "batch"]
-ContentLayer = Literal["conv3_3", "relu3_3", "relu3_1"]
-VggInput = Literal["imagenet", "signed"]
 
 
 class Generator(nn.Module):

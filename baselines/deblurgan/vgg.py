@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.checkpoints.tensors import load_into, read_tensors
-from baselines.deblurgan.network import ContentLayer, VggInput
+from baselines.deblurgan.method import ContentLayer, VggInput
 from gopro_tools.errors import InputError
 
 _CHANNELS = ((64, 64), (128, 128), (256, 256, 256))  # of the convolutions between poolings

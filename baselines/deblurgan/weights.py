@@ -14,8 +14,6 @@ from gopro_tools.errors import InputError
 
 log = logging.getLogger(__name__)
 
-LAYOUT = "DeblurGAN's generator (model.1.weight, model.10.conv_block.1.weight, …)"
-
 _STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
 
 

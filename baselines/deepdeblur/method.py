@@ -1,4 +1,4 @@
-"""DeepDeblur as a method: recipes, one training step, weight files, and K = 1, 2, 3 in the tables.
+"""DeepDeblur as a method: its recipes, and K = 1, 2, 3 in the tables.
 
 paper2017
     Nah et al. 2017. Where the paper is silent, its Torch7 code: a tenth of the pairs sharp to
@@ -14,33 +14,23 @@ reduced, reduced-cpu, smoke
     For minutes on a GPU, for an hour or two on two CPU cores, and to see that all of it learns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import tyro
-from torch import Tensor, nn
 
-from baselines.augmentation import NAH2017_AUGMENTATION, Augmentation
-from baselines.checkpoints.store import NetworkKind
-from baselines.data import Batch, PatchConfig
-from baselines.deepdeblur.network import (
-    DeepDeblur,
-    Discriminator,
-    DiscriminatorLayout,
-    start_as_identity,
-)
-from baselines.deepdeblur.pyramid import PyramidKind, pyramid
-from baselines.deepdeblur.weights import LAYOUT, load_deepdeblur_pytorch
-from baselines.learning import Learner
-from baselines.losses import adversarial_loss, multi_scale_loss
-from baselines.method import Figures, Method, Optimisation, Recipe, Setting
+from baselines.method import Method, NetworkKind, imported
+from baselines.recipe import NAH2017_AUGMENTATION, Augmentation, Optimisation, PatchConfig, Recipe
+
+PyramidKind = Literal["torch7", "pytorch-release"]
+DiscriminatorLayout = Literal["paper", "torch7", "pytorch-release"]
 
 KIND = NetworkKind(
     name="deepdeblur",
-    network=DeepDeblur,
-    published=load_deepdeblur_pytorch,
-    published_layout=LAYOUT,
+    network=imported("baselines.deepdeblur.network:DeepDeblur"),
+    published=imported("baselines.deepdeblur.weights:load_deepdeblur_pytorch"),
+    published_layout="DeepDeblur-PyTorch (body_models.0.body.0.weight, …)",
 )
 
 
@@ -71,63 +61,6 @@ class DeepDeblurRecipe(Recipe):
     """Which layers it has."""
     discriminator_first: bool = False
     """Whether it is updated before the network in a step (PyTorch release) or after (Torch7)."""
-
-
-class DeepDeblurLearner(Learner):
-    """Multi-scale content loss, and the adversarial loss where the recipe has one."""
-
-    def __init__(self, recipe: DeepDeblurRecipe, setting: Setting) -> None:
-        """Make both networks."""
-        self._recipe = recipe
-        restorer = DeepDeblur(
-            recipe.n_scales, recipe.n_resblocks, recipe.n_features, recipe.pyramid
-        )
-        if recipe.first_weights == "identity":
-            start_as_identity(restorer)
-        networks: dict[str, nn.Module] = {"restorer": restorer}
-        if recipe.adversarial_weight:
-            networks["discriminator"] = Discriminator(
-                recipe.discriminator, patch_px=recipe.patches.patch_px
-            )
-        super().__init__(networks, recipe.optimisation, setting)
-
-    def step(self, batches: Sequence[Batch]) -> Figures:
-        """See `Learner`."""
-        (batch,) = batches
-        recipe = self._recipe
-        sharp = pyramid(batch.sharp, recipe.n_scales, recipe.pyramid)
-        with self.precision():
-            restored = self.networks["restorer"](batch.blurred)
-        content = multi_scale_loss(restored, sharp, recipe.content_loss, recipe.loss_reduction)
-        if not recipe.adversarial_weight:
-            return self.update("restorer", content, {"content": content})
-        figures: Figures = {}
-        if recipe.discriminator_first:
-            figures |= self._judge(batch, restored[0].detach())
-        with self.frozen("discriminator"), self.precision():
-            logits = self.networks["discriminator"](restored[0])
-        adversarial = self._adversarial(logits, labelled_sharp=True)
-        figures |= self.update(
-            "restorer",
-            content + recipe.adversarial_weight * adversarial,
-            {"content": content, "adversarial": adversarial},
-        )
-        if not recipe.discriminator_first:
-            figures |= self._judge(batch, restored[0].detach())
-        return figures
-
-    def _judge(self, batch: Batch, restored: Tensor) -> Figures:
-        losses = []
-        for images, labelled_sharp in ((batch.sharp, True), (restored, False)):
-            with self.precision():
-                logits = self.networks["discriminator"](images)
-            losses.append(self._adversarial(logits, labelled_sharp=labelled_sharp))
-        loss = losses[0] + losses[1]
-        return self.update("discriminator", loss, {"discriminator": loss})
-
-    def _adversarial(self, logits: Tensor, *, labelled_sharp: bool) -> Tensor:
-        in_bits = self._recipe.adversarial_in_bits
-        return adversarial_loss(logits, labelled_sharp=labelled_sharp, in_bits=in_bits)
 
 
 _PAPER2017 = DeepDeblurRecipe(
@@ -242,21 +175,17 @@ def deepdeblur_recipe(preset: str, n_scales: int = 3) -> DeepDeblurRecipe:
     return replace(recipe, n_resblocks=max(1, _N_CONVOLUTIONS[preset] // (2 * n_scales) - 1))
 
 
-def _of_scales(n_scales: int) -> Method:
-    def accepts(network: nn.Module) -> bool:
-        return isinstance(network, DeepDeblur) and network.n_scales == n_scales
-
-    return Method(
+DEEPDEBLUR_K: tuple[Method, ...] = tuple(
+    Method(
         name=f"deepdeblur-k{n_scales}",
         title=f"K={n_scales}",
         published_name=f"DeepDeblur K={n_scales}",
         kind=KIND,
+        architecture={"n_scales": n_scales},
         presets={preset: deepdeblur_recipe(preset, n_scales) for preset in _PRESETS},
-        learner=DeepDeblurLearner,
-        accepts=accepts,
+        learner=imported("baselines.deepdeblur.learner:DeepDeblurLearner"),
         family="DeepDeblur",
     )
-
-
-DEEPDEBLUR_K: tuple[Method, ...] = tuple(_of_scales(n_scales) for n_scales in (1, 2, 3))
+    for n_scales in (1, 2, 3)
+)
 """The paper's claim is about these: more scales at equal depth and budget."""

@@ -22,16 +22,15 @@ Sources: the paper; the repositories SeungjunNah/DeepDeblur_release (Torch7; the
 are its), SeungjunNah/DeepDeblur-PyTorch and torch/image (`gaussianpyramid`).
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.deepdeblur.pyramid import PyramidKind, cropped_level, pad_to_multiple, pyramid
+from baselines.deepdeblur.method import DiscriminatorLayout, PyramidKind
+from baselines.deepdeblur.pyramid import cropped_level, pad_to_multiple, pyramid
 from gopro_tools.errors import InputError
-
-DiscriminatorLayout = Literal["paper", "torch7", "pytorch-release"]
 
 PAPER_N_RESBLOCKS = {1: 59, 2: 29, 3: 19}
 """Residual blocks per scale, by number of scales: 2 R + 2 convolutions each, 120 in all."""

@@ -1,13 +1,12 @@
 """The Gaussian pyramids of DeepDeblur's two releases."""
 
 import math
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PyramidKind = Literal["torch7", "pytorch-release"]
+from baselines.deepdeblur.method import PyramidKind
 
 
 def pyramid(images: Tensor, n_scales: int, kind: PyramidKind = "torch7") -> list[Tensor]:

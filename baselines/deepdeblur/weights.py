@@ -9,8 +9,6 @@ from torch import Tensor
 from baselines.checkpoints.tensors import load_into
 from baselines.deepdeblur.network import DeepDeblur
 
-LAYOUT = "DeepDeblur-PyTorch (body_models.0.body.0.weight, …)"
-
 
 def load_deepdeblur_pytorch(tensors: Mapping[str, Tensor], path: Path) -> DeepDeblur | None:
     """DeepDeblur-PyTorch's MSResNet: depth and width are read off its names and shapes."""

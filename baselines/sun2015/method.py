@@ -10,40 +10,62 @@ reduced, reduced-cpu, smoke
     on two CPU cores, and to check that everything works.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from importlib.util import find_spec
 from typing import Annotated
 
-import numpy as np
 import tyro
-from torch import nn
-from torch.nn import functional as F
 
-from baselines.augmentation import Augmentation
-from baselines.checkpoints.store import CheckpointRecord, NetworkKind
-from baselines.data import Batch, FramePairs, PatchConfig
-from baselines.devices import chosen_device
-from baselines.learning import Learner
-from baselines.method import Figures, Method, Optimisation, Recipe, Setting
-from baselines.options import RestoreOptions
-from baselines.sun2015.confidences import PAPER, PLUS, Sun2015Options
-from baselines.sun2015.network import PAPER_WIDTHS, Sun2015
-from baselines.sun2015.patches import SOURCE_PX, MotionPatches, PatchOptions
-from baselines.sun2015.prior import fit_prior
-from baselines.sun2015.restorer import Sun2015Restorer
+from baselines.method import Method, NetworkKind, imported
+from baselines.recipe import Augmentation, Optimisation, PatchConfig, Recipe
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
-from gopro_tools.response import Response
-from gopro_tools.threads import Progress
 
-KIND = NetworkKind(name="sun2015", network=Sun2015, restores_alone=False)
+SOURCE_PX = 80
+"""Side of the sharp pieces that training patches are made of: a patch of 30, turned, with its
+surroundings, and what blurs into it; a size that is fast to Fourier transform."""
+PAPER_WIDTHS = (96, 256, 1024)
+RESPONSES: dict[BlurKind, str] = {"gamma": "gamma2.2", "linear_crf": "linear"}
+"""Camera responses, in whose linear light blur happens, by the training data's kind of blur."""
+
+KIND = NetworkKind(
+    name="sun2015",
+    network=imported("baselines.sun2015.network:Sun2015"),
+    restores_alone=False,
+)
 KIND_PLUS = replace(KIND, name="sun2015-plus")
 """The same network, trained on other patches."""
 
-_RESPONSES: dict[BlurKind, str] = {"gamma": "gamma2.2", "linear_crf": "linear"}
-_MOST_PRIOR_IMAGES = 48
+
+@dataclass(frozen=True, kw_only=True)
+class PatchOptions:
+    """How training patches are made; the defaults are the paper's as far as it is known."""
+
+    noise_sigma_max: float = 0.015
+    """Noise has a sigma drawn uniformly from 0 to this, of [0, 1]."""
+    normalise: bool = False
+    """Show pixels against the mean and contrast of their surroundings (`normalised`)."""
+    between_orientations: bool = False
+    """Motions lie up to 12 degrees off the six orientations, as in turned copies of an image, and
+    belong in part to both neighbouring ones. A network that saw the six orientations alone mistook
+    long motions between them for short ones."""
+    band_gain_max: float = 1.0
+    """Detail is amplified or damped by up to this factor in each of three octaves, so that the
+    amount of detail does not reveal the length."""
+    grain_share: float = 0.0
+    """Share of the patches given a random texture, half of them directed as hair and grass are,
+    which are otherwise mistaken for motion."""
+    soft_share: float = 0.0
+    """Share of the patches softened by a Gaussian of 0.4 to 4 px: defocus is otherwise mistaken for
+    a long motion."""
+
+    def __post_init__(self) -> None:
+        shares = (self.grain_share, self.soft_share)
+        if min(shares) < 0 or max(shares) > 1 or self.band_gain_max < 1:
+            raise InputError("Shares lie between 0 and 1, band_gain_max is at least 1.")
+        if not 0 <= self.noise_sigma_max < 1:
+            raise InputError("noise_sigma_max: 0 to below 1 was expected.")
+
+
 _PAPER_PATCHES = PatchOptions()
 
 
@@ -63,78 +85,6 @@ class Sun2015Recipe(Recipe):
     """Gaussians of the patch prior."""
     n_prior_patches: int = 400_000
     """8x8 patches the prior is fitted to."""
-
-
-class Sun2015Learner(Learner):
-    """Cross-entropy of the motion classes of patches that are blurred on the fly."""
-
-    def __init__(self, recipe: Sun2015Recipe, setting: Setting) -> None:
-        """Make the network.
-
-        Raises:
-            InputError: Patches have another size than motions need, or scikit-learn is missing.
-        """
-        if recipe.patches.patch_px != SOURCE_PX:
-            raise InputError(f"--patch-px {recipe.patches.patch_px}: {SOURCE_PX} is needed.")
-        if find_spec("sklearn") is None:  # before the classifier is trained, not after
-            raise InputError(
-                "The patch prior is fitted with scikit-learn, which is not installed: "
-                "`pip install '.[train]'`."
-            )
-        self._recipe = recipe
-        response = Response.named(_RESPONSES[setting.blur_kind])
-        self._patches = MotionPatches(response, recipe.synthesis, setting.device)
-        self._network = Sun2015(
-            recipe.widths, recipe.dropout, recipe.n_components, recipe.batch_norm
-        )
-        super().__init__({"restorer": self._network}, recipe.optimisation, setting)
-
-    def step(self, batches: Sequence[Batch]) -> Figures:
-        """See `Learner`."""
-        (batch,) = batches
-        seen, shares = self._patches.make(batch.sharp)
-        with self.precision():
-            logits = self.networks["restorer"](seen)
-        loss = F.cross_entropy(logits.float()[..., 0, 0], shares)
-        return self.update("restorer", loss, {"cross_entropy": loss})
-
-    def finish(self, pairs: FramePairs, on_progress: Progress) -> None:
-        """Fit the patch prior to some of the sharp images."""
-        n_images = min(len(pairs), _MOST_PRIOR_IMAGES)
-        chosen = np.linspace(0, len(pairs) - 1, n_images).round().astype(int)
-        fitted = fit_prior(
-            [pairs.frames(int(index))[1] for index in chosen],
-            n_components=self._recipe.n_components,
-            n_patches=self._recipe.n_prior_patches,
-            seed=self._recipe.seed,
-            on_progress=on_progress,
-        )
-        self._network.prior.load_state_dict(fitted.state_dict())
-
-
-def sun2015_restorer(
-    network: nn.Module, record: CheckpointRecord, options: RestoreOptions, how: Sun2015Options
-) -> Sun2015Restorer:
-    """The restorer of a trained network.
-
-    Args:
-        network: A `Sun2015`.
-        record: Of its weight file; the training data's kind of blur decides the camera response.
-        options: The device.
-        how: `confidences.PAPER` or `confidences.PLUS`.
-
-    Raises:
-        InputError: Options for other methods, no such device, or a damaged prior in the weights.
-    """
-    if options.precision != "fp32" or options.compile:
-        raise InputError(
-            "--precision and --compile are for networks; sun2015 computes in single precision, "
-            "uncompiled."
-        )
-    assert isinstance(network, Sun2015)
-    data = record.config.get("data") or {}
-    response = _RESPONSES[data.get("blur_kind", "gamma")]
-    return Sun2015Restorer(network, response, chosen_device(options.device), how)
 
 
 _PAPER_RECIPE = Sun2015Recipe(
@@ -193,8 +143,8 @@ SUN2015 = Method(
     published_name="Sun 2015",
     kind=KIND,
     presets=_PRESETS,
-    learner=Sun2015Learner,
-    restorer=partial(sun2015_restorer, how=PAPER),
+    learner=imported("baselines.sun2015.learner:Sun2015Learner"),
+    restorer=imported("baselines.sun2015.restorer:sun2015_restorer"),
     half_on_gpu=False,
 )
 """The paper as faithfully as it is known."""
@@ -207,8 +157,8 @@ SUN2015_PLUS = Method(
         name: recipe.changed(method="sun2015-plus", synthesis=_PLUS_SYNTHESIS)
         for name, recipe in _PRESETS.items()
     },
-    learner=Sun2015Learner,
-    restorer=partial(sun2015_restorer, how=PLUS),
+    learner=imported("baselines.sun2015.learner:Sun2015Learner"),
+    restorer=imported("baselines.sun2015.restorer:sun2015_restorer"),
     half_on_gpu=False,
 )
 """With shrunk copies, other patches, the motion of least risk; see the table of the package."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.sun2015.kernels import TRAINED
+from baselines.sun2015.method import PAPER_WIDTHS
 from baselines.sun2015.prior import PatchPrior
 from gopro_tools.errors import InputError
 
@@ -18,7 +19,6 @@ PATCH_PX = 30
 """Side of the patches that are classified."""
 GRID_PX = 4
 """Distance of the patches that one pass classifies."""
-PAPER_WIDTHS = (96, 256, 1024)
 
 
 class MotionClassifier(nn.Module):

@@ -6,7 +6,6 @@ computed at once, by Fourier transforms, so that a GPU makes patches as fast as 
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,18 +18,16 @@ from baselines.sun2015.kernels import (
     transfers,
     turned_candidate,
 )
+from baselines.sun2015.method import SOURCE_PX, PatchOptions
 from baselines.sun2015.network import PATCH_PX
-from gopro_tools.errors import InputError
 from gopro_tools.response import Response
 
 NORMALISED_OVER_PX = 15
 """Side of the square around a pixel whose mean and contrast it is compared with."""
 _COMPARED_PX = PATCH_PX + 2 * (NORMALISED_OVER_PX // 2)
-_BLURRED_PX = 54  # turned by 12 degrees it still covers those 44, and a margin to interpolate
 _REACH_PX = kernels().shape[1] // 2
-SOURCE_PX = _BLURRED_PX + 2 * _REACH_PX
-"""Side of a sharp piece: a patch, turned, its surroundings, and what blurs into it: 80, a size that
-is fast to Fourier transform."""
+_BLURRED_PX = SOURCE_PX - 2 * _REACH_PX
+"""54: turned by 12 degrees it still covers those 44, and a margin to interpolate."""
 
 TURNS_DEGREES = (-12, -6, 0, 6, 12)
 """With these turns each of the 30 orientations is reached from exactly one of the trained six."""
@@ -38,36 +35,6 @@ TURNS_DEGREES = (-12, -6, 0, 6, 12)
 _LEAST_CONTRAST = 0.01  # of [0, 1]: limits how much noise is amplified
 _N_LEVELS = 4096
 _OCTAVE_SIGMAS_PX = (0.7, 1.4, 2.8)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PatchOptions:
-    """How training patches are made; the defaults are the paper's as far as it is known."""
-
-    noise_sigma_max: float = 0.015
-    """Noise has a sigma drawn uniformly from 0 to this, of [0, 1]."""
-    normalise: bool = False
-    """Show pixels against the mean and contrast of their surroundings (`normalised`)."""
-    between_orientations: bool = False
-    """Motions lie up to 12 degrees off the six orientations, as in turned copies of an image, and
-    belong in part to both neighbouring ones. A network that saw the six orientations alone mistook
-    long motions between them for short ones."""
-    band_gain_max: float = 1.0
-    """Detail is amplified or damped by up to this factor in each of three octaves, so that the
-    amount of detail does not reveal the length."""
-    grain_share: float = 0.0
-    """Share of the patches given a random texture, half of them directed as hair and grass are,
-    which are otherwise mistaken for motion."""
-    soft_share: float = 0.0
-    """Share of the patches softened by a Gaussian of 0.4 to 4 px: defocus is otherwise mistaken for
-    a long motion."""
-
-    def __post_init__(self) -> None:
-        shares = (self.grain_share, self.soft_share)
-        if min(shares) < 0 or max(shares) > 1 or self.band_gain_max < 1:
-            raise InputError("Shares lie between 0 and 1, band_gain_max is at least 1.")
-        if not 0 <= self.noise_sigma_max < 1:
-            raise InputError("noise_sigma_max: 0 to below 1 was expected.")
 
 
 def normalised(images: Tensor) -> Tensor:

@@ -5,10 +5,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baselines.sun2015.confidences import PAPER, Sun2015Options, dense_confidences, detail_per_patch
+from baselines.checkpoints.store import CheckpointRecord
+from baselines.devices import chosen_device
+from baselines.options import RestoreOptions
+from baselines.sun2015.confidences import (
+    PAPER,
+    PLUS,
+    Sun2015Options,
+    dense_confidences,
+    detail_per_patch,
+)
 from baselines.sun2015.deconvolution import deconvolve
 from baselines.sun2015.field import fused, safest_field, smoothed_field
 from baselines.sun2015.kernels import kernels
+from baselines.sun2015.method import KIND_PLUS, RESPONSES
 from baselines.sun2015.network import PATCH_PX, Sun2015
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
@@ -83,6 +93,31 @@ class Sun2015Restorer:
         if self.options.cautious:
             return safest_field(confidences, NOISE_SIGMA)
         return smoothed_field(confidences)
+
+
+def sun2015_restorer(
+    network: Sun2015, record: CheckpointRecord, options: RestoreOptions
+) -> Sun2015Restorer:
+    """The restorer of a trained network.
+
+    Args:
+        network: Trained.
+        record: Of its weight file: which of the two methods, and the training data's kind of blur,
+            which decides the camera response.
+        options: The device.
+
+    Raises:
+        InputError: Options for other methods, no such device, or a damaged prior in the weights.
+    """
+    if options.precision != "fp32" or options.compile:
+        raise InputError(
+            "--precision and --compile are for networks; sun2015 computes in single precision, "
+            "uncompiled."
+        )
+    data = record.config.get("data") or {}
+    response = RESPONSES[data.get("blur_kind", "gamma")]
+    how = PLUS if record.method == KIND_PLUS.name else PAPER
+    return Sun2015Restorer(network, response, chosen_device(options.device), how)
 
 
 def _share_undone(blurred: Rgb, motion: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -14,8 +14,6 @@ from typing import Any, Literal, get_args
 
 import tyro
 
-from benchmarks.keeping import newest
-from benchmarks.speed.plan import plan_page
 from benchmarks.speed.timing import Timing
 from gopro_tools.console import run_command
 from gopro_tools.files import write_atomic
@@ -59,11 +57,15 @@ def command(
 
 def speed_pages(results: Path) -> dict[Path, str]:
     """The pages, pure functions of the newest record of each suite, as far as there are any."""
+    from benchmarks.speed.plan import plan_page
+
     pages = {"speed.md": _speed_page(results), "plan.md": plan_page(results)}
     return {results / name: text for name, text in pages.items() if text is not None}
 
 
 def _speed_page(results: Path) -> str | None:
+    from benchmarks.keeping import newest
+
     parts: list[str] = []
     for suite in SUITES:
         if (found := newest(results, f"speed-{suite}")) is None:

@@ -12,7 +12,6 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from benchmarks.interpolation import minterpolate
 from benchmarks.speed.timing import (
     Timing,
     ratio_table,
@@ -20,6 +19,7 @@ from benchmarks.speed.timing import (
     take_turns,
     timings_of,
 )
+from benchmarks.studies.interpolation import minterpolate
 from gopro_tools.images import Rgb
 from gopro_tools.interpolation import FlowInterpolator, Frames
 from gopro_tools.response import Response

@@ -20,15 +20,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.data import Batch, FramePairs, Patches
-from baselines.deepdeblur.method import (
-    DeepDeblurLearner,
-    DeepDeblurRecipe,
-    deepdeblur_recipe,
-)
+from baselines.deepdeblur.learner import DeepDeblurLearner
+from baselines.deepdeblur.method import DeepDeblurRecipe, deepdeblur_recipe
 from baselines.devices import chosen_device, to_layout
 from baselines.learning import Learner
-from baselines.machine import RunOptions, scalars
-from baselines.method import Setting
+from baselines.machine import Setting, scalars
+from baselines.options import RunOptions
 from benchmarks.speed.timing import (
     Timing,
     in_own_process,

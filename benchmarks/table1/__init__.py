@@ -18,8 +18,3 @@ run resumes with the same command::
     OUT/record/                     everything that the report is made from
     OUT/report/                     tables and figures, a pure function of the record
 """
-
-from benchmarks.table1.plan import Table1Config
-from benchmarks.table1.run import Table1Result, run_table1
-
-__all__ = ["Table1Config", "Table1Result", "run_table1"]

@@ -6,10 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from baselines.machine import EXIT_UNFINISHED
+from benchmarks.minutes import EXIT_UNFINISHED
 from benchmarks.table1.plan import Table1Config
-from benchmarks.table1.publish import keep_record, publish
-from benchmarks.table1.run import StoppedError, run_table1
 from gopro_tools.console import (
     EXIT_FINDINGS,
     EXIT_INTERRUPTED,
@@ -31,6 +29,10 @@ def command(
         results: Also keep the record under this folder.
         readme: With --results: page whose block of results is updated.
     """
+    from benchmarks.table1.publish import keep_record, publish
+    from benchmarks.table1.run import run_table1
+    from benchmarks.table1.training import StoppedError
+
     try:
         with progress_bar("parts") as bar:
             task = bar.add_task("", total=None, rate="")

@@ -3,8 +3,10 @@
 import torch
 
 from baselines.cost import n_macs
-from baselines.method import Method, Recipe, Setting
+from baselines.machine import Setting
+from baselines.method import Method
 from baselines.methods import METHODS
+from baselines.recipe import Recipe
 from gopro_tools.records import RunRecord
 
 _DAY_S = 86_400.0

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from baselines.pictures import sheet
+from benchmarks.pictures import sheet
 from gopro_tools.figures import new_figure
 from gopro_tools.images import Rgb
 from gopro_tools.metrics import psnr_rgb

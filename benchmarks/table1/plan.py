@@ -6,14 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import tyro
 
-from baselines.method import Method, Recipe
+from baselines.method import Method
 from baselines.methods import METHODS, method_named
+from baselines.recipe import Recipe
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
-from gopro_tools.records import Scale, hash_of, jsonable
+from gopro_tools.records import RUN_FILE, Scale, hash_of, jsonable
 
 PROTOCOLS = ("psnr_rgb", "ssim_matlab_rgb3d", "ssim_gauss")
 """The first two are those of Nah et al.; the third is what most work since calls SSIM."""
@@ -44,7 +44,9 @@ class Table1Config:
     real_blur_kind: BlurKind = "linear_crf"
     """How those were blurred."""
     device: str = "auto"
-    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
+    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``. On a CPU one thread
+    computes, or as many as the environment variable OMP_NUM_THREADS says: on busy and on
+    some virtual machines, training with two was measured to take 4 to 20 times as long."""
     vgg_weights: Path | None = None
     """Weights of VGG19 for DeblurGAN's content loss; by default torchvision's download."""
     n_patches: int | None = None
@@ -54,7 +56,8 @@ class Table1Config:
     command continues."""
     trained: tuple[Path, ...] = ()
     """Folders with finished trainings of other machines (``weights.safetensors``, ``run.json``):
-    one of the same recipe is used instead of training again, whatever data it learned from."""
+    one of the same recipe is used instead of training again, whatever data it learned from; others
+    of the methods compared are named with what differs."""
     seed: int = 0
     """Of weights, patches and rendered scenes."""
 
@@ -65,6 +68,9 @@ class Table1Config:
             raise InputError("--methods: one or more, each once.")
         if self.n_patches is not None and self.n_patches < 1:
             raise InputError(f"--n-patches {self.n_patches}: at least 1 was expected.")
+        for folder in self.trained:
+            if not any(folder.rglob(RUN_FILE)):
+                raise InputError(f"--trained {folder}: no finished training there ({RUN_FILE}).")
         if self.data is None and self.scale == "full":
             raise InputError(
                 "--scale full trains on GOPRO_Large: name it with --data. `python -m "
@@ -89,9 +95,9 @@ def recipe_of(method: Method, config: Table1Config) -> Recipe | None:
     """
     if method.learner is None:
         return None
-    on_gpu = config.device.startswith("cuda") or (
-        config.device == "auto" and torch.cuda.is_available()
-    )
+    from baselines.devices import chosen_device
+
+    on_gpu = chosen_device(config.device).type == "cuda"
     recipe = method.recipe(config.scale, on_gpu=on_gpu)
     if recipe is None:
         raise InputError(f"{method.name}: none of its presets is for --scale {config.scale}.")

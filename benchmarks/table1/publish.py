@@ -5,21 +5,18 @@ python -m benchmarks.table1.publish --check   # exit code 1 where a text differs
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks import exposure_convergence, interpolation, miniature
 from benchmarks.keeping import filled, keep_run
 from benchmarks.shipped import cards
 from benchmarks.speed.__main__ import speed_pages
-from benchmarks.table1.report import PAGE_FILE, Report
 from gopro_tools.console import EXIT_FINDINGS, run_command, stderr
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
-from gopro_tools.records import (
-    RUN_FILE,
-    check_files,
-    iterate_runs,
-    read_record,
-)
+from gopro_tools.records import RUN_FILE, check_files, iterate_runs, read_record
+
+if TYPE_CHECKING:
+    from benchmarks.table1.report import Report
 
 SUITE = "table1"
 
@@ -36,12 +33,14 @@ def keep_record(record: Path, results: Path) -> Path:
     return keep_run(record, results, {name: record / name for name in names if name != RUN_FILE})
 
 
-def latest_reports(results: Path) -> dict[str, Report]:
+def latest_reports(results: Path) -> dict[str, "Report"]:
     """Of the newest record of each scale, from full to smoke.
 
     Raises:
         InputError: There is no record.
     """
+    from benchmarks.table1.report import Report
+
     found = {run.scale: folder for folder, run in iterate_runs(results, SUITE)}
     if not found:
         raise InputError(f"{results / 'runs' / SUITE}: no record of table1 there.")
@@ -85,12 +84,14 @@ def results_block(results: Path) -> str:
 
 def published_texts(results: Path, readme: Path) -> dict[Path, str]:
     """Every text that is made from a record, by the file it belongs into."""
+    from benchmarks.studies import interpolation, miniature
+
     texts = {
         results / SUITE / scale / name: text
         for scale, report in latest_reports(results).items()
         for name, text in report.texts().items()
     }
-    for page, block in ((readme, readme_block), (results / PAGE_FILE, results_block)):
+    for page, block in ((readme, readme_block), (results / "README.md", results_block)):
         texts[page] = filled(page, {SUITE: block(results)})
     for pages in (miniature.pages, interpolation.pages, speed_pages, cards):
         texts |= pages(results)
@@ -122,6 +123,8 @@ def unproven(results: Path) -> list[str]:
 
 def publish(results: Path, readme: Path) -> None:
     """Make the pages, their tables and their figures from the records."""
+    from benchmarks.studies import exposure_convergence, interpolation, miniature
+
     for scale, report in latest_reports(results).items():
         report.write(results / SUITE / scale)
     for path, text in published_texts(results, readme).items():

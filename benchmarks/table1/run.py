@@ -12,17 +12,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from baselines.cost import SHOWN_SIZE_HW
-from baselines.devices import chosen_device, use_quickest_threads
-from baselines.machine import Budget
+from baselines.devices import chosen_device
 from baselines.method import Method
+from benchmarks.minutes import started_clock
 from benchmarks.table1.plan import PROTOCOLS, Table1Config, keyed
 from benchmarks.table1.record import write_record
 from benchmarks.table1.report import Report
 from benchmarks.table1.training import (
     Ready,
-    StoppedError,
     Work,
     check_budgets,
     made_ready,
@@ -41,8 +41,6 @@ from gopro_tools.plugins import source_sha256
 from gopro_tools.records import RUN_FILE, dataset_facts, jsonable
 from gopro_tools.rendered import RENDERED, RENDERED_NAME, is_rendered, render_dataset
 from gopro_tools.restoring import RestoreConfig, restore
-
-__all__ = ["StoppedError", "Table1Result", "run_table1"]
 
 log = logging.getLogger(__name__)
 
@@ -95,10 +93,10 @@ def run_table1(
         config=config,
         data=config.data or config.out / "data",
         on_progress=on_progress,
-        budget=Budget(config.minutes),
+        time_is_over=started_clock(config.minutes),
     )
-    if chosen_device(config.device).type == "cpu":
-        use_quickest_threads()
+    if chosen_device(config.device).type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
     if config.data is None:
         if n_processes() > 1:
             raise InputError(

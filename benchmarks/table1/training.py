@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +11,12 @@ from typing import Any
 from baselines.checkpoints.restorers import load_restorer_network
 from baselines.cost import SHOWN_SIZE_HW, n_macs
 from baselines.devices import chosen_device, computes_bf16
-from baselines.machine import Budget, RunOptions
-from baselines.method import Method, Recipe
-from baselines.options import RestoreOptions
+from baselines.method import Method
+from baselines.options import RestoreOptions, RunOptions
+from baselines.recipe import Recipe
 from benchmarks.table1.plan import Table1Config, keyed, recipe_of
-from benchmarks.train import train
 from benchmarks.train.folder import WEIGHTS_FILE
-from benchmarks.train.run import OnProgress
+from benchmarks.train.run import OnProgress, train
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file
 from gopro_tools.records import RUN_FILE, dataset_facts, jsonable, read_record
@@ -42,9 +41,10 @@ class Work:
     config: Table1Config
     data: Path
     on_progress: OnProgress
-    budget: Budget
+    time_is_over: Callable[[], bool]
     failures: dict[str, str] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
+    _folders: dict[str, Path] = field(default_factory=dict)
 
     @cached_property
     def train_facts(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Work:
 
     def check_budget(self, doing: str) -> None:
         """Stop before a part for which no time is left."""
-        if self.budget.spent:
+        if self.time_is_over():
             raise StoppedError(doing, out_of_time=True)
 
     def note_failure(self, part: str, error: InputError) -> None:
@@ -66,9 +66,12 @@ class Work:
         recipe = recipe_of(method, self.config)
         if recipe is None:
             return None
-        elsewhere = _trained_elsewhere(self.config.trained, method, recipe)
-        decisive = {"recipe": jsonable(recipe), "data": {**self.train_facts, "name": None}}
-        return elsewhere or self.config.out / "train" / keyed(method.name, decisive)
+        if method.name not in self._folders:
+            decisive = {"recipe": jsonable(recipe), "data": {**self.train_facts, "name": None}}
+            self._folders[method.name] = _trained_elsewhere(
+                self.config.trained, method, recipe
+            ) or self.config.out / "train" / keyed(method.name, decisive)
+        return self._folders[method.name]
 
     def is_trained(self, method: Method) -> bool:
         """Whether a method restores without further training."""
@@ -199,41 +202,49 @@ def train_method(work: Work, method: Method) -> None:
             ),
             resume=True,
             on_progress=lambda task, *count: work.on_progress(f"{task} {method.name}", *count),
-            should_stop=lambda: bool(found) or work.budget.spent,
+            should_stop=lambda: bool(found) or work.time_is_over(),
         )
     if not result.finished:
         raise StoppedError(f"training {method.name}", out_of_time=not found)
 
 
 def _trained_elsewhere(folders: Sequence[Path], method: Method, recipe: Recipe) -> Path | None:
-    """A finished training of this recipe in one of the folders.
+    """A finished training of this recipe in one of the folders; others of the method are named.
 
     Raises:
         InputError: Its weights are not those of its record.
     """
+    others = []
     for path in sorted(path for folder in folders for path in folder.rglob(RUN_FILE)):
-        record = read_record(path.parent)
-        if (
-            (record.suite, record.method) != ("train", method.name)
-            or not _agree(record.config.get("recipe"), jsonable(recipe))
-            or "started_from_sha256" in record.config  # learned more than the recipe says
-        ):
+        record, folder = read_record(path.parent), path.parent
+        if (record.suite, record.method) != ("train", method.name):
             continue
-        weights = path.parent / WEIGHTS_FILE
+        stored = record.config["recipe"]
+        differing = _differences(stored, jsonable(recipe))
+        if "started_from_sha256" in record.config:
+            differing.append("fine-tuned, of which no recipe speaks")
+        if differing:
+            others.append((folder, f"preset {stored['preset']}: {'; '.join(differing)}"))
+            continue
+        weights = folder / WEIGHTS_FILE
         if not weights.is_file() or sha256_of_file(weights) != record.weights_sha256:
             raise InputError(
                 f"{weights}: missing, or not the weights that {path} was written for; copy the "
                 "training's folder again."
             )
-        return path.parent
+        return folder
+    for folder, how in others:
+        log.warning("%s: trained by another recipe (%s); %s is trained here.",
+                    folder, how, method.name)  # fmt: skip
     return None
 
 
-def _agree(stored: Any, wanted: Any) -> bool:
-    """Whether two recipes agree in all that both state; earlier versions stated less."""
+def _differences(stored: Any, wanted: Any, name: str = "") -> list[str]:
+    """What recipes say differently, of all that both state; earlier versions stated less."""
     if isinstance(stored, Mapping) and isinstance(wanted, Mapping):
-        return all(_agree(stored[key], wanted[key]) for key in stored.keys() & wanted.keys())
-    return bool(stored == wanted)
+        both = [key for key in wanted if key in stored and key != "preset"]
+        return [one for key in both for one in _differences(stored[key], wanted[key], key)]
+    return [] if stored == wanted else [f"{name} {stored}, here {wanted}"]
 
 
 def n_processes() -> int:

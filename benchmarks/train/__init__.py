@@ -4,8 +4,3 @@
 What a method does in one step is its own file's in `baselines`, how the machine does it
 `baselines.machine`'s.
 """
-
-from baselines.machine import RunOptions
-from benchmarks.train.run import TrainResult, train
-
-__all__ = ["RunOptions", "TrainResult", "train"]

@@ -6,20 +6,21 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from baselines.machine import EXIT_UNFINISHED, Budget, RunOptions
-from baselines.method import Method, Recipe
+from baselines.method import Method
 from baselines.methods import METHODS
-from benchmarks.keeping import keep_run
-from benchmarks.train.folder import VALIDATION_FILE
-from benchmarks.train.journal import CURVES_FILE, LOG_FILE
-from benchmarks.train.run import TrainResult, train
+from baselines.options import RunOptions
+from baselines.recipe import Recipe
+from benchmarks.minutes import EXIT_UNFINISHED, started_clock
 from gopro_tools.console import progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind
 from gopro_tools.stopping import stop_signals
+
+if TYPE_CHECKING:
+    from benchmarks.train.run import TrainResult
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,9 @@ class Task:
 
 def run_task(task: Task, method: Method, recipe: Recipe, options: RunOptions) -> int:
     """Train with a progress bar, and return the exit code: 128 + n where signal n ended it."""
-    budget = Budget(task.minutes)
+    from benchmarks.train.run import train
+
+    time_is_over = started_clock(task.minutes)
     with stop_signals() as found, progress_bar("") as bar:
         shown = bar.add_task("", total=None, rate="")
         first: dict[str, tuple[int, float]] = {}  # of a task: what was done when, in this session
@@ -72,7 +75,7 @@ def run_task(task: Task, method: Method, recipe: Recipe, options: RunOptions) ->
             options=options,
             resume=task.resume,
             on_progress=show,
-            should_stop=lambda: bool(found) or budget.spent,
+            should_stop=lambda: bool(found) or time_is_over(),
         )
     if os.environ.get("RANK", "0") == "0":
         _summarise(result)
@@ -89,11 +92,15 @@ def keep_record(out: Path, results: Path) -> Path:
     Raises:
         InputError: The run is not finished, or it is kept there already.
     """
+    from benchmarks.keeping import keep_run
+    from benchmarks.train.folder import VALIDATION_FILE
+    from benchmarks.train.journal import CURVES_FILE, LOG_FILE
+
     names = (LOG_FILE, CURVES_FILE, VALIDATION_FILE)
     return keep_run(out, results, {name: out / name for name in names if (out / name).is_file()})
 
 
-def _summarise(result: TrainResult) -> None:
+def _summarise(result: "TrainResult") -> None:
     state = "Finished" if result.finished else "Stopped; --resume continues"
     stderr.print(f"{state} after {result.step} of {result.n_steps} steps: {result.checkpoint}")
     if found := result.metrics:

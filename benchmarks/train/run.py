@@ -15,8 +15,10 @@ from baselines.checkpoints.restorers import load_restorer_network
 from baselines.checkpoints.tensors import load_into
 from baselines.data import FramePairs, Patches
 from baselines.devices import chosen_device
-from baselines.machine import Processes, RunOptions, joined_processes, seed_torch
-from baselines.method import Method, Recipe, Setting
+from baselines.machine import Processes, Setting, joined_processes, seed_torch
+from baselines.method import Method
+from baselines.options import RunOptions
+from baselines.recipe import Recipe
 from benchmarks.train.device_loop import DeviceSteps
 from benchmarks.train.folder import VALIDATION_FILE, RunFolder, RunState
 from benchmarks.train.journal import Journal, plot_curves
@@ -163,7 +165,7 @@ class _Run:
             on_progress=partial(self.on_progress, "decoding"),
         )
         self.patches = Patches(pairs, recipe.patches, recipe.seed)
-        kind_of_steps = DeviceSteps if options.defers(device, self.processes) else Steps
+        kind_of_steps = DeviceSteps if self.setting.defers else Steps
         self.steps = kind_of_steps(self.learner, self.patches, self.setting)
         self.epoch_length = recipe.optimisation.epoch_length(len(pairs), recipe.patches.batch)
         self.n_steps = recipe.n_steps(len(pairs))

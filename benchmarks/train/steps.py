@@ -7,11 +7,9 @@ from typing import Any
 
 import torch
 
-from baselines.data import Batch, Patches
-from baselines.devices import to_layout
+from baselines.data import Patches
 from baselines.learning import Learner, NotFiniteError
-from baselines.machine import scalars
-from baselines.method import Setting
+from baselines.machine import Setting, scalars
 from gopro_tools.errors import InputError
 
 
@@ -58,7 +56,10 @@ class Steps:
         Raises:
             InputError: Out of memory, or a figure is not finite.
         """
-        batches = [self._placed(batch.to(self.setting.device)) for batch in inputs]
+        channels_last = self.setting.options.channels_last
+        batches = [
+            batch.placed(self.setting.device, channels_last=channels_last) for batch in inputs
+        ]
         self.learner.start(learning_rate)
         try:
             with self.memory_explained():
@@ -80,14 +81,6 @@ class Steps:
                 f"A step does not fit into the memory of {self.setting.device}: use a smaller "
                 "--batch or --patch-px, --precision bf16, or more processes."
             ) from error
-
-    def _placed(self, batch: Batch) -> Batch:
-        channels_last = self.setting.options.channels_last
-        return dataclasses.replace(
-            batch,
-            blurred=to_layout(batch.blurred, channels_last=channels_last),
-            sharp=to_layout(batch.sharp, channels_last=channels_last),
-        )
 
 
 def not_finite(step: int, figures: Mapping[str, float]) -> InputError:

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from baselines.data import FramePairs
-from baselines.method import Recipe, Setting
+from baselines.machine import Setting
 from baselines.options import RestoreOptions
-from baselines.pictures import sheet
+from baselines.recipe import Recipe
 from baselines.restoring import NetworkRestorer
+from benchmarks.pictures import sheet
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.metrics import psnr_rgb

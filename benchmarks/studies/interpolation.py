@@ -1,0 +1,250 @@
+"""How close blur from interpolated frames is to a real exposure.
+
+Scenes are filmed at 1,920 Hz. The mean of all frames of 50 ms, in linear light, is the truth.
+Contenders get every 8th, 16th or 32nd frame (240, 120, 60 Hz): the plain mean of those, the mean
+after FFmpeg's ``minterpolate`` has filled the gaps, and the mean after ours has made the frames 4,
+8 and 16 times as dense.
+"""
+
+import resource
+import subprocess
+import time
+from collections.abc import Sequence
+from itertools import pairwise, product
+from pathlib import Path
+from statistics import mean
+
+import cv2
+import imageio_ffmpeg
+import numpy as np
+import pandas as pd
+
+from benchmarks.keeping import newest
+from gopro_tools.averaging import average_exposure
+from gopro_tools.figures import new_figure
+from gopro_tools.flow import FlowEstimator
+from gopro_tools.images import Rgb
+from gopro_tools.interpolation import FlowInterpolator, Frames
+from gopro_tools.metrics import psnr_rgb
+from gopro_tools.records import RunRecord
+from gopro_tools.response import Response
+from gopro_tools.scenes import Scene, SceneConfig
+from gopro_tools.text import markdown_table
+
+SUITE = "interpolation"
+RATES_HZ = (60, 120, 240)
+FACTORS = (4, 8, 16)
+MOTIONS_PX_S = {"slow": 100.0, "fast": 400.0, "very fast": 1200.0}
+"""RMS speed of the background, in a frame of 640x360; objects move as fast relative to it."""
+NOISES = (0.0, 4.0)
+"""Standard deviation in code values of noise in the frames; the truth has none."""
+PHOTOGRAPHS = ("astronaut", "coffee", "rocket")
+MINTERPOLATE = "FFmpeg minterpolate x8"
+_DENSE_HZ = 1920
+_EXPOSURE_FRAMES = 96  # 50 ms
+_MARGIN_FRAMES = 16
+_SIZE_HW = (360, 640)
+
+
+def measure(
+    photographs: Sequence[str] = PHOTOGRAPHS,
+    motions: Sequence[str] = tuple(MOTIONS_PX_S),
+    rates_hz: Sequence[int] = RATES_HZ,
+) -> pd.DataFrame:
+    """All contenders on all scenes, rates and noises.
+
+    Returns:
+        One row per contender and case: ``photograph, motion, rate_hz, noise``; ``px_per_frame``,
+        the 95th percentile over the image of the true motion from frame to frame; ``contender``;
+        ``psnr_db`` of the blurred image (gamma 2.2) to the continuous exposure; ``cpu_s_per_gap``,
+        seconds of one thread per gap between two frames; ``unmatched_share``, the mean share of
+        pixels without a match in the next frame, 0 where none is reported.
+    """
+    rows = []
+    cv2.setNumThreads(1)
+    # Compile before anything is timed.
+    _ours(np.random.default_rng(0).integers(0, 256, (3, 64, 96, 3)).astype(np.uint8), 2)
+    for (seed, photograph), motion in product(enumerate(photographs), motions):
+        scene = Scene(
+            SceneConfig(
+                seed=seed + 1,
+                photograph=photograph,
+                size_hw=_SIZE_HW,
+                shake_px_s=MOTIONS_PX_S[motion],
+                object_speed_px_s=MOTIONS_PX_S[motion],
+                highlights=False,
+            )
+        )
+        n_dense = _EXPOSURE_FRAMES + 1 + 2 * _MARGIN_FRAMES
+        instants = [0.3 + (i - _MARGIN_FRAMES) / _DENSE_HZ for i in range(n_dense)]
+        dense = np.stack([scene.frame(instant) for instant in instants])
+        for rate_hz, noise in product(rates_hz, NOISES):
+            flow_px = np.linalg.norm(scene.flow(0.3, 0.3 + 1 / rate_hz), axis=2)
+            case = {
+                "photograph": photograph,
+                "motion": motion,
+                "rate_hz": rate_hz,
+                "noise": noise,
+                "px_per_frame": float(np.percentile(flow_px, 95)),
+            }
+            rows += [case | found for found in _contend(dense, rate_hz, noise)]
+    return pd.DataFrame(rows)
+
+
+def _contend(dense: Frames, rate_hz: int, noise: float) -> list[dict[str, str | float]]:
+    step = _DENSE_HZ // rate_hz
+    inner = dense[_MARGIN_FRAMES : len(dense) - _MARGIN_FRAMES]
+    frames = np.ascontiguousarray(inner[::step])
+    if noise:
+        grain = np.random.default_rng(0).normal(0, noise, frames.shape)
+        frames = np.clip(np.rint(frames + grain), 0, 255).astype(np.uint8)
+    truth = _blurred(inner)
+    # The plain mean of M frames stands for M intervals, half an interval more on either side.
+    half = step // 2
+    wider = _blurred(dense[_MARGIN_FRAMES - half : len(dense) - _MARGIN_FRAMES + half])
+    found = [("plain", psnr_rgb(wider, _blurred(frames)), 0.0, 0.0)]
+    filled, seconds = _minterpolated(frames, 8)
+    found.append((MINTERPOLATE, psnr_rgb(truth, _blurred(filled)), seconds, 0.0))
+    for factor in FACTORS:
+        filled, seconds, unmatched = _ours(frames, factor)
+        found.append((f"ours x{factor}", psnr_rgb(truth, _blurred(filled)), seconds, unmatched))
+    columns = ("contender", "psnr_db", "cpu_s_per_gap", "unmatched_share")
+    return [dict(zip(columns, values, strict=True)) for values in found]
+
+
+def _blurred(frames: Frames) -> Rgb:
+    return average_exposure(np.ascontiguousarray(frames), Response.named("gamma2.2")).blur_gamma
+
+
+def _ours(frames: Frames, factor: int) -> tuple[Frames, float, float]:
+    estimator, interpolator = FlowEstimator(), FlowInterpolator()
+    filled, unmatched = [frames[:1]], []
+    begin = time.process_time()
+    for first, second in pairwise(frames):
+        flow = estimator.estimate(first, second)
+        unmatched.append(flow.unmatched_share)
+        filled += [interpolator.along(flow, first, second, factor - 1), second[None]]
+    seconds = (time.process_time() - begin) / len(unmatched)
+    return np.concatenate(filled), seconds, mean(unmatched)
+
+
+def minterpolate(frames: Frames, factor: int, inside: str, result: str) -> bytes:
+    """FFmpeg's motion compensation with its best settings, on one core.
+
+    Args:
+        frames: (N, H, W, 3) uint8. It needs neighbours, so the ends are repeated: N + 3 go in. Its
+            first output lies one frame in, and it drops the last ones.
+        factor: How many times as dense.
+        inside: Pixel format that it works in.
+        result: Pixel format of the raw frames that are returned.
+    """
+    height, width = frames.shape[1:3]
+    padded = np.concatenate([frames[:1], frames, *[frames[-1:]] * 2])
+    picture = (
+        f"format={inside},minterpolate=fps={30 * factor}:mi_mode=mci:mc_mode=aobmc:me_mode=bidir:"
+        f"vsbmc=1:scd=none,format={result}"
+    )
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-threads", "1", "-f", "rawvideo"]
+    command += ["-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "30", "-i", "-"]
+    command += ["-vf", picture, "-f", "rawvideo", "-pix_fmt", result, "-"]
+    return subprocess.run(command, input=padded.tobytes(), capture_output=True, check=True).stdout
+
+
+def _minterpolated(frames: Frames, factor: int) -> tuple[Frames, float]:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    raw = minterpolate(frames, factor, "yuv444p", "rgb24")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = np.frombuffer(raw, np.uint8).reshape(-1, *frames.shape[1:])
+    # The place of the second frame gives that of the first.
+    at = int(np.argmax([psnr_rgb(frame, frames[1]) for frame in found])) - factor
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    n_gaps = len(frames) + 2
+    return found[at : at + (len(frames) - 1) * factor + 1], seconds / n_gaps
+
+
+def summary(rows: pd.DataFrame) -> str:
+    """Mean PSNR per contender by rate, motion and noise, as Markdown; times in the last row."""
+    names = list(rows["contender"].unique())
+    body = []
+    # Groups in the order of the rows, sorted by rate.
+    cases = rows.sort_values("rate_hz", kind="stable")
+    for (rate_hz, motion, noise), case in cases.groupby(["rate_hz", "motion", "noise"], sort=False):
+        scores = case.groupby("contender")["psnr_db"].mean()[names]
+        px_per_frame = f"{case['px_per_frame'].mean():.1f}"
+        shown = [f"{score:.1f}" for score in scores]
+        body.append([str(rate_hz), str(motion), f"{noise:g}", px_per_frame, *shown])
+    seconds = rows.groupby("contender")["cpu_s_per_gap"].mean()[names]
+    body.append(["", "", "", "CPU s per gap", *(f"{value:.3f}" for value in seconds)])
+    head = ["rate (Hz)", "motion", "noise", "px per frame", *names]
+    return markdown_table(head, body, n_text_columns=2)
+
+
+def draw(results: Path) -> None:
+    """PSNR over motion per frame, a point per scene; and how much each gains over the plain mean.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    if (found := newest(results, SUITE)) is None:
+        return
+    figure = new_figure(10.5, 4.6)
+    left, right = figure.subplots(1, 2)
+    scores = pd.read_csv(found[0] / "rows.csv").pivot_table(
+        "psnr_db", ["px_per_frame", "photograph", "motion", "rate_hz", "noise"], "contender"
+    )
+    clean = scores.xs(0.0, level="noise")
+    for number, name in enumerate(("plain", MINTERPOLATE, "ours x8")):
+        px = clean.index.get_level_values("px_per_frame")
+        left.plot(px, clean[name], "o", color=f"C{number}", label=name, markersize=4)
+    for noise, style in zip(NOISES, ("o", "x"), strict=True):
+        own = scores.xs(noise, level="noise")
+        gains, px = own["ours x8"] - own["plain"], own.index.get_level_values("px_per_frame")
+        right.plot(px, gains, style, color="C2", label=f"noise {noise:g}")
+    right.axhline(0, color="0.6")
+    left.set_ylabel("PSNR to the continuous exposure (dB)")
+    right.set_ylabel("gain of ours x8 over the plain mean (dB)")
+    for axes in (left, right):
+        axes.set_xscale("log")
+        axes.set_xlabel("motion per frame, 95th percentile (px)")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    figure.suptitle("Blur from interpolated frames against a 50 ms exposure (640x360, rendered)")
+    figure.savefig(results / "interpolation.png", dpi=110)
+
+
+def pages(results: Path) -> dict[Path, str]:
+    """The page of the newest record, by its path."""
+    if (found := newest(results, SUITE)) is None:
+        return {}
+    folder, record = found
+    rows = pd.read_csv(folder / "rows.csv")
+    parts = [
+        "# Blur from interpolated frames against a continuous exposure",
+        "Made by `python -m benchmarks.interpolation`: PSNR (dB) of the blurred image to the mean "
+        f"of all 1,920 Hz frames of 50 ms, mean over {rows['photograph'].nunique()} rendered "
+        "scenes of 640x360 with objects that cover and uncover the background. `plain` is scored "
+        "against the exposure its frames stand for. `px per frame` is the 95th percentile of the "
+        "true motion from frame to frame.",
+        summary(rows),
+        "![PSNR over motion per frame](interpolation.png)",
+        f"{record.machine['cpu']}, {record.made_utc}; record "
+        f"`{folder.relative_to(results).as_posix()}`.",
+    ]
+    return {results / "interpolation.md": "\n\n".join(parts) + "\n"}
+
+
+def record() -> RunRecord:
+    """What `measure` measures."""
+    return RunRecord(
+        suite=SUITE,
+        method="flow",
+        scale="full",
+        config={
+            "rates_hz": RATES_HZ,
+            "motions_px_s": MOTIONS_PX_S,
+            "noises": NOISES,
+            "photographs": PHOTOGRAPHS,
+            "size_hw": _SIZE_HW,
+        },
+        seed=1,
+    )
