@@ -40,6 +40,8 @@ class ImageHeader:
     n_images: int
     mode: str
     is_jpeg: bool
+    icc_profile: bytes
+    """Empty where there is none."""
 
 
 def read_header(path: Path, data: bytes) -> ImageHeader:
@@ -69,6 +71,7 @@ def read_header(path: Path, data: bytes) -> ImageHeader:
                 n_images=int(getattr(image, "n_frames", 1)),
                 mode=image.mode,
                 is_jpeg=isinstance(image, JpegImagePlugin.JpegImageFile),
+                icc_profile=image.info.get("icc_profile") or b"",
             )
         except InputError:
             raise

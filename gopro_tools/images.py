@@ -273,6 +273,12 @@ def _collect(
             found[inside / entry.name] = entry
 
 
+def other_kinds(folder: Path, known: frozenset[str]) -> list[str]:
+    """Suffixes of the files at any depth of a folder that are not among ``known``."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
+    return sorted({path.suffix.lower() for path in files} - known - {""})
+
+
 def _is_utf8(name: str) -> bool:
     try:
         name.encode()

@@ -23,6 +23,7 @@ from gopro_tools.scenes import Scene, SceneConfig
 
 REAL_TABLE = Path("../shared/data/response/gopro6_inverse_crf.npy")
 STOPS = np.arange(-4, 3.01, 0.5)
+EXIF = {"iso": 0x8827, "aperture": 0x829D, "focal_length": 0x920A, "white_balance": 0xA403}
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,11 @@ def light():
     return scene.linear_frame(0.0)
 
 
-def write_bracket(folder: Path, light, response: Response, stops=STOPS, *, exif: bool = True):
-    """A still scene at several exposures, with a little shot noise, which dithers the codes."""
+def write_bracket(folder: Path, light, response: Response, stops=STOPS, *, exif=True, **settings):
+    """A still scene at several exposures, with a little shot noise, which dithers the codes.
+
+    ``settings`` are further EXIF tags by `EXIF`: a function of the number of the image.
+    """
     folder.mkdir()
     rng = np.random.default_rng(0)
     for number, stop in enumerate(stops):
@@ -45,7 +49,8 @@ def write_bracket(folder: Path, light, response: Response, stops=STOPS, *, exif:
         image = Image.fromarray(response.encode(noisy))
         details = Image.Exif()
         if exif:
-            details[0x8769] = {0x829A: float(2.0**stop / 60)}
+            others = {EXIF[name]: value(number) for name, value in settings.items()}
+            details[0x8769] = {0x829A: float(2.0**stop / 60)} | others
         image.save(folder / f"IMG_{number}.png", exif=details)
     return folder
 
@@ -141,6 +146,34 @@ def test_what_is_no_bracket_is_refused(tmp_path, light):
     shutil.copy(smaller / "IMG_0.png", sizes / "IMG_9.png")
     with pytest.raises(InputError, match="one size"):
         read_bracket(sizes)
+
+
+@pytest.mark.parametrize("name", ["iso", "aperture", "focal_length"])
+def test_a_bracket_in_which_another_setting_changed_is_refused(tmp_path, light, name):
+    """Its images may agree on a curve all the same: a wrong one."""
+    response = Response.named("gamma2.2")
+    changed = {name: lambda number: 100 if number < 3 else 200}
+    folder = write_bracket(tmp_path / "changed", light, response, [-2, -1, 0, 1, 2], **changed)
+    for times in ((), ("1/16", "1/8", "1/4", "1/2", "1")):
+        with pytest.raises(InputError, match=r"IMG_3.png: .* 200.* by its EXIF, but 100"):
+            read_bracket(folder, times)
+    same = {name: lambda number: 100}
+    folder = write_bracket(tmp_path / "same", light, response, [-2, -1, 0, 1, 2], **same)
+    assert read_bracket(folder).notes == ()
+
+
+def test_automatic_white_balance_is_said(tmp_path, light):
+    response = Response.named("gamma2.2")
+    for name, mode in (("automatic", 0), ("fixed", 1)):
+        chosen = {"white_balance": lambda number, mode=mode: mode}
+        folder = write_bracket(tmp_path / name, light, response, [-2, -1, 0, 1, 2], **chosen)
+        assert bool(read_bracket(folder).notes) is (name == "automatic")
+
+
+def test_hidden_companions_are_no_images_of_a_bracket(tmp_path, light):
+    folder = write_bracket(tmp_path / "bracket", light, Response.named("gamma2.2"), [-2, 0, 2])
+    (folder / "._IMG_0.png").write_bytes(b"\0\5\x16\7")
+    assert len(read_bracket(folder).images) == 3
 
 
 def test_flat_images_determine_nothing(tmp_path):

@@ -1,6 +1,7 @@
 import csv
 import hashlib
 import json
+import math
 import os
 import random
 import shutil
@@ -374,6 +375,27 @@ def test_low_rates_are_refused_or_warned_about(
     assert not synthesize(source, told, out=tmp_path / "told", executor=threads).failed
 
 
+def test_a_size_of_another_shape_is_said(
+    tmp_path: Path, threads: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = tmp_path / "wide.mp4"
+    write_video(source, moving(12, (48, 64)), 240, EXACT)
+    for size, stretches in {"24x32": False, "36x48": False, "47x63": False, "32x24": True}.items():
+        caplog.clear()
+        synthesize(source, SynthesisConfig(size=size), out=tmp_path / size, executor=threads)
+        assert ("wide.mp4: its frames are 48x64 (HxW)" in caplog.text) is stretches
+
+
+def test_a_readout_longer_than_the_clip_is_named(
+    tmp_path: Path, threads: ThreadPoolExecutor
+) -> None:
+    source = tmp_path / "short.mp4"
+    write_video(source, moving(24), 240, EXACT)
+    chosen = SynthesisConfig(readout_ms=900)
+    with pytest.raises(InputError, match="216 beside it that --readout-ms needs"):
+        synthesize(source, chosen, out=tmp_path / "out", executor=threads)
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
@@ -386,7 +408,13 @@ def test_low_rates_are_refused_or_warned_about(
         ({"scale": 2.0}, "only shrink"),
         ({"test_fraction": 1.0}, "fraction"),
         ({"test_fraction": 0.5, "test_recordings": ("a",)}, "exclude"),
-        ({"fps": -1.0}, "positive"),
+        ({"fps": -1.0}, "--fps"),
+        ({"fps": math.inf}, "--fps"),
+        ({"fps": math.nan}, "--fps"),
+        ({"fps": 1e-9}, "--fps"),
+        ({"least_motion_px": 5.0, "most_motion_px": 2.0}, "overlap"),
+        ({"motion_px": "4-16", "least_motion_px": 20.0}, "overlap"),
+        ({"motion_px": "4-16", "most_motion_px": 0.0}, "overlap"),
         ({"max_pairs": 0}, "--max-pairs"),
         ({"kinds": ()}, "--kinds"),
     ],

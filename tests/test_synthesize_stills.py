@@ -1,11 +1,14 @@
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from media import icc_profile
+from PIL import Image, PngImagePlugin
 
 from gopro_tools.errors import InputError
 from gopro_tools.images import encode_png, read_rgb
@@ -104,6 +107,85 @@ def test_splits_share_no_photograph(photographs):
         for row in rows_of(chosen.out):
             split_of.setdefault(row["hash_sharp"], set()).add(row["split"])
         assert all(len(splits) == 1 for splits in split_of.values())
+
+
+def test_copies_edits_and_exposures_of_a_photograph_share_its_split(photographs):
+    image = Image.fromarray(read_rgb(photographs / "a.png"))
+    image.save(photographs / "a.jpg", quality=70)
+    image.resize((100, 70)).save(photographs / "small.webp")
+    image.point(lambda code: code // 2).save(photographs / "IMG_E0001.png")
+    image.point(lambda code: min(255, code + 20)).save(photographs / "a (1).tif")
+    alike = {"a.png", "a.jpg", "small.webp", "IMG_E0001.png", "a (1).tif"}
+    used = set()
+    for seed in range(6):
+        chosen = config(photographs, f"out{seed}", test_fraction=0.5, seed=seed)
+        synthesize_stills(chosen)
+        splits = {row["source"]: row["split"] for row in rows_of(chosen.out)}
+        assert len({splits[name] for name in alike}) == 1
+        used |= {splits["a.png"], splits["c.png"]}
+    assert used == {"train", "test"}
+
+
+def test_what_lies_beside_photographs_is_none(photographs):
+    """Thumbnails of servers and systems, datasets made earlier; pipes would be waited for."""
+    before = synthesize_stills(config(photographs, "before"))
+    picture = (photographs / "a.png").read_bytes()
+    for name in ("@eaDir", ".thumbnails", "__MACOSX"):
+        (photographs / name).mkdir()
+        (photographs / name / "a.png").write_bytes(picture)
+    (photographs / "._a.png").write_bytes(b"\0\5\x16\7")
+    inside = StillsConfig(photographs=photographs, out=photographs / "stills", length_px=20)
+    synthesize_stills(inside)
+    (photographs / "loop").symlink_to(photographs)
+    (photographs / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    os.mkfifo(photographs / "pipe.jpg")
+    after = synthesize_stills(config(photographs, "after"))
+    assert after.n_pairs == before.n_pairs == 3
+    assert [note.rpartition(" (")[2] for note in after.notes] == [".csv, .heic, .json, .md, .npy)"]
+    assert len(after.failures) == 1
+    assert "pipe.jpg" in after.failures[0]
+
+
+def test_links_are_followed(photographs):
+    (photographs / "more").rename(photographs.parent / "elsewhere")
+    (photographs / "more").symlink_to(photographs.parent / "elsewhere")
+    chosen = config(photographs)
+    assert synthesize_stills(chosen).n_pairs == 3
+    assert "more/b.png" in {row["source"] for row in rows_of(chosen.out)}
+
+
+def test_photographs_that_are_no_cameras_curve_are_named(photographs):
+    image = Image.fromarray(read_rgb(photographs / "a.png"))
+    image.save(photographs / "linear.jpg", icc_profile=icc_profile(1))
+    image.save(photographs / "wide.jpg", icc_profile=icc_profile(2.2, "p3"))
+    tags = PngImagePlugin.PngInfo()
+    tags.add(b"cICP", bytes([9, 16, 0, 1]))
+    image.save(photographs / "pq.png", pnginfo=tags)
+    summary = synthesize_stills(config(photographs))
+    assert summary.n_pairs == 4
+    assert [failure.partition(": ")[0][-10:] for failure in summary.failures] == [
+        "linear.jpg",
+        "phs/pq.png",
+    ]
+    assert "--response linear" in summary.failures[0]
+    assert "wide.jpg: its colours are those of p3" in summary.notes[0]
+    again = synthesize_stills(config(photographs))
+    assert again.already_complete
+    assert (again.failures, again.notes) == (summary.failures, summary.notes)
+
+
+def test_images_of_an_earlier_run_do_not_stay(photographs):
+    chosen = config(photographs, per_photograph=2)
+    synthesize_stills(chosen)
+    (chosen.out / "train" / "own_11_00" / "sharp").mkdir(parents=True)
+    own = chosen.out / "train" / "own_11_00" / "sharp" / "000009.png"
+    own.write_bytes(b"a user's")
+    (photographs / "c.png").unlink()
+    synthesize_stills(config(photographs, overwrite=True))
+    stems = {path.stem for path in (chosen.out / "train" / "stills_01_00").rglob("*.png")}
+    assert stems == {"000001", "000002"}
+    assert {path.stem for path in (chosen.out / "kernels").rglob("*.npy")} == stems
+    assert own.exists()
 
 
 def test_legacy_keeps_the_flaws_and_says_so(photographs):

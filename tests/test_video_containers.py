@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media import ffmpeg, moving, with_tags, written
+from media import ffmpeg, icc_profile, moving, with_tags, written
 from PIL import Image, PngImagePlugin
 from test_video_reading import read, whole
 
@@ -162,6 +162,35 @@ def test_frames_that_are_no_cameras_curve_name_their_response(
             check_response(folder, color, Response.named("srgb"))
         check_response(folder, color, Response.named(response))
     assert len(whole(folder, fps=240)) == 6
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "tif", "webp"])
+@pytest.mark.parametrize(
+    ("gamma", "primaries", "response"),
+    [(1, "srgb", "linear"), (1.8, "p3", "gamma1.8"), (2.2, "srgb", ""), (2.2, "p3", "")],
+)
+def test_icc_profiles_say_what_frames_are(
+    tmp_path: Path, kind: str, gamma: float, primaries: str, response: str
+) -> None:
+    for i, frame in enumerate(moving(6)):
+        profile = icc_profile(gamma, primaries)
+        Image.fromarray(frame).save(tmp_path / f"{i:03d}.{kind}", icc_profile=profile)
+    info = open_source(tmp_path, fps=240).info
+    assert info.look.color.response == response
+    if gamma == 2.2:
+        assert [note for note in info.notes if "p3, gamma 2.2" in note] == [
+            f"its primaries are {name}, and stay as they are"
+            for name in ["p3, gamma 2.2"]
+            if primaries == "p3"
+        ]
+    assert len(whole(tmp_path, fps=240)) == 6
+
+
+@pytest.mark.parametrize("profile", [b"junk", icc_profile(1)[:200]])
+def test_damaged_profiles_change_nothing(tmp_path: Path, profile: bytes) -> None:
+    for i, frame in enumerate(moving(6)):
+        Image.fromarray(frame).save(tmp_path / f"{i:03d}.jpg", icc_profile=profile)
+    assert open_source(tmp_path, fps=240).info.look.color.response == ""
 
 
 @pytest.mark.parametrize("transfer", [16, 18])

@@ -20,7 +20,7 @@ from gopro_tools.deblur.network import (
 from gopro_tools.deblur.photo import read_photo, write_photo
 from gopro_tools.errors import InputError
 from gopro_tools.files import FreeNames, natural_key, refuse_inside, refuse_url, write_atomic
-from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_jpeg, find_files
+from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_jpeg, find_files, other_kinds
 from gopro_tools.movie_config import MovieConfig
 from gopro_tools.movies import beside, restore_video, side_by_side, take_movie_name
 from gopro_tools.restorers import find_images, is_dataset
@@ -173,7 +173,7 @@ def _jobs(
             except InputError as error:
                 summary.failures.append(str(error))
                 continue
-            if others := _other_kinds(source, known):
+            if others := other_kinds(source, known):
                 summary.notes.append(
                     f"{source}: files of other kinds were left out ({', '.join(others)})"
                 )
@@ -214,12 +214,6 @@ def _check_file_name(out: Path, sources: Sequence[Path]) -> None:
         raise InputError(
             f"--out {out}: {sources[0]} is {kind}; {', '.join(sorted(suffixes))} expected."
         )
-
-
-def _other_kinds(folder: Path, known: frozenset[str]) -> list[str]:
-    """Suffixes of the files there that are not deblurred."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
-    return sorted({path.suffix.lower() for path in files} - known - {""})
 
 
 def _names_in(out: Path, inside: Sequence[Path], config: DeblurConfig) -> list[Path]:

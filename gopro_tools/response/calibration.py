@@ -1,9 +1,10 @@
 """Measuring the response of a camera from a bracket: one still scene at several exposures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,10 @@ from gopro_tools.images import IMAGE_SUFFIXES, Rgb, read_rgb
 from gopro_tools.response.config import Method
 from gopro_tools.response.curves import Response
 
-_EXIF_IFD, _EXPOSURE_TIME = 0x8769, 0x829A
+_EXIF_IFD, _EXPOSURE_TIME, _WHITE_BALANCE = 0x8769, 0x829A, 0xA403
+_KEPT_SETTINGS = {0x0110: "camera", 0x8827: "ISO", 0x829D: "aperture", 0x920A: "focal length"}
+"""EXIF tags of what must be the same throughout a bracket."""
+_AUTOMATIC = 0
 _LEAST_IMAGES = 3
 _LEAST_STOPS = 2.0
 _DEBEVEC_SAMPLES = 300
@@ -34,6 +38,8 @@ class Bracket:
     """(H, W, 3) uint8 each, one size."""
     times_s: tuple[float, ...]
     """Exposure time of each; only their ratios matter."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how they were taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +65,16 @@ def read_bracket(folder: Path, times_s: Sequence[str] = ()) -> Bracket:
             them from EXIF.
 
     Raises:
-        InputError: Fewer than three images, sizes that differ, times missing or too much alike.
+        InputError: Fewer than three images, sizes that differ, times missing or too much alike, or
+            another setting than the time that differs by EXIF.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: a folder of images of one scene was expected.")
-    found = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    found = (
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
     paths = sorted(found, key=lambda path: natural_key(path.name))
     if len(paths) < _LEAST_IMAGES:
         raise InputError(
@@ -76,7 +87,11 @@ def read_bracket(folder: Path, times_s: Sequence[str] = ()) -> Bracket:
             f"--times: {len(times_s)} given for {len(paths)} images; one per image in this order "
             f"was expected: {names}."
         )
-    times = [_seconds(text) for text in times_s] or [_time_from_exif(path) for path in paths]
+    settings = [_settings(path) for path in paths]
+    times = [_seconds(text) for text in times_s] or [
+        _time_from_exif(path, of_image) for path, of_image in zip(paths, settings, strict=True)
+    ]
+    _check_kept(paths, settings)
     stops = np.log2(max(times) / min(times))
     if stops < _LEAST_STOPS:
         raise InputError(
@@ -90,7 +105,18 @@ def read_bracket(folder: Path, times_s: Sequence[str] = ()) -> Bracket:
                 f"{path}: {image.shape[1]}x{image.shape[0]} pixels, but {paths[0].name} has "
                 f"{images[0].shape[1]}x{images[0].shape[0]}; one size was expected."
             )
-    return Bracket(paths=tuple(paths), images=tuple(images), times_s=tuple(times))
+    is_automatic = any(each.get(_WHITE_BALANCE) == _AUTOMATIC for each in settings)
+    return Bracket(
+        paths=tuple(paths),
+        images=tuple(images),
+        times_s=tuple(times),
+        notes=(
+            "White balance was automatic by EXIF: where it changed from image to image, red and "
+            "blue come out wrong. A fixed one is safer.",
+        )
+        if is_automatic
+        else (),
+    )
 
 
 def calibrate(bracket: Bracket, method: Method = "robertson") -> Calibration:
@@ -205,14 +231,40 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _time_from_exif(path: Path) -> float:
+def _settings(path: Path) -> dict[int, Any]:
+    """EXIF tags of an image, those of the exposure included; empty where it has none."""
     try:
         with Image.open(path) as image:
-            time = image.getexif().get_ifd(_EXIF_IFD).get(_EXPOSURE_TIME)
-        seconds = float(time) if time is not None else 0.0
+            exif = image.getexif()
+            return {**exif, **exif.get_ifd(_EXIF_IFD)}
     except Exception as error:  # Pillow raises anything on a damaged file
         raise InputError(f"{path}: not a readable image ({error}).") from error
-    if not seconds > 0:
+
+
+def _check_kept(paths: Sequence[Path], settings: Sequence[Mapping[int, Any]]) -> None:
+    """Refuse a bracket in which more than the time changed, as far as EXIF says.
+
+    Raises:
+        InputError: It did; the message names two images and what differs.
+    """
+    for tag, name in _KEPT_SETTINGS.items():
+        known = [(path, str(s[tag])) for path, s in zip(paths, settings, strict=True) if tag in s]
+        for path, value in known:
+            first, usual = known[0]
+            if value != usual:
+                raise InputError(
+                    f"{path}: {name} {value} by its EXIF, but {usual} in {first.name}; within a "
+                    "bracket only the exposure time may differ. Leave out the images of another "
+                    "setting, or take them again."
+                )
+
+
+def _time_from_exif(path: Path, settings: Mapping[int, Any]) -> float:
+    try:
+        seconds = float(settings.get(_EXPOSURE_TIME, 0.0))
+    except (TypeError, ValueError, ZeroDivisionError):
+        seconds = 0.0
+    if not 0 < seconds < np.inf:
         raise InputError(
             f"{path}: its EXIF does not tell the exposure time; name all with --times, in natural "
             "order of the file names."

@@ -36,6 +36,8 @@ def measure(config: CalibrateConfig) -> int:
         markup=False,
     )
     _describe(found.response)
+    for note in bracket.notes:
+        stderr.print(note, markup=False, style="yellow")
     stderr.print(f"Written: {config.out}; use it with --response {config.out}.", markup=False)
     if not found.misfit_codes <= _LARGE_MISFIT_CODES:
         stderr.print(

@@ -33,6 +33,27 @@ class LeftOut:
         return self.why
 
 
+class Lookalikes:
+    """Groups photographs that show the same: copies, edits, exposures and bursts of one scene."""
+
+    def __init__(self) -> None:
+        """No photograph was seen yet."""
+        self._firsts: list[NDArray[np.float64]] = []
+
+    def __len__(self) -> int:
+        """Groups so far."""
+        return len(self._firsts)
+
+    def group_of(self, photograph: Rgb) -> int:
+        """Number of the group whose first photograph this one looks like; a new one if none."""
+        thumbnail = _thumbnail(photograph)
+        for group, first in enumerate(self._firsts):
+            if float((thumbnail * first).sum()) > _ALIKE:
+                return group
+        self._firsts.append(thumbnail)
+        return len(self._firsts) - 1
+
+
 class PhotographChooser:
     """Chooses photographs that have texture and do not look like one chosen before.
 
@@ -43,7 +64,7 @@ class PhotographChooser:
     def __init__(self) -> None:
         """Nothing is chosen yet."""
         self.left_out: list[LeftOut] = []
-        self._thumbnails: list[NDArray[np.float64]] = []
+        self._chosen = Lookalikes()
 
     def choose(self, sources: Iterable[str]) -> Iterator[str]:
         """Read photographs one by one, and yield the names of those that are of use.
@@ -58,15 +79,14 @@ class PhotographChooser:
             except InputError as error:
                 self.left_out.append(LeftOut(why=str(error), failed=True))
                 continue
-            thumbnail = _thumbnail(photograph)
+            n_chosen = len(self._chosen)
             if (share := _textured_share(photograph)) < _LEAST_TEXTURE:
                 why = f"{source}: {share:.0%} of it has texture, {_LEAST_TEXTURE:.0%} are needed"
                 self.left_out.append(LeftOut(why=why))
-            elif any(float((thumbnail * other).sum()) > _ALIKE for other in self._thumbnails):
+            elif self._chosen.group_of(photograph) < n_chosen:
                 why = f"{source}: looks like one that was taken already"
                 self.left_out.append(LeftOut(why=why))
             else:
-                self._thumbnails.append(thumbnail)
                 yield source
 
 

@@ -88,7 +88,7 @@ class Scene:
                 f"a shake of {config.shake_px_s:g} px/s over {config.size_hw} pixels needs a "
                 f"background of {plane_hw[1]}x{plane_hw[0]} pixels, too large to render; lower it."
             )
-        photograph = read_photograph(self.photograph)
+        photograph = read_photograph(self.photograph, self._response)
         plane = background(photograph, plane_hw, self._response, photograph_rng)
         if config.highlights:
             add_lights(plane, lights_rng)
@@ -96,7 +96,7 @@ class Scene:
         for rng, source in zip(object_rngs, self.object_photographs, strict=True):
             path = ObjectPath.drawn(rng, config.size_hw, config.object_speed_px_s)
             side_px = max(_LEAST_OBJECT_PX, round(config.size_hw[0] * rng.uniform(0.2, 0.4)))
-            sprite = cut_out(read_photograph(source), side_px, self._response, rng)
+            sprite = cut_out(read_photograph(source, self._response), side_px, self._response, rng)
             self._layers.append(_Layer(sprite, path))
 
     def linear_frame(self, time_s: float) -> Linear:

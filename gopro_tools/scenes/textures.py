@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, read_rgb
 from gopro_tools.response import Response
+from gopro_tools.video.stills import check_still
 
 Texture = NDArray[np.float32]
 """(h, w, 3) linear light, or (h, w, 4): linear light times coverage, and coverage in [0, 1]."""
@@ -36,13 +37,19 @@ _LEAST_SIDE_PX = 32
 _N_LIGHTS = 12
 _CELL_PX = 8  # where lights go is decided on a grid this coarse
 _LIGHT_SPACING_CELLS = 9
+_GAMMA = Response.named("gamma2.2")
 
 
-def read_photograph(source: str | Path) -> Rgb:
+def read_photograph(source: str | Path, response: Response = _GAMMA) -> Rgb:
     """Read a photograph by its name in `PHOTOGRAPHS` or from a file.
 
+    Args:
+        source: Which.
+        response: What decodes it.
+
     Raises:
-        InputError: No such name, or the file cannot be used: the message says why.
+        InputError: No such name, or the file cannot be used, or says that its values are not those
+            of ``response``: the message says why.
     """
     if isinstance(source, str) and source in PHOTOGRAPHS:
         return read_rgb(photograph_path(source))
@@ -58,6 +65,7 @@ def read_photograph(source: str | Path) -> Rgb:
             f"{path}: {width}x{height} pixels; a photograph of at least "
             f"{_LEAST_SIDE_PX}x{_LEAST_SIDE_PX} was expected."
         )
+    check_still(path, response)
     return photograph
 
 

@@ -21,6 +21,8 @@ LOWEST_RATE_HZ = 60.0
 """Below this, neighbouring frames are too far apart for their mean to look like one exposure."""
 LOW_RATE_HZ = 120.0
 """Below this, fast motion leaves ghosts (the original was filmed at 240 fps)."""
+_RATES_HZ = (1e-3, 1e7)
+"""From time lapses to the fastest cameras; others are a slip of the pen."""
 
 _GIVEN = "_given"
 
@@ -135,8 +137,11 @@ class SynthesisConfig:
             raise InputError("--size and --scale exclude each other.")
         if self.scale is not None and not 0 < self.scale <= 1:
             raise InputError(f"--scale {self.scale}: 0 < scale <= 1 expected; frames only shrink.")
-        if self.fps is not None and not self.fps > 0:
-            raise InputError(f"--fps {self.fps}: a positive rate expected.")
+        if self.fps is not None and not _RATES_HZ[0] <= self.fps <= _RATES_HZ[1]:
+            raise InputError(
+                f"--fps {self.fps:g}: frames per second, {_RATES_HZ[0]:g} to {_RATES_HZ[1]:g}, "
+                "expected."
+            )
         if self.stream is not None and self.stream < 0:
             raise InputError(f"--stream {self.stream}: a stream's number, from 0, expected.")
         if not self.kinds or len(set(self.kinds)) < len(self.kinds):
@@ -158,7 +163,14 @@ class SynthesisConfig:
             if value is not None and not 0 <= value < math.inf:
                 option = name.replace("_", "-")
                 raise InputError(f"--{option} {value:g}: pixels, at least 0, expected.")
-        _ = self.motion_range_px
+        least = self.least_motion_px or 0.0
+        most = math.inf if self.most_motion_px is None else self.most_motion_px
+        low, high = self.motion_range_px or (least, most)
+        if max(least, low) > min(most, high):
+            raise InputError(
+                "--least-motion-px, --most-motion-px, --motion-px: no length of blur fulfils all; "
+                "ranges that overlap expected."
+            )
         if self.measures_motion and self.frame_counts[0] < 2:
             raise InputError(
                 f"--frames {self.frames}: motion is measured between frames; at least 2 expected."

@@ -1,6 +1,7 @@
 """From what the user named to segments of work: sources, clips, windows, splits."""
 
 import logging
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ _CLIP_GAP_S = 0.5
 """A gap in time this long starts a new clip; shorter ones only cost the windows that cross them."""
 _UNEVEN = 0.15
 """A window whose frames take this much more or less time than usual is of another rate."""
+_STRETCHED = 0.02
+"""Logarithm of a change of shape that is more than rounding to whole pixels."""
 _SEGMENT_FRAMES = (150, 1200)
 """Segments are cut from the source alone, never from the number of workers. Each boundary costs
 about a window of frames that are decoded twice; an interruption, up to a segment a worker."""
@@ -250,12 +253,15 @@ def _member(probe: Probe, stem: str) -> Member:
 
 
 def _too_short(probe: Probe, config: SynthesisConfig) -> Probe:
-    n_frames = probe.info.n_frames if probe.info else 0
+    info = probe.info
+    assert info is not None
+    n_beside = 2 * config.margin_frames(1 / info.rate_hz(config.fps))
+    beside = f" and the {n_beside} beside it that --readout-ms needs" if n_beside else ""
     return Probe(
         source=probe.source,
         sha256=probe.sha256,
-        error=f"{probe.source.path}: {n_frames} frames give no window of {config.frames}. The file "
-        "is cut short, or --frames is too many for it.",
+        error=f"{probe.source.path}: {info.n_frames} frames give no window of "
+        f"{config.frames}{beside}. The file is cut short, or too many are asked for.",
     )
 
 
@@ -271,6 +277,12 @@ def _sequences(
             probe.source.name,
             rate_hz,
             LOW_RATE_HZ,
+        )
+    here, there = info.size_hw, config.output_size_hw(info.size_hw)
+    if config.size_hw and abs(math.log(here[0] * there[1] / (here[1] * there[0]))) > _STRETCHED:
+        logger.warning(
+            "%s: its frames are %dx%d (HxW); --size %dx%d is of another shape and stretches them.",
+            *(probe.source.name, *here, *there),
         )
     times_s = info.times_s(config.fps)
     tick_s = float(info.seconds_per_tick) * info.frame_rate_measured / rate_hz

@@ -20,8 +20,10 @@ def command(config: Annotated[StillsConfig, tyro.conf.arg(name="")]) -> int:
         summary = synthesize_stills(
             config, on_progress=lambda done, total: bar.update(task, completed=done, total=total)
         )
+    for note in summary.notes:
+        stderr.print(note, markup=False)
     for failure in summary.failures:
-        stderr.print(f"failed: {failure}", style="red")
+        stderr.print(f"failed: {failure}", markup=False, style="red")
     done = "complete already" if summary.already_complete else "made"
-    stderr.print(f"{config.out}: {done}, {summary.n_pairs} pairs.")
+    stderr.print(f"{config.out}: {done}, {summary.n_pairs} pairs.", markup=False)
     return EXIT_FINDINGS if summary.failures else 0

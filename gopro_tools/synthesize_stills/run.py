@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,23 @@ from gopro_tools import __version__, kernels
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SequenceName, Split
 from gopro_tools.errors import InputError
 from gopro_tools.files import claimed, natural_key, sha256_of_file, write_atomic
-from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_png, no_images, pixel_hash, read_rgb
+from gopro_tools.images import (
+    IMAGE_SUFFIXES,
+    Rgb,
+    encode_png,
+    find_files,
+    no_images,
+    other_kinds,
+    pixel_hash,
+    read_rgb,
+)
 from gopro_tools.response import Response
+from gopro_tools.scenes.photographs import Lookalikes
+from gopro_tools.seal import read_seal
 from gopro_tools.synthesize_stills.config import StillsConfig
 from gopro_tools.text import csv_text
 from gopro_tools.threads import Progress, n_cores, no_progress, prefetched
+from gopro_tools.video.stills import check_still
 
 KERNEL_FOLDER = "kernels"
 """``kernels/<split>/<sequence>/000001.npy``: what blurred ``<split>/<sequence>/*/000001.png``."""
@@ -37,8 +49,23 @@ class StillsSummary:
     n_pairs: int
     failures: tuple[str, ...]
     """A message per photograph that could not be used."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of the others, and of what was left out."""
     already_complete: bool = False
     """There was nothing to do."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Job:
+    """A photograph to blur."""
+
+    source: str
+    """Its path inside the folder of photographs."""
+    path: Path
+    sha256: str
+    split: Split
+    number: int
+    """From 1 in its split."""
 
 
 def synthesize_stills(
@@ -54,14 +81,19 @@ def synthesize_stills(
         InputError: No photograph can be used; OUT holds another dataset or is in use.
     """
     response = Response.named(config.response)
-    paths = _photographs(config)
-    identity = _identity(config, response, paths)
-    splits = _splits(config, paths)
+    photographs = _photographs(config)
+    hashes = {source: _hash(path) for source, path in photographs.items()}
+    identity = _identity(config, response, hashes)
     with claimed(config.out):
         found = _found_identity(config.out)
         if found == identity:
-            rows, failures = json.loads((config.out / _DATASET_FILE).read_text())["n_pairs"], ()
-            return StillsSummary(n_pairs=rows, failures=failures, already_complete=True)
+            made = json.loads((config.out / _DATASET_FILE).read_text(encoding="utf-8"))
+            return StillsSummary(
+                n_pairs=made["n_pairs"],
+                failures=tuple(made["failures"]),
+                notes=tuple(made.get("notes", ())),
+                already_complete=True,
+            )
         if found is not None and not config.overwrite:
             raise InputError(
                 f"{config.out}: holds a dataset made otherwise; name another folder or --overwrite."
@@ -69,17 +101,21 @@ def synthesize_stills(
         (config.out / _DATASET_FILE).unlink(missing_ok=True)
         rows_of: list[dict[str, Any]] = []
         messages: list[str] = []
+        notes = _left_out(config)
         work = partial(_blur_photograph, config, response)
-        jobs = [(path, split, number) for path, (split, number) in zip(paths, splits, strict=True)]
+        jobs = _jobs(config, photographs, hashes)
         for index, result in enumerate(prefetched(work, jobs, n_threads=n_cores()), start=1):
             if isinstance(result, str):
                 messages.append(result)
             else:
-                rows_of += result
+                rows, note = result
+                rows_of += rows
+                notes += [note] if note else []
             on_progress(index, len(jobs))
         if not rows_of:
             raise InputError(f"{config.photographs}: no photograph can be used. {messages[0]}")
         rows_of.sort(key=lambda row: (row["split"], row["sequence"], row["name"]))
+        _remove_others(config.out, rows_of)
         write_atomic(config.out / _MANIFEST_FILE, csv_text(_COLUMNS, rows_of))
         write_atomic(config.out / "README.md", _card(config, len(rows_of)))
         description = {
@@ -87,42 +123,53 @@ def synthesize_stills(
             "identity": identity,
             "n_pairs": len(rows_of),
             "failures": messages,
+            "notes": notes,
         }
         write_atomic(config.out / _DATASET_FILE, json.dumps(description, indent=1) + "\n")
-    return StillsSummary(n_pairs=len(rows_of), failures=tuple(messages))
+    return StillsSummary(n_pairs=len(rows_of), failures=tuple(messages), notes=tuple(notes))
 
 
-def _photographs(config: StillsConfig) -> list[Path]:
-    if not config.photographs.is_dir():
-        raise InputError(f"{config.photographs}: a folder of photographs was expected.")
+def _photographs(config: StillsConfig) -> dict[str, Path]:
+    """Files by their path inside the folder, in natural order."""
+    folder = config.photographs
+    if not folder.is_dir():
+        raise InputError(f"{folder}: a folder of photographs was expected.")
     out = config.out.resolve()
-    if config.photographs.resolve().is_relative_to(out):
+    if folder.resolve().is_relative_to(out):
         raise InputError(f"--out {config.out}: holds the photographs; name another folder.")
-    paths = sorted(
-        (
-            path
-            for path in config.photographs.rglob("*")
-            if path.suffix.lower() in IMAGE_SUFFIXES and not path.resolve().is_relative_to(out)
-        ),
-        key=lambda path: natural_key(path.relative_to(config.photographs).as_posix()),
-    )
-    if not paths:
-        raise no_images(config.photographs)
-    return paths
+    is_dataset = lru_cache(lambda inside: read_seal(folder / inside).is_ours)
+    found = {
+        inside.as_posix(): path
+        for inside, path in find_files(folder, IMAGE_SUFFIXES, any_name=True).items()
+        # Blurred images of datasets made earlier are no photographs.
+        if not path.resolve().is_relative_to(out)
+        and not any(is_dataset(parent) for parent in inside.parents[:-1])
+    }
+    if not found:
+        raise no_images(folder)
+    return {source: found[source] for source in sorted(found, key=natural_key)}
 
 
-def _identity(config: StillsConfig, response: Response, paths: Sequence[Path]) -> dict[str, Any]:
+def _left_out(config: StillsConfig) -> list[str]:
+    """A sentence on files that are no photographs as they are, such as HEIC and raw files."""
+    others = other_kinds(config.photographs, IMAGE_SUFFIXES)
+    text = f"{config.photographs}: files of other kinds were left out ({', '.join(others)})"
+    return [text] if others else []
+
+
+def _identity(
+    config: StillsConfig, response: Response, hashes: Mapping[str, str]
+) -> dict[str, Any]:
     settings = asdict(config)
     for name in ("photographs", "out", "overwrite"):
         del settings[name]
     settings |= {"response": response.name, "response_hash": response.fingerprint}
-    sources = {path.relative_to(config.photographs).as_posix(): _hash(path) for path in paths}
-    return {"config": settings, "sources": sources}
+    return {"config": settings, "sources": hashes}
 
 
 def _hash(path: Path) -> str:
     try:
-        return sha256_of_file(path)
+        return sha256_of_file(path) if path.is_file() else ""  # reading a pipe would wait for ever
     except OSError:
         return ""
 
@@ -137,36 +184,58 @@ def _found_identity(out: Path) -> Any:
         return {}
 
 
-def _splits(config: StillsConfig, paths: Sequence[Path]) -> list[tuple[Split, int]]:
-    """Split and number, from 1 in its split, of each photograph; equal files share their split."""
-    drawn = [
-        int(hashlib.sha256(f"{config.seed}:split:{_hash(path)}".encode()).hexdigest()[:13], 16)
-        / 16.0**13
-        for path in paths
-    ]
+def _jobs(
+    config: StillsConfig, photographs: Mapping[str, Path], hashes: Mapping[str, str]
+) -> list[_Job]:
+    """Every photograph with its split; those that look alike share theirs."""
+    groups = _groups(photographs) if config.test_fraction else {}
     counts: dict[Split, int] = {"train": 0, "test": 0}
-    splits: list[tuple[Split, int]] = []
-    for share in drawn:
+    jobs: list[_Job] = []
+    for source, path in photographs.items():
+        drawn = f"{config.seed}:split:{hashes[groups.get(source, source)]}".encode()
+        share = int(hashlib.sha256(drawn).hexdigest()[:13], 16) / 16.0**13
         split: Split = "test" if share < config.test_fraction else "train"
         counts[split] += 1
-        splits.append((split, counts[split]))
-    return splits
+        jobs.append(
+            _Job(source=source, path=path, sha256=hashes[source], split=split, number=counts[split])
+        )
+    return jobs
+
+
+def _groups(photographs: Mapping[str, Path]) -> dict[str, str]:
+    """The first photograph that each looks like; equal pictures must not lie in two splits."""
+
+    def read(path: Path) -> Rgb | None:
+        try:
+            return read_rgb(path)
+        except InputError:
+            return None  # it is named when its turn comes
+
+    known = Lookalikes()
+    firsts: list[str] = []
+    groups: dict[str, str] = {}
+    images = prefetched(read, photographs.values(), n_threads=n_cores())
+    for source, image in zip(photographs, images, strict=True):
+        if image is None:
+            continue
+        group = known.group_of(image)
+        firsts += [source] if group == len(firsts) else []
+        groups[source] = firsts[group]
+    return groups
 
 
 def _blur_photograph(
-    config: StillsConfig, response: Response, job: tuple[Path, Split, int]
-) -> list[dict[str, Any]] | str:
-    """Write the pairs of one photograph and give their rows, or say why it cannot be used."""
-    path, split, number = job
-    source = path.relative_to(config.photographs).as_posix()
+    config: StillsConfig, response: Response, job: _Job
+) -> tuple[list[dict[str, Any]], str] | str:
+    """Write the pairs of one photograph; give their rows and a note, or why it cannot be used."""
+    path, split, number, source = job.path, job.split, job.number, job.source
     try:
         sharp = read_rgb(path)
+        color = check_still(path, response)
     except InputError as error:
         return str(error)
     rows = []
-    sequence = str(
-        SequenceName(stem="stills-legacy" if config.legacy else "stills", n_frames=1, clip=0)
-    )
+    sequence = _sequence(config.legacy)
     for version in range(config.per_photograph):
         name = f"{(number - 1) * config.per_photograph + version + 1:06d}"
         seed = hashlib.sha256(f"{config.seed}:{source}:{version}".encode()).digest()
@@ -189,7 +258,7 @@ def _blur_photograph(
                 "sequence": sequence,
                 "name": f"{name}.png",
                 "source": source,
-                "source_sha256": _hash(path),
+                "source_sha256": job.sha256,
                 "n_frames": 1,
                 "response": response.name,
                 "height": sharp.shape[0],
@@ -200,7 +269,23 @@ def _blur_photograph(
             }
             | {f"hash_{folder}": pixel_hash(image) for folder, image in images.items()}
         )
-    return rows
+    wide = f"{source}: its colours are those of {color.primaries}, and stay as they are"
+    return rows, wide if color.primaries else ""
+
+
+def _remove_others(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Remove images and kernels of an earlier or interrupted run that are none of this one's."""
+    kept = {(row["split"], row["sequence"], Path(row["name"]).stem) for row in rows}
+    for sequence in map(_sequence, (False, True)):
+        images = [(path, path.parents[2]) for path in out.glob(f"*/{sequence}/*/*.png")]
+        others = [(p, p.parents[1]) for p in out.glob(f"{KERNEL_FOLDER}/*/{sequence}/*.npy")]
+        for path, split in (*images, *others):
+            if path.stem.isdigit() and (split.name, sequence, path.stem) not in kept:
+                path.unlink()
+
+
+def _sequence(legacy: bool) -> str:
+    return str(SequenceName(stem="stills-legacy" if legacy else "stills", n_frames=1, clip=0))
 
 
 def _blurred(

@@ -54,20 +54,21 @@ class FrameFolder:
                 f"{self._files[0]}: {color.hdr} frames, which only --hdr of a video converts; make "
                 "a video of them, or convert them to sRGB."
             )
+        look = Look(
+            geometry=Geometry(stored_hw=(first.shape[0], first.shape[1])),
+            color=color,
+            pixel_format=kind,
+        )
         self.info = SourceInfo(
             path=path,
             kind="frames",
-            look=Look(
-                geometry=Geometry(stored_hw=(first.shape[0], first.shape[1])),
-                color=color,
-                pixel_format=kind,
-            ),
+            look=look,
             ticks=np.array(numbers, dtype=np.int64),
             seconds_per_tick=1 / Fraction(fps).limit_denominator(100_000),
             keyframes=np.stack([np.arange(len(numbers)), np.array(numbers)], axis=1),
             frame_rate_from_header=fps,
             codec=self._files[0].suffix[1:].lower(),
-            notes=notes,
+            notes=(*notes, *look.notes),
         )
 
     def read(self, start: int, stop: int, on_problem: Problem) -> Iterator[tuple[int, Rgb]]:
