@@ -58,14 +58,7 @@ def augment(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Augment a blurred and a sharp patch in the same way, except for the input's noise.
 
-    Args:
-        blurred: (P, P, 3) uint8.
-        sharp: (P, P, 3) uint8.
-        config: Which changes, and how likely.
-        rng: See `draw_augmentation`.
-
-    Returns:
-        Blurred and sharp patch, (3, P, P) float32 in [0, 1].
+    (P, P, 3) uint8 to (3, P, P) float32 in [0, 1].
     """
     draw = draw_augmentation(config, rng)
     if draw.sharp_to_sharp:

@@ -31,9 +31,6 @@ def cost_of(restorer: Restorer) -> dict[str, int]:
 
     Of networks of the zoo only parameters: not all of them are made of what is counted, and
     attention is not proportional to the area.
-
-    Args:
-        restorer: Of `Method.open`; nothing is known of what is no network.
     """
     if isinstance(restorer, TiledRestorer):
         return cost_of(restorer.restorer)

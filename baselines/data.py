@@ -66,16 +66,7 @@ class FramePairs:
         resize_hw: tuple[int, int] | None = None,
         on_progress: Progress = no_progress,
     ) -> None:
-        """Find the pairs and fill the cache.
-
-        Args:
-            root: A dataset in the GOPRO layout.
-            split: Train or test.
-            blur_kind: Which of its blurred images.
-            cache: ``memory`` decodes all now and keeps them (height x width x 6 bytes per pair);
-                ``none`` decodes at each access.
-            resize_hw: See `PatchConfig`.
-            on_progress: Called with (pairs decoded, all) while the cache is filled.
+        """Find the pairs and, where they are cached, decode all of them.
 
         Raises:
             InputError: No such split, images without partner, unreadable images or pairs of two
@@ -155,7 +146,6 @@ class Patches:
     """Batches of augmented patches, each a pure function of the seed and its number."""
 
     def __init__(self, frames: FramePairs, config: PatchConfig, seed: int) -> None:
-        """Draw from ``frames``; nothing is read yet."""
         self.frames = frames
         self.config = config
         self.seed = seed
@@ -165,12 +155,9 @@ class Patches:
         self._sequences = list(sequences.values())
 
     def batch(self, number: int, indices: range, *, pin: bool = False) -> Batch:
-        """A part of batch ``number``.
+        """The places ``indices`` of global batch ``number``.
 
-        Args:
-            number: Of the batch in the run, from 0.
-            indices: Places of the global batch: all, or the share of one process.
-            pin: Whether to use pinned memory, from which a GPU copies in the background.
+        ``pin`` takes pinned memory, from which a GPU copies in the background.
 
         Raises:
             InputError: An image is smaller than a patch, or unreadable.

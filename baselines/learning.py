@@ -45,13 +45,7 @@ class Learner(ABC):
     def __init__(
         self, networks: dict[str, nn.Module], optimisation: Optimisation, setting: Setting
     ) -> None:
-        """Move the networks to the device and make their optimizers.
-
-        Args:
-            networks: ``restorer`` and others by name.
-            optimisation: Of all of them.
-            setting: Where and how.
-        """
+        """Move the networks to the device and make their optimizers."""
         options, device, processes = setting.options, setting.device, setting.processes
         self.networks = networks
         self._device, self._options = device, options
@@ -151,14 +145,7 @@ class PlainLearner(Learner):
         setting: Setting,
         loss: Literal["l1", "mse"] = "l1",
     ) -> None:
-        """Train a network.
-
-        Args:
-            network: (N, 3, H, W) in [0, 1] to the same, with an ``architecture`` property.
-            recipe: How.
-            setting: Where.
-            loss: How restored and sharp patches are compared.
-        """
+        """Train a network: (N, 3, H, W) in [0, 1] to the same, with an ``architecture``."""
         super().__init__({"restorer": network}, recipe.optimisation, setting)
         self._loss = F.l1_loss if loss == "l1" else F.mse_loss
 

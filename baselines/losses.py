@@ -1,18 +1,7 @@
 """The losses of DeepDeblur and DeblurGAN, each with the forms of its paper and of its code.
 
-| loss             | paper                        | released code                | here            |
-|------------------|------------------------------|------------------------------|-----------------|
-| DeepDeblur       | 1/(2K) of the sum of the     | Torch7: the sum of the mean  | `scale_weights` |
-| content          | mean squares of all scales   | squares; PyTorch: of the     | and `norm`      |
-|                  |                              | mean absolute differences    |                 |
-| DeepDeblur       | cross entropy, weight 1e-4   | Torch7: in bits (over log 2);| `in_bits`       |
-| adversarial      |                              | PyTorch: in nats, weight 1   |                 |
-| DeblurGAN        | WGAN-GP: a gradient norm     | a norm per pixel,            | `norm`,         |
-| gradient penalty | and a mixture per image      | a mixture per batch          | `alpha`         |
-| DeblurGAN        | VGG19 conv3_3 after its ReLU | before the ReLU, input not   | `deblurgan.vgg` |
-| content          |                              | normalised                   |                 |
-
-The generators' adversarial losses are the non-saturating ones, as in both released codes.
+The generators' adversarial losses are the non-saturating ones, as in both released codes. Where
+the forms differ, the tables of `deepdeblur.network` and `deblurgan.network` say how.
 """
 
 import math
@@ -33,14 +22,10 @@ def multi_scale_loss(
     norm: Literal["mse", "l1"] = "mse",
     scale_weights: Literal["paper", "sum"] = "paper",
 ) -> Tensor:
-    """DeepDeblur's content loss, the paper's L_cont or what its codes compute.
+    """DeepDeblur's content loss over the K images of network and pyramid, fine to coarse.
 
-    Args:
-        restored: The network's K images, fine to coarse, each (N, 3, h, w).
-        sharp: The pyramid of the sharp image (`baselines.deepdeblur.pyramid`), shaped the same.
-        norm: Squared or absolute differences, averaged over each scale.
-        scale_weights: "paper" divides the sum over the scales by 2 K; "sum", as both released
-            codes do, does not.
+    Squared (the paper, Torch7) or absolute differences (the PyTorch release) are averaged over each
+    scale; the paper divides their sum by 2 K, both releases do not.
     """
     difference = F.mse_loss if norm == "mse" else F.l1_loss
     total = torch.stack(
@@ -53,12 +38,8 @@ def adversarial_loss(logits: Tensor, *, labelled_sharp: bool, in_bits: bool = Fa
     """Cross entropy between the discriminator's output and a label.
 
     The discriminator's loss is the sum for sharp images labelled sharp and for restored ones
-    labelled not sharp; the generator's is for restored images labelled sharp.
-
-    Args:
-        logits: The discriminator's output, of any shape, before the sigmoid.
-        labelled_sharp: The label.
-        in_bits: Divide by log 2, as the Torch7 code does: an undecided discriminator costs 1.
+    labelled not sharp; the generator's is for restored images labelled sharp. ``in_bits`` divides
+    by log 2, as the Torch7 code does: an undecided discriminator costs 1.
     """
     logits = _precise(logits)
     labels = torch.full_like(logits, float(labelled_sharp))
@@ -91,10 +72,10 @@ def gradient_penalty(
     twice as long in [0, 1].
 
     Args:
-        critic: Takes (N, 3, H, W) images in [0, 1], gives scores of any shape; not compiled, as
+        critic: (N, 3, H, W) images in [0, 1] to scores of any shape; not compiled, as
             `torch.compile` cannot differentiate twice.
         sharp: (N, 3, H, W) in [0, 1].
-        restored: The same; no gradient flows into it.
+        restored: The same; no gradient flows into either.
         norm: "image" takes the norm over all values of an image (Gulrajani et al. 2017, equation
             3), "pixel" over the channels of each pixel, as the released code does.
         alpha: Whether each image, or only the batch, draws its own random mixing weight.
@@ -116,10 +97,7 @@ def gradient_penalty(
 def perceptual_loss(features: nn.Module, restored: Tensor, sharp: Tensor) -> Tensor:
     """Mean squared difference of features, DeblurGAN's content loss without its weight of 100.
 
-    Args:
-        features: See `deblurgan.vgg.content_features`.
-        restored: (N, 3, H, W) in [0, 1].
-        sharp: The same; no gradient flows into it.
+    Images are (N, 3, H, W) in [0, 1]; no gradient flows into the sharp ones.
     """
     with torch.no_grad():
         wanted = features(sharp)

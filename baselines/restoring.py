@@ -23,12 +23,9 @@ class NetworkRestorer:
     """Restores with a network of this project."""
 
     def __init__(self, network: nn.Module, options: RestoreOptions) -> None:
-        """Set up a network.
+        """Move a network to its device; `in_tiles` adds tiles.
 
-        Args:
-            network: Takes (N, 3, H, W) floats in [0, 1]; returns the same, or a list that starts
-                with it. It is moved to the device.
-            options: All but tiles, which `in_tiles` adds.
+        It takes (N, 3, H, W) floats in [0, 1] and returns the same, or a list that starts with it.
 
         Raises:
             InputError: There is no such device.
@@ -108,10 +105,7 @@ class TiledRestorer:
 def in_tiles(restorer: Restorer, options: RestoreOptions, radius_px: int | None = None) -> Restorer:
     """The restorer, one tile at a time if the options ask for tiles.
 
-    Args:
-        restorer: Restores whole images.
-        options: Size of tiles.
-        radius_px: Receptive field of a result pixel to each side; None for the whole image.
+    A result pixel sees ``radius_px`` to each side; None for the whole image.
     """
     if options.tile is None:
         return restorer

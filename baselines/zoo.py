@@ -62,26 +62,17 @@ def read_network(weights: Path) -> "spandrel.ImageModelDescriptor[Any]":
             model = spandrel.ModelLoader().load_from_state_dict(
                 spandrel.canonicalize_state_dict(tensors)
             )
-    except spandrel.UnsupportedModelError:
-        raise InputError(
-            f"{weights}: no network that spandrel knows has these tensors. A network of your own "
-            "is named as package.module:factory."
-        ) from None
     except Exception as error:  # detected by some names, and then other tensors are missing
         raise InputError(
-            f"{weights}: looks like a network that spandrel knows, and does not fit it "
-            f"({' '.join(str(error).split())[:200]})."
+            f"{weights}: no network that spandrel knows ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}). A network of your own is named as "
+            "package.module:factory."
         ) from error
-    name = model.architecture.name
-    if not isinstance(model, spandrel.ImageModelDescriptor) or model.scale != 1:
+    form = (model.scale, model.input_channels, model.output_channels)
+    if not isinstance(model, spandrel.ImageModelDescriptor) or form != (1, 3, 3):
         raise InputError(
-            f"{weights}: {name} for {model.purpose} at scale {model.scale}; a network that "
-            "restores images at their own size was expected."
-        )
-    if (model.input_channels, model.output_channels) != (3, 3):
-        raise InputError(
-            f"{weights}: {name} from {model.input_channels} to {model.output_channels} channels; "
-            "RGB to RGB was expected."
+            f"{weights}: {model.architecture.name} for {model.purpose} at scale {form[0]}, from "
+            f"{form[1]} to {form[2]} channels; RGB to RGB at the images' own size was expected."
         )
     return model
 

@@ -18,12 +18,7 @@ _BLOCK = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTA
 
 
 def keep_run(run: Path, results: Path, files: Mapping[str, Path]) -> Path:
-    """Keep a finished run's record and some of its files, and return their folder.
-
-    Args:
-        run: Its folder.
-        results: The folder above ``runs``.
-        files: By the names they get beside the record.
+    """Keep a finished run's record and some files, by their names beside it; returns the folder.
 
     Raises:
         InputError: The run is not finished, or it is kept there already.
@@ -36,11 +31,7 @@ def keep_run(run: Path, results: Path, files: Mapping[str, Path]) -> Path:
 
 
 def run_study(name: str) -> None:
-    """Run the command of a module of `benchmarks.studies`.
-
-    Args:
-        name: Of the module, with ``measure() -> DataFrame`` and ``record()``.
-    """
+    """Run the command of a study: ``measure() -> DataFrame`` and ``record()`` of its module."""
 
     def command(results: Path = Path("results")) -> int:
         """Measure and record; `benchmarks.table1.publish` makes page and figure of the record.
@@ -74,10 +65,6 @@ def newest(results: Path, suite: str) -> tuple[Path, RunRecord] | None:
 
 def filled(page: Path, blocks: Mapping[str, str]) -> str:
     """A page with what stands between ``<!-- begin: NAME -->`` and ``<!-- end -->`` made again.
-
-    Args:
-        page: Markdown; the prose around the blocks is written by hand.
-        blocks: Texts by name.
 
     Raises:
         InputError: The page has other blocks.

@@ -12,12 +12,7 @@ GAP_PX = 6
 
 
 def sheet(pictures: Sequence[tuple[str, Rgb]], n_columns: int) -> Rgb:
-    """Captioned pictures in rows; around those smaller than others, and after the last, is white.
-
-    Args:
-        pictures: Caption, and (H, W, 3) uint8.
-        n_columns: Pictures in a row.
-    """
+    """Captioned pictures in rows; white around those smaller than others, and after the last."""
     height, width = (max(picture.shape[axis] for _, picture in pictures) for axis in (0, 1))
     cells = []
     for caption, picture in pictures:

@@ -30,7 +30,7 @@ def load_restorer_network(
         kinds: What is expected: `baselines.methods.KINDS` for anything of this project.
 
     Returns:
-        The network in evaluation mode on the CPU, float32, and its record.
+        The network in evaluation mode, on the CPU in float32, and its record.
 
     Raises:
         InputError: The file is missing, damaged, of another kind, or a tensor does not fit.
@@ -85,15 +85,7 @@ def export_onnx(path: Path, out: Path, kinds: Sequence[NetworkKind]) -> Checkpoi
     """Write the restoring network of a weight file as ONNX, for OpenCV, onnxruntime and browsers.
 
     Input ``blurred`` and output ``restored`` are (N, 3, H, W) float32 RGB in [0, 1] of any N, H and
-    W, the output clipped.
-
-    Args:
-        path: One of our checkpoints, or an official file; see `load_restorer_network`.
-        out: Ends in ``.onnx``.
-        kinds: What is expected.
-
-    Returns:
-        The record of the weights, which the file's metadata hold too.
+    W, the output clipped. The file's metadata hold the record of the weights, which is returned.
 
     Raises:
         InputError: The weights cannot be loaded or exported, ``out`` has another suffix, or the

@@ -69,42 +69,27 @@ def save_checkpoint(
     path: Path,
     networks: Mapping[str, nn.Module],
     *,
-    method: str,
-    config: Mapping[str, Any],
-    step: int | None,
-    metrics: Mapping[str, float] | None = None,
-    data_hash: str | None = None,
     training_state: Any = None,
     keep_previous: bool = False,
+    **known: Any,
 ) -> CheckpointRecord:
     """Write a checkpoint, whole or not at all.
 
     Args:
         path: Ends in `.safetensors`.
         networks: By name; "restorer" is the one that restores.
-        method: Name of the restoring network's `NetworkKind`.
-        config: The effective configuration, as JSON can hold it.
-        step: Training steps done.
-        metrics: Validation results.
-        data_hash: Hash of the training data.
-        training_state: State dicts of optimisers, random generators and so on: dicts with string or
-            integer keys, lists and tuples of tensors, numbers, strings and None, nested. It comes
-            back equal, bit for bit.
+        training_state: State dicts of optimisers and so on: dicts with string or integer keys,
+            lists and tuples of tensors, numbers, strings and None, nested. It comes back equal, bit
+            for bit.
         keep_previous: Keep an existing checkpoint as `previous_of(path)`.
+        known: Fields of its `CheckpointRecord`, as JSON can hold them.
 
     Raises:
         TypeError: `training_state` holds anything else.
         OSError: The file cannot be written; an older one in its place is unharmed.
     """
     architecture: Any = networks["restorer"].architecture
-    record = CheckpointRecord(
-        method=method,
-        architecture=architecture,
-        config=dict(config),
-        step=step,
-        metrics=dict(metrics or {}),
-        data_hash=data_hash,
-    )
+    record = CheckpointRecord(architecture=architecture, **known)
     tensors = {
         f"{name}.{key}": tensor
         for name, network in networks.items()

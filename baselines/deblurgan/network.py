@@ -58,11 +58,9 @@ class Generator(nn.Module):
             n_features: Channels at full size; doubled at each of the two halvings.
             n_blocks: Residual blocks.
             dropout: Share of features dropped inside a block.
-            dropout_at_test: Whether `eval()` leaves dropout on, as paper and code do. The result
-                is then random: seed torch to repeat it.
-            learn_residual: Whether the layers give a correction that is added to the blurred image
-                (the paper), or the restored image itself (the released code unless it is run with
-                the option of this name).
+            dropout_at_test: Whether `eval()` leaves dropout on; seed torch to repeat a result.
+            learn_residual: Whether the layers give a correction (the paper), or the restored image
+                itself (the released code unless it is run with the option of this name).
             up_kernel_px: Side of the kernels that double the size: 3 in the released code; 4 in
                 variants of it, which avoid the checkerboard of an odd size.
         """
@@ -95,35 +93,25 @@ class Generator(nn.Module):
             nn.Conv2d(c, 3, 7),
             nn.Tanh(),
         )
-        self.learn_residual = learn_residual
-        self._shape = {
+        self.architecture: dict[str, Any] = {
             "n_features": n_features,
             "n_blocks": n_blocks,
             "dropout": dropout,
             "dropout_at_test": dropout_at_test,
             "up_kernel_px": up_kernel_px,
+            "learn_residual": learn_residual,
         }
         self.apply(_initialise)
 
-    @property
-    def architecture(self) -> dict[str, Any]:
-        """The constructor's arguments that make a network of this shape again."""
-        return {**self._shape, "learn_residual": self.learn_residual}
-
     def forward(self, blurred: Tensor) -> Tensor:
-        """Restore a batch of blurred images.
+        """Restore (N, 3, H, W) images in [0, 1], of any size: clamped, in the input's dtype.
 
-        Args:
-            blurred: (N, 3, H, W) floats in [0, 1], of any size; padded inside to a multiple of 4
-                by repeating the last row and column. The layers work in [-1, 1].
-
-        Returns:
-            (N, 3, H, W) restored images, clamped to [0, 1], in the input's dtype.
+        They are padded inside to a multiple of 4; the layers work in [-1, 1].
         """
         height, width = blurred.shape[-2:]
         signed = to_signed(pad_to_multiple(blurred, 4, least=8))
         restored: Tensor = self.model(signed).to(signed.dtype)
-        if self.learn_residual:
+        if self.architecture["learn_residual"]:
             restored = torch.clamp(signed + restored, -1, 1)
         return from_signed(restored)[..., :height, :width]
 
@@ -201,14 +189,7 @@ class Critic(nn.Module):
         self.apply(_initialise)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Score a batch of images.
-
-        Args:
-            images: (N, 3, H, W) floats in [0, 1]; the layers work in [-1, 1].
-
-        Returns:
-            (N, 1, h, w) scores, about an eighth of the size.
-        """
+        """(N, 3, H, W) in [0, 1] to (N, 1, h, w) scores, about an eighth of the size."""
         scores: Tensor = self.model(to_signed(images))
         return scores
 

@@ -30,16 +30,10 @@ def content_features(
     layer: ContentLayer = "relu3_3",
     network_input: VggInput = "imagenet",
 ) -> nn.Module:
-    """VGG19 for the perceptual loss, of the kind that a weight file is for.
+    """VGG19 for the perceptual loss, fixed: (N, 3, H, W) in [0, 1] to (N, 256, H / 4, W / 4).
 
-    Args:
-        weights: A file for `Vgg19` or, with a first layer of its own, for `normalised_vgg19`; None
-            looks for torchvision's file where torch keeps downloads.
-        layer: Which features.
-        network_input: See `Vgg19`.
-
-    Returns:
-        A fixed network: (N, 3, H, W) RGB in [0, 1] to (N, 256, H / 4, W / 4).
+    The file's layers decide between `Vgg19` and `normalised_vgg19`; without one, torchvision's is
+    looked for where torch keeps downloads.
 
     Raises:
         InputError: There is no such file, it lacks a layer or has it in another shape (all are
@@ -73,20 +67,15 @@ def content_features(
 
 
 class Vgg19(nn.Module):
-    """VGG19 up to the compared layer, for weights under torchvision's names."""
+    """VGG19 up to the compared layer, for weights under torchvision's names.
+
+    They expect the "imagenet" input; the released DeblurGAN gives them "signed", in [-1, 1].
+    """
 
     mean: Tensor
     deviation: Tensor
 
     def __init__(self, layer: ContentLayer, network_input: VggInput) -> None:
-        """Make the layers.
-
-        Args:
-            layer: conv3_3 before ("conv3_3") or after ("relu3_3") its ReLU, or conv3_1 after its
-                ReLU ("relu3_1").
-            network_input: "imagenet" is what torchvision's weights expect; "signed" is what the
-                released DeblurGAN gives them, images in [-1, 1].
-        """
         super().__init__()
         layers: list[nn.Module] = []
         n_in = 3

@@ -22,6 +22,10 @@ def load_deblurgan(tensors: Mapping[str, Tensor], path: Path) -> Generator | Non
 
     Whether it was trained with the skip from input to output is not stored; `output_resemblance`
     shows it.
+
+    Raises:
+        InputError: Tensors do not fit, as those of the later code, whose blocks lost a convolution
+            to operator precedence (its issues 145 and 168).
     """
     if not any(".conv_block." in name for name in tensors):
         return None
@@ -30,15 +34,9 @@ def load_deblurgan(tensors: Mapping[str, Tensor], path: Path) -> Generator | Non
         if match := re.match(r"model\.(\d+)\.conv_block\.(\d+)\.weight$", name):
             blocks.setdefault(match[1], set()).add(match[2])
     if blocks and all(convolutions == {"1"} for convolutions in blocks.values()):
-        n_parameters = sum(t.numel() for n, t in tensors.items() if not n.endswith(_STATISTICS))
         raise InputError(
-            f"{path}: a generator of DeblurGAN's later code, {n_parameters:,} parameters, whose "
-            f"{len(blocks)} residual blocks have one convolution each. The paper's, and the "
-            "published weights', have two (11,378,179 parameters in all); the second was lost in "
-            "March 2019 to operator precedence in the code that builds a block (its issues 145 and "
-            "168). Nor does the file say whether a ReLU follows the convolution: that depends on "
-            "an option of the training run. It cannot be restored from; use the published file, or "
-            "train anew."
+            f"{path}: a generator of DeblurGAN's code since March 2019, whose blocks have one "
+            "convolution instead of two by mistake; use the published file, or train anew."
         )
     first, up = (tensors.get(f"model.{place}.weight") for place in (1, 10 + len(blocks)))
     # Without dropout, which has no weights, the second convolution moves up by one.
@@ -65,7 +63,7 @@ def load_deblurgan(tensors: Mapping[str, Tensor], path: Path) -> Generator | Non
     load_into(network, used, f"{path} (DeblurGAN)", name_in_file)
     resemblance = output_resemblance(network)
     if resemblance > _RESEMBLES:
-        network.learn_residual = False
+        network.architecture["learn_residual"] = False
         log.warning(
             "%s: this generator returns images rather than corrections (its output has %.2f of a "
             "test image), so it was trained without --learn_residual. Its output is used as the "

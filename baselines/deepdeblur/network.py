@@ -14,6 +14,11 @@ finer one also sees the enlarged restoration of the scale below.
 | discriminator | 9 convolutions and  | one more, with stride 1,     | all three, `layout=`        |
 |               | a dense layer       | before them (issue 7);       |                             |
 |               |                     | PyTorch: no last bias        |                             |
+| content loss  | mean squares, sum   | Torch7: the sum of the mean  | all, `content_loss`,        |
+|               | of scales / (2 K)   | squares; PyTorch: of the     | `loss_reduction`            |
+|               |                     | mean absolute differences    |                             |
+| adversarial   | cross entropy,      | Torch7: in bits; PyTorch:    | `adversarial_in_bits`,      |
+| loss          | weight 1e-4         | in nats, weight 1            | `adversarial_weight`        |
 | first weights | not said            | Torch7's default             | PyTorch's default, the same |
 |               |                     | (issue 17)                   | uniform ±1/sqrt(fan_in)     |
 | other sizes   | not said            | last row, column repeated    | the same, cropped again     |
@@ -50,18 +55,11 @@ class DeepDeblur(nn.Module):
         n_features: int = 64,
         pyramid: PyramidKind = "torch7",
     ) -> None:
-        """Make the networks of all scales.
-
-        Args:
-            n_scales: K, the number of scales; each is half as large as the one before.
-            n_resblocks: Residual blocks per scale. None takes the paper's depth, which keeps 120
-                convolutions in all: 59, 29, 19 for K = 1, 2, 3.
-            n_features: Channels between the convolutions (64 in the paper).
-            pyramid: How the coarser images are made; see `pyramid`.
+        """Make the networks of all scales; see `DeepDeblurRecipe` for the arguments.
 
         Raises:
-            InputError: A count is not positive, or the paper gives no depth for this number of
-                scales.
+            InputError: A count is not positive, or the paper gives no depth for the number of
+                scales and none is named.
         """
         super().__init__()
         if n_resblocks is None:
@@ -159,11 +157,7 @@ def start_as_identity(network: DeepDeblur) -> None:
 
     Without a skip from input to output, a network with the default weights spends most of a short
     training on learning to copy. Here three features carry the image from the first convolution to
-    the last, and the second convolution of each block starts at zero; all other weights stay
-    random.
-
-    Raises:
-        InputError: There are fewer features than colours.
+    the last, and the second convolution of each block starts at zero; other weights stay random.
     """
     if network.n_features < 3:
         raise InputError(f"n_features={network.n_features}: at least 3 carry an image's colours.")
@@ -223,11 +217,8 @@ class Discriminator(nn.Module):
                 it, 3 -> 32 with stride 1 (issue 7 of the release); "pytorch-release" is the same
                 without a bias in the last layer.
             n_features: Twice the channels of the first layer (64 in the paper).
-            patch_px: Side of the patches, a multiple of 64 (256 in the paper). The last large
-                kernel covers what the strides leave of them: 4x4 for 256.
-
-        Raises:
-            InputError: `patch_px` is no multiple of 64.
+            patch_px: Side of the patches, a multiple of 64, or InputError; the last large kernel
+                covers what the strides leave of them: 4x4 for 256.
         """
         super().__init__()
         if patch_px < 64 or patch_px % 64:
@@ -252,14 +243,10 @@ class Discriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Classify a batch of patches.
+        """(N, 3, patch_px, patch_px) in [0, 1] to (N,) logits.
 
-        Args:
-            images: (N, 3, patch_px, patch_px) floats in [0, 1].
-
-        Returns:
-            (N,) logits. The sigmoid that ends both the paper's and the released network is part
-            of the loss here, where it does not saturate.
+        The sigmoid that ends both the paper's and the released network is part of the loss here,
+        where it does not saturate.
         """
         logits: Tensor = self.layers(images)
         return logits.flatten()

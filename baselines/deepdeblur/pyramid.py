@@ -18,15 +18,10 @@ def pyramid(images: Tensor, n_scales: int, kind: PyramidKind = "torch7") -> list
     `pyramid_gaussian` with its defaults: a Gaussian of sigma 2/3 cut off at 3 pixels, the border
     mirrored with the edge pixel repeated, then the mean of each 2x2 block.
 
-    Args:
-        images: (N, C, H, W) floats, of any range and size. Sizes that do not halve n_scales - 1
-            times are padded by repeating the last row and column, and cropped again.
-        n_scales: How many levels, the first being `images` itself.
-        kind: Which of the two.
-
     Returns:
-        Level k of (N, C, ceil(H / 2^k), ceil(W / 2^k)), from fine to coarse, in the input's dtype
-        (autocast does not lower it).
+        Of (N, C, H, W) floats level k of (N, C, ceil(H / 2^k), ceil(W / 2^k)), the first being the
+        input, in its dtype (autocast does not lower it). Sizes that do not halve are padded by
+        repeating the last row and column, and cropped again.
     """
     size_hw = images.shape[-2:]
     level = pad_to_multiple(images, 2 ** (n_scales - 1))
@@ -44,13 +39,7 @@ def pyramid(images: Tensor, n_scales: int, kind: PyramidKind = "torch7") -> list
 
 
 def pad_to_multiple(images: Tensor, multiple: int, least: int = 1) -> Tensor:
-    """Repeat the last row and column until both sides are multiples of `multiple`.
-
-    Args:
-        images: (N, C, H, W).
-        multiple: What both sides must be divisible by.
-        least: The smallest side that may come out.
-    """
+    """Repeat the last row and column until both sides are multiples, of ``least`` or more."""
     height, width = images.shape[-2:]
     down, right = (
         (max(side, least) + multiple - 1) // multiple * multiple - side for side in (height, width)

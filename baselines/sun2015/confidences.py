@@ -103,13 +103,8 @@ def dense_confidences(
 ) -> Confidences:
     """Confidences of all candidates on a grid, each patch by itself; see `field.fused`.
 
-    Patches that reach beyond the image do not count; points near its border take the nearest ones
-    that lie inside.
-
-    Args:
-        classifier: In evaluation mode, on any device.
-        blurred: (H, W, 3) uint8.
-        options: Grid and copies.
+    Patches that reach beyond the (H, W, 3) uint8 image do not count; points near its border take
+    the nearest ones that lie inside.
     """
     size_hw = (blurred.shape[0], blurred.shape[1])
     short = [max(0, _LEAST_SIDE_PX - side) for side in size_hw]
@@ -182,14 +177,8 @@ def at_full_size(probabilities: NDArray[np.float32], size: float) -> NDArray[np.
     """Probabilities of motions in the image, from those in a shrunk copy of it.
 
     A motion over n pixels has the variance (n^2 - 1) / 12, and size^2 times that in the copy.
-    Logarithms are interpolated between the trained lengths.
-
-    Args:
-        probabilities: (73, h, w) float32 of `TRAINED`, in the copy.
-        size: Of the copy, at most 1.
-
-    Returns:
-        (73, h, w) float32 of `TRAINED`, in the image, of sum 1.
+    Logarithms are interpolated between the trained lengths. (73, h, w) float32 to the same, of
+    sum 1; size is at most 1.
     """
     if size == 1:
         return probabilities
@@ -219,8 +208,7 @@ def _turned_probabilities(
 ) -> NDArray[np.float32]:
     """Probabilities of the classes in an image turned counter-clockwise, at points of the image.
 
-    Returns:
-        (73, h, w) float32; NaN where no patch inside the image is near.
+    (73, h, w) float32; NaN where no patch inside the image is near.
     """
     height, width = image.shape[:2]
     to_turned = np.vstack(
@@ -310,20 +298,15 @@ def _filled(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def detail_per_patch(image: Rgb, stride_px: int, half_per_px: float) -> NDArray[np.float32]:
-    """How much fine detail a patch has in the direction that shows most of it.
+    """How much fine detail a patch has in the direction that shows most of it, in [0, 1].
 
     Across a motion, detail stays as fine as it was; where no direction shows any, things are flat
-    or out of focus, and look the same whether they move or not.
-
-    Args:
-        image: (H, W, 3) uint8, blurred.
-        stride_px: Distance of the patches.
-        half_per_px: RMS slope of fine detail (luma in [0, 1], per pixel) at which the result is
-            0.5.
+    or out of focus, and look the same whether they move or not. The result is 0.5 where fine
+    detail of luma in [0, 1] has an RMS slope of ``half_per_px``.
 
     Returns:
-        (h, w) float32 in [0, 1], one per patch whose upper left corner lies in the image; beyond
-        its border the image is mirrored.
+        (h, w) float32: one per patch whose upper left corner lies in the (H, W, 3) uint8 image,
+        which is mirrored beyond its border.
     """
     luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     finer, coarser = (cv2.GaussianBlur(luma, (0, 0), sigma_px) for sigma_px in _FINE_SIGMAS_PX)

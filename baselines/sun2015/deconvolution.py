@@ -58,24 +58,16 @@ def deconvolve(
     noise_sigma: float,
     device: torch.device | str,
 ) -> NDArray[np.float32]:
-    """Restore an image whose pixels are blurred by different kernels.
-
-    To look at a part quickly, pass that part of the image and of the field: borders are unknown to
-    the method anyway.
+    """Restore an image whose pixels are blurred by different kernels: (H, W, 3) in [0, 1].
 
     Args:
-        blurred: (H, W, 3) float in [0, 1], at least 8x8, proportional to the light in which the
-            blur happened.
-        field: (H, W) integers: for each pixel of `blurred`, the index of its kernel.
-        kernels: (N, S, S) float, S odd, each of sum 1.
-        prior: The patch prior, on the device.
-        noise_sigma: Standard deviation of what the blur model leaves unexplained, for values in
-            [0, 1]; larger is smoother. An estimated motion field needs more than the camera's
-            noise.
+        blurred: (H, W, 3) in [0, 1], at least 8x8, proportional to the light that was blurred.
+        field: (H, W): for each pixel, the index of its kernel.
+        kernels: (N, S, S), S odd, each of sum 1.
+        prior: On the device.
+        noise_sigma: Standard deviation of what the blur model leaves unexplained, of [0, 1]; larger
+            is smoother. An estimated field needs more than the camera's noise.
         device: Where it is computed.
-
-    Returns:
-        (H, W, 3) float32 in [0, 1].
     """
     blur = VaryingBlur(field, kernels, device, least_margin=PATCH_PX)
     copy = np.array(blurred, np.float32, order="C")  # torch takes no read-only array
@@ -110,11 +102,7 @@ class _Problem:
     ) -> Tensor:
         """Conjugate gradients for (K' M K / sigma^2 + penalty) x = K' M y / sigma^2 + penalty z.
 
-        Args:
-            x: (h, w, 3), where to start; not changed.
-            z: (h, w, 3), what the penalty ties x to.
-            penalty: How strongly.
-            n_steps: Number of steps.
+        x and z are (h, w, 3); x is where it starts, and is not changed.
         """
 
         def data(blurred: Tensor) -> Tensor:
@@ -153,16 +141,10 @@ def _epll(problem: _Problem, x: Tensor, prior: Spectrum) -> Tensor:
 def denoised_image(
     image: Tensor, denoiser: PatchDenoiser, stride: int, offset: tuple[int, int]
 ) -> Tensor:
-    """The mean of the denoised patches over each pixel.
+    """The mean of the denoised patches over each pixel: (h, w, C) to the same.
 
-    Args:
-        image: (h, w, C).
-        denoiser: Of patches.
-        stride: Pixels between patches.
-        offset: Of the first patch, down and across, below `stride`.
-
-    Returns:
-        (h, w, C); the few pixels at the borders that no patch of this grid covers stay as they are.
+    Patches lie ``stride`` pixels apart, the first at ``offset`` (down and across, below
+    ``stride``); pixels at the borders that none covers stay as they are.
     """
     planes = image.permute(2, 0, 1)[:, None, offset[0] :, offset[1] :]
     height, width = ((n - PATCH_PX) // stride * stride + PATCH_PX for n in planes.shape[2:])
@@ -203,14 +185,9 @@ class VaryingBlur:
         least_margin: int = 0,
         dtype: type[np.floating[Any]] = np.float32,
     ) -> None:
-        """Make the matrix.
+        """Make the matrix of an (H, W) field of indices into (N, S, S) kernels, S odd.
 
-        Args:
-            field: (H, W) index of each pixel's kernel.
-            kernels: (N, S, S), S odd.
-            device: Where the matrix is kept.
-            least_margin: The margin is at least this, or as wide as the kernels reach.
-            dtype: Of its values.
+        The margin is as wide as the kernels reach, and at least ``least_margin``.
         """
         radius = kernels.shape[1] // 2
         taps = {index: np.argwhere(kernels[index])[::-1] for index in np.unique(field)}

@@ -65,9 +65,6 @@ def expected_errors(noise_sigma: float) -> NDArray[np.float32]:
     The image has the mean power spectrum of photographs (1/f^2), and a Wiener filter undoes the
     motion; both are crude, but all that counts is how errors grow from motion to motion.
 
-    Args:
-        noise_sigma: Noise that the filter assumes, of [0, 1], above 0.
-
     Returns:
         (361, 361) float32, read-only: mean squared error by true motion and motion undone (the
         first, none, leaves the image as it is), in units of the image's variance.
@@ -93,18 +90,11 @@ def expected_errors(noise_sigma: float) -> NDArray[np.float32]:
 
 
 def safest_field(confidences: Confidences, noise_sigma: float) -> NDArray[np.int64]:
-    """The motion of least expected error at each pixel.
+    """The motion of least expected error at each pixel: (H, W) int64 indices into `CANDIDATES`.
 
     The likeliest motion is the wrong choice where others are nearly as likely. Undoing 23 pixels
     where 5 were costs several times what leaving the blur alone does, so uncertainty favours a
     shorter motion, and great uncertainty none.
-
-    Args:
-        confidences: Fused.
-        noise_sigma: Noise that the deconvolution assumes, of [0, 1].
-
-    Returns:
-        (H, W) int64 indices into `CANDIDATES`.
     """
     logs = np.float32(N_INDEPENDENT) * np.log(np.maximum(confidences.values, 1e-12))
     logs[0] += np.float32(np.log(NO_MOTION_PRIOR))

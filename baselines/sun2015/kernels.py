@@ -16,14 +16,10 @@ from torch import Tensor
 
 LENGTHS_PX = tuple(range(1, 26, 2))
 """Lengths of the candidates; the first is no motion."""
-ORIENTATION_STEP_DEGREES = 6
-"""Between the orientations of all candidates."""
-TRAINED_STEP_DEGREES = 30
-"""Between the orientations that the network is trained on."""
+ORIENTATION_STEP_DEGREES, TRAINED_STEP_DEGREES = 6, 30
+"""Between the orientations of all candidates, and of those that the network is trained on."""
 N_ORIENTATIONS = 180 // ORIENTATION_STEP_DEGREES
-"""Candidates per length."""
 N_KERNELS = 1 + (len(LENGTHS_PX) - 1) * N_ORIENTATIONS
-"""Candidates in all: 361."""
 
 _KERNEL_PX = 27
 
@@ -57,24 +53,14 @@ TRAINED: tuple[int, ...] = tuple(
 
 
 def candidate_index(length_index: int, orientation_index: int) -> int:
-    """Index of a candidate.
-
-    Args:
-        length_index: Into `LENGTHS_PX`; 0 is no motion.
-        orientation_index: In steps of 6 degrees; taken modulo 180 degrees.
-    """
+    """Index of a candidate by indices of its length and, modulo 180 degrees, its orientation."""
     if length_index == 0:
         return 0
     return 1 + N_ORIENTATIONS * (length_index - 1) + orientation_index % N_ORIENTATIONS
 
 
 def turned_candidate(candidate: int, degrees: int) -> int:
-    """The candidate whose motion is this one's, turned counter-clockwise.
-
-    Args:
-        candidate: Index into `CANDIDATES`.
-        degrees: A multiple of 6.
-    """
+    """The candidate whose motion is this one's, turned counter-clockwise by a multiple of 6."""
     if candidate == 0:
         return 0
     length_index, orientation = divmod(candidate - 1, N_ORIENTATIONS)
@@ -82,15 +68,12 @@ def turned_candidate(candidate: int, degrees: int) -> int:
 
 
 def linear_kernel(motion: LinearMotion) -> NDArray[np.float64]:
-    """The blur kernel of a motion of at most 27 px: an antialiased line.
+    """The blur kernel of a motion of at most 27 px, an antialiased line: (27, 27) of sum 1.
 
     A tap weighs 1 minus its distance in pixels to the segment between the outer two of `length_px`
     points one pixel apart, where that is positive; then all are scaled to sum to 1. Along rows
     and columns an odd length gives that number of equal taps. MATLAB's ``fspecial('motion')``
     follows the same definition (from memory, unverified).
-
-    Returns:
-        (27, 27) float64, symmetric about its middle, sum 1.
     """
     half_px = (motion.length_px - 1) / 2
     angle = np.deg2rad(motion.angle_degrees)
@@ -128,11 +111,10 @@ def transfers(side_px: int) -> Tensor:
 
 @lru_cache(maxsize=1)
 def motion_vectors() -> NDArray[np.float32]:
-    """The candidates as displacements during the exposure.
+    """The candidates as displacements during the exposure: (361, 2) float32, read-only.
 
-    Returns:
-        (361, 2) float32, read-only: (u, v) in pixels to the right and **down**, as in optical flow;
-        (0, 0) is no motion. Orientations in [0, 180) stand for both directions: v <= 0.
+    (u, v) in pixels to the right and **down**, as in optical flow; (0, 0) is no motion.
+    Orientations in [0, 180) stand for both directions: v <= 0.
     """
     vectors = np.zeros((N_KERNELS, 2), np.float32)
     for index, motion in enumerate(CANDIDATES[1:], start=1):

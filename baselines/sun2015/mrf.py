@@ -45,21 +45,16 @@ def smoothed_labels(
     n_labels: int = 32,
     n_sweeps: int = 6,
 ) -> Labels:
-    """A labelling of low energy, never above that of each cell's own best label.
+    """An (h, w) labelling of low energy, never above that of each cell's own best label.
 
     Args:
         unary: (L, h, w) float32, cost of each label in each cell.
         vectors: (L, 2) float32, motions in pixels.
         surroundings: (L, h, w), a smoother version of ``unary`` that proposes labels to cells whose
             own costs say little.
-        smoothness: Weight of squared differences of motion, per px^2, against confidences of 0
-            to 1.
-        n_labels: Labels per cell while messages are passed: half of them the best by the cell
-            itself, half the best by its surroundings.
+        smoothness: Weight of squared differences of motion, per px^2.
+        n_labels: Labels per cell while messages are passed, half of them by the surroundings.
         n_sweeps: How often messages are passed in all four directions.
-
-    Returns:
-        (h, w) int64.
     """
     starts: list[Labels] = [unary.argmin(axis=0)]
     if smoothness > 0:

@@ -34,14 +34,7 @@ class MotionClassifier(nn.Module):
         dropout: float = 0.5,
         batch_norm: bool = False,
     ) -> None:
-        """Make the layers, initialised as He et al. do.
-
-        Args:
-            widths: Features of the two convolutions and units of the hidden layer.
-            dropout: Share of hidden units left out while training.
-            batch_norm: Normalise before each ReLU, which the paper's network does not; short
-                trainings need it to get past the slow start.
-        """
+        """Make the layers, initialised as He et al. do; see `Sun2015Recipe` for the arguments."""
         super().__init__()
         first, second, hidden = widths
 
@@ -97,11 +90,7 @@ class Sun2015(nn.Module):
         n_components: int = 200,
         batch_norm: bool = False,
     ) -> None:
-        """Make both; see `MotionClassifier` and `PatchPrior`.
-
-        Raises:
-            InputError: An impossible size.
-        """
+        """Make both, or raise InputError where a size is impossible."""
         super().__init__()
         if len(widths) != 3 or min(*widths, n_components) < 1 or not 0 <= dropout < 1:
             raise InputError(

@@ -42,12 +42,8 @@ def normalised(images: Tensor) -> Tensor:
 
     A long motion leaves little contrast, and the difference between 21 and 25 pixels is a small
     part of it, which a short training does not learn at the scale of the whole image's contrast.
-
-    Args:
-        images: (N, 3, H, W) in [0, 1], code values.
-
-    Returns:
-        The same shape, of mean 0 and standard deviation near 1; flat regions stay near 0.
+    (N, 3, H, W) code values in [0, 1] to the same shape, of mean 0 and standard deviation near 1;
+    flat regions stay near 0.
     """
     margin = NORMALISED_OVER_PX // 2
     padded = F.pad(images, (margin,) * 4, mode="reflect")
@@ -66,13 +62,7 @@ class MotionPatches:
     """Makes training patches of sharp pieces; the device's generator draws."""
 
     def __init__(self, response: Response, options: PatchOptions, device: torch.device) -> None:
-        """Prepare spectra and tables.
-
-        Args:
-            response: Camera response: blur happens in its linear light.
-            options: Which patches.
-            device: Where patches are made.
-        """
+        """Prepare spectra and tables; blur happens in the linear light of the response."""
         self.options = options
         self._transfers = transfers(SOURCE_PX).to(device)
         self._light_of_code = torch.from_numpy(response.linear_of_code).float().to(device)
@@ -123,12 +113,7 @@ class MotionPatches:
     def blurred(self, sharp: Tensor, candidates: Tensor) -> Tensor:
         """The middle of sharp pieces, blurred in linear light by the kernels of candidates.
 
-        Args:
-            sharp: (N, 3, 80, 80) in [0, 1], code values.
-            candidates: (N,) indices into `CANDIDATES`.
-
-        Returns:
-            (N, 3, 54, 54) in [0, 1], code values.
+        (N, 3, 80, 80) and (N,) to (N, 3, 54, 54), code values in [0, 1].
         """
         codes = (sharp * 255).round().long().clamp(0, 255)
         light = torch.stack([self._light_of_code[:, c][codes[:, c]] for c in range(3)], dim=1)

@@ -45,7 +45,7 @@ _CHUNK = 2048
 class PatchPrior(nn.Module):
     """A zero-mean Gaussian mixture of mean-removed 8x8 patches with values in [0, 1].
 
-    A module, so that weight files hold it beside the motion classifier.
+    `fit_prior` or a weight file, which holds it beside the motion classifier, fills it.
     """
 
     weights: Tensor
@@ -54,11 +54,6 @@ class PatchPrior(nn.Module):
     """(K, 64, 64) float32, symmetric and positive definite; patches are read row by row."""
 
     def __init__(self, n_components: int) -> None:
-        """Make room for a mixture; `fit_prior` or a weight file fills it.
-
-        Args:
-            n_components: K.
-        """
         super().__init__()
         self.register_buffer("weights", torch.zeros(n_components))
         self.register_buffer("covariances", torch.zeros(n_components, N_VALUES, N_VALUES))
@@ -99,14 +94,7 @@ class PatchDenoiser:
     """
 
     def __init__(self, prior: Spectrum, noise_variance: float, kept: float = 0.25) -> None:
-        """Prepare the filters.
-
-        Args:
-            prior: The mixture.
-            noise_variance: s, of each value of a patch.
-            kept: For the choice of the component alone, variances below `kept` x s are replaced by
-                their mean; 0 keeps all of them, which takes several times as long.
-        """
+        """Prepare filters for noise of variance s; see `_Scorer` for ``kept``."""
         values, vectors = prior.eigenvalues, prior.eigenvectors
         self._scorer = _Scorer(prior, noise_variance, kept)
         gains = values / (values + noise_variance)
@@ -147,7 +135,7 @@ class _Scorer:
 
     A component's directions of little variance, below `kept` x s, are given their mean variance t.
     Their part of the exponent is then (|z|^2 - what lies in the others) / (t + s), so that patches
-    are projected on the others alone, which are often few.
+    are projected on the others alone, which are often few: `kept` = 0 takes several times as long.
     """
 
     def __init__(self, prior: Spectrum, noise_variance: float, kept: float) -> None:
@@ -192,19 +180,17 @@ def fit_prior(
     seed: int = 0,
     on_progress: Progress = no_progress,
 ) -> PatchPrior:
-    """Fit the mixture to patches of sharp images, by expectation-maximisation.
+    """Fit a mixture to patches of sharp images by steps of expectation-maximisation.
+
+    Equal images, seed, machine and number of threads give equal priors.
 
     Args:
-        images: Sharp photographs, each (H, W, 3) uint8 RGB of at least 8x8; all of them give the
-            same number of patches.
+        images: Each (H, W, 3) uint8 of at least 8x8; all give the same number of patches.
         n_components: K.
-        n_patches: Patches in all; at least 20 a component.
+        n_patches: In all; at least 20 per component.
         n_steps: Of expectation-maximisation.
-        seed: Which patches are taken and where k-means begins.
-        on_progress: Called with steps done and their number.
-
-    Returns:
-        The prior; the same for the same images, seed, machine and number of threads.
+        seed: Decides which patches are taken and where k-means begins.
+        on_progress: Called with steps done, and all.
 
     Raises:
         InputError: There are too few patches.

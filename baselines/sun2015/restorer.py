@@ -43,13 +43,7 @@ class Sun2015Restorer:
         device: torch.device,
         options: Sun2015Options = PAPER,
     ) -> None:
-        """Set up a trained network.
-
-        Args:
-            network: Trained; it is moved to the device.
-            response: Camera response of its training: blur is undone in its linear light.
-            device: Where all is computed.
-            options: How images are restored.
+        """Move a trained network to a device; blur is undone in the response's linear light.
 
         Raises:
             InputError: The network has no fitted prior.
@@ -98,13 +92,7 @@ class Sun2015Restorer:
 def sun2015_restorer(
     network: Sun2015, record: CheckpointRecord, options: RestoreOptions
 ) -> Sun2015Restorer:
-    """The restorer of a trained network.
-
-    Args:
-        network: Trained.
-        record: Of its weight file: which of the two methods, and the training data's kind of blur,
-            which decides the camera response.
-        options: The device.
+    """The restorer of a weight file; the training data's kind of blur decides the response.
 
     Raises:
         InputError: Options for other methods, no such device, or a damaged prior in the weights.

@@ -39,12 +39,7 @@ Contender = Callable[[Rgb, Rgb], float]
 def measure(n_repeats: int = 7, n_folder_images: int = 16) -> list[Timing]:
     """Time every protocol that has a rival, then a folder run with one thread and with all.
 
-    Args:
-        n_repeats: Turns of each contender.
-        n_folder_images: Images of the folder run; 0 leaves it out.
-
-    Returns:
-        Timings named ``<protocol>: <contender>``; `tables` sets them side by side.
+    Timings are named ``<protocol>: <contender>``; `tables` sets them side by side.
     """
     sharp, blurred = example_pair()
     timings: list[Timing] = []

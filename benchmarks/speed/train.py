@@ -102,12 +102,7 @@ def raced(
     """Seconds of each turn, and the largest memory in MiB, of all contenders that run here.
 
     One that does not is named and left out. Memory is a GPU's, beside the other contenders', or
-    that of a process of its own.
-
-    Args:
-        names: Of the contenders.
-        prepare: Warms one up, in this process or another, and returns what is timed.
-        n_rounds: Turns of each.
+    that of a process of its own. ``prepare`` warms one up, and returns what is timed.
     """
     device = chosen_device("auto")
     on_gpu = device.type == "cuda"

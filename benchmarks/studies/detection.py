@@ -33,6 +33,11 @@ from gopro_tools.sources import BLURRED, SHARP, Sources
 from gopro_tools.text import markdown_table
 
 _NAME = "detection_over_blur"
+_SHARES = {
+    "precision": "precision", "recall": "recall", "f1": "F1", "ap50": "AP50",
+    "map50_95": "mAP50-95",
+}  # fmt: skip
+_COUNTS = {"tp": "TP", "fp": "FP", "fn": "FN"}
 _SIDE_PX = 640
 _SHAKE_PX_S = 300.0
 _MIDDLE_S = 0.5
@@ -45,15 +50,7 @@ def measure(
     detector: Detector,
     on_progress: Callable[[str, int, int], None] = lambda task, done, total: None,
 ) -> pd.DataFrame:
-    """Film, blur, detect and score.
-
-    Args:
-        config: What to film.
-        detector: What finds objects.
-        on_progress: Called with the task (``filming``, ``detecting``), images done and all.
-
-    Returns:
-        One row per length of blur.
+    """Film, blur, detect and score: one row per length of blur.
 
     Raises:
         InputError: A photograph cannot be used, or the detector finds nothing in the sharp frames.
@@ -155,20 +152,10 @@ def plot(rows: pd.DataFrame, path: Path, title: str) -> None:
     """
     figure = new_figure(7, 4.4)
     axes = figure.subplots()
-    for name, label, style in (
-        ("recall", "recall", "o-"),
-        ("precision", "precision", "s--"),
-        ("map50_95", "mAP50-95", "^:"),
-    ):
-        (line,) = axes.plot(rows["blur_px"], rows[name], style, label=label)
-        axes.fill_between(
-            rows["blur_px"],
-            rows[f"{name}_low"],
-            rows[f"{name}_high"],
-            color=line.get_color(),
-            alpha=0.15,
-            linewidth=0,
-        )
+    for name, style in (("recall", "o-"), ("precision", "s--"), ("map50_95", "^:")):
+        (line,) = axes.plot(rows["blur_px"], rows[name], style, label=_SHARES[name])
+        ends, colour = (rows[f"{name}_low"], rows[f"{name}_high"]), line.get_color()
+        axes.fill_between(rows["blur_px"], *ends, color=colour, alpha=0.15, linewidth=0)
     axes.set(xlabel="length of blur (px)", ylim=(0, 1.03), title=title)
     axes.grid(color="0.93")
     axes.legend(loc="lower left")
@@ -178,16 +165,12 @@ def plot(rows: pd.DataFrame, path: Path, title: str) -> None:
 
 def markdown(rows: pd.DataFrame, config: BlurConfig, detector: Detector) -> str:
     """The report beside the table."""
-    shares = ("precision", "recall", "f1", "ap50", "map50_95")
-    cells = [
-        [
-            f"{row['blur_px']:g}",
-            *(f"{row[name]:.3f}" for name in shares),
-            *(f"{row[name]:.0f}" for name in ("tp", "fp", "fn")),
-        ]
-        for _, row in rows.iterrows()
-    ]
-    head = ["blur (px)", "precision", "recall", "F1", "AP50", "mAP50-95", "TP", "FP", "FN"]
+    forms = {
+        "blur_px": "{:g}",
+        **dict.fromkeys(_SHARES, "{:.3f}"),
+        **dict.fromkeys(_COUNTS, "{:.0f}"),
+    }
+    cells = [[form.format(row[name]) for name, form in forms.items()] for _, row in rows.iterrows()]
     identity, how = detector.identity, DetectConfig(detector=config.detector)
     parts = [
         "# Detection over the length of blur",
@@ -196,7 +179,9 @@ def markdown(rows: pd.DataFrame, config: BlurConfig, detector: Detector) -> str:
         "length is that of the path of the image during the exposure. References are the "
         f"detector's own boxes on the middle frame (confidence {how.confidence:g}, IoU "
         f"{how.iou:g}, area from {how.min_area_px:g} px²).",
-        markdown_table(head, cells, n_text_columns=0),
+        markdown_table(
+            ["blur (px)", *_SHARES.values(), *_COUNTS.values()], cells, n_text_columns=0
+        ),
         f"![Recall over blur]({_NAME}.png)",
         f"Detector `{detector.name}`, sha256 `{identity.weights_sha256}`, input "
         f"{identity.input_size_px} px, {identity.runtime}. Shaded: 95 % bootstrap over shots, "

@@ -129,14 +129,10 @@ def _ours(frames: Frames, factor: int) -> tuple[Frames, float, float]:
 
 
 def minterpolate(frames: Frames, factor: int, inside: str, result: str) -> bytes:
-    """FFmpeg's motion compensation with its best settings, on one core.
+    """FFmpeg's motion compensation with its best settings, on one core; returns raw frames.
 
-    Args:
-        frames: (N, H, W, 3) uint8. It needs neighbours, so the ends are repeated: N + 3 go in. Its
-            first output lies one frame in, and it drops the last ones.
-        factor: How many times as dense.
-        inside: Pixel format that it works in.
-        result: Pixel format of the raw frames that are returned.
+    It needs neighbours, so the ends are repeated: of N frames, N + 3 go in. Its first output lies
+    one frame in, and it drops the last ones. Pixel formats are those it works in and returns.
     """
     height, width = frames.shape[1:3]
     padded = np.concatenate([frames[:1], frames, *[frames[-1:]] * 2])

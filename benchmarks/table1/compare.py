@@ -19,16 +19,11 @@ _FEWEST_CLIPS = 3
 
 
 def scores_of(record: Path, metric: str) -> pd.DataFrame:
-    """One metric of every method on every image of a comparison.
-
-    Args:
-        record: Of a comparison: ``scores/per_image.csv`` as `gopro_tools.evaluate` writes it, and
-            ``blur_lengths.csv``, which may lack images, or all.
-        metric: The column.
+    """One metric of every method on every image of the record of a comparison.
 
     Returns:
-        One column per method, one row per image; index ``sequence, name, blur_px`` (NaN where the
-        length of blur is not known).
+        One column per method, one row per image; index ``sequence, name, blur_px`` (NaN where
+        ``blur_lengths.csv`` lacks the image).
     """
     lengths = read_csv(record / "blur_lengths.csv", ("sequence", "name", "blur_px"))
     known = {(row["sequence"], row["name"]): float(row["blur_px"]) for row in lengths}

@@ -27,8 +27,7 @@ _WINDOW_SHARE = 0.25
 def crops(shown: Sequence[tuple[Mapping[str, Rgb], float | None]]) -> Rgb:
     """One row per image, one column per method; crops are where the sharp image has most detail.
 
-    Args:
-        shown: Images by method, ``blurred`` first and ``sharp`` last, and the known blur length.
+    Images come by method, ``blurred`` first and ``sharp`` last, with the length of blur if known.
     """
     panels = []
     for images, length_px in shown:
@@ -55,12 +54,7 @@ def _busiest(sharp: Rgb) -> tuple[int, int]:
 
 
 def plot_gain(scores: pd.DataFrame, path: Path) -> None:
-    """Gain in PSNR over the blurred input against blur length: images, and a running mean.
-
-    Args:
-        scores: As `benchmarks.table1.compare.scores_of` gives them.
-        path: File to write.
-    """
+    """Gain in PSNR over the blurred input against blur length: images, and a running mean."""
     figure = new_figure(7.5, 4.2)
     axis = figure.subplots()
     scores = scores.sort_index(level="blur_px", sort_remaining=False, kind="stable")

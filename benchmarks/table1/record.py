@@ -35,8 +35,7 @@ def write_record(
         ready: Methods in the order of the tables.
         restored: Folders of restored test images, by method.
         seconds_per_image: For 1280x720, by method.
-        runs: Evaluations and detection, by the name they get in the record: ``scores, real,
-            detection``.
+        runs: By the name they get in the record: ``scores, real, detection``.
     """
     config, data = work.config, work.data
     record = RunRecord(

@@ -76,14 +76,7 @@ def run_table1(
     """Train what is not trained yet, restore, score, detect, time, and write the comparison.
 
     Under torchrun each process calls this with the same arguments. They share the training of the
-    networks; the first one does all that comes after.
-
-    Args:
-        config: What to compare.
-        on_progress: Called with the task, parts done and all.
-
-    Returns:
-        What was made; None in the processes that only helped to train.
+    networks; the first one does all that comes after, the others return None.
 
     Raises:
         InputError: The data cannot be used, or no method could be trained.

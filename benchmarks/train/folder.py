@@ -40,14 +40,7 @@ class RunFolder:
     """Where one run keeps its files."""
 
     def __init__(self, path: Path, *, kind: str, config: Mapping[str, Any], data_hash: str) -> None:
-        """Nothing is read or written yet.
-
-        Args:
-            path: The folder.
-            kind: Of the network, for the headers of weight files.
-            config: Effective config of the run.
-            data_hash: Identity of the training images.
-        """
+        """``kind`` is the network's, for the headers of weight files; nothing is read yet."""
         self.path = path
         self._kind, self._config, self._data_hash = kind, config, data_hash
         self.checkpoint = path / CHECKPOINT_FILE

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from baselines.checkpoints.restorers import load_restorer_network
 from baselines.checkpoints.tensors import load_into
 from baselines.data import FramePairs, Patches
 from baselines.devices import chosen_device
-from baselines.machine import Processes, Setting, joined_processes, seed_torch
+from baselines.machine import Setting, joined_processes, seed_torch
 from baselines.method import Method
 from baselines.options import RunOptions
 from baselines.recipe import Recipe
@@ -77,12 +77,12 @@ def train(
 
     Args:
         method: What to train.
-        recipe: How: one of its presets, or one made from it.
+        recipe: One of its presets, or one made from it.
         data: A dataset in the GOPRO layout: trained on its ``train`` split, validated on ``test``.
         out: Folder of the run: ``checkpoint.safetensors``, ``log.jsonl``, ``curves.png``,
             ``validation.png``, and at the end ``weights.safetensors`` (the restoring network alone)
             and ``run.json``.
-        blur_kind: Which blurred images.
+        blur_kind: Of the blurred images.
         options: How the machine does it.
         resume: Continue from the checkpoint in ``out``, or begin where there is none yet. On a CPU
             the result is bit for bit that of a run that was not interrupted.
@@ -95,16 +95,11 @@ def train(
     """
     options = options or RunOptions()
     device = chosen_device(options.device)
-    with joined_processes(device) as processes, _lead(out, processes):
+    with joined_processes(device) as processes, nullcontext() if processes.rank else claimed(out):
         setting = Setting(device=device, options=options, processes=processes, blur_kind=blur_kind)
         run = _Run(method, recipe, data, out, setting, on_progress)
         run.open(resume)
         return run.go(should_stop)
-
-
-def _lead(out: Path, processes: Processes) -> AbstractContextManager[None]:
-    """Hold the folder for all processes of a run."""
-    return claimed(out) if processes.rank == 0 else nullcontext()
 
 
 @dataclass
@@ -197,7 +192,14 @@ class _Run:
                 begin = time.monotonic()
                 own_inputs = [next(inputs) for _ in range(n_batches)]
                 got = time.monotonic()
-                figures, stop = self.processes.agree(self._step(own_inputs), stop=should_stop())
+                seed_torch(self.recipe.seed, state.step, self.processes.rank)
+                figures = self.steps.take(
+                    state.step,
+                    own_inputs,
+                    self._learning_rate(state.step),
+                    is_logged=self._is_logged(state.step + 1),
+                )
+                figures, stop = self.processes.agree(figures, stop=should_stop())
                 state.step += 1
                 self._log(figures)
                 now = time.monotonic()
@@ -211,7 +213,9 @@ class _Run:
                     last_checkpoint = now
         finished = state.step == self.n_steps
         if finished and state.step > first_step:
-            self._finish()
+            begin = time.monotonic()
+            self.learner.finish(self.patches.frames, partial(self.on_progress, "fitting"))
+            state.seconds["training"] += time.monotonic() - begin
         if state.step > first_step or not state.step:
             self._save()
         if finished and self.leads and not self.folder.is_recorded:
@@ -225,21 +229,9 @@ class _Run:
             metrics=state.metrics,
         )
 
-    def _step(self, inputs: list[Any]) -> dict[str, float]:
-        step = self.state.step
-        seed_torch(self.recipe.seed, step, self.processes.rank)
-        return self.steps.take(
-            step, inputs, self._learning_rate(step), is_logged=self._is_logged(step + 1)
-        )
-
     def _is_logged(self, n_done: int) -> bool:
         """Whether a line of the log is due after ``n_done`` steps."""
         return n_done % self.options.log_every == 0 or n_done == self.n_steps
-
-    def _finish(self) -> None:
-        begin = time.monotonic()
-        self.learner.finish(self.patches.frames, partial(self.on_progress, "fitting"))
-        self.state.seconds["training"] += time.monotonic() - begin
 
     def _learning_rate(self, step: int) -> float:
         return self.recipe.optimisation.learning_rate_at(step, self.epoch_length)

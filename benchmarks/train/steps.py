@@ -41,13 +41,7 @@ class Steps:
     def take(
         self, step: int, inputs: list[Any], learning_rate: float, *, is_logged: bool
     ) -> dict[str, float]:
-        """Take a step.
-
-        Args:
-            step: From 0.
-            inputs: Of the step's batches.
-            learning_rate: Of this step.
-            is_logged: Whether a line of the log is due after it.
+        """Take step ``step`` from 0; ``is_logged``: a line of the log is due after it.
 
         Returns:
             Sums of figures over the steps since they were last returned; may be empty where no line
