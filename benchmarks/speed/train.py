@@ -34,7 +34,7 @@ from benchmarks.speed.timing import (
     take_turns,
     timings_of,
 )
-from benchmarks.train.device_loop import DeviceSteps
+from benchmarks.train.steps import DeviceSteps
 from gopro_tools.files import write_atomic
 from gopro_tools.images import encode_png
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,10 +31,10 @@ from benchmarks.table1.training import (
     train_method,
 )
 from benchmarks.train.run import OnProgress
-from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, BlurKind, iterate_pairs
+from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, iterate_pairs
 from gopro_tools.detect import DetectConfig, detect
 from gopro_tools.errors import InputError
-from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate
+from gopro_tools.evaluate import EvaluateConfig, evaluate
 from gopro_tools.files import sha256_of_file, sha256_of_path, write_atomic, written_whole
 from gopro_tools.images import read_rgb
 from gopro_tools.machine import machine_facts
@@ -41,6 +42,7 @@ from gopro_tools.plugins import source_sha256
 from gopro_tools.records import RUN_FILE, dataset_facts, jsonable
 from gopro_tools.rendered import RENDERED, RENDERED_NAME, is_rendered, render_dataset
 from gopro_tools.restoring import RestoreConfig, restore
+from gopro_tools.sources import Sources, restored_folders
 
 log = logging.getLogger(__name__)
 
@@ -56,16 +58,6 @@ class Table1Result:
     report: Path
     failures: Mapping[str, str]  # why a method is missing from the tables
     absent: Mapping[str, str]  # why a part is: it was not asked for, or cannot be made
-
-
-@dataclass(frozen=True, kw_only=True)
-class _TestSet:
-    """Images that every method restores."""
-
-    name: str  # of its folders
-    title: str  # what tables call it; empty for the dataset's own name
-    data: Path
-    blur_kind: BlurKind
 
 
 def run_table1(
@@ -109,16 +101,20 @@ def run_table1(
     if not ready:
         raise InputError("No method is ready: " + "; ".join(work.failures.values()))
     title = RENDERED_NAME if is_rendered(work.data) else ""
-    test = _TestSet(name="test", title=title, data=work.data, blur_kind=config.blur_kind)
-    restored = _restored(work, ready, test)
-    runs: dict[str, Path | None] = {"scores": _scored(work, restored, test)}
+    test = _restored(
+        work,
+        ready,
+        "test",
+        Sources(dataset_name=title, dataset=work.data, split="test", blur_kind=config.blur_kind),
+    )
+    runs: dict[str, Path | None] = {"scores": _scored(work, "test", test)}
     if (real := _real_pairs(work)) is not None:
-        runs["real"] = _scored(work, _restored(work, ready, real), real)
-    runs["detection"] = _detected(work, restored, test)
+        runs["real"] = _scored(work, "real", _restored(work, ready, "real", real))
+    runs["detection"] = _detected(work, test)
     record = write_record(
         work,
         ready,
-        restored={result.name: restored[result.name] for result in ready},
+        restored=restored_folders(test.restored),
         seconds_per_image={result.name: _seconds_per_image(work, result) for result in ready},
         runs=runs,
     )
@@ -141,34 +137,37 @@ def _try_ready(work: Work, method: Method) -> Ready | None:
 # --- restore, score, detect ---
 
 
-def _restored(work: Work, ready: list[Ready], test: _TestSet) -> dict[str, Path]:
-    """Restore what is not restored yet, and return the folders by method.
+def _restored(work: Work, ready: list[Ready], name: str, images: Sources) -> Sources:
+    """Restore what is not restored yet, and return the images with the results.
 
-    One that cannot restore is named and taken out of ``ready``.
+    A method that cannot restore is named and taken out of ``ready``.
     """
-    facts = dataset_facts(test.data, "test", test.blur_kind)
-    folders: dict[str, Path] = {}
+    assert images.dataset is not None
+    assert images.blur_kind is not None
+    facts = dataset_facts(images.dataset, "test", images.blur_kind)
+    folders = []
     for result in list(ready):
         decisive = {**result.decisive, "data": {**facts, "name": None}}
-        folder = work.config.out / "restored" / test.name / keyed(result.name, decisive)
+        folder = work.config.out / "restored" / name / keyed(result.name, decisive)
         try:
             if not (folder / RUN_FILE).is_file():
-                _restore(work, result, test, folder)
+                _restore(work, result, images, folder)
         except InputError as error:
             work.note_failure(result.name, error)
             ready.remove(result)
         else:
-            folders[result.name] = folder
+            folders.append(f"{result.name}={folder}")
     if not folders:
         raise InputError("Nothing was restored: " + "; ".join(work.failures.values()))
-    return folders
+    return replace(images, restored=tuple(folders))
 
 
-def _restore(work: Work, result: Ready, test: _TestSet, folder: Path) -> None:
+def _restore(work: Work, result: Ready, images: Sources, folder: Path) -> None:
     def show(done: int, total: int) -> None:
-        work.on_progress(f"restoring {test.name} with {result.name}", done, total)
+        work.on_progress(f"restoring {folder.parent.name} with {result.name}", done, total)
         work.check_budget(f"restoring with {result.name}")
 
+    assert images.dataset is not None
     config = RestoreConfig(
         method=result.name,
         restorer=result.open(),
@@ -177,59 +176,50 @@ def _restore(work: Work, result: Ready, test: _TestSet, folder: Path) -> None:
         code_sha256=result.method.code_sha256,
         scale=result.facts.get("scale"),
         published_name=result.facts["published_name"] or "",
-        blur_kind=test.blur_kind,
+        blur_kind=images.blur_kind or "gamma",
         resume=True,
         seed=work.config.seed,
     )
-    summary = restore(test.data, config, out=folder, on_progress=show).summary
+    summary = restore(images.dataset, config, out=folder, on_progress=show).summary
     if summary.failures:
         raise InputError(f"{result.name}: {summary.failures[0]}")
 
 
-def _sources(restored: Mapping[str, Path], test: _TestSet) -> Sources:
-    return Sources(
-        dataset_name=test.title,
-        dataset=test.data,
-        split="test",
-        blur_kind=test.blur_kind,
-        restored=tuple(f"{method}={folder}" for method, folder in restored.items()),
-    )
+def _decisive(restored: Sources, *code: str, **more: Any) -> dict[str, Any]:
+    """What decides a comparison of restored images."""
+    folders = restored_folders(restored.restored).values()
+    hashes = [source_sha256(f"gopro_tools.{name}") for name in code]
+    return {"restored": [folder.name for folder in folders], **more, "code": hashes}
 
 
-def _scored(work: Work, restored: Mapping[str, Path], test: _TestSet) -> Path:
-    decisive = {
-        "restored": [folder.name for folder in restored.values()],
-        "protocols": PROTOCOLS,
-        "code": [source_sha256(f"gopro_tools.{name}") for name in ("metrics", "evaluate")],
-    }
-    out = work.config.out / "scores" / keyed(test.name, decisive)
+def _scored(work: Work, name: str, restored: Sources) -> Path:
+    decisive = _decisive(restored, "metrics", "evaluate", protocols=PROTOCOLS)
+    out = work.config.out / "scores" / keyed(name, decisive)
     if not (out / RUN_FILE).is_file():
         evaluate(
-            _sources(restored, test),
+            restored,
             EvaluateConfig(protocol=PROTOCOLS, seed=work.config.seed),
             out=out,
-            on_progress=lambda done, total: work.on_progress(f"scoring {test.name}", done, total),
+            on_progress=lambda done, total: work.on_progress(f"scoring {name}", done, total),
         )
     return out
 
 
-def _detected(work: Work, restored: Mapping[str, Path], test: _TestSet) -> Path | None:
+def _detected(work: Work, restored: Sources) -> Path | None:
     config = work.config
     if config.detector is None:
         work.absent["detection"] = "no detector was named (--detector)"
         return None
     detector = Path(config.detector)
-    decisive = {
-        "restored": [folder.name for folder in restored.values()],
-        "detector": sha256_of_path(detector) if detector.exists() else config.detector,
-        "code": [source_sha256(f"gopro_tools.{name}") for name in ("detection", "detect")],
-    }
-    out = config.out / keyed("detection", decisive)
+    identity = sha256_of_path(detector) if detector.exists() else config.detector
+    out = config.out / keyed(
+        "detection", _decisive(restored, "detection", "detect", detector=identity)
+    )
     try:
         if not (out / RUN_FILE).is_file():
             work.check_budget("detecting")
             detect(
-                _sources(restored, test),
+                restored,
                 DetectConfig(detector=config.detector, seed=config.seed),
                 out=out,
                 on_progress=lambda done, total: work.on_progress("detecting", done, total),
@@ -240,7 +230,7 @@ def _detected(work: Work, restored: Mapping[str, Path], test: _TestSet) -> Path 
     return out
 
 
-def _real_pairs(work: Work) -> _TestSet | None:
+def _real_pairs(work: Work) -> Sources | None:
     """The real pairs in the GOPRO layout, so that every step treats them like the others."""
     source, blur_kind = work.config.real_pairs, work.config.real_blur_kind
     if source is None:
@@ -260,7 +250,7 @@ def _real_pairs(work: Work) -> _TestSet | None:
                 for kind, path in ((BLUR_FOLDERS[blur_kind], blurred), (SHARP_FOLDER, sharp_path)):
                     (sequence / kind).mkdir(parents=True)
                     shutil.copyfile(path, sequence / kind / "000001.png")
-    return _TestSet(name="real", title="real pairs", data=folder, blur_kind=blur_kind)
+    return Sources(dataset_name="real pairs", dataset=folder, split="test", blur_kind=blur_kind)
 
 
 # --- time ---

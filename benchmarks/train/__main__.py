@@ -29,8 +29,10 @@ _DEFAULT_OPTIONS = RunOptions()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
-    """What to train on, and where everything goes."""
+    """One subcommand: a preset, and where it is trained."""
 
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    """What decides the outcome."""
     data: Path
     """Dataset in the GOPRO layout: its train split is trained on, its test split validated on."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
@@ -44,10 +46,13 @@ class Task:
     continues."""
     results: Path | None = None
     """Also keep the run's record under this folder, as RESULTS/runs/train/<method>/<run-id>."""
+    options: Annotated[RunOptions, tyro.conf.arg(name="")] = _DEFAULT_OPTIONS
+    """How the machine does it."""
 
 
-def run_task(task: Task, method: Method, recipe: Recipe, options: RunOptions) -> int:
+def run_task(task: Task, method: Method) -> int:
     """Train with a progress bar, and return the exit code: 128 + n where signal n ended it."""
+    recipe = task.recipe
     from benchmarks.train.run import train
 
     time_is_over = started_clock(task.minutes)
@@ -55,15 +60,15 @@ def run_task(task: Task, method: Method, recipe: Recipe, options: RunOptions) ->
         shown = bar.add_task("", total=None, rate="")
         first: dict[str, tuple[int, float]] = {}  # of a task: what was done when, in this session
 
-        def show(task: str, done: int, total: int) -> None:
-            begun, begin = first.setdefault(task, (done, time.monotonic()))
+        def show(name: str, done: int, total: int) -> None:
+            begun, begin = first.setdefault(name, (done, time.monotonic()))
             rate = (done - begun) / max(1e-3, time.monotonic() - begin)
             bar.update(
                 shown,
-                description=f"{recipe.method}: {task}",
+                description=f"{recipe.method}: {name}",
                 completed=done,
                 total=total,
-                rate=f"{rate * recipe.patches.batch:.1f} patches/s" if task == "training" else "",
+                rate=f"{rate * recipe.patches.batch:.1f} patches/s" if name == "training" else "",
             )
 
         result = train(
@@ -72,7 +77,7 @@ def run_task(task: Task, method: Method, recipe: Recipe, options: RunOptions) ->
             task.data,
             task.out,
             blur_kind=task.blur_kind,
-            options=options,
+            options=task.options,
             resume=task.resume,
             on_progress=show,
             should_stop=lambda: bool(found) or time_is_over(),
@@ -127,18 +132,6 @@ def _described(recipe: Recipe) -> str:
     return f"scale {recipe.scale}: {length}, {patches.batch} patches of {patches.patch_px} px each"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Command:
-    """One subcommand: a preset and where it is trained."""
-
-    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
-    """What decides the outcome."""
-    task: Annotated[Task, tyro.conf.arg(name="")]
-    """What on, and where to."""
-    options: Annotated[RunOptions, tyro.conf.arg(name="")] = _DEFAULT_OPTIONS
-    """How the machine does it."""
-
-
 def command_of(methods: Sequence[Method]) -> Any:
     """The command: one subcommand per METHOD:PRESET, whose options start from its values."""
     presets = {
@@ -146,9 +139,11 @@ def command_of(methods: Sequence[Method]) -> Any:
         for method in methods
         for name, recipe in method.presets.items()
     }
-    task = Task(data=tyro.MISSING, out=tyro.MISSING)
     choices: Any = tyro.extras.subcommand_type_from_defaults(
-        {name: _Command(recipe=recipe, task=task) for name, (_, recipe) in presets.items()},
+        {
+            name: Task(recipe=recipe, data=tyro.MISSING, out=tyro.MISSING)
+            for name, (_, recipe) in presets.items()
+        },
         {name: _described(recipe) for name, (_, recipe) in presets.items()},
         prefix_names=False,
     )
@@ -159,9 +154,9 @@ def command_of(methods: Sequence[Method]) -> Any:
         Args:
             choice: Method and preset.
         """
-        recipe = choice.recipe
-        method, preset = presets[f"{recipe.method}:{recipe.preset}"]
-        return run_task(choice.task, method, downgraded_if_modified(recipe, preset), choice.options)
+        method, preset = presets[f"{choice.recipe.method}:{choice.recipe.preset}"]
+        recipe = downgraded_if_modified(choice.recipe, preset)
+        return run_task(dataclasses.replace(choice, recipe=recipe), method)
 
     return command
 

@@ -19,10 +19,9 @@ from baselines.machine import Setting, joined_processes, seed_torch
 from baselines.method import Method
 from baselines.options import RunOptions
 from baselines.recipe import Recipe
-from benchmarks.train.device_loop import DeviceSteps
 from benchmarks.train.folder import VALIDATION_FILE, RunFolder, RunState
 from benchmarks.train.journal import Journal, plot_curves
-from benchmarks.train.steps import Steps
+from benchmarks.train.steps import DeviceSteps, Steps
 from benchmarks.train.validation import Validation
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
