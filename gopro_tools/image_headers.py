@@ -3,7 +3,7 @@
 import io
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from gopro_tools.signatures import kind_of
 
 _EXIF_ORIENTATION = 0x0112
 _TILE_WIDTH = 322
+_LARGEST_EXACT_STEP = 2
+"""Of JPEG's quantisation."""
 
 # The classes and not `Image.open`, whose limit on pixels is one for the whole process.
 _HEADER_READERS: tuple[tuple[bytes, Callable[[io.BytesIO], Any]], ...] = (
@@ -42,6 +44,9 @@ class ImageHeader:
     is_jpeg: bool
     icc_profile: bytes
     """Empty where there is none."""
+    lossy: str
+    """The format, where its values are not those that were saved; empty elsewhere. JPEG of quality
+    99 and above counts as exact: its values are off by a level or so."""
 
 
 def read_header(path: Path, data: bytes) -> ImageHeader:
@@ -72,6 +77,7 @@ def read_header(path: Path, data: bytes) -> ImageHeader:
                 mode=image.mode,
                 is_jpeg=isinstance(image, JpegImagePlugin.JpegImageFile),
                 icc_profile=image.info.get("icc_profile") or b"",
+                lossy=_lossy_format(image, data),
             )
         except InputError:
             raise
@@ -116,3 +122,22 @@ def unreadable(path: Path, data: bytes) -> InputError:
         )
     what = "of a kind that is not read" if data[:2] in (b"II", b"MM") else "not an image"
     return InputError(f"{path}: not a readable image; the file is truncated, damaged or {what}.")
+
+
+def _lossy_format(image: Any, data: bytes) -> str:
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        steps = max(max(table) for table in image.quantization.values())
+        return f"JPEG (steps of up to {steps})" if steps > _LARGEST_EXACT_STEP else ""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        compression = image.info.get("compression")
+        return f"TIFF ({compression})" if compression in ("jpeg", "webp") else ""
+    return "lossy WebP" if b"VP8 " in _riff_chunks(data) else ""
+
+
+def _riff_chunks(data: bytes) -> Iterator[bytes]:
+    """Names of the parts of a WebP file; none of others."""
+    at = 12 if data.startswith(b"RIFF") else len(data)
+    while at + 8 <= len(data):
+        yield data[at : at + 4]
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2

@@ -37,10 +37,11 @@ from gopro_tools.detection.rows import (
     sweep_rows,
 )
 from gopro_tools.detection.stored import DetectionStore
-from gopro_tools.doubts import doubts_about_results, looks_at
+from gopro_tools.doubts import doubts_about_results
 from gopro_tools.errors import InputError
 from gopro_tools.executors import kept
 from gopro_tools.files import sha256_of_file
+from gopro_tools.looks import looks_at
 from gopro_tools.pairing import ImageSet, Pairing, pair_images
 from gopro_tools.provenance import scored_dataset, scored_methods
 from gopro_tools.records import RunRecord, hash_of, jsonable

@@ -13,17 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gopro_tools.bootstrap import units_of
-from gopro_tools.doubts import (
-    Look,
-    doubts_about_results,
-    doubts_about_scores,
-    look,
-    looked_at,
-)
+from gopro_tools.doubts import doubts_about_results, doubts_about_scores
 from gopro_tools.errors import InputError
 from gopro_tools.evaluate.config import EvaluateConfig
 from gopro_tools.executors import mapped
 from gopro_tools.images import pixel_hash, read_rgb
+from gopro_tools.looks import Look, look, looked_at
 from gopro_tools.metrics import METRICS, metrics_of, score
 from gopro_tools.metrics.parts import MetricParts, parts_from
 from gopro_tools.pairing import ImageSet, Pairing, pair_images, raise_all, read_images

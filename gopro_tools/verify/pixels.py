@@ -15,7 +15,7 @@ from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER
 from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, Severity
 from gopro_tools.images import Rgb, pixel_hash, read_rgb, sharpness
-from gopro_tools.mistakes import chosen, mistakes_in
+from gopro_tools.mistakes import best_explanation, chosen, mistakes_in
 from gopro_tools.text import size_text
 from gopro_tools.verify.config import VerifyConfig
 from gopro_tools.verify.folders import MANIFEST, ImageSet
@@ -231,7 +231,7 @@ class Seen:
         for (split, kind), small in sorted(self._small.items()):
             found = mistakes_in([blurred for blurred, _ in small], [sharp for _, sharp in small])
             if found:
-                best = max(found, key=lambda mistake: mistake.gain_db)
+                best = best_explanation(found)
                 message = (
                     f"{kind}: more like the {SHARP_FOLDER} images {best.mistake} "
                     f"({best.with_db:.1f} dB in small) than as they are "
