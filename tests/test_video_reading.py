@@ -1,5 +1,6 @@
 """What a viewer sees and what is intact: each kind of video that was once read wrongly."""
 
+import gc
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -660,3 +661,18 @@ def test_a_list_of_other_files_is_no_video(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match="a list of other files"):
         open_source(tmp_path / name)
+
+
+def test_decoded_frames_are_let_go_at_once(tmp_path: Path) -> None:
+    """Waiting for Python's search for cycles, they would take new memory for every frame."""
+    write_video(tmp_path / "v.mp4", [np.full((64, 64, 3), i, np.uint8) for i in range(40)], 240)
+    source = open_source(tmp_path / "v.mp4")
+    gc.collect()
+    gc.disable()
+    try:
+        for index, _ in source.read(0, 40, pytest.fail):
+            if index == 39:
+                alive = sum(isinstance(one, av.VideoFrame) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert alive < 10

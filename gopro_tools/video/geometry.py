@@ -9,6 +9,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
 
 from gopro_tools.images import Rgb
@@ -157,7 +158,10 @@ def geometry_of(
 
 def display_matrix(frame: av.VideoFrame) -> Matrix | None:
     """The frame's display matrix, None where it has none; of nothing but zeros, the identity."""
-    container: Any = frame.side_data  # typed as a mapping, which iterates over its values
+    # Not `frame.side_data`: the frame would keep that, and that the frame, until Python looks for
+    # such cycles, and the decoder would need new memory for each frame.
+    # It is typed as a mapping, which iterates over its values.
+    container: Any = SideDataContainer(frame)  # type: ignore[call-arg]
     found = [data for data in container if data.type == SideDataType.DISPLAYMATRIX]
     if not found:
         return None
