@@ -167,7 +167,12 @@ class VideoFile:
             promise = cut_short(container, stream, chosen, shown_until_s, interval_s, complaints)
             edits = seams_s(self._path, stream.id) if "mp4" in container.format.name else []
         joint = second_recording_at(self._path)
-        start = None if places.by_order else self._check_start(places, first_key)
+        start, tried, keyframes_hold = None, None, False
+        if not places.by_order:
+            with thread_pool(1) as beside:
+                checked = beside.submit(self._keyframes_hold, places)
+                start = self._check_start(places, first_key)
+                tried, keyframes_hold = places, checked.result()
         notes: list[str] = []
         parts: tuple[int, ...] = ()
         if start is None:
@@ -195,7 +200,12 @@ class VideoFile:
             notes.append(f"pieces put together by an edit list: about frame {where}")
         look = start.look
         self._first = start.first
-        places = self._check_keyframes(places, look)
+        if places is not tried:
+            keyframes_hold = self._keyframes_hold(places)
+        # Nor can decoding start where colours come from a palette, which stands until another one
+        # comes.
+        if not keyframes_hold or look.pixel_format == "pal8":
+            places = replace(places, keyframes=places.keyframes[:1])
         return SourceInfo(
             path=self._path,
             kind="video",
@@ -250,19 +260,12 @@ class VideoFile:
             start.first = None  # frames get other indices
         return None if len(missing) > len(start.missing) and not problems else start
 
-    def _check_keyframes(self, places: Places, look: Look) -> Places:
-        """Leave only the first, where decoding cannot start at each of them.
-
-        It cannot at recovery points, and where colours come from a palette, which stands until
-        another one comes.
-        """
+    def _keyframes_hold(self, places: Places) -> bool:
+        """Whether decoding can start at the two keyframes tried; at recovery points it cannot."""
         n = len(places.keyframes)
         keys = sorted({n // 2, n - 1} - {0, -1})
-        if look.pixel_format != "pal8":
-            with thread_pool(2) as pool:
-                if all(pool.map(lambda key: self._decoder(places).gives_first(key), keys)):
-                    return places
-        return replace(places, keyframes=places.keyframes[:1])
+        with thread_pool(2) as pool:
+            return all(pool.map(lambda key: self._decoder(places).gives_first(key), keys))
 
     def _count(
         self,
