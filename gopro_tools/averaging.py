@@ -4,12 +4,14 @@ A blurred photograph is modelled as B = g(mean of g^-1(S_i)) over the M frames S
 g being the camera response (Nah et al., CVPR 2017, eq. 3). The middle frame is its sharp truth.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+import cv2
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from gopro_tools.images import Rgb
@@ -22,25 +24,21 @@ BIN_SHIFT = 18
 """Sums of light are looked up in bins of 2 ** this."""
 
 
-def _loops(columns: str) -> tuple[Loop, Loop]:
-    """The loops over rows with one curve for all values (``::1``), or over every third (``:``)."""
-    rows = f"uint8[:,{columns}]"
-    tables = ("uint8[::1]", "int64[::1]", "int64", "float64[::1]", "float64[::1]")
-    frames = (f"uint8[:,:,{columns}]", "uint64[::1]")
-    return (
-        Loop(
-            "gopro_tools.averaging_loops:average_light",
-            *(*frames, "uint32[::1]", *tables, "uint32[::1]", rows),
-        ),
-        Loop(
-            "gopro_tools.averaging_loops:average_both",
-            *(*frames, "uint64[::1]", *tables, "uint64[::1]", rows, "uint8[::1]", rows),
-        ),
-    )
+PAIRS_AT_ONCE = 4
+"""Pairs of frames that the loops add in one pass."""
 
-
-_CONTIGUOUS = _loops("::1")
-_STRIDED = _loops(":")
+_FRAMES = ("uint8[::1]", "int64[::1]", "int64", "uint16[:,::1]")
+_OF_LIGHT = ("uint8[::1]", "int64[::1]", "int64", "float64[::1]", "float64[::1]")
+_ROWS = "uint8[:,::1]"
+_LIGHT_LOOP = Loop(
+    "gopro_tools.averaging_loops:average_light",
+    *(*_FRAMES, "uint32[::1]", "uint32[::1]", *_OF_LIGHT, "uint32[::1]", _ROWS),
+)
+_BOTH_LOOP = Loop(
+    "gopro_tools.averaging_loops:average_both",
+    *(*_FRAMES, "uint64[::1]", "uint64[::1]", *_OF_LIGHT, "uint64[::1]", _ROWS),
+    *("uint8[::1]", _ROWS),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,78 +67,55 @@ class ExposureAverager:
         self.response = response
         self.n_frames = n_frames
         curves = response.linear_of_code
-        if (curves == curves[:, :1]).all():
-            # One curve: a row is averaged as one run of values, three times as long.
-            self._light_loop, self._both_loop = _CONTIGUOUS
-            self._channels = [(slice(None), _tables(response, 0, n_frames))]
-        else:
-            self._light_loop, self._both_loop = _STRIDED
-            self._channels = [(slice(c, None, 3), _tables(response, c, n_frames)) for c in range(3)]
+        n_curves = 1 if (curves == curves[:, :1]).all() else 3
+        self._tables = [_tables(response, channel, n_frames) for channel in range(n_curves)]
 
-    def average(
-        self, frames: NDArray[np.uint8], order: NDArray[np.int64] | None = None
-    ) -> Exposure:
+    def average(self, frames: Sequence[Rgb] | NDArray[np.uint8]) -> Exposure:
         """Average one window.
 
         Args:
-            frames: (N, H, W, 3) uint8 RGB, C-contiguous.
-            order: (n_frames,) which of the N frames, in time order; by default the first n_frames.
+            frames: n_frames images in time order, (H, W, 3) uint8 RGB each, wherever they lie.
+                They are read in place where each is C-contiguous.
 
         Returns:
             Both blurred images.
+
+        Raises:
+            ValueError: The frames are of another number, shape or type.
         """
-        rows, in_order = self._checked(frames, order)
-        blur_gamma, blur = (
-            np.empty(frames.shape[1:], np.uint8),
-            np.empty(frames.shape[1:], np.uint8),
-        )
-        for values, tables in self._channels:
-            of_gamma = _rows_of(blur_gamma)[:, values]
-            self._both_loop(
-                rows[:, :, values],
-                in_order,
-                tables.summands_of_both,
-                *tables.of_light,
-                np.empty(of_gamma.shape[1], np.uint64),
-                of_gamma,
-                tables.rounded_mean,
-                _rows_of(blur)[:, values],
-            )
+        blur_gamma, blur = self._by_curve(frames, _average_both)
         return Exposure(blur_gamma=blur_gamma, blur=blur)
 
-    def average_light(
-        self, frames: NDArray[np.uint8], order: NDArray[np.int64] | None = None
-    ) -> Rgb:
+    def average_light(self, frames: Sequence[Rgb] | NDArray[np.uint8]) -> Rgb:
         """``blur_gamma`` of `average` alone, in less time."""
-        rows, in_order = self._checked(frames, order)
-        blur_gamma = np.empty(frames.shape[1:], np.uint8)
-        for values, tables in self._channels:
-            of_gamma = _rows_of(blur_gamma)[:, values]
-            self._light_loop(
-                rows[:, :, values],
-                in_order,
-                tables.summands,
-                *tables.of_light,
-                np.empty(of_gamma.shape[1], np.uint32),
-                of_gamma,
-            )
-        return blur_gamma
+        return self._by_curve(frames, _average_light)[0]
 
-    def _checked(
-        self, frames: NDArray[np.uint8], order: NDArray[np.int64] | None
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-        """(N, H, 3 W) frames and their order, as the loops take them: they check no index."""
-        order = np.arange(self.n_frames) if order is None else order
-        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
-            raise ValueError(f"(N, H, W, 3) uint8 expected, found {frames.shape} {frames.dtype}")
-        if order.shape != (self.n_frames,) or order.min() < 0 or order.max() >= len(frames):
+    def _by_curve(
+        self,
+        frames: Sequence[Rgb] | NDArray[np.uint8],
+        average: "Callable[[_Values, _Tables], list[NDArray[np.uint8]]]",
+    ) -> list[NDArray[np.uint8]]:
+        """Average all values at once where they have one curve, else channel by channel."""
+        images = self._checked(frames)
+        if len(self._tables) == 1:
+            return average(_Values.of(images), self._tables[0])
+        averaged = [
+            average(_Values.of(images, channel), tables)
+            for channel, tables in enumerate(self._tables)
+        ]
+        return [np.asarray(cv2.merge(planes), np.uint8) for planes in zip(*averaged, strict=True)]
+
+    def _checked(self, frames: Sequence[Rgb] | NDArray[np.uint8]) -> list[Rgb]:
+        """The frames, each C-contiguous and of one shape: the loops check no index."""
+        if len(frames) != self.n_frames:
             raise ValueError(f"{self.n_frames} frames expected, found {len(frames)}")
-        rows = np.ascontiguousarray(frames).reshape(len(frames), frames.shape[1], -1)
-        return rows, order.astype(np.uint64)
-
-
-def _rows_of(image: Rgb) -> NDArray[np.uint8]:
-    return image.reshape(len(image), -1)
+        for frame in frames:
+            if frame.shape != (*frames[0].shape[:2], 3) or frame.dtype != np.uint8:
+                raise ValueError(
+                    f"(H, W, 3) uint8 expected, alike in all frames, found {frame.shape} "
+                    f"{frame.dtype}"
+                )
+        return [np.ascontiguousarray(frame) for frame in frames]
 
 
 class _Tables(NamedTuple):
@@ -148,8 +123,13 @@ class _Tables(NamedTuple):
 
     summands: NDArray[np.uint32]
     """(256,) Light that a code adds to a sum."""
-    summands_of_both: NDArray[np.uint64]
+    pair_summands: NDArray[np.uint32]
+    """(65536,) What two codes add, at the first one plus 256 times the second: neighbouring frames
+    are alike, so that most of what is looked up lies in the first-level cache."""
+    both_summands: NDArray[np.uint64]
     """(256,) The same below bit 40, and the code itself above."""
+    both_pair_summands: NDArray[np.uint64]
+    """(65536,) The same of two codes."""
     code_of_bin: NDArray[np.uint8]
     """Least code that a sum of light in a bin of 2**BIN_SHIFT can have."""
     rounded_mean: NDArray[np.uint8]
@@ -181,9 +161,12 @@ def _tables(response: Response, channel: int, n_frames: int) -> _Tables:
     )
     bins = np.arange(1 << (32 - BIN_SHIFT)) << BIN_SHIFT
     summands = np.rint(exact_light * scale).astype(np.uint32)
+    of_both = summands | np.arange(256, dtype=np.uint64) << np.uint64(CODE_SHIFT)
     return _Tables(
         summands=summands,
-        summands_of_both=summands | np.arange(256, dtype=np.uint64) << np.uint64(CODE_SHIFT),
+        pair_summands=np.add.outer(summands, summands).ravel(),
+        both_summands=of_both,
+        both_pair_summands=np.add.outer(of_both, of_both).ravel(),
         code_of_bin=np.searchsorted(limits[1:256], bins - margin, side="right").astype(np.uint8),
         rounded_mean=np.rint(np.arange(255 * n_frames + 1) / n_frames).astype(np.uint8),
         limits=limits,
@@ -193,10 +176,66 @@ def _tables(response: Response, channel: int, n_frames: int) -> _Tables:
     )
 
 
+class _Values(NamedTuple):
+    """Values of images that lie anywhere, as the loops read them: as parts of one array."""
+
+    memory: NDArray[np.uint8]
+    """All there is from the first image to the last; what lies between them is never touched."""
+    starts: NDArray[np.int64]
+    """Where in it the values of each image begin."""
+    step: int
+    """From one value to the next: 1, or 3 for a channel."""
+    shape: tuple[int, ...]
+    """Of one image."""
+
+    @classmethod
+    def of(cls, images: Sequence[Rgb], channel: int | None = None) -> "_Values":
+        addresses = np.array([image.ctypes.data for image in images])
+        lowest = images[int(addresses.argmin())]
+        starts = addresses - addresses.min()
+        size = int(starts.max()) + lowest.size
+        memory = as_strided(lowest.reshape(-1), (size,), (1,), writeable=False)
+        if channel is None:
+            return cls(memory, starts, 1, lowest.shape)
+        return cls(memory, starts + channel, 3, lowest.shape[:2])
+
+
+def _average_light(values: _Values, tables: _Tables) -> list[NDArray[np.uint8]]:
+    blur_gamma = np.empty(values.shape, np.uint8)
+    rows = blur_gamma.reshape(len(blur_gamma), -1)
+    _LIGHT_LOOP(
+        *(values.memory, values.starts, values.step),
+        np.empty((PAIRS_AT_ONCE, rows.shape[1]), np.uint16),
+        tables.summands,
+        tables.pair_summands,
+        *tables.of_light,
+        np.empty(rows.shape[1], np.uint32),
+        rows,
+    )
+    return [blur_gamma]
+
+
+def _average_both(values: _Values, tables: _Tables) -> list[NDArray[np.uint8]]:
+    blur_gamma, blur = np.empty(values.shape, np.uint8), np.empty(values.shape, np.uint8)
+    rows = blur_gamma.reshape(len(blur_gamma), -1)
+    _BOTH_LOOP(
+        *(values.memory, values.starts, values.step),
+        np.empty((PAIRS_AT_ONCE, rows.shape[1]), np.uint16),
+        tables.both_summands,
+        tables.both_pair_summands,
+        *tables.of_light,
+        np.empty(rows.shape[1], np.uint64),
+        rows,
+        tables.rounded_mean,
+        blur.reshape(rows.shape),
+    )
+    return [blur_gamma, blur]
+
+
 def load_loops() -> None:
-    """Load what averaging with one curve for all channels needs, ahead of its first use."""
-    for loop in _CONTIGUOUS:
-        loop.load()
+    """Load what averaging needs, ahead of its first use."""
+    _LIGHT_LOOP.load()
+    _BOTH_LOOP.load()
 
 
 @lru_cache(maxsize=16)
@@ -204,12 +243,11 @@ def _averager(response: Response, n_frames: int) -> ExposureAverager:
     return ExposureAverager(response, n_frames)
 
 
-def average_exposure(frames: NDArray[np.uint8] | Sequence[Rgb], response: Response) -> Exposure:
+def average_exposure(frames: Sequence[Rgb] | NDArray[np.uint8], response: Response) -> Exposure:
     """Both blurred images of one exposure; see `ExposureAverager` for what exactly.
 
     Args:
-        frames: (M, H, W, 3) uint8 RGB in time order.
+        frames: M images in time order, (H, W, 3) uint8 RGB each.
         response: The camera response that encoded them.
     """
-    stacked = np.ascontiguousarray(frames)
-    return _averager(response, len(stacked)).average(stacked)
+    return _averager(response, len(frames)).average(frames)

@@ -101,11 +101,19 @@ def test_averaging_commutes_with_cropping_and_forgets_the_order(frames: np.ndarr
     np.testing.assert_array_equal(part.blur, whole.blur[1:, 2:])
 
 
-def test_a_ring_is_read_in_the_order_given() -> None:
+@pytest.mark.parametrize("response", RESPONSES, ids=lambda response: response.name)
+def test_frames_may_lie_anywhere(response: Response) -> None:
     frames = np.random.default_rng(2).integers(0, 256, (7, 5, 6, 3)).astype(np.uint8)
-    order = np.array([5, 6, 0])
-    got = ExposureAverager(GAMMA, 3).average(frames, order)
-    np.testing.assert_array_equal(got.blur_gamma, by_definition(frames[order], GAMMA))
+    scattered = [frames[5], np.fliplr(frames[6]), frames[0].copy()]
+    got = ExposureAverager(response, 3).average(scattered)
+    np.testing.assert_array_equal(got.blur_gamma, by_definition(np.stack(scattered), response))
+    np.testing.assert_array_equal(got.blur, np.around(np.mean(scattered, axis=0)))
+
+
+def test_frames_of_other_sizes_are_refused() -> None:
+    frames = [np.zeros((4, 4, 3), np.uint8)] * 2 + [np.zeros((4, 5, 3), np.uint8)]
+    with pytest.raises(ValueError, match="alike in all frames"):
+        average_exposure(frames, GAMMA)
 
 
 def test_wrong_shapes_are_refused() -> None:

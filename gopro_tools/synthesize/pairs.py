@@ -5,13 +5,13 @@ sensor -> ``blur_real``. Without any stage this is `ExposureAverager` and nothin
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gopro_tools.averaging import ExposureAverager
 from gopro_tools.exposure import Window
@@ -70,8 +70,7 @@ class PairMaker:
 
     def make(
         self,
-        frames: NDArray[np.uint8],
-        order: NDArray[np.int64],
+        frames: Sequence[Rgb],
         window: Window,
         *,
         key: str,
@@ -80,8 +79,7 @@ class PairMaker:
         """The pair of one window.
 
         Args:
-            frames: (N, H, W, 3) uint8 RGB.
-            order: Which of the N frames, in time order: those of the window, with
+            frames: (H, W, 3) uint8 RGB each, in time order: those of the window, with
                 ``config.margin_frames(interval_s)`` more on either side.
             window: Which frames of the source they are, without that margin.
             key: Unique in the dataset: the seed of all that is drawn.
@@ -94,19 +92,19 @@ class PairMaker:
             int.from_bytes(hashlib.sha256(f"{config.seed}:{key}".encode()).digest()[:16], "big")
         )
         if config.measures_motion:
-            made = self._select(frames, order[margin : len(order) - margin], window, rng)
+            made = self._select(frames[margin : len(frames) - margin], window, rng)
             if made.fault:
                 return made
             cut = made.window.start - window.start
-            order = order[cut : cut + made.window.n_frames + 2 * margin]
-        n_frames = len(order) - 2 * margin
-        sharp = frames[order[margin + n_frames // 2]]
+            frames = frames[cut : cut + made.window.n_frames + 2 * margin]
+        n_frames = len(frames) - 2 * margin
+        sharp = frames[margin + n_frames // 2]
         if config.latent:
-            made.latent = tuple(frames[i].copy() for i in order[margin : margin + n_frames])
+            made.latent = tuple(frames[margin : margin + n_frames])
         per_gap = 1
         if self._flow is not None:
             per_gap = config.interpolate
-            filled, lost = self._filled(frames, order)
+            frames, lost = self._filled(frames)
             made.columns["lost_share"] = f"{lost:.4f}"
             if lost > MOST_LOST_SHARE:
                 made.fault = (
@@ -114,22 +112,20 @@ class PairMaker:
                     "match in the next frame"
                 )
                 return made
-            frames, order = filled, np.arange(len(filled))
         skip = margin * per_gap
-        inner = order[skip : len(order) - skip]
+        inner = frames[skip : len(frames) - skip]
         averager = averager_of(config, len(inner))
         if "blur" in config.kinds:
-            exposure = averager.average(frames, inner)
+            exposure = averager.average(inner)
             made.images = {"sharp": sharp, "blur": exposure.blur, "blur_gamma": exposure.blur_gamma}
         else:
-            made.images = {"sharp": sharp, "blur_gamma": averager.average_light(frames, inner)}
+            made.images = {"sharp": sharp, "blur_gamma": averager.average_light(inner)}
         if config.makes_real:
             from gopro_tools.sensor import expose
 
             light = expose(
-                frames,
+                np.stack(frames),
                 config.camera,
-                order=order,
                 n_frames=len(inner),
                 readout_frames=config.readout_ms / 1000 / interval_s * per_gap,
             )
@@ -140,20 +136,13 @@ class PairMaker:
             }
         return made
 
-    def _select(
-        self,
-        frames: NDArray[np.uint8],
-        order: NDArray[np.int64],
-        window: Window,
-        rng: np.random.Generator,
-    ) -> Made:
+    def _select(self, shown: Sequence[Rgb], window: Window, rng: np.random.Generator) -> Made:
         """Measure the motion of a window, choose its number of frames by it, or refuse it."""
         from gopro_tools.motion import noise_sigma, saturated_share
 
         assert self._meter is not None
         config = self._config
         made = Made(window=window)
-        shown = [frames[i] for i in order]
         length = self._meter.blur_length(shown, exposure_frames=self._exposure_frames(len(shown)))
         wanted = config.motion_range_px
         if wanted is not None:
@@ -193,26 +182,21 @@ class PairMaker:
         per_gap = self._config.interpolate
         return float(n_frames) if per_gap == 1 else n_frames - 1 + 1 / per_gap
 
-    def _filled(
-        self, frames: NDArray[np.uint8], order: NDArray[np.int64]
-    ) -> tuple[NDArray[np.uint8], float]:
-        """The frames in time order with those between them, and the worst gap's lost share."""
+    def _filled(self, frames: Sequence[Rgb]) -> tuple[list[Rgb], float]:
+        """The frames with those between them, and the worst gap's lost share."""
         assert self._flow is not None
         estimator, interpolator = self._flow
-        per_gap = self._config.interpolate
-        _, height, width, _ = frames.shape
-        filled = np.empty(((len(order) - 1) * per_gap + 1, height, width, 3), np.uint8)
-        filled[::per_gap] = frames[order]
+        n_between = self._config.interpolate - 1
+        filled = [frames[0]]
         worst = 0.0
-        for gap, (one, two) in enumerate(pairwise(order)):
-            first, second = frames[one], frames[two]
+        for first, second in pairwise(frames):
             flow = estimator.estimate(first, second)
             worst = max(worst, flow.lost_share)
-            between = filled[gap * per_gap + 1 : (gap + 1) * per_gap]
             if self._interpolator is None:
-                between[:] = interpolator.along(flow, first, second, per_gap - 1)
+                filled += interpolator.along(flow, first, second, n_between)
             else:
-                between[:] = self._interpolator.between(first, second, per_gap - 1)
+                filled += self._interpolator.between(first, second, n_between)
+            filled.append(second)
         return filled, worst
 
 

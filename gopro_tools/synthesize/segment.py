@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import xxhash
-from numpy.typing import NDArray
 
 from gopro_tools.dataset import LATENT_FOLDER
 from gopro_tools.exposure import Window
@@ -27,7 +26,20 @@ from gopro_tools.video import FrameProblem
 if TYPE_CHECKING:
     from gopro_tools.synthesize.pairs import PairMaker
 
-_Exposed = tuple[Window, NDArray[np.uint8], NDArray[np.int64], str]
+_Exposed = tuple[Window, list[Rgb], str]
+"""A window, its frames in time order, and why it is rejected; "" if it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A decoded frame."""
+
+    index: int
+    frame: Rgb
+    """Of the size asked for; a part of the ring."""
+    thumbnail: Thumbnail
+    change: float
+    """How much it differs from the frame before; see `fault`."""
 
 
 class OutputError(Exception):
@@ -170,13 +182,13 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
     maker = _maker(config, threading.get_ident())
     try:
         exposures = _exposures(task, probe, record.problems)
-        for window, frames, order, reason in _until_unreadable(exposures, task, record):
+        for window, frames, reason in _until_unreadable(exposures, task, record):
             row = _row(task, window)
             if reason:
                 record.rejected.append(row | {"reason": reason})
                 continue
             key = f"{task.split}/{task.sequence}/{window.file_name}"
-            made = maker.make(frames, order, window, key=key, interval_s=interval_s)
+            made = maker.make(frames, window, key=key, interval_s=interval_s)
             window, images = made.window, made.images
             row = _row(task, window) | made.columns
             if made.fault:
@@ -238,7 +250,7 @@ def _row(task: SegmentTask, window: Window) -> dict[str, Any]:
 
 
 def _exposures(task: SegmentTask, probe: Probe, problems: list[str]) -> Iterator[_Exposed]:
-    """Each window with a ring of frames, the order of its frames in it, and why it is rejected."""
+    """Decode, and look at, the frames of each window."""
     config = task.config
     info = probe.info
     assert info is not None
@@ -247,9 +259,7 @@ def _exposures(task: SegmentTask, probe: Probe, problems: list[str]) -> Iterator
     margin = config.margin_frames(1 / info.rate_hz(config.fps))
     n_ring = task.n_frames + 2 * margin
     ring = np.empty((n_ring, height, width, 3), np.uint8)
-    index_in_ring = np.full(n_ring, -1)
-    change_before = np.full(n_ring, np.nan)
-    thumbnails: list[Thumbnail | None] = [None] * n_ring
+    in_ring: list[_Seen | None] = [None] * n_ring
     previous: Thumbnail | None = None
     reasons: dict[int, str] = {}
     waiting = [window.widened(margin) for window in reversed(task.windows)]
@@ -264,17 +274,18 @@ def _exposures(task: SegmentTask, probe: Probe, problems: list[str]) -> Iterator
             reasons[problem.frame] = problem.reason
 
     def finish(widened: Window) -> _Exposed:
-        wanted = np.arange(widened.start, widened.stop)
-        order = wanted % n_ring
         window = widened.widened(-margin)
-        missing = wanted[index_in_ring[order] != wanted]
-        if len(missing):
-            index = int(missing[0])
-            return window, ring, order, f"frame {index} {reasons.get(index, 'cannot be decoded')}"
-        if not config.check:
-            return window, ring, order, ""
-        seen = [thumbnail for i in order if (thumbnail := thumbnails[i]) is not None]
-        return window, ring, order, fault(change_before[order[1:]], widened, seen)
+        seen: list[_Seen] = []
+        for index in range(widened.start, widened.stop):
+            found = in_ring[index % n_ring]
+            if found is None or found.index != index:
+                return window, [], f"frame {index} {reasons.get(index, 'cannot be decoded')}"
+            seen.append(found)
+        reason = ""
+        if config.check:
+            changes = np.array([one.change for one in seen[1:]])
+            reason = fault(changes, widened, [one.thumbnail for one in seen])
+        return window, [one.frame for one in seen], reason
 
     for index, frame in source.read(int(earliest[-1]), stop, note):
         while waiting and index >= waiting[-1].stop:
@@ -289,9 +300,10 @@ def _exposures(task: SegmentTask, probe: Probe, problems: list[str]) -> Iterator
         else:
             cv2.resize(frame, (width, height), dst=ring[slot], interpolation=cv2.INTER_AREA)
         thumbnail = thumbnail_of(frame)
-        change_before[slot] = np.nan if previous is None else np.abs(thumbnail - previous).mean()
-        previous = thumbnails[slot] = thumbnail
-        index_in_ring[slot] = index
+        del frame  # so that the next one is decoded into the same memory
+        change = np.nan if previous is None else float(np.abs(thumbnail - previous).mean())
+        previous = thumbnail
+        in_ring[slot] = _Seen(index, ring[slot], thumbnail, change)
         if index == waiting[-1].stop - 1:
             yield finish(waiting.pop())
     while waiting:
