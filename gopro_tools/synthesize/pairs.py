@@ -193,10 +193,10 @@ class PairMaker:
             flow = estimator.estimate(first, second)
             worst = max(worst, flow.lost_share)
             if self._interpolator is None:
-                filled += interpolator.along(flow, first, second, n_between)
+                between = interpolator.along(flow, first, second, n_between)
             else:
-                filled += self._interpolator.between(first, second, n_between)
-            filled.append(second)
+                between = self._interpolator.between(first, second, n_between)
+            filled += [*between, second]
         return filled, worst
 
 
