@@ -190,7 +190,7 @@ class _Values(NamedTuple):
 
     @classmethod
     def of(cls, images: Sequence[Rgb], channel: int | None = None) -> "_Values":
-        addresses = np.array([image.ctypes.data for image in images])
+        addresses = np.array([image.ctypes.data for image in images], np.int64)
         lowest = images[int(addresses.argmin())]
         starts = addresses - addresses.min()
         size = int(starts.max()) + lowest.size

@@ -13,7 +13,6 @@ _CODE_SHIFT = np.uint64(CODE_SHIFT)
 _LIGHT_MASK = np.uint64((1 << CODE_SHIFT) - 1)
 _CODE_MASK = np.uint16(255)
 
-
 assert PAIRS_AT_ONCE == 4  # as `_sum_up` is written out
 
 
