@@ -479,3 +479,19 @@ def test_links_to_nowhere_and_pipes_are_named(
     (folder / "gone.mp4").unlink()
     with pytest.raises(PassingError, match=r"about\.mp4.*symbolic links.*leave it out"):
         synthesize([folder], out=tmp_path / "out", executor=threads)
+
+
+def test_files_of_other_kinds_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Downloads that did not finish, raw video: without a word they would not be missed."""
+    caplog.set_level("INFO")
+    names = ("a.mp4", "a.srt", "b.mp4.part", "c.mp4.crdownload", "d.BRAW", "e.braw", "notes.txt")
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    assert [source.name for source in discover([tmp_path])] == ["a.mp4"]
+    assert "passed over: 2 .braw, 1 .crdownload, 1 .part." in caplog.text
+    caplog.clear()
+    (tmp_path / "walk").mkdir()
+    for name in ("a.mp4", "a.thm", "a.xmp"):
+        (tmp_path / "walk" / name).write_bytes(b"x")
+    discover([tmp_path / "walk"])
+    assert "other kinds" not in caplog.text

@@ -215,3 +215,40 @@ def test_samples_of_12_bit_in_files_of_16_are_said_to_be_dark(tmp_path: Path) ->
         Image.fromarray(grey).save(tmp_path / f"{i:03d}.png")
     notes = open_source(tmp_path, fps=240).info.notes
     assert any("of 65535" in note and "12 bit" in note for note in notes)
+
+
+# --- what is no video --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"<!DOCTYPE html><html>404</html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
+        (bytes(10_000), "zeros: a download or copy that did not finish"),
+        (b"", "an empty file"),
+        (b"PK\3\4" + bytes(100), "a ZIP archive"),
+    ],
+)
+def test_files_that_are_no_video_are_named(tmp_path: Path, content: bytes, kind: str) -> None:
+    (tmp_path / "clip.mp4").write_bytes(content)
+    with pytest.raises(InputError, match=f"a video was expected, found .*{kind}"):
+        open_source(tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize("pattern", ["walk ({}).png", "Neuer Ordner ({}).png", "({}).png"])
+def test_frames_that_windows_numbered_are_a_sequence(tmp_path: Path, pattern: str) -> None:
+    frames = moving(12)
+    for i, frame in enumerate(frames, start=1):
+        Image.fromarray(frame).save(tmp_path / pattern.format(i))
+    np.testing.assert_array_equal(whole(tmp_path, fps=240), frames)
+    Image.fromarray(frames[3]).save(tmp_path / "walk (4) (1).png")
+    with pytest.raises(InputError, match="2 sequences"):
+        open_source(tmp_path, fps=240)
+
+
+def test_numbers_beyond_any_clock_are_refused(tmp_path: Path) -> None:
+    for i in range(12):
+        Image.fromarray(moving(1)[0]).save(tmp_path / f"{10**25 + i}.png")
+    with pytest.raises(InputError, match="too many digits"):
+        open_source(tmp_path, fps=240)

@@ -25,6 +25,11 @@ _PROXY_SUFFIXES = (".lrv", ".lrf")
 _PROXY_FOLDERS = ("proxy", "proxies", "sub")
 _THUMBNAIL_FOLDERS = ("thmbnl", "icon")
 """Of Sony's and Panasonic's cards: an image of each clip."""
+_PASSED_OVER = IMAGE_SUFFIXES | {
+    *("", ".csv", ".db", ".gpx", ".ini", ".json", ".md", ".srt", ".thm", ".txt", ".vtt", ".xml"),
+    ".xmp",
+}
+"""Suffixes of what nobody takes for a video or a frame, or what has a message of its own."""
 _ORIGINAL_FOLDERS = ("", "..", "../clip", "../original", "../originals")
 
 
@@ -100,6 +105,7 @@ def discover(paths: Sequence[Path], exclude: Path | None = None) -> list[Source]
 
 def _search(folder: Path, exclude: Path | None) -> Iterator[Path]:
     seen = {folder.resolve()}
+    others: Counter[str] = Counter()
     for directory, subfolders, files in os.walk(folder, onerror=_closed, followlinks=True):
         here = Path(directory)
         kept = []
@@ -124,6 +130,11 @@ def _search(folder: Path, exclude: Path | None) -> Iterator[Path]:
         if thumbnails:
             logger.info("%s: %d .THM thumbnails are passed over.", here, len(thumbnails))
         yield from (here / name for name in videos if _is_file(here / name))
+        suffixes = (Path(name).suffix.lower() for name in shown if name not in videos)
+        others.update(s for s in suffixes if s not in _PASSED_OVER)
+    if others:
+        found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
+        logger.info("%s: files of other kinds are passed over: %s.", folder, found)
 
 
 def _is_file(path: Path) -> bool:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.response import Response
+from gopro_tools.signatures import kind_of
 from gopro_tools.threads import thread_pool
 from gopro_tools.video.clock import in_disorder, one_timeline, read_clock, restarts
 from gopro_tools.video.container import (
@@ -71,6 +72,8 @@ class VideoFile:
             if isinstance(error, InputError):
                 raise
             reason = error.strerror if isinstance(error, av.FFmpegError) else str(error)
+            if kind := _other_kind(path):
+                raise InputError(f"{path}: a video was expected, found {kind}.") from error
             raise InputError(
                 f"{path}: cannot be read as a video ({reason}). The file is truncated, damaged or "
                 "not a video; copy it again from the camera."
@@ -334,6 +337,20 @@ class VideoFile:
             raise InputError(f"{self._path}: {error}.") from error
         first = start.found or look
         start.found = replace(first, interlaced=first.interlaced or look.interlaced)
+
+
+def _other_kind(path: Path) -> str:
+    """What a file that cannot be read as a video is instead; empty where it may be a damaged one.
+
+    Raises:
+        OSError: It cannot be read at all.
+    """
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if not start.strip(b"\0"):
+        return "zeros: a download or copy that did not finish" if start else "an empty file"
+    kind = kind_of(start)
+    return "" if kind == "a video" else kind
 
 
 def _frames_near(

@@ -124,15 +124,23 @@ def _one_sequence(folder: Path) -> dict[int, Path]:
     return dict(sorted(by_number.items()))
 
 
+_LARGEST_NUMBER = 2**62
+"""Times in nanoseconds are less."""
+
+
 def _prefix_and_number(path: Path) -> tuple[str, int]:
     # A minus belongs to the number where a separator, or nothing, stands before it.
-    match = re.fullmatch(r"(|.*?[^0-9A-Za-z])([-+]\d+)|(.*?)(\d+)", path.stem, flags=re.DOTALL)
+    # Renaming many files at once, Windows puts numbers in brackets.
+    stem = path.stem.removesuffix(")")
+    match = re.fullmatch(r"(|.*?[^0-9A-Za-z])([-+]\d+)|(.*?)(\d+)", stem, flags=re.DOTALL)
     if match is None:
         raise InputError(
             f"{path}: the name of a frame should end in its number, such as 000001.png; rename it "
             "or move it out of the folder."
         )
     prefix, number = (match[1], match[2]) if match[2] else (match[3], match[4])
+    if abs(int(number)) > _LARGEST_NUMBER:
+        raise InputError(f"{path}: the number of a frame has too many digits; rename it.")
     return prefix, int(number)
 
 
