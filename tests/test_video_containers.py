@@ -232,7 +232,7 @@ def test_samples_of_12_bit_in_files_of_16_are_said_to_be_dark(tmp_path: Path) ->
 )
 def test_files_that_are_no_video_are_named(tmp_path: Path, content: bytes, kind: str) -> None:
     (tmp_path / "clip.mp4").write_bytes(content)
-    with pytest.raises(InputError, match=f"a video was expected, found .*{kind}"):
+    with pytest.raises(InputError, match=f"cannot be read as a video; found .*{kind}"):
         open_source(tmp_path / "clip.mp4")
 
 

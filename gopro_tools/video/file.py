@@ -73,7 +73,7 @@ class VideoFile:
                 raise
             reason = error.strerror if isinstance(error, av.FFmpegError) else str(error)
             if kind := _other_kind(path):
-                raise InputError(f"{path}: a video was expected, found {kind}.") from error
+                raise InputError(f"{path}: cannot be read as a video; found {kind}.") from error
             raise InputError(
                 f"{path}: cannot be read as a video ({reason}). The file is truncated, damaged or "
                 "not a video; copy it again from the camera."
