@@ -14,6 +14,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from media import written
 from PIL import Image
 from tiny_dataset import smooth_image, write_dataset
 from tiny_network import sharpened, write_sharpener
@@ -135,6 +136,28 @@ class TestPhotos:
             pixels = np.array(result).astype(int)
         upright = read_rgb(tmp_path / "IMG.jpg")
         assert np.abs(pixels - expected_codes(upright)).mean() < 2.5
+
+    @pytest.mark.parametrize("progressive", [False, True])
+    def test_what_follows_the_picture_of_a_phone_is_said_to_be_lost(
+        self, tmp_path: Path, config: DeblurConfig, progressive: bool
+    ) -> None:
+        """A gain map, another view, the video of a motion photo: XMP that names them goes too."""
+        image, xmp = Image.fromarray(picture()), b"<x:xmpmeta>MotionPhoto</x:xmpmeta>"
+        view = Image.fromarray(picture((40, 50)))
+        chosen: dict[str, Any] = {"xmp": xmp, "progressive": progressive}
+        image.save(tmp_path / "plain.jpg", **chosen)
+        image.save(tmp_path / "views.jpg", "MPO", save_all=True, append_images=[view], **chosen)
+        video = written(tmp_path / "clip.mp4", 6).read_bytes()
+        plain = (tmp_path / "plain.jpg").read_bytes()
+        (tmp_path / "motion.jpg").write_bytes(plain + video)
+        (tmp_path / "padded.jpg").write_bytes(plain + bytes(100))
+        names = ("plain", "views", "motion", "padded")
+        found = deblur([tmp_path / f"{n}.jpg" for n in names], tmp_path / "out", config)
+        assert [note.partition(":")[0] for note in found.notes] == ["views.jpg", "motion.jpg"]
+        assert all("gain map" in note for note in found.notes)
+        for name in names:
+            with Image.open(tmp_path / "out" / f"{name}.jpg") as result:
+                assert ("xmp" in result.info) is (name in ("plain", "padded"))
 
     def test_png_keeps_its_metadata(self, tmp_path: Path, config: DeblurConfig) -> None:
         from PIL.PngImagePlugin import PngInfo

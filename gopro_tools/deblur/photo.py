@@ -27,6 +27,7 @@ _PNG_METADATA = frozenset(
     | {b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf"}
 )
 _PNG_XMP = b"XML:com.adobe.xmp\0\0\0\0\0"  # begins the iTXt chunk that holds it
+_START_OF_SCAN, _END_OF_IMAGE = 0xFFDA, b"\xff\xd9"
 _JPEG_QUALITY = 95
 
 
@@ -98,6 +99,8 @@ class _Metadata:
     """Of a JPEG file."""
     chunks: Sequence[tuple[bytes, bytes]] = ()
     """Kind and body of the chunks of a PNG file that are metadata, but for EXIF."""
+    has_more: bool = False
+    """Whether a JPEG file goes on behind its picture, as those of phones do."""
 
 
 def write_photo(path: Path, photo: Photo, rgb: NDArray[np.float32]) -> list[str]:
@@ -116,6 +119,11 @@ def write_photo(path: Path, photo: Photo, rgb: NDArray[np.float32]) -> list[str]
     suffix = path.suffix.lower()
     kind = suffix[1:].upper()
     lost: list[str] = []
+    if metadata.has_more:
+        lost.append(
+            f"{path.name}: what follows the picture in its file (a gain map for HDR, another view "
+            "or a video) is not kept, nor the XMP that describes it"
+        )
     if suffix in (".jpg", ".jpeg", ".webp") and pixels.dtype != np.uint8:
         lost.append(f"{path.name}: {kind} holds 8 bits, the photo has 16")
         pixels = np.rint(pixels / 257.0).astype(np.uint8)
@@ -169,18 +177,32 @@ def _metadata(source: Path) -> _Metadata:
     try:
         with Image.open(source) as image:
             exif = image.getexif()
+            has_more = image.format in ("JPEG", "MPO") and _goes_on(source.read_bytes())
             if _ORIENTATION in exif:
                 exif[_ORIENTATION] = 1
             return _Metadata(
                 exif=exif.tobytes() if len(exif) else b"",
                 icc_profile=image.info.get("icc_profile"),
-                xmp=image.info.get("xmp"),
+                xmp=None if has_more else image.info.get("xmp"),
                 dpi=image.info.get("dpi"),
                 comment=image.info.get("comment"),
                 chunks=_metadata_chunks(source.read_bytes()) if image.format == "PNG" else (),
+                has_more=has_more,
             )
     except Exception:  # damaged metadata are no reason to lose the picture
         return _Metadata()
+
+
+def _goes_on(jpeg: bytes) -> bool:
+    """Whether more than padding follows the end of the picture."""
+    position = 2
+    while position + 4 <= len(jpeg):  # thumbnails lie in segments, which end before the picture
+        marker, length = struct.unpack_from(">HH", jpeg, position)
+        position += 2 + length
+        if marker == _START_OF_SCAN:
+            end = jpeg.find(_END_OF_IMAGE, position)
+            return end >= 0 and bool(jpeg[end + 2 :].strip(b"\0\xff\r\n"))
+    return False
 
 
 def _metadata_chunks(png: bytes) -> list[tuple[bytes, bytes]]:
