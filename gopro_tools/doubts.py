@@ -164,20 +164,12 @@ def _unlike_a_restored_image(looks: Sequence[Look]) -> str:
 
     if what := _half_a_pixel_off(looks):
         return what
-    n_colours = median(lambda look: look.n_colours)
-    n_right = median(lambda look: look.n_colours_sharp)
-    if n_colours <= min(_MOST_COLOURS, n_right / _LEAST_TIMES_FEWER):
-        return (
-            f"only {n_colours:.0f} colours where the sharp images have {n_right:.0f} (a palette?)"
-        )
-    if _LEAST_BROKEN < (broken := median(lambda look: look.broken)) < _MOST_BROKEN:
-        return (
-            f"worse than one flat value in {100 * broken:.1f} % of the area, where the blurred "
-            "images are not (missing or misplaced tiles, padding left on, values that wrapped)"
-        )
     own, before = median(lambda look: look.as_is_db), median(lambda look: look.blurred_db)
     coarser_db = median(lambda look: look.coarser_db)
-    if coarser_db > _LEAST_COARSER_DB and own > before - LEAST_HARM_DB:  # and not merely soft
+    is_merely_soft = coarser_db > 0 and own < before - LEAST_HARM_DB  # few colours, flat parts
+    if not is_merely_soft and (what := _damaged(median)):
+        return what
+    if not is_merely_soft and coarser_db > _LEAST_COARSER_DB:
         return "no more detail than at half the size (restored small and enlarged?)"
     if _LEAST_CLOSE_DB <= own < MOST_DB and own >= before + _LEAST_CLOSER_DB:
         return (
@@ -188,6 +180,21 @@ def _unlike_a_restored_image(looks: Sequence[Look]) -> str:
         return (
             f"{before - own:.2f} dB below the blurred images, and none of the usual mistakes "
             "explains it; look at one beside its sharp image"
+        )
+    return ""
+
+
+def _damaged(median: Callable[[Callable[[Look], float]], float]) -> str:
+    n_colours = median(lambda look: look.n_colours)
+    n_right = median(lambda look: look.n_colours_sharp)
+    if n_colours <= min(_MOST_COLOURS, n_right / _LEAST_TIMES_FEWER):
+        return (
+            f"only {n_colours:.0f} colours where the sharp images have {n_right:.0f} (a palette?)"
+        )
+    if _LEAST_BROKEN < (broken := median(lambda look: look.broken)) < _MOST_BROKEN:
+        return (
+            f"worse than one flat value in {100 * broken:.1f} % of the area, where the blurred "
+            "images are not (missing or misplaced tiles, padding left on, values that wrapped)"
         )
     return ""
 

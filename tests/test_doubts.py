@@ -127,6 +127,7 @@ METHODS: dict[str, Callable[[Rgb], Rgb]] = {
     "restores": lambda image: blurred(image, 0.7),
     "nearly nothing done": lambda image: blurred(image, 2.9),
     "blurs more": lambda image: blurred(image, 8),
+    "blurs much more": lambda image: blurred(image, 20),
     "noisy": lambda image: codes(
         blurred(image, 3) + np.random.default_rng(1).normal(0, 40, image.shape)
     ),
