@@ -1,19 +1,22 @@
 """Executors that users name, and work on many items in one: the seam to other machines."""
 
+import logging
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from gopro_tools.errors import InputError
-from gopro_tools.plugins import PluginKind
+from gopro_tools.plugins import FOREIGN_FAULTS, PluginKind, described
 from gopro_tools.processes import Workers, completed
 from gopro_tools.threads import n_cores, prefetched
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
 
 EXECUTORS = PluginKind(
     what="executor",
@@ -46,9 +49,13 @@ def named_executor(name: str) -> Iterator[Executor | None]:
     try:
         yield executor
     except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
+        with suppress(Exception):  # the first error is the one to mend
+            executor.shutdown(wait=False, cancel_futures=True)
         raise
-    executor.shutdown()
+    try:
+        executor.shutdown()
+    except FOREIGN_FAULTS as error:  # the work is done
+        log.warning("--executor %s: shutdown() failed: %s", name, described(error))
 
 
 def mapped(

@@ -24,6 +24,9 @@ from gopro_tools.errors import InputError
 _NAME = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<factory>[^\W\d]\w*)")
 _OPTION = re.compile(r":(?P<key>[^\W\d]\w*)=(?P<value>\w+://[^:]*(:\d+)?[^:]*|[^:]*)")
 
+FOREIGN_FAULTS = (Exception, SystemExit)
+"""What parts of users raise: a script that ends itself must not end the run without a word."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PluginKind:
@@ -65,8 +68,10 @@ class PluginKind:
             part = factory(*arguments, **options)
         except InputError:
             raise
-        except Exception as error:
+        except FOREIGN_FAULTS as error:
             raise self._error(name, f"the factory failed: {described(error)}") from error
+        if isinstance(part, type):
+            raise self._error(name, f"the factory gave the class {part.__name__}, not an object")
         missing = [need for need in self.needs if not hasattr(part, need)]
         if missing:
             raise self._error(
@@ -100,7 +105,7 @@ class PluginKind:
             raise self._error(name, f"there is no module {error.name}") from error
         except AttributeError as error:
             raise self._error(name, f"{match['module']} has no {match['factory']}") from error
-        except Exception as error:
+        except FOREIGN_FAULTS as error:
             raise self._error(name, f"importing it failed: {described(error)}") from error
         return factory, options
 

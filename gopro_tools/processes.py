@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pickle import PicklingError
 from queue import SimpleQueue
 from typing import Any, Self, TypeVar
 
@@ -194,17 +195,23 @@ def completed(
         Each task and its result, as they come.
 
     Raises:
-        PassingError: The executor dropped a task, as one does that lost its scheduler.
+        PassingError: The executor dropped a task, as one does that lost its scheduler, or takes
+            none any more.
+        InputError: It is no such executor, or a task cannot be sent to its workers.
     """
+    if not hasattr(executor, "submit"):
+        raise InputError(
+            f"The executor is {executor!r}; a concurrent.futures.Executor was expected."
+        )
     died = (BrokenExecutor, *getattr(executor, "worker_died", ()))
     waiting = deque(tasks)
-    running: dict[Future[Result], Task] = {}
-    ended: SimpleQueue[Future[Result]] = SimpleQueue()
+    running: dict[Future[_Answer], Task] = {}
+    ended: SimpleQueue[Future[_Answer]] = SimpleQueue()
     try:
         while waiting or running:
             while waiting and len(running) < 2 * max(1, getattr(executor, "n_slots", n_slots)):
                 try:
-                    future = executor.submit(function, waiting[0])
+                    future = _submitted(executor, function, waiting[0])
                 except BrokenExecutor:
                     lost += waiting
                     waiting.clear()
@@ -216,19 +223,69 @@ def completed(
             future = ended.get()
             task = running.pop(future)
             try:
-                result = future.result()
+                result = _result_of(future, executor)
             except died:
                 lost.append(task)
-            except CancelledError as error:
-                raise PassingError(
-                    "The executor dropped its tasks: its scheduler or cluster went away. What was "
-                    "made is kept; run the same command again when it is back."
-                ) from error
             else:
                 yield task, result
     finally:
         for future in running:
             future.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a task returned, told apart from whatever else an executor may give for it."""
+
+    result: Any
+
+
+def _answer(function: Callable[[Task], Any], task: Task) -> _Answer:
+    return _Answer(function(task))
+
+
+def _submitted(
+    executor: Executor, function: Callable[[Task], Any], task: Task
+) -> "Future[_Answer]":
+    what = type(executor).__name__
+    try:
+        future = executor.submit(_answer, function, task)
+    except BrokenExecutor:
+        raise
+    except RuntimeError as error:
+        raise PassingError(
+            f"The executor ({what}) takes no more tasks: {error}. What was made is kept; run the "
+            "same command again."
+        ) from error
+    if not isinstance(future, Future):
+        raise InputError(
+            f"submit() of the executor ({what}) gave a {type(future).__name__}; a "
+            "concurrent.futures.Future was expected."
+        )
+    return future
+
+
+def _result_of(future: "Future[_Answer]", executor: Executor) -> Any:
+    what = type(executor).__name__
+    try:
+        answer: object = future.result()
+    except CancelledError as error:
+        raise PassingError(
+            "The executor dropped its tasks: its scheduler or cluster went away. What was made is "
+            "kept; run the same command again when it is back."
+        ) from error
+    except (PicklingError, TypeError, AttributeError) as error:
+        if "pickle" not in str(error):
+            raise  # it is the work's own
+        raise InputError(
+            f"A task cannot be sent to the workers of the executor ({what}): {error}."
+        ) from error
+    if not isinstance(answer, _Answer):
+        raise InputError(
+            f"The executor ({what}) gave a {type(answer).__name__} for a task, which is not what "
+            "the task returned."
+        )
+    return answer.result
 
 
 def _those_with_news(workers: Sequence[_Worker]) -> list[_Worker]:

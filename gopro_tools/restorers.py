@@ -19,7 +19,7 @@ from gopro_tools.files import LOCK_FILE, natural_key, read_json, write_atomic
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_png, read_rgb
 from gopro_tools.images import find_images as images_in
 from gopro_tools.layouts import GOPRO, find_dataset, list_pairs
-from gopro_tools.plugins import PluginKind, described
+from gopro_tools.plugins import FOREIGN_FAULTS, PluginKind, described
 from gopro_tools.threads import Progress, no_progress, prefetched
 
 RECORD_FILE = "restored.json"
@@ -248,7 +248,7 @@ def restored_by(restorer: Restorer, blurred: Rgb) -> Rgb:
         restored = restorer.restore(blurred)
     except InputError:
         raise
-    except Exception as error:
+    except FOREIGN_FAULTS as error:
         raise InputError(f"restore() failed: {described(error)}") from error
     if not isinstance(restored, np.ndarray):
         raise InputError(

@@ -189,6 +189,73 @@ def test_an_executor_that_drops_its_tasks_ends_the_run_in_words(tmp_path: Path) 
         run(Dropping(), [(0, "", tmp_path)])
 
 
+class Foreign(Executor):
+    """What strangers call an executor."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def submit(self, function: Any, /, *args: Any, **options: Any) -> Any:
+        if self.what == "runs at once":
+            return function(*args)
+        if self.what == "is shut down":
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        future: Future[Any] = Future()
+        if self.what == "cannot pickle":
+            future.set_exception(TypeError("cannot pickle '_thread.lock' object"))
+        else:
+            future.set_result(None)
+        return future
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("runs at once", r"gave a _Answer; a concurrent\.futures\.Future was expected"),
+        ("is shut down", r"takes no more tasks: cannot schedule .* run the same command again"),
+        ("cannot pickle", r"cannot be sent to the workers of the executor \(Foreign\)"),
+        ("returns nothing", r"gave a NoneType for a task"),
+    ],
+)
+def test_what_is_no_executor_is_named(what: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        run(Foreign(what), [(0, "", tmp_path)])
+
+
+FACTORIES = """\
+from concurrent.futures import ThreadPoolExecutor
+
+class Faulty(ThreadPoolExecutor):
+    def shutdown(self, **options):
+        super().shutdown(**options)
+        raise OSError("the scheduler hung up")
+
+def faulty(): return Faulty(1)
+def a_class(): return ThreadPoolExecutor
+def exits(): raise SystemExit(3)
+def old(): return Old(1)
+
+class Old(ThreadPoolExecutor):
+    def shutdown(self):
+        super().shutdown()
+"""
+
+
+def test_factories_of_strangers_end_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "strangers.py").write_text(FACTORIES)
+    monkeypatch.chdir(tmp_path)
+    for name, said in (("a_class", "the class ThreadPoolExecutor"), ("exits", "SystemExit: 3")):
+        with pytest.raises(InputError, match=said), named_executor(f"strangers:{name}"):
+            pass
+    with named_executor("strangers:faulty") as executor:
+        assert list(mapped(abs, [-1], executor=executor)) == [1]
+    assert "shutdown() failed: OSError: the scheduler hung up" in caplog.text
+    with pytest.raises(InputError, match="the first error"), named_executor("strangers:old"):
+        raise InputError("the first error")
+
+
 # --- commands ------------------------------------------------------------------------------------
 
 

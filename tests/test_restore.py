@@ -487,6 +487,24 @@ def test_a_restorer_that_raises_ends_its_image_and_not_the_run(
     assert sorted(path.name for path in out.glob("*.png")) == ["1.png", "3.png"]
 
 
+class Ending:
+    def __init__(self, weights: Path | None, device: str) -> None: ...
+
+    def restore(self, blurred: Rgb) -> Rgb:
+        raise SystemExit(5)
+
+
+def test_a_restorer_that_ends_the_program_is_named(
+    tmp_path: Path, photo: Rgb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "1.png").write_bytes(encode_png(photo))
+    out = tmp_path / "out"
+    code = run(tmp_path / "1.png", method="test_restore:Ending", out=out, options=CPU)
+    messages = capsys.readouterr().err
+    assert "restore() failed: SystemExit: 5" in messages
+    assert code == 2
+
+
 @pytest.mark.parametrize("method", ["deepdeblur", "deblurgan"])
 def test_a_network_that_returns_nan_is_an_error_and_not_black(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str

@@ -15,7 +15,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.executors import mapped
 from gopro_tools.images import Rgb, pixel_hash
 from gopro_tools.pairing import ImageSet, Pairing, raise_all, read_images
-from gopro_tools.plugins import described
+from gopro_tools.plugins import FOREIGN_FAULTS, described
 from gopro_tools.threads import Progress
 
 
@@ -245,7 +245,7 @@ def _detect(detector: Detector, images: Mapping[str, _Waiting]) -> dict[str, Det
         found = detector.detect(pixels)
     except InputError as error:
         raise InputError(f"{error} {named}") from error
-    except Exception as error:
+    except FOREIGN_FAULTS as error:
         raise InputError(
             f"{detector.name}: detect() failed: {described(error)}. {named}"
         ) from error

@@ -15,7 +15,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.flow import CELL_PX, FlowEstimator, FlowPair, cells_with_edges, grown
 from gopro_tools.images import Rgb
 from gopro_tools.interpolation.kernels import blend, doubled, project
-from gopro_tools.plugins import PluginKind, described, is_plugin_name, source_sha256
+from gopro_tools.plugins import FOREIGN_FAULTS, PluginKind, described, is_plugin_name, source_sha256
 
 Frames = NDArray[np.uint8]
 """(N, H, W, 3) uint8 RGB, in time order."""
@@ -101,7 +101,7 @@ class _Checked:
     def between(self, first: Rgb, second: Rgb, n_between: int) -> Frames:
         try:
             frames = np.asarray(self._interpolator.between(first, second, n_between))
-        except Exception as error:
+        except FOREIGN_FAULTS as error:
             raise InputError(f"--interpolator {self._name} failed: {described(error)}.") from error
         expected = (n_between, *first.shape)
         if frames.shape != expected or frames.dtype != np.uint8:
