@@ -9,10 +9,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from gopro_tools.dataset import SPLITS
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key
 from gopro_tools.images import Rgb, find_images, no_images, read_rgb
-from gopro_tools.layouts import Pairs, list_pairs
+from gopro_tools.layouts import Pairs, find_dataset, list_pairs
 from gopro_tools.naming import Match, group_of, match_files, renumbered
 from gopro_tools.sources import BLURRED, SHARP, Sources, restored_folders
 from gopro_tools.text import size_text
@@ -231,12 +232,31 @@ def _results_of(
             f"{folder}: numbered otherwise than the sharp images: {shift}. Equal numbers would "
             "compare different images; rename the files."
         )
+    if not match.paths and (other := _split_of(files, sources)):
+        raise InputError(
+            f"{folder}: these are results of the split {other}; compare them with --split {other}."
+        )
     if not match.paths and (fitting := _folders_that_fit(keys, files)):
         raise InputError(
             f"{folder}: results lie in {', '.join(fitting)} there; name one of these folders, as "
             f"--restored {method}={folder / fitting[0]}."
         )
     return match
+
+
+def _split_of(files: Mapping[PurePosixPath, Path], sources: Sources) -> str:
+    """The other split of the dataset, where the files are results of all its images."""
+    if sources.dataset is None:
+        return ""
+    for split in SPLITS:
+        try:
+            place = find_dataset(sources.dataset, split) if split != sources.split else None
+            keys = list_pairs(place, None).sharp.keys() if place else ()
+        except InputError:
+            continue
+        if keys and len(match_files(keys, files).paths) == len(keys):
+            return split
+    return ""
 
 
 def _folders_that_fit(

@@ -110,6 +110,23 @@ class RunRecord:
 # --- writing ---
 
 
+def refuse_other_record(out: Path, suite: str) -> None:
+    """Refuse an output folder with the record of a run of another kind, which would be lost.
+
+    Raises:
+        InputError: ``out`` holds such a record.
+    """
+    try:
+        record = read_record(out)
+    except InputError:
+        return  # none, or one that nobody can use
+    if record.suite != suite:
+        raise InputError(
+            f"--out {out}: holds what {record.suite} made, and its {RUN_FILE} would be replaced; "
+            "choose another folder."
+        )
+
+
 def unseal(folder: Path) -> None:
     """Remove the record of an earlier run, before its files are replaced one by one."""
     (folder / RUN_FILE).unlink(missing_ok=True)

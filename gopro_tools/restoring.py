@@ -30,6 +30,7 @@ from gopro_tools.records import (
     image_facts,
     jsonable,
     pixel_hashes,
+    refuse_other_record,
     seal,
     to_json,
     unseal,
@@ -45,7 +46,8 @@ from gopro_tools.restorers import (
     restore_images,
     resumable_facts,
 )
-from gopro_tools.shards import WHOLE, Parts, Shard, divided
+from gopro_tools.shape import config_from, convert_fields, path_from
+from gopro_tools.shards import WHOLE, Parts, Shard, divided, shard_from
 from gopro_tools.shown import ShownResult
 from gopro_tools.storage import local_copy
 from gopro_tools.threads import Progress, no_progress
@@ -95,6 +97,16 @@ class RestoreConfig:
     """Of what is random in the method, for the record."""
     movies: MovieConfig = field(default_factory=MovieConfig)
     """How videos are read and written."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is of another type, and what cannot restore."""
+        convert_fields(self)
+        part = self.restorer
+        if isinstance(part, type) or not (part is None or hasattr(part, "restore")):
+            raise InputError(
+                f"RestoreConfig: restorer is {part!r}; an object with restore(blurred) was "
+                "expected, such as MyNetwork()."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +170,8 @@ def restore(
         InputError: There is nothing to restore, the method cannot be loaded, ``out`` lies in
             ``source`` or holds the results of something else, or cannot be written to.
     """
-    out = Path(out)
+    config, shard = config_from(RestoreConfig, config), shard_from(shard)
+    out = path_from(out, "out")
     refuse_url(out)
     of_another_split = partial(is_image_of_another_split, split=config.split)
     source = local_copy(source, skip=of_another_split, may_be_file=True)
@@ -206,6 +219,7 @@ def restore(
     record: RunRecord | None = None
     my_images, my_videos = shard.of(images), shard.of(videos)
     inside = {relative.parent for _, relative in [*images, *videos]}
+    refuse_other_record(out, RESTORE_SUITE)
     with divided(out, shard, facts, *inside) as parts:
         facts = resumable_facts(out, facts, resume=config.resume)
         unseal(out)

@@ -26,6 +26,8 @@ PARTS_FOLDER = ".parts"
 """In an output folder while shares of it are made."""
 _FORMAT = "gopro_tools.part.v1"
 _JOIN_S = 3600.0
+_MOST_SHARDS = 100_000
+"""All are looked for each time one ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,10 @@ class Shard:
         index, _, count = text.partition("/")
         if not (index.isdecimal() and count.isdecimal()):
             raise InputError(f"--shard {text}: I/N expected, such as 1/8.")
-        if not 1 <= int(index) <= int(count):
-            raise InputError(f"--shard {text}: 1/{count} to {count}/{count} expected.")
+        if not 1 <= int(index) <= int(count) <= _MOST_SHARDS:
+            raise InputError(
+                f"--shard {text}: I/N expected, I from 1 to N and N at most {_MOST_SHARDS:,}."
+            )
         return cls(int(index), int(count))
 
     @property
@@ -61,6 +65,17 @@ class Shard:
 
     def __str__(self) -> str:
         return f"{self.index}-of-{self.count}"
+
+
+def shard_from(given: Any) -> Shard:
+    """A share that was passed as one, as ``I/N`` or as (I, N).
+
+    Raises:
+        InputError: It is no share of a division.
+    """
+    if isinstance(given, Shard):
+        given = (given.index, given.count)
+    return Shard.parse("/".join(map(str, given)) if isinstance(given, tuple) else str(given))
 
 
 WHOLE = Shard()

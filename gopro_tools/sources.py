@@ -18,6 +18,7 @@ import tyro
 from gopro_tools.dataset import BLUR_FOLDERS, SPLITS, BlurKind, Split, is_of_another_split
 from gopro_tools.errors import InputError
 from gopro_tools.files import read_json, write_atomic
+from gopro_tools.shape import convert_fields
 from gopro_tools.storage import local_copy
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Sources:
 
     def __post_init__(self) -> None:
         """Refuse what is neither two folders nor one dataset, and unusable method names."""
+        convert_fields(self)
         if self.sharp and not self.blurred:
             raise InputError(
                 "--blurred DIR is missing: the blurred input is always a row, for what a method "
@@ -102,6 +104,12 @@ class Sources:
             dataset=self.dataset and here(self.dataset),
             restored=tuple(f"{name}={here(folder)}" for name, folder in folders.items()),
         )
+
+    @property
+    def folders(self) -> list[Path]:
+        """All folders that are read."""
+        named = (self.dataset, self.sharp, self.blurred)
+        return [*filter(None, named), *restored_folders(self.restored).values()]
 
     @property
     def has_sharp(self) -> bool:

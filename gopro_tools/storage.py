@@ -21,6 +21,7 @@ from typing import Any
 from gopro_tools.errors import InputError, PassingError, installs
 from gopro_tools.files import user_cache, write_atomic, written_whole
 from gopro_tools.locks import held
+from gopro_tools.shape import path_from
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE)
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
@@ -168,9 +169,10 @@ def local_copy(
         InputError: There is nothing, or it may not be read.
         PassingError: The storage does not answer.
     """
+    there_or_here = path_from(path, "The input")
     url = url_of(path)
     if not url:
-        return Path(path)
+        return there_or_here
     objects = Objects(url)
     folder = cache_folder() / "datasets" / re.sub(r":/+", "/", url)
     index = folder.with_name(folder.name + ".versions")

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from gopro_tools.records import read_record
 from gopro_tools.restoring import RestoreConfig
 from gopro_tools.scenes import Scene, SceneConfig, render_frames, write_video
 from gopro_tools.synthesize import SynthesisConfig
+from gopro_tools.tables import TablesConfig
+from gopro_tools.verify import VerifyConfig
 from gopro_tools.verify.run import Verification
 
 
@@ -209,3 +212,81 @@ class TestPairs:
         assert blurred.shape == sharp.shape == (2, 48, 64, 3)
         assert blurred.dtype == torch.uint8
         assert len(loader) == 3
+
+
+def wrongly(data: Path) -> dict[str, tuple[Callable[[], object], str]]:
+    """Calls of people who did not read the types, and what they are told."""
+    sources = Sources(dataset=data)
+    fast = EvaluateConfig(protocol=("psnr_rgb",), n_resamples=5)
+    method = RestoreConfig(method="m", restorer=Brighter())
+    return {
+        "path for sources": (lambda: gopro_tools.evaluate(data, fast), r"Sources\(...\) was exp"),
+        "configs swapped": (lambda: gopro_tools.evaluate(fast, sources), r"Sources\(...\) was exp"),
+        "unknown field": (
+            lambda: gopro_tools.evaluate(sources, {"protocols": ["psnr_rgb"]}),
+            "EvaluateConfig: got an unexpected keyword argument 'protocols'",
+        ),
+        "missing field": (
+            lambda: gopro_tools.detect(sources, {}),
+            "DetectConfig: missing 1 required keyword-only argument: 'detector'",
+        ),
+        "text for a tuple": (
+            lambda: EvaluateConfig(protocol="psnr_rgb"),
+            "protocol is 'psnr_rgb' \\(str\\); a tuple of str was expected",
+        ),
+        "dict for a tuple": (
+            lambda: Sources(dataset=data, restored={"m": "out"}),
+            "restored is .* a tuple of str was expected",
+        ),
+        "other choice": (
+            lambda: EvaluateConfig(bootstrap_over="frame"),
+            "bootstrap_over is 'frame' \\(str\\); 'sequence' or 'image' was expected",
+        ),
+        "folder for a kind": (
+            lambda: Sources(dataset=data, blur_kind="blur_gamma"),
+            "'gamma' or 'linear_crf' or 'real' or None was expected",
+        ),
+        "text for a number": (lambda: EvaluateConfig(n_resamples="10"), "int was expected"),
+        "number for a switch": (lambda: TablesConfig(published=2), "bool was expected"),
+        "switch for a number": (lambda: VerifyConfig(jobs=True), "int was expected"),
+        "no seed": (lambda: EvaluateConfig(seed=-1), "--seed at least 0"),
+        "no path": (lambda: gopro_tools.verify(None), "The input is None .* a path was expected"),
+        "no pairs": (lambda: gopro_tools.Pairs(3), "The input is 3 .* a path was expected"),
+        "no output": (lambda: gopro_tools.restore(data, method, out=None), "out is None"),
+        "class": (lambda: RestoreConfig(method="m", restorer=Brighter), "such as MyNetwork"),
+        "function": (lambda: RestoreConfig(method="m", restorer=abs), "such as MyNetwork"),
+        "result": (
+            lambda: gopro_tools.compare(gopro_tools.evaluate(sources, fast)),
+            "give them out=DIR, and DIR to compare",
+        ),
+        "executor": (
+            lambda: gopro_tools.evaluate(sources, fast, executor="threads"),
+            "a concurrent.futures.Executor was expected",
+        ),
+        "shard": (
+            lambda: gopro_tools.evaluate(sources, fast, out=data / "s", shard=(3, 2)),
+            "--shard 3/2",
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", wrongly(Path()))
+def test_calls_with_other_types_end_in_words(data: Path, name: str) -> None:
+    call, said = wrongly(data)[name]
+    with pytest.raises(InputError, match=said):
+        call()
+
+
+def test_what_means_the_same_is_taken(data: Path, tmp_path: Path) -> None:
+    """Text for paths, lists and generators for tuples, dicts for configs."""
+    write_results = RestoreConfig(method="brighter", restorer=Brighter())
+    gopro_tools.restore(data, write_results, out=tmp_path / "restored")
+    config = {"protocol": ["psnr_rgb"], "n_resamples": np.int64(5)}
+    named = (f"brighter={tmp_path / name}" for name in ("restored",))
+    sources = {"dataset": str(data), "restored": named}
+    result = gopro_tools.evaluate(sources, config, out=str(tmp_path / "scores"))
+    assert result.methods == ("blurred", "brighter")
+    tables = gopro_tools.compare([str(tmp_path / "scores")], {"metrics": ["psnr"]})
+    assert tables.tables[0].methods == ("blurred", "brighter")
+    assert gopro_tools.verify(str(data), {"jobs": 1}, out=str(tmp_path / "findings.csv")).ok
+    assert (tmp_path / "findings.csv").is_file()

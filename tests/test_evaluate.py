@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from gopro_tools.evaluate import (
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.metrics import perceptual
 from gopro_tools.records import dataset_facts, read_record
+from gopro_tools.restoring import RestoreConfig, restore
 
 SEQUENCES = ("GOPR0001_07_00", "GOPR0002_07_00")
 N_IMAGES = 6
@@ -503,3 +505,38 @@ def test_what_nothing_is_known_of_is_refused_before_scoring(
     with pytest.raises(InputError, match=message):
         evaluate(of_dataset(root), config, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+# --- where results go, and which they are --------------------------------------------------------
+
+
+def test_inputs_and_records_of_other_runs_are_not_written_over(root: Path) -> None:
+    sources = of_dataset(root, "identity")
+    for folder in ("dataset", "identity"):
+        with pytest.raises(InputError, match="is one of the inputs; choose another folder"):
+            evaluate(sources, FAST, out=root / folder)
+    out = root / "restored"
+    restore(root / "dataset", RestoreConfig(method="m", restorer=Identity()), out=out)
+    with pytest.raises(InputError, match="holds what restore made"):
+        evaluate(sources, FAST, out=out)
+    assert read_record(out).suite == "restore"
+    evaluate(sources, FAST, out=root / "scores")
+    with pytest.raises(InputError, match="holds what evaluate made"):
+        restore(
+            root / "dataset", RestoreConfig(method="m", restorer=Identity()), out=root / "scores"
+        )
+
+
+class Identity:
+    def restore(self, blurred: Rgb) -> Rgb:
+        return blurred
+
+
+def test_results_of_the_other_split_are_named(root: Path) -> None:
+    for key in ("GOPR0009_07_00/000001.png", "GOPR0009_07_00/000002.png"):
+        sequence, name = key.split("/")
+        for kind in ("sharp", "blur_gamma"):
+            save(root / "dataset/train" / sequence / kind / name, picture(9))
+    sources = replace(of_dataset(root, "identity"), split="train")
+    with pytest.raises(InputError, match="results of the split test; compare them with --split"):
+        evaluate(sources, FAST)

@@ -172,7 +172,7 @@ def test_from_the_command_line(sources: Sources, tmp_path: Path) -> None:
     assert (out / "run.json").exists()
 
 
-@pytest.mark.parametrize("text", ["3", "0/2", "3/2", "a/b", "1/0", ""])
+@pytest.mark.parametrize("text", ["3", "0/2", "3/2", "a/b", "1/0", "", "1/1000000000"])
 def test_what_is_no_share(text: str) -> None:
     with pytest.raises(InputError, match="--shard"):
         Shard.parse(text)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
+from gopro_tools.shape import convert_fields
 
 Runtime = Literal["auto", "onnxruntime", "opencv"]
 
@@ -38,6 +39,7 @@ class DeblurConfig:
 
     def __post_init__(self) -> None:
         """Refuse tiles that could not be blended."""
+        convert_fields(self)
         if self.tile < 64:
             raise InputError(f"--tile {self.tile}: at least 64 px expected.")
         if not 0 <= self.overlap <= self.tile // 2:

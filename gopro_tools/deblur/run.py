@@ -24,6 +24,7 @@ from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_jpeg, find_files, oth
 from gopro_tools.movie_config import MovieConfig
 from gopro_tools.movies import beside, restore_video, side_by_side, take_movie_name
 from gopro_tools.restorers import find_images, is_dataset
+from gopro_tools.shape import config_from, path_from
 from gopro_tools.storage import local_copy
 from gopro_tools.video import VIDEO_SUFFIXES
 
@@ -50,8 +51,8 @@ class DeblurSummary:
 
 
 def deblur(
-    sources: Sequence[Path | str],
-    out: Path,
+    sources: Path | str | Sequence[Path | str],
+    out: Path | str,
     config: DeblurConfig | None = None,
     *,
     on_progress: OnProgress = lambda name, done, total: None,
@@ -70,10 +71,11 @@ def deblur(
     Raises:
         InputError: There is nothing to deblur, no network, or a result would replace its source.
     """
-    config = config or DeblurConfig()
+    config, out = config_from(DeblurConfig, config), path_from(out, "out")
     refuse_url(out)
     of_another_split = partial(is_image_of_another_split, split=config.split)
-    here = [local_copy(path, skip=of_another_split, may_be_file=True) for path in sources]
+    named = [sources] if isinstance(sources, str | Path) else sources
+    here = [local_copy(path, skip=of_another_split, may_be_file=True) for path in named]
     weights = config.weights or shipped_network()
     summary = DeblurSummary(card=read_card(weights))
     jobs = _jobs(here, out, config, summary)

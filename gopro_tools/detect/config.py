@@ -9,6 +9,7 @@ import tyro
 from gopro_tools.errors import InputError
 from gopro_tools.options import DetectorRuntime, DrawnUnit
 from gopro_tools.plugins import is_plugin_name
+from gopro_tools.shape import convert_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +69,14 @@ class DetectConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that no score is defined for."""
+        convert_fields(self)
         for name in ("confidence", "reference_confidence", "iou", "nms_iou"):
             if not 0 < getattr(self, name) <= 1:
                 raise InputError(
                     f"{name} must be above 0 and at most 1, not {getattr(self, name)}."
                 )
         least_of = {"min_area_px": 0, "batch": 1, "n_resamples": 1, "overlays": 0, "jobs": 0}
+        least_of["seed"] = 0
         for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}.")

@@ -11,9 +11,10 @@ from gopro_tools.detect.writing import write_detection
 from gopro_tools.detection import Detector
 from gopro_tools.errors import InputError
 from gopro_tools.files import refuse_inside
-from gopro_tools.records import jsonable
-from gopro_tools.shards import WHOLE, Shard, divided
-from gopro_tools.sources import Sources, restored_folders
+from gopro_tools.records import jsonable, refuse_other_record
+from gopro_tools.shape import config_from, path_from
+from gopro_tools.shards import WHOLE, Shard, divided, shard_from
+from gopro_tools.sources import Sources
 from gopro_tools.threads import Progress
 
 
@@ -21,7 +22,7 @@ def detect(
     sources: Sources,
     config: DetectConfig,
     *,
-    out: Path | None = None,
+    out: Path | str | None = None,
     detector: Detector | None = None,
     on_progress: Progress | None = None,
     executor: Executor | None = None,
@@ -49,7 +50,13 @@ def detect(
         InputError: Images do not pair up or cannot be read, or the detector, the labels or a class
             cannot be used. All other images are detected first, so nothing is lost.
     """
-    sources = sources.copied()
+    sources, config = config_from(Sources, sources).copied(), config_from(DetectConfig, config)
+    shard = shard_from(shard)
+    if detector is not None and not hasattr(detector, "detect"):
+        raise InputError(
+            f"detector is {detector!r}; an object with detect(images) was expected. Weight files "
+            "and package.module:factory are named in DetectConfig."
+        )
     if out is None:
         if not shard.is_all:
             raise InputError("A shard leaves its part in the output folder: give `out`.")
@@ -62,11 +69,10 @@ def detect(
                 on_progress=on_progress,
                 executor=executor,
             )
+    out = path_from(out, "out")
     asked_for = jsonable({"config": replace(config, jobs=0), "labels": sources.labels})
-    compared = (sources.dataset, sources.sharp, sources.blurred)
-    restored = restored_folders(sources.restored).values()
-    # Overlays in a folder of images would be images of it.
-    refuse_inside(out, *filter(None, compared), *restored)
+    refuse_inside(out, *sources.folders)  # overlays there would be images of it
+    refuse_other_record(out, "detect")
     with divided(out, shard, asked_for, "detections", "overlays") as parts:
         result = score_detections(
             sources,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gopro_tools.errors import InputError
 from gopro_tools.options import DrawnUnit
+from gopro_tools.shape import convert_fields
 
 if TYPE_CHECKING:
     from gopro_tools.metrics.parts import MetricParts
@@ -44,9 +45,10 @@ class EvaluateConfig:
         """Refuse names that are no protocol, and counts that are none."""
         from gopro_tools.metrics import metrics_of
 
+        convert_fields(self)
         metrics_of(self.protocol)
-        if self.n_resamples < 1 or self.jobs < 0:
-            raise InputError("--n-resamples must be at least 1 and --jobs at least 0.")
+        if min(self.n_resamples - 1, self.jobs, self.seed) < 0:
+            raise InputError("--n-resamples must be at least 1, --jobs and --seed at least 0.")
 
     @property
     def parts(self) -> "MetricParts":

@@ -9,8 +9,9 @@ from gopro_tools.evaluate.config import EvaluateConfig
 from gopro_tools.evaluate.report import write_evaluation
 from gopro_tools.evaluate.run import Evaluation, score_images
 from gopro_tools.evaluate.strata import known_values
-from gopro_tools.records import jsonable
-from gopro_tools.shards import WHOLE, Shard, divided
+from gopro_tools.records import jsonable, refuse_other_record
+from gopro_tools.shape import config_from, path_from
+from gopro_tools.shards import WHOLE, Shard, divided, shard_from
 from gopro_tools.sources import Sources
 from gopro_tools.threads import Progress
 
@@ -19,7 +20,7 @@ def evaluate(
     sources: Sources,
     config: EvaluateConfig | None = None,
     *,
-    out: Path | None = None,
+    out: Path | str | None = None,
     on_progress: Progress | None = None,
     executor: Executor | None = None,
     shard: Shard = WHOLE,
@@ -39,14 +40,19 @@ def evaluate(
         OtherShardsLeftError: This share is done, and others are not.
         InputError: As `score_images`; nothing is written then.
     """
-    sources = sources.copied()
-    if config is not None and config.by:
+    sources, config = config_from(Sources, sources).copied(), config_from(EvaluateConfig, config)
+    shard = shard_from(shard)
+    if config.by:
         known_values(sources, config.by)  # before minutes of scoring
     if out is None:
         if not shard.is_all:
             raise InputError("A shard leaves its part in the output folder: give `out`.")
         return score_images(sources, config, on_progress, executor=executor)
-    config = config or EvaluateConfig()
+    out = path_from(out, "out")
+    for folder in sources.folders:
+        if out.resolve() == folder.resolve():
+            raise InputError(f"--out {out}: is one of the inputs; choose another folder.")
+    refuse_other_record(out, "evaluate")
     asked_for = jsonable({"config": replace(config, jobs=0), "labels": sources.labels})
     with divided(out, shard, asked_for) as parts:
         evaluation = score_images(sources, config, on_progress, executor=executor, parts=parts)

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
+from gopro_tools.shape import convert_fields
 
 Format = Literal["flat", "crops", "lmdb", "webdataset", "huggingface"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -28,6 +29,7 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be cut."""
+        convert_fields(self)
         if self.to not in FORMATS:
             raise InputError(f"--to {self.to}: expected one of {', '.join(FORMATS)}.")
         if self.crop_px < 0 or self.crop_step_px < 1 or self.samples_per_shard < 1:

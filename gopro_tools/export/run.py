@@ -25,7 +25,7 @@ from gopro_tools.files import LOCK_FILE, claimed, read_json, refuse_inside, refu
 from gopro_tools.findings import Finding
 from gopro_tools.images import decode_rgb, pixel_hash
 from gopro_tools.records import hash_of
-from gopro_tools.shape import misfits
+from gopro_tools.shape import config_from, misfits, path_from
 from gopro_tools.storage import local_copy
 from gopro_tools.threads import Progress, n_cores, no_progress, prefetched
 
@@ -51,7 +51,7 @@ class ExportResult:
 def export(
     dataset: Path | str,
     config: ExportConfig,
-    out: Path,
+    out: Path | str,
     *,
     jobs: int = 0,
     on_progress: Progress = no_progress,
@@ -71,6 +71,7 @@ def export(
     Raises:
         InputError: No dataset; both kinds of blur and none chosen; or ``out`` holds something else.
     """
+    config, out = config_from(ExportConfig, config), path_from(out, "out")
     refuse_url(out)
     dataset = local_copy(dataset)
     refuse_inside(out, dataset)

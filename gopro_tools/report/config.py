@@ -8,6 +8,7 @@ import tyro
 
 from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
+from gopro_tools.shape import convert_fields
 
 if TYPE_CHECKING:
     from gopro_tools.sources import Sources
@@ -50,6 +51,7 @@ class ReportConfig:
 
     def __post_init__(self) -> None:
         """Refuse a number of images that is none, and restored images without their dataset."""
+        convert_fields(self)
         if self.max_images is not None and self.max_images < 1:
             raise InputError(f"--max-images {self.max_images}: at least 1 expected.")
         if self.restored and not (self.dataset or self.blurred):

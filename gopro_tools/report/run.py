@@ -24,6 +24,7 @@ from gopro_tools.report.reading import (
 from gopro_tools.report.runs import read_runs
 from gopro_tools.report.tabular import read_tables
 from gopro_tools.restorers import is_dataset
+from gopro_tools.shape import config_from, path_from
 from gopro_tools.storage import local_copy
 from gopro_tools.threads import Progress, no_progress
 
@@ -32,8 +33,8 @@ _EMBEDDED_IMAGES = 24
 
 
 def report(
-    folders: Sequence[Path | str],
-    out: Path,
+    folders: Path | str | Sequence[Path | str],
+    out: Path | str,
     config: ReportConfig | None = None,
     *,
     on_progress: Progress = no_progress,
@@ -55,9 +56,10 @@ def report(
         InputError: A folder holds nothing to show, the folders disagree, or ``out`` is a folder of
             something else.
     """
-    config = config or ReportConfig()
+    config, out = config_from(ReportConfig, config), path_from(out, "out")
     refuse_url(out)
-    here = [local_copy(folder, may_be_file=True) for folder in folders]
+    named = [folders] if isinstance(folders, str | Path) else folders
+    here = [local_copy(folder, may_be_file=True) for folder in named]
     index = out if config.single_file else out / INDEX_FILE
     if config.single_file and out.is_dir():
         index = out / INDEX_FILE

@@ -17,6 +17,7 @@ from gopro_tools.images import PNG_ENCODER
 from gopro_tools.locks import held
 from gopro_tools.processes import Workers
 from gopro_tools.seal import Seal, read_seal
+from gopro_tools.shape import config_from
 from gopro_tools.shown import ShownResult
 from gopro_tools.storage import Objects, url_of
 from gopro_tools.synthesize.config import SynthesisConfig
@@ -165,7 +166,7 @@ def synthesize(
             workers,
             [Path(source) for source in named],
             Path(out),
-            config or SynthesisConfig(),
+            config_from(SynthesisConfig, config),
             shard=shard,
             overwrite=overwrite,
             on_progress=on_progress,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
+from gopro_tools.shape import config_from, path_from
 from gopro_tools.shown import ShownResult
 from gopro_tools.tables.config import Format, TablesConfig
 from gopro_tools.tables.model import Row, Table, plain_name, table_of
@@ -72,10 +73,10 @@ def format_of(out: Path | None) -> Format:
 
 
 def compare(
-    results: Path | Sequence[Path],
+    results: Path | str | Sequence[Path | str],
     config: TablesConfig | None = None,
     *,
-    out: Path | None = None,
+    out: Path | str | None = None,
     on_progress: Progress | None = None,
 ) -> Comparison:
     """Put results of evaluate and detect, and published numbers, into tables.
@@ -94,11 +95,15 @@ def compare(
     Raises:
         InputError: There is nothing to show, or unlike results were named for one table.
     """
-    folders = [results] if isinstance(results, str | Path) else list(results)
-    comparison = _compared(
-        [Path(folder) for folder in folders], config or TablesConfig(), on_progress
-    )
+    folders = [results] if isinstance(results, str | Path | ShownResult) else list(results)
+    if any(isinstance(folder, ShownResult) for folder in folders):
+        raise InputError(
+            "compare reads what evaluate and detect wrote: give them out=DIR, and DIR to compare."
+        )
+    config = config_from(TablesConfig, config)
+    comparison = _compared([path_from(one, "results") for one in folders], config, on_progress)
     if out is not None:
+        out = path_from(out, "out")
         write_atomic(out, comparison.written_as(format_of(out)))
     return comparison
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from gopro_tools.shape import convert_fields
+
 Format = Literal["md", "csv", "latex"]
 
 
@@ -29,3 +31,7 @@ class TablesConfig:
     separate: bool = False
     """One table of all results, with columns of their own for those that differ in dataset, split,
     kind of blur, resolution or settings; by default that is an error."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is of another type."""
+        convert_fields(self)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gopro_tools.errors import InputError
+from gopro_tools.shape import convert_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class VerifyConfig:
 
     def __post_init__(self) -> None:
         """Refuse limits that could not find or would always find something."""
+        convert_fields(self)
         if not self.max_shift_px > 0:
             raise InputError(f"max_shift_px must be above 0, found {self.max_shift_px}.")
         if not 0 <= self.least_sharpness_ratio <= 1:

@@ -16,6 +16,7 @@ from gopro_tools.files import natural_key, write_atomic
 from gopro_tools.findings import Finding, findings_csv, has_errors
 from gopro_tools.layouts import GOPRO, Place, find_dataset, list_pairs
 from gopro_tools.naming import group_of
+from gopro_tools.shape import config_from, path_from
 from gopro_tools.shown import ShownResult
 from gopro_tools.storage import local_copy
 from gopro_tools.threads import Progress
@@ -78,7 +79,7 @@ def verify(
     dataset: Path | str,
     config: VerifyConfig | None = None,
     *,
-    out: Path | None = None,
+    out: Path | str | None = None,
     on_progress: Progress | None = None,
     executor: Executor | None = None,
 ) -> Verification:
@@ -100,10 +101,12 @@ def verify(
         InputError: ``dataset`` is none of a known layout, or ``out`` cannot be written.
     """
     # An executor's workers may have another working folder.
+    config = config_from(VerifyConfig, config)
     root = local_copy(dataset)
     root = root.absolute() if executor else root
-    findings = tuple(_findings(root, config or VerifyConfig(), on_progress, executor))
+    findings = tuple(_findings(root, config, on_progress, executor))
     if out is not None:
+        out = path_from(out, "out")
         try:
             write_atomic(out, findings_csv(findings))
         except OSError as error:
