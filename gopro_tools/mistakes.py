@@ -37,8 +37,8 @@ def _table(values: NDArray[Any]) -> Callable[[Rgb], Rgb]:
     return lambda image: table[image]
 
 
-def _as_luma_chroma(image: Rgb) -> Rgb:
-    return np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2YCrCb), np.uint8)
+def _from_luma_chroma(image: Rgb) -> Rgb:
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_YCrCb2RGB), np.uint8)
 
 
 def _in_order(order: str) -> Callable[[Rgb], Rgb]:
@@ -60,10 +60,6 @@ _CHANGED: Mapping[str, Callable[[Rgb], Rgb]] = MappingProxyType(
     {
         "with red and blue swapped": lambda image: image[..., ::-1],
         **{f"with channels in the order {o}": _in_order(o) for o in ("RBG", "GRB", "GBR", "BRG")},
-        "as Y, Cr and Cb, not turned back into RGB": _as_luma_chroma,
-        "as Y, Cb and Cr, not turned back into RGB": lambda image: _as_luma_chroma(image)[
-            ..., [0, 2, 1]
-        ],
         "as negatives": _table(255 - _CODES),
         "in limited range (16 to 235)": _table(_CODES * (219 / 255) + 16),
         "stretched as if they had been in limited range (16 to 235)": _table(
@@ -77,6 +73,16 @@ _CHANGED: Mapping[str, Callable[[Rgb], Rgb]] = MappingProxyType(
     }
 )
 """Mistakes that change the values of each pixel."""
+
+_UNDONE: Mapping[str, Callable[[Rgb], Rgb]] = MappingProxyType(
+    {
+        "as Y, Cr and Cb, not turned back into RGB": _from_luma_chroma,
+        "as Y, Cb and Cr, not turned back into RGB": lambda image: _from_luma_chroma(
+            image[..., [0, 2, 1]]
+        ),
+    }
+)
+"""Mistakes that leave images so flat that any flat image is like them: what makes them right."""
 
 
 OTHER_TONE = "in other brightness, contrast or colours"
@@ -135,6 +141,7 @@ def psnrs_with_mistakes(image: Rgb, right: Rgb, some: tuple[slice, ...]) -> dict
         mistake: psnr(own, other) for mistake, other in wrong.items() if other.shape == own.shape
     }
     if own.shape == right[some].shape:
+        found |= {mistake: psnr(undo(own), right[some]) for mistake, undo in _UNDONE.items()}
         found[OTHER_TONE] = psnr(_in_tone_of(right[some], own), right[some])
     return found
 
@@ -161,7 +168,7 @@ def mistakes_that_explain(
     """
     found = [
         likeness(mistake, np.array([of[mistake] for of in with_mistakes_db]), np.array(as_is_db))
-        for mistake in (*_MOVED, *_CHANGED, OTHER_TONE)
+        for mistake in (*_MOVED, *_CHANGED, *_UNDONE, OTHER_TONE)
         if with_mistakes_db and all(mistake in of for of in with_mistakes_db)
     ]
     return [one for one in found if one]
