@@ -158,6 +158,8 @@ def test_without_test_photographs_a_fifth_is_kept_for_testing() -> None:
         ({"n_train": 0}, "at least 1"),
         ({"size_hw": (63, 96)}, "even"),
         ({"speed_px_s": (9, 3)}, "slow"),
+        ({"speed_px_s": (9, float("inf"))}, "slow"),
+        ({"seed": -1}, "seed"),
     ],
 )
 def test_unusable_settings(options: dict[str, object], complaint: str) -> None:

@@ -1,10 +1,12 @@
 """Rendered scenes: what they promise about light, motion and files."""
 
 import json
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -30,6 +32,7 @@ from gopro_tools.scenes import (
     write_video,
 )
 from gopro_tools.scenes.command import command
+from gopro_tools.scenes.config import ClipsConfig
 
 SIZE_HW = (90, 160)
 ACCURATE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -524,3 +527,34 @@ def test_command_goes_on_without_a_bad_photograph(
 def test_command_refuses_what_it_cannot_do(tmp_path: Path, arguments: tuple[object, ...]) -> None:
     assert run("--out", tmp_path / "out", *arguments) == EXIT_USAGE
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rate_hz": math.inf},
+        {"rate_hz": math.nan},
+        {"seconds": math.inf},
+        {"seconds": math.nan},
+        {"seconds": 0.0},
+        {"seed": -1},
+    ],
+)
+def test_clips_that_cannot_be_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="at least"):
+        ClipsConfig(out=tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shake_px_s": math.nan},
+        {"shake_px_s": math.inf},
+        {"object_speed_px_s": -1.0},
+        {"seed": -1},
+        {"n_objects": -1},
+    ],
+)
+def test_scenes_that_cannot_be_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"expected"):
+        SceneConfig(**changes)

@@ -1,5 +1,6 @@
 """What each clip of a rendered dataset shows, and rendering one."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,8 +74,10 @@ class RenderedConfig:
         """Refuse what makes no dataset."""
         if min(self.n_train, self.n_test, self.pairs_per_clip) < 1:
             raise InputError("n_train, n_test and pairs_per_clip: at least 1 each was expected.")
-        if not 0 < self.speed_px_s[0] <= self.speed_px_s[1]:
+        if not 0 < self.speed_px_s[0] <= self.speed_px_s[1] < math.inf:
             raise InputError(f"speed_px_s {self.speed_px_s}: slowest and fastest were expected.")
+        if self.seed < 0:
+            raise InputError(f"seed {self.seed}: at least 0 was expected.")
         if any(side % 2 or side < 64 for side in self.size_hw):
             raise InputError(f"size_hw {self.size_hw}: even sides of at least 64 were expected.")
 

@@ -1,5 +1,6 @@
 """What a user can ask of scenes and of clips of them."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,11 @@ class SceneConfig:
             raise InputError(f"size {height}x{width}: scenes are at least 16x16 pixels.")
         if not 0 <= self.n_objects < 256:
             raise InputError(f"{self.n_objects} objects: 0 to 255 were expected.")
-        if self.shake_px_s < 0 or self.object_speed_px_s < 0:
-            raise InputError("speeds (pixels per second) cannot be negative.")
+        for speed in (self.shake_px_s, self.object_speed_px_s):
+            if not 0 <= speed < math.inf:
+                raise InputError(f"speed {speed:g}: pixels per second, at least 0, were expected.")
+        if self.seed < 0:
+            raise InputError(f"seed {self.seed}: at least 0 was expected.")
 
 
 def _size_from_text(values: list[str]) -> tuple[int, int]:
@@ -99,7 +103,10 @@ class ClipsConfig:
     def __post_init__(self) -> None:
         if self.clips < 1:
             raise InputError(f"{self.clips} clips: at least one was expected.")
-        if not (self.rate_hz > 0 and self.n_frames >= 1):
+        if self.seed < 0:
+            raise InputError(f"--seed {self.seed}: at least 0 was expected.")
+        is_finite = math.isfinite(self.rate_hz) and math.isfinite(self.seconds)
+        if not (is_finite and self.rate_hz > 0 and self.n_frames >= 1):
             raise InputError(
                 f"{self.seconds:g} s at {self.rate_hz:g} Hz: at least one frame was expected."
             )
