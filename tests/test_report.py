@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -253,6 +254,21 @@ def test_images_that_moved_are_named_or_said_to_be_missing(results: Path, tmp_pa
     (collection,) = read_comparisons([scores], given)
     assert set(collection.paths) == {"sharp", "blurred"}
     assert all(collection.paths["sharp"])
+
+
+def test_images_that_changed_since_they_were_scored_are_named(
+    results: Path, tmp_path: Path
+) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(results, copied)
+    (before,) = read_comparisons([copied / "scores"], None)
+    assert not any("have changed" in note for note in before.notes)
+    for path in (copied / "worse").rglob("*.png"):
+        path.write_bytes((copied / "better" / path.relative_to(copied / "worse")).read_bytes())
+    (after,) = read_comparisons([copied / "scores"], None)
+    (note,) = set(after.notes) - set(before.notes)
+    assert note.startswith("worse: the images have changed since they were scored (")
+    assert before.scores == after.scores
 
 
 def test_sources_are_kept_relative_and_move_with_their_images(

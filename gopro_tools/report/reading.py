@@ -1,5 +1,6 @@
 """From folders that the other commands leave behind to `Content`."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -12,7 +13,9 @@ from gopro_tools.animation import ANIMATION_FILE, blink
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, BlurKind, Split, sequences_of
 from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, is_findings_file, read_findings
-from gopro_tools.metrics import METRICS
+from gopro_tools.images import read_rgb
+from gopro_tools.metrics import METRICS, score
+from gopro_tools.mistakes import chosen
 from gopro_tools.pairing import pair_images
 from gopro_tools.records import read_record
 from gopro_tools.report.content import CheckView, Collection, DatasetView
@@ -28,6 +31,8 @@ _DETECTION_SCORES = ("precision", "recall", "f1", "tp", "fp", "fn")
 _BLUR_LENGTHS = ("sequence", "name", "blur_px")
 _FACTS = ("n_frames", "sharpness")
 """Columns of the manifest shown for each pair; so are those that end in `_FACT_UNITS`."""
+_CHECKED, _PRECISION_DB = "psnr_rgb", 0.005
+"""The score that shows whether images are still those that were scored."""
 _MOST_ANIMATION_BYTES = 5_000_000
 _FACT_UNITS = ("_px", "_share", "_sigma")
 
@@ -130,6 +135,32 @@ def _find_images(collection: Collection, sources: Sources) -> None:
         collection.paths[method] = [paths.get(method) for paths in known]
     if n_missing := sum(not paths for paths in known):
         collection.notes.append(f"{n_missing} of {len(known)} images were not found.")
+    if not any(images.more_sharp for images in pairing.image_sets):
+        collection.notes += _changed_since(collection)
+
+
+def _changed_since(collection: Collection) -> Iterator[str]:
+    """Methods whose images are no longer those that were scored, judging by a few of them."""
+    sharp = collection.paths.get(SHARP, [])
+    for method, scores in collection.scores.get(_CHECKED, {}).items():
+        results = collection.paths.get(method, [])
+        for index in chosen(len(collection.keys)) if sharp and results else ():
+            then, paths = scores[index], (sharp[index], results[index])
+            if then is None or paths[0] is None or paths[1] is None:
+                continue
+            try:
+                right, image = read_rgb(paths[0]), read_rgb(paths[1])
+            except InputError:
+                continue  # the gallery names it
+            same_size = right.shape == image.shape
+            now = score(right, image, (_CHECKED,))[_CHECKED] if same_size else math.nan
+            if not math.isclose(now, then, abs_tol=_PRECISION_DB):
+                yield (
+                    f"{method}: the images have changed since they were scored "
+                    f"({collection.keys[index]}: {then:.2f} dB then, {now:.2f} dB now). The scores "
+                    "are those of then; run evaluate again."
+                )
+                break
 
 
 def _add_facts(collection: Collection, dataset: Path, split: str) -> None:
