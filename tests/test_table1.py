@@ -81,9 +81,9 @@ def made(config: Table1Config) -> Path:
         patch.setattr(steps, "SHOWN_SIZE_HW", (72, 128))
         result = run_table1(config)
     assert result is not None
-    assert result.failures == {}
-    assert set(result.absent) == {"detection", "real pairs"}
-    return result.record
+    assert result.run.results["failures"] == {}
+    assert set(result.run.results["absent"]) == {"detection", "real pairs"}
+    return result.folder
 
 
 def test_every_table_is_there_and_says_what_it_is_of(made: Path) -> None:
@@ -122,7 +122,7 @@ def test_nothing_finished_is_repeated(
     monkeypatch.setattr(training.Ready, "open", never)
     before = Report(made).texts()
     result = run_table1(config)
-    assert Report(result.record).texts() == before
+    assert result.texts() == before
 
 
 def test_a_stopped_run_goes_on_to_the_same_tables(
@@ -143,7 +143,7 @@ def test_a_stopped_run_goes_on_to_the_same_tables(
             run_table1(stopped, on_progress=interrupting(step, after))
     again = run_table1(stopped)
     whole = run_table1(replace(config, methods=stopped.methods))
-    assert without_timings(again.record) == without_timings(whole.record)
+    assert without_timings(again.folder) == without_timings(whole.folder)
     run_table1(config)  # as the other tests expect it
 
 
@@ -183,7 +183,7 @@ def test_a_training_of_another_machine_is_taken_over(
     other_data = write_dataset(tmp_path / "other", size_hw=(64, 80), train=(2,), test=(2,), seed=9)
     result = run_table1(replace(taken, data=other_data))
     assert result is not None
-    assert result.failures == {}
+    assert result.run.results["failures"] == {}
     weights = next((config.out / "train").glob("deepdeblur-k3-*/weights.safetensors"))
     tuned = tmp_path / "tuned"
     shutil.copytree(weights.parent, tuned)
@@ -235,8 +235,8 @@ def test_a_method_that_fails_is_named_and_the_others_go_on(
 
     monkeypatch.setattr(steps, "made_ready", broken)
     result = run_table1(config)
-    assert result.failures == {"deblurgan": "deblurgan.pth: no such weights."}
-    page = Report(result.record).texts()["README.md"]
+    assert result.run.results["failures"] == {"deblurgan": "deblurgan.pth: no such weights."}
+    page = result.texts()["README.md"]
     assert "- deblurgan: deblurgan.pth: no such weights." in page
     monkeypatch.undo()
     run_table1(config)
@@ -249,7 +249,7 @@ def test_real_pairs_are_scored_in_a_table_of_their_own(
     shutil.copyfile(pair / "blur" / "000001.png", tmp_path / "Street_blurred.png")
     shutil.copyfile(pair / "sharp" / "000001.png", tmp_path / "Street_sharp.png")
     result = run_table1(replace(config, real_pairs=tmp_path))
-    texts = Report(result.record).texts()
+    texts = result.texts()
     rows = list(csv.DictReader(texts["real_pairs.csv"].splitlines()))
     assert {row["blur_kind"] for row in rows} == {"linear_crf"}
     assert {row["n_images"] for row in rows} == {"1"}
@@ -384,13 +384,13 @@ def test_strangers_methods_stand_beside_ours(
     methods = ("deepdeblur-k3", "sharper=strange_methods:make:amount=0.2", "strange_methods:TOY")
     result = run_table1(replace(config, methods=methods))
     assert result is not None
-    assert result.failures == {}
-    run = json.loads((result.record / "run.json").read_text())
+    assert result.run.results["failures"] == {}
+    run = json.loads((result.folder / "run.json").read_text())
     assert list(run["methods"]) == ["deepdeblur-k3", "sharper", "toy"]
     assert run["methods"]["toy"]["n_parameters"] == 3 * 3 * 9 + 3
     assert run["methods"]["toy"]["n_macs"] == 3 * 3 * 9 * 1280 * 720
     assert run["methods"]["sharper"].get("n_parameters") is None
-    table = Report(result.record).texts()["table1.csv"]
+    table = result.texts()["table1.csv"]
     rows = {row["method"]: row for row in csv.DictReader(table.splitlines())}
     assert {"sharper", "toy (smoke)", "DeepDeblur K=3 (smoke)"} <= set(rows)
     (tmp_path / "strange_methods.py").write_text(STRANGER + "# restores in another way now\n")

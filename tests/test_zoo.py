@@ -191,11 +191,11 @@ def test_table_1_compares_it_without_training(
     monkeypatch.setattr(steps, "SHOWN_SIZE_HW", (48, 64))
     result = run_table1(config)
     assert result is not None
-    assert not result.failures
-    with (result.record / "scores" / "summary.csv").open(newline="") as file:
+    assert not result.run.results["failures"]
+    with (result.folder / "scores" / "summary.csv").open(newline="") as file:
         methods = {row["method"] for row in csv.DictReader(file)}
     assert methods == {"blurred", "nafnet"}
-    record = read_record(result.record)
+    record = read_record(result.folder)
     assert record.methods["nafnet"]["weights_sha256"]
 
 

@@ -40,7 +40,7 @@ def command(
             def show(name: str, done: int, total: int) -> None:
                 bar.update(task, description=name, completed=done, total=total)
 
-            result = run_table1(config, on_progress=show)
+            report = run_table1(config, on_progress=show)
     except StoppedError as stopped:
         why = f"{config.minutes:g} minutes are over" if stopped.out_of_time else "Stopped"
         stderr.print(f"{why} ({stopped}). The same command continues ({config.out}).")
@@ -48,20 +48,21 @@ def command(
     except KeyboardInterrupt:
         stderr.print(f"Stopped. The same command continues ({config.out}).")
         return EXIT_INTERRUPTED
-    if result is None:
+    if report is None:
         return 0
-    for name, why in result.failures.items():
+    failures, absent = (report.run.results[name] for name in ("failures", "absent"))
+    for name, why in failures.items():
         stderr.print(f"failed: {name}: {why}", style="red")
-    for name, why in result.absent.items():
+    for name, why in absent.items():
         stderr.print(f"absent: {name}: {why}", style="yellow")
     if results is not None:
-        kept = keep_record(result.record, results)
+        kept = keep_record(report.folder, results)
         stderr.print(f"Recorded in {kept}.")
         if readme is not None:
             publish(results, readme)
-    stderr.print(f"Look at {result.report / 'README.md'} and the figures beside it.")
-    sys.stdout.write(f"{result.report / 'table1.csv'}\n")
-    return EXIT_FINDINGS if result.failures else 0
+    stderr.print(f"Look at {config.out / 'report/README.md'} and the figures beside it.")
+    sys.stdout.write(f"{config.out / 'report/table1.csv'}\n")
+    return EXIT_FINDINGS if failures else 0
 
 
 if __name__ == "__main__":

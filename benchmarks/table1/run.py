@@ -6,8 +6,7 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,25 +49,16 @@ _N_TIMED = 3
 _LONGEST_TIMING_S = 60.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Table1Result:
-    """What a run made."""
-
-    record: Path  # folders
-    report: Path
-    failures: Mapping[str, str]  # why a method is missing from the tables
-    absent: Mapping[str, str]  # why a part is: it was not asked for, or cannot be made
-
-
 def run_table1(
     config: Table1Config,
     *,
     on_progress: OnProgress = lambda task, done, total: None,
-) -> Table1Result | None:
+) -> Report | None:
     """Train what is not trained yet, restore, score, detect, time, and write the comparison.
 
     Under torchrun each process calls this with the same arguments. They share the training of the
-    networks; the first one does all that comes after, the others return None.
+    networks; the first one does all that comes after, the others return None. The record says why
+    a method is missing from the tables (``failures``), or a part of them (``absent``).
 
     Raises:
         InputError: The data cannot be used, or no method could be trained.
@@ -118,9 +108,9 @@ def run_table1(
         seconds_per_image={result.name: _seconds_per_image(work, result) for result in ready},
         runs=runs,
     )
-    report = config.out / "report"
-    Report(record).write(report)
-    return Table1Result(record=record, report=report, failures=work.failures, absent=work.absent)
+    report = Report(record)
+    report.write(config.out / "report")
+    return report
 
 
 def _try_ready(work: Work, method: Method) -> Ready | None:
