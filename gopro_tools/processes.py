@@ -209,7 +209,7 @@ def completed(
     ended: SimpleQueue[Future[_Answer]] = SimpleQueue()
     try:
         while waiting or running:
-            while waiting and len(running) < 2 * max(1, getattr(executor, "n_slots", n_slots)):
+            while waiting and len(running) < 2 * max(1, _slots_of(executor, n_slots)):
                 try:
                     future = _submitted(executor, function, waiting[0])
                 except BrokenExecutor:
@@ -242,6 +242,16 @@ class _Answer:
 
 def _answer(function: Callable[[Task], Any], task: Task) -> _Answer:
     return _Answer(function(task))
+
+
+def _slots_of(executor: Executor, n_otherwise: int) -> int:
+    n_slots = getattr(executor, "n_slots", n_otherwise)
+    if not isinstance(n_slots, int):
+        raise InputError(
+            f"n_slots of the executor ({type(executor).__name__}) is {n_slots!r}; a number of "
+            "tasks that run at once was expected."
+        )
+    return n_slots
 
 
 def _submitted(

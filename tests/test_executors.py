@@ -194,6 +194,8 @@ class Foreign(Executor):
 
     def __init__(self, what: str) -> None:
         self.what = what
+        if what == "counts in words":
+            self.n_slots = "many"
 
     def submit(self, function: Any, /, *args: Any, **options: Any) -> Any:
         if self.what == "runs at once":
@@ -214,6 +216,7 @@ class Foreign(Executor):
         ("runs at once", r"gave a _Answer; a concurrent\.futures\.Future was expected"),
         ("is shut down", r"takes no more tasks: cannot schedule .* run the same command again"),
         ("cannot pickle", r"cannot be sent to the workers of the executor \(Foreign\)"),
+        ("counts in words", r"n_slots of the executor \(Foreign\) is 'many'"),
         ("returns nothing", r"gave a NoneType for a task"),
     ],
 )
