@@ -4,16 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gopro_tools.content import content_facts, images_hash
 from gopro_tools.errors import InputError
 from gopro_tools.pairing import Pairing
-from gopro_tools.records import (
-    RESTORE_SUITE,
-    RUN_FILE,
-    RunRecord,
-    content_facts,
-    images_hash,
-    read_record,
-)
+from gopro_tools.records import RESTORE_SUITE, RUN_FILE, RunRecord, read_record
 from gopro_tools.sources import BLURRED, SHARP, Sources, restored_folders
 
 COSTS = ("n_parameters", "n_macs")

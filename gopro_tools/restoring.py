@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gopro_tools.content import dataset_facts, image_facts, pixel_hashes
 from gopro_tools.dataset import BlurKind, Split, is_image_of_another_split
 from gopro_tools.errors import InputError
 from gopro_tools.files import (
@@ -26,10 +27,7 @@ from gopro_tools.records import (
     RESTORE_SUITE,
     RunRecord,
     Scale,
-    dataset_facts,
-    image_facts,
     jsonable,
-    pixel_hashes,
     refuse_other_record,
     seal,
     to_json,

@@ -18,6 +18,7 @@ from scipy import ndimage, stats
 from gopro_tools import evaluate as package
 from gopro_tools import metrics, pairing
 from gopro_tools.bootstrap import bootstrap_interval, drawn_counts
+from gopro_tools.content import dataset_facts
 from gopro_tools.errors import InputError
 from gopro_tools.evaluate import (
     EvaluateConfig,
@@ -28,7 +29,7 @@ from gopro_tools.evaluate import (
 )
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.metrics import perceptual
-from gopro_tools.records import dataset_facts, read_record
+from gopro_tools.records import read_record
 from gopro_tools.restoring import RestoreConfig, restore
 
 SEQUENCES = ("GOPR0001_07_00", "GOPR0002_07_00")

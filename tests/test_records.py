@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tiny_dataset import write_dataset
 
+from gopro_tools.content import dataset_facts
 from gopro_tools.dataset import family_of, gopro_large_rows
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
@@ -18,7 +19,6 @@ from gopro_tools.records import (
     RunRecord,
     check_files,
     copy_run,
-    dataset_facts,
     hash_of,
     iterate_runs,
     jsonable,

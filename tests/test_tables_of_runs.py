@@ -12,6 +12,7 @@ import tyro
 from table_text import markdown_table, read_csv
 
 from gopro_tools.console import exit_code_of
+from gopro_tools.content import dataset_facts
 from gopro_tools.dataset import BLUR_FOLDERS, BlurKind, iterate_pairs
 from gopro_tools.detect import DetectConfig, detect
 from gopro_tools.detection import Detections, DetectorIdentity
@@ -19,15 +20,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png, read_rgb
-from gopro_tools.records import (
-    RunRecord,
-    check_files,
-    copy_run,
-    dataset_facts,
-    read_record,
-    recorded_run,
-    seal,
-)
+from gopro_tools.records import RunRecord, check_files, copy_run, read_record, recorded_run, seal
 from gopro_tools.tables import TablesConfig, compare
 from gopro_tools.tables.command import command
 from gopro_tools.tables.published import published_rows

@@ -11,10 +11,11 @@ from benchmarks.table1.figures import CROP_PERCENTILES, CROPS_FILE, crops
 from benchmarks.table1.plan import PROTOCOLS
 from benchmarks.table1.training import Ready, Work
 from benchmarks.train.journal import BLURRED_DB, VALIDATION_DB, read_log
+from gopro_tools.content import dataset_facts
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, Pair, iterate_pairs
 from gopro_tools.files import write_atomic, written_whole
 from gopro_tools.images import Rgb, encode_png, read_rgb
-from gopro_tools.records import RunRecord, copy_run, dataset_facts, seal
+from gopro_tools.records import RunRecord, copy_run, seal
 from gopro_tools.rendered import RENDERED_FILE, RENDERED_NAME, blur_lengths
 from gopro_tools.sources import BLURRED, SHARP
 from gopro_tools.text import csv_text

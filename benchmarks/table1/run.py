@@ -30,6 +30,7 @@ from benchmarks.table1.training import (
     train_method,
 )
 from benchmarks.train.run import OnProgress
+from gopro_tools.content import dataset_facts
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, iterate_pairs
 from gopro_tools.detect import DetectConfig, detect
 from gopro_tools.errors import InputError
@@ -38,7 +39,7 @@ from gopro_tools.files import sha256_of_file, sha256_of_path, write_atomic, writ
 from gopro_tools.images import read_rgb
 from gopro_tools.machine import machine_facts
 from gopro_tools.plugins import source_sha256
-from gopro_tools.records import RUN_FILE, dataset_facts, jsonable
+from gopro_tools.records import RUN_FILE, jsonable
 from gopro_tools.rendered import RENDERED, RENDERED_NAME, is_rendered, render_dataset
 from gopro_tools.restoring import RestoreConfig, restore
 from gopro_tools.sources import Sources, restored_folders

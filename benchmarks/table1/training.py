@@ -17,9 +17,10 @@ from baselines.recipe import Recipe
 from benchmarks.table1.plan import Table1Config, keyed, recipe_of
 from benchmarks.train.folder import WEIGHTS_FILE
 from benchmarks.train.run import OnProgress, train
+from gopro_tools.content import dataset_facts
 from gopro_tools.errors import InputError
 from gopro_tools.files import sha256_of_file
-from gopro_tools.records import RUN_FILE, dataset_facts, jsonable, read_record
+from gopro_tools.records import RUN_FILE, jsonable, read_record
 from gopro_tools.restorers import Restorer
 from gopro_tools.stopping import stop_signals
 

@@ -23,11 +23,12 @@ from benchmarks.train.folder import VALIDATION_FILE, RunFolder, RunState
 from benchmarks.train.journal import Journal, plot_curves
 from benchmarks.train.steps import DeviceSteps, Steps
 from benchmarks.train.validation import Validation
+from gopro_tools.content import dataset_facts
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
 from gopro_tools.files import claimed, sha256_of_file, write_atomic
 from gopro_tools.images import encode_png
-from gopro_tools.records import RunRecord, dataset_facts, hash_of, jsonable
+from gopro_tools.records import RunRecord, hash_of, jsonable
 from gopro_tools.threads import prefetched
 
 log = logging.getLogger(__name__)

@@ -59,7 +59,7 @@ class Evaluation(ShownResult):
     n_missing: int
     """Sharp images left out of every row."""
     dataset: Mapping[str, Any]
-    """Identity of the pairs, by their pixels (see `gopro_tools.records.content_facts`)."""
+    """Identity of the pairs, by their pixels (see `gopro_tools.content.content_facts`)."""
     provenance: Mapping[str, Mapping[str, Any]]
     """What is known of each restored method: hash of its images, and scale, weights and code where
     its folder has a record."""
