@@ -25,7 +25,7 @@ from gopro_tools.files import LOCK_FILE, claimed, read_json, refuse_inside, refu
 from gopro_tools.findings import Finding
 from gopro_tools.images import decode_rgb, pixel_hash
 from gopro_tools.records import hash_of
-from gopro_tools.shape import config_from, misfits, path_from
+from gopro_tools.shape import config_from, path_from
 from gopro_tools.storage import local_copy
 from gopro_tools.threads import Progress, n_cores, no_progress, prefetched
 
@@ -201,11 +201,11 @@ def verify_export(
         )
     try:
         config = ExportConfig(**state["config"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, InputError) as error:
         raise _edited(out, str(error)) from error
     kind = config.blur_kind
-    if kind is None or (wrong := misfits(config)):
-        raise _edited(out, ", ".join(wrong) if kind else "no kind of blur")
+    if kind is None:
+        raise _edited(out, "no kind of blur")
     samples, left_out = samples_of(dataset, config, kind)
     findings = [Finding("warning", "left-out", reason) for reason in left_out]
     if not (out / EXPORT_FILE).is_file():
