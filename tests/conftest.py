@@ -1,8 +1,12 @@
 """What several test files share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Test processes share the cores: their threads of torch would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 

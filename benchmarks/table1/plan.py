@@ -44,9 +44,9 @@ class Table1Config:
     real_blur_kind: BlurKind = "linear_crf"
     """How those were blurred."""
     device: str = "auto"
-    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``. On a CPU one thread
-    computes, or as many as the environment variable OMP_NUM_THREADS says: on busy and on
-    some virtual machines, training with two was measured to take 4 to 20 times as long."""
+    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``. On a CPU all cores
+    compute; beside other work, set the environment variable OMP_NUM_THREADS to 1: threads that
+    wait for a busy core were measured to make training 4 to 20 times slower."""
     vgg_weights: Path | None = None
     """Weights of VGG19 for DeblurGAN's content loss; by default torchvision's download."""
     n_patches: int | None = None

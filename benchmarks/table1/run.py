@@ -12,10 +12,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from baselines.cost import SHOWN_SIZE_HW
-from baselines.devices import chosen_device
 from baselines.method import Method
 from benchmarks.minutes import started_clock
 from benchmarks.table1.plan import PROTOCOLS, Table1Config, keyed
@@ -71,8 +69,6 @@ def run_table1(
         on_progress=on_progress,
         time_is_over=started_clock(config.minutes),
     )
-    if chosen_device(config.device).type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
     if config.data is None:
         if n_processes() > 1:
             raise InputError(
