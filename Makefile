@@ -6,17 +6,24 @@ DEMO   := demo
 .PHONY: demo test check clean
 
 # uv installs in parallel what pip would install one by one; it brings pip too, in a tenth of the
-# time that `venv` takes for it. Where Python has no pip of its own, `ensurepip` does.
+# time that `venv` takes for it. One on the PATH is taken; else pip fetches it, and where Python has
+# no pip of its own, `ensurepip` does.
+UV  := $(if $(shell uv --version 2>/dev/null),uv,$(BIN)/uv)
 PIP := install --quiet --disable-pip-version-check uv
+# Asking the index about every package takes seconds, and nobody has to be asked where uv's cache
+# holds all of them.
+install = export VIRTUAL_ENV=.venv; $(UV) pip install --quiet --offline $(1) 2>/dev/null || \
+	$(UV) pip install --quiet $(1)
+
 .venv/base: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv --without-pip .venv
-	test -x $(BIN)/uv || $(PYTHON) -m pip --python $(BIN)/python $(PIP) || \
+	command -v $(UV) >/dev/null || $(PYTHON) -m pip --python $(BIN)/python $(PIP) || \
 		{ $(BIN)/python -m ensurepip && $(BIN)/python -m pip $(PIP); }
-	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet pip --editable .
+	$(call install,pip --editable .)
 	touch $@
 
 .venv/all: .venv/base
-	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --editable '.[all]'
+	$(call install,--editable '.[all]')
 	touch $@
 
 # The test pairs are deblurred and scored where a network ships with the package.
