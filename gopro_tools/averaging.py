@@ -20,15 +20,19 @@ from gopro_tools.response import Response
 
 CODE_SHIFT = 40
 """A summand for both means holds light below this bit, the code above it."""
-BIN_SHIFT = 18
-"""Sums of light are looked up in bins of 2 ** this."""
-
-
+BIN_SHIFT = 20
+"""Sums of light are looked up in bins of 2 ** this,"""
+DARK_BITS = 26
+"""but those below 2 ** this, where codes lie close together,"""
+DARK_SHIFT = 14
+"""in bins of 2 ** this."""
+N_DARK = 1 << (DARK_BITS - DARK_SHIFT)
+"""How many of these there are, before the others."""
 PAIRS_AT_ONCE = 4
 """Pairs of frames that the loops add in one pass."""
 
-_FRAMES = ("uint8[::1]", "int64[::1]", "int64", "uint16[:,::1]")
-_OF_LIGHT = ("uint8[::1]", "int64[::1]", "int64", "float64[::1]", "float64[::1]")
+_FRAMES = ("uint8[::1]", "int64[::1]", "int64", "uint16[:,::1]", "uint8[::1]")
+_OF_LIGHT = ("uint32[::1]", "int64[::1]", "int64", "float64[::1]", "float64[::1]")
 _ROWS = "uint8[:,::1]"
 _LIGHT_LOOP = Loop(
     "gopro_tools.averaging_loops:average_light",
@@ -121,6 +125,8 @@ class ExposureAverager:
 class _Tables(NamedTuple):
     """One curve as the kernel needs it."""
 
+    planes: NDArray[np.uint8]
+    """(1024,) First bytes of all summands, then their second bytes, ...: tables of 256 bytes."""
     summands: NDArray[np.uint32]
     """(256,) Light that a code adds to a sum."""
     pair_summands: NDArray[np.uint32]
@@ -130,8 +136,8 @@ class _Tables(NamedTuple):
     """(256,) The same below bit 40, and the code itself above."""
     both_pair_summands: NDArray[np.uint64]
     """(65536,) The same of two codes."""
-    code_of_bin: NDArray[np.uint8]
-    """Least code that a sum of light in a bin of 2**BIN_SHIFT can have."""
+    bins: NDArray[np.uint32]
+    """For each bin of sums, see `_bins`."""
     rounded_mean: NDArray[np.uint8]
     """Mean of the codes, rounded half to even, by their sum."""
     limits: NDArray[np.int64]
@@ -146,9 +152,9 @@ class _Tables(NamedTuple):
     @property
     def of_light(
         self,
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], int, *tuple[NDArray[np.float64], ...]]:
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64], int, *tuple[NDArray[np.float64], ...]]:
         """How sums of light become codes, in the order of the loops' arguments."""
-        return self.code_of_bin, self.limits, self.margin, self.exact_light, self.exact_limits
+        return self.bins, self.limits, self.margin, self.exact_light, self.exact_limits
 
 
 def _tables(response: Response, channel: int, n_frames: int) -> _Tables:
@@ -159,21 +165,40 @@ def _tables(response: Response, channel: int, n_frames: int) -> _Tables:
     limits = np.concatenate(
         [[-1 << 40], np.floor(exact_limits[1:256] * (scale * n_frames)).astype(np.int64), [1 << 40]]
     )
-    bins = np.arange(1 << (32 - BIN_SHIFT)) << BIN_SHIFT
     summands = np.rint(exact_light * scale).astype(np.uint32)
     of_both = summands | np.arange(256, dtype=np.uint64) << np.uint64(CODE_SHIFT)
     return _Tables(
+        planes=summands.astype("<u4").view(np.uint8).reshape(256, 4).T.ravel(),
         summands=summands,
         pair_summands=np.add.outer(summands, summands).ravel(),
         both_summands=of_both,
         both_pair_summands=np.add.outer(of_both, of_both).ravel(),
-        code_of_bin=np.searchsorted(limits[1:256], bins - margin, side="right").astype(np.uint8),
+        bins=_bins(limits, margin),
         rounded_mean=np.rint(np.arange(255 * n_frames + 1) / n_frames).astype(np.uint8),
         limits=limits,
         margin=margin,
         exact_light=exact_light,
         exact_limits=exact_limits,
     )
+
+
+def _bins(limits: NDArray[np.int64], margin: int) -> NDArray[np.uint32]:
+    """What is known of sums by the bin that they lie in.
+
+    Returns:
+        For each bin: bits 0-7, the code of what lies before the first limit in it; bit 8, whether
+        there are more limits; the rest, where the first one lies: its distance from the beginning
+        of the bin plus ``margin``, so that limits just outside, which could matter, have one too.
+    """
+    parts = []
+    for n_bins, shift in ((N_DARK, DARK_SHIFT), (1 << (32 - BIN_SHIFT), BIN_SHIFT)):
+        starts = np.arange(n_bins) << shift
+        size = (1 << shift) + margin
+        code = np.searchsorted(limits[1:256], starts - margin, side="right")
+        first = np.minimum(limits[code + 1] - starts, size)
+        has_more = limits[np.minimum(code + 2, 256)] - starts < size
+        parts.append(code | has_more.astype(np.int64) << 8 | first + margin << 9)
+    return np.concatenate(parts).astype(np.uint32)
 
 
 class _Values(NamedTuple):
@@ -206,6 +231,7 @@ def _average_light(values: _Values, tables: _Tables) -> list[NDArray[np.uint8]]:
     _LIGHT_LOOP(
         *(values.memory, values.starts, values.step),
         np.empty((PAIRS_AT_ONCE, rows.shape[1]), np.uint16),
+        tables.planes,
         tables.summands,
         tables.pair_summands,
         *tables.of_light,
@@ -221,6 +247,7 @@ def _average_both(values: _Values, tables: _Tables) -> list[NDArray[np.uint8]]:
     _BOTH_LOOP(
         *(values.memory, values.starts, values.step),
         np.empty((PAIRS_AT_ONCE, rows.shape[1]), np.uint16),
+        tables.planes,
         tables.both_summands,
         tables.both_pair_summands,
         *tables.of_light,

@@ -5,12 +5,25 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from gopro_tools.averaging import BIN_SHIFT, CODE_SHIFT, PAIRS_AT_ONCE
+from gopro_tools.averaging import (
+    BIN_SHIFT,
+    CODE_SHIFT,
+    DARK_BITS,
+    DARK_SHIFT,
+    N_DARK,
+    PAIRS_AT_ONCE,
+)
+from gopro_tools.averaging_vectors import (
+    HAS_BYTE_LOOKUPS,
+    MOST_FRAMES,
+    N_AT_ONCE,
+    add_light_of_64,
+    codes_of_64,
+)
 from gopro_tools.machine_code import INNER_OPTIONS, OPTIONS
 
 # Unsigned, as numba turns a mix of uint64 and int64 into float64.
 _CODE_SHIFT = np.uint64(CODE_SHIFT)
-_LIGHT_MASK = np.uint64((1 << CODE_SHIFT) - 1)
 _CODE_MASK = np.uint16(255)
 
 assert PAIRS_AT_ONCE == 4  # as `_sum_up` is written out
@@ -22,9 +35,10 @@ def average_light(
     starts: Any,
     step: Any,
     pairs: Any,
+    planes: Any,
     summands: Any,
     pair_summands: Any,
-    code_of_bin: Any,
+    bins: Any,
     limits: Any,
     margin: Any,
     exact_light: Any,
@@ -35,16 +49,11 @@ def average_light(
     """The mean in linear light, row by row, so that the sums stay in the first-level cache."""
     for y in range(blur_gamma.shape[0]):
         row = y * blur_gamma.shape[1] * step
-        _sum_up(memory, starts, row, step, pairs, summands, pair_summands, sums)
-        for i in range(blur_gamma.shape[1]):
-            light = np.int64(sums[i])
-            code = np.int64(code_of_bin[light >> BIN_SHIFT])
-            if light >= limits[code + 1] - margin:
-                place = row + i * step
-                code = _code_near_limit(
-                    light, code, limits, margin, memory, starts, place, exact_light, exact_limits
-                )
-            blur_gamma[y, i] = code
+        _sum_up(memory, starts, row, step, pairs, planes, summands, pair_summands, sums)
+        _set_codes(
+            sums, bins, limits, margin, memory, starts, row, step, exact_light, exact_limits,
+            blur_gamma[y],
+        )  # fmt: skip
 
 
 @njit(**OPTIONS)
@@ -53,9 +62,10 @@ def average_both(
     starts: Any,
     step: Any,
     pairs: Any,
+    planes: Any,
     summands: Any,
     pair_summands: Any,
-    code_of_bin: Any,
+    bins: Any,
     limits: Any,
     margin: Any,
     exact_light: Any,
@@ -68,31 +78,56 @@ def average_both(
     """The same, and the mean of the code values beside it."""
     for y in range(blur.shape[0]):
         row = y * blur.shape[1] * step
-        _sum_up(memory, starts, row, step, pairs, summands, pair_summands, sums)
+        _sum_up(memory, starts, row, step, pairs, planes, summands, pair_summands, sums)
         for i in range(blur.shape[1]):
             blur[y, i] = rounded_mean[sums[i] >> _CODE_SHIFT]
-            light = np.int64(sums[i] & _LIGHT_MASK)
-            code = np.int64(code_of_bin[light >> BIN_SHIFT])
-            if light >= limits[code + 1] - margin:
-                place = row + i * step
-                code = _code_near_limit(
-                    light, code, limits, margin, memory, starts, place, exact_light, exact_limits
-                )
-            blur_gamma[y, i] = code
+        _set_codes(
+            sums, bins, limits, margin, memory, starts, row, step, exact_light, exact_limits,
+            blur_gamma[y],
+        )  # fmt: skip
 
 
 @njit(**INNER_OPTIONS)
-def _sum_up(
+def _sum_up_by_vectors(
     memory: Any,
     starts: Any,
     row: Any,
     step: Any,
     pairs: Any,
+    planes: Any,
     summands: Any,
     pair_summands: Any,
     sums: Any,
 ) -> None:
-    """Sums of one row, two frames a look-up and eight a pass: loads are what takes the time."""
+    """Sums of one row: as many values at once as fit, the last ones one by one."""
+    if step != 1:
+        _sum_up_by_pairs(memory, starts, row, step, pairs, planes, summands, pair_summands, sums)
+        return
+    whole = len(sums) - len(sums) % N_AT_ONCE
+    sums[:whole] = 0
+    for first in range(0, len(starts), MOST_FRAMES):
+        stop = min(first + MOST_FRAMES, len(starts))
+        for i in range(0, whole, N_AT_ONCE):
+            add_light_of_64(memory, starts, row + i, first, stop, planes, sums, i)
+    for i in range(whole, len(sums)):
+        sums[i] = 0
+        for start in starts:
+            sums[i] += summands[memory[start + row + i]]
+
+
+@njit(**INNER_OPTIONS)
+def _sum_up_by_pairs(
+    memory: Any,
+    starts: Any,
+    row: Any,
+    step: Any,
+    pairs: Any,
+    planes: Any,
+    summands: Any,
+    pair_summands: Any,
+    sums: Any,
+) -> None:
+    """The same, two frames a look-up and eight a pass: loads are what takes the time."""
     n_frames = len(starts)
     n_values = len(sums)
     pair_0, pair_1, pair_2, pair_3 = pairs[0], pairs[1], pairs[2], pairs[3]
@@ -119,6 +154,9 @@ def _sum_up(
         k += 2
 
 
+_sum_up = _sum_up_by_vectors if HAS_BYTE_LOOKUPS else _sum_up_by_pairs
+
+
 @njit(**INNER_OPTIONS)
 def _pair_up(memory: Any, first: Any, second: Any, step: Any, pair: Any) -> None:
     """Where `pair_summands` has what two codes add, for one row.
@@ -132,6 +170,49 @@ def _pair_up(memory: Any, first: Any, second: Any, step: Any, pair: Any) -> None
     else:  # 3, of a channel
         for i in range(len(pair)):
             pair[i] = np.uint16(one[3 * i]) | np.uint16(two[3 * i]) << np.uint16(8)
+
+
+@njit(**INNER_OPTIONS)
+def _set_codes(
+    sums: Any,
+    bins: Any,
+    limits: Any,
+    margin: Any,
+    memory: Any,
+    starts: Any,
+    row: Any,
+    step: Any,
+    exact_light: Any,
+    exact_limits: Any,
+    codes: Any,
+) -> None:
+    """The codes of one row, by the bin that each sum lies in."""
+    for first in range(0, len(sums), N_AT_ONCE):
+        stop = min(first + N_AT_ONCE, len(sums))
+        if stop - first == N_AT_ONCE and not _need_a_look(sums, bins, margin, codes, first):
+            continue
+        for i in range(first, stop):
+            light = np.int64(np.uint32(sums[i]))
+            shift, number = BIN_SHIFT, (light >> BIN_SHIFT) + N_DARK
+            if light < 1 << DARK_BITS:
+                shift, number = DARK_SHIFT, light >> DARK_SHIFT
+            entry = np.int64(bins[number])
+            code, has_more, limit = entry & 255, entry & 256, entry >> 9
+            inside = (light & ((1 << shift) - 1)) + margin
+            codes[i] = code + (inside >= limit)
+            if inside + margin >= limit and (has_more or inside < limit + margin):
+                codes[i] = _code_near_limit(
+                    light, code, limits, margin, memory, starts, row + i * step, exact_light,
+                    exact_limits,
+                )  # fmt: skip
+
+
+@njit(**INNER_OPTIONS)
+def _always(_sums: Any, _bins: Any, _margin: Any, _codes: Any, _at: Any) -> bool:
+    return True
+
+
+_need_a_look = codes_of_64 if HAS_BYTE_LOOKUPS else _always
 
 
 @njit(**INNER_OPTIONS)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from llvmlite.binding import get_host_cpu_features
 
 from gopro_tools import loops
 from gopro_tools.averaging import ExposureAverager
@@ -134,3 +135,45 @@ def test_light_alone_is_the_same_as_with_the_plain_mean(tmp_path: Path) -> None:
         both = averager.average(frames)
         assert (both.blur_gamma == averager.average_light(frames)).all()
         assert (both.blur == np.around(frames.mean(axis=0))).all()
+
+
+AVERAGES = """
+import sys
+import llvmlite.binding as llvm
+features = llvm.get_host_cpu_features()
+features["avx512vbmi"] &= sys.argv[1] == "yes"
+llvm.get_host_cpu_features = lambda: features
+import numpy as np
+from gopro_tools.averaging import ExposureAverager
+from gopro_tools.response import Response
+frames = np.load(sys.argv[2])
+averaged = []
+for response in (Response.named("gamma2.2"), Response.named("linear")):
+    averager = ExposureAverager(response, len(frames))
+    both = averager.average(frames)
+    averaged += [both.blur, both.blur_gamma, averager.average_light(frames)]
+np.save(sys.argv[3], averaged)
+"""
+
+
+@pytest.mark.skipif(
+    not get_host_cpu_features().get("avx512vbmi"), reason="this processor has one way only"
+)
+def test_averages_are_the_same_on_processors_without_byte_look_ups(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    # Rows that are no multiple of 64 values, and darkness, where codes lie close together.
+    bright, dark = rng.integers(0, 256, (11, 30, 71, 3)), rng.integers(0, 9, (11, 30, 71, 3))
+    frames = np.concatenate([bright, dark], axis=1).astype(np.uint8)
+    np.save(tmp_path / "frames.npy", frames)
+    for has_look_ups in ("yes", "no"):
+        subprocess.run(
+            [sys.executable, "-c", AVERAGES, has_look_ups, "frames.npy", f"{has_look_ups}.npy"],
+            cwd=tmp_path,
+            env=environment(PYTHONPATH=str(ROOT), XDG_CACHE_HOME=str(tmp_path)),
+            check=True,
+        )
+    got = [np.load(tmp_path / f"{has_look_ups}.npy") for has_look_ups in ("yes", "no")]
+    assert (got[0] == got[1]).all()
+    assert (got[0][0] == np.around(frames.mean(axis=0))).all()
+    # Each its own machine code: two loops of either kind.
+    assert len(list(tmp_path.rglob("averaging_loops.*.o"))) == 4
