@@ -7,7 +7,7 @@ g being the camera response (Nah et al., CVPR 2017, eq. 3). The middle frame is 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,8 +20,10 @@ from gopro_tools.response import Response
 
 CODE_SHIFT = 40
 """A summand for both means holds light below this bit, the code above it."""
-BIN_SHIFT = 20
-"""Sums of light are looked up in bins of 2 ** this,"""
+BIN_SHIFT = 18
+"""Sums of light are looked up in bins of 2 ** this."""
+VECTOR_BIN_SHIFT = 20
+"""The same where 64 values are averaged at once: bins of 2 ** this,"""
 DARK_BITS = 26
 """but those below 2 ** this, where codes lie close together,"""
 DARK_SHIFT = 14
@@ -32,7 +34,7 @@ PAIRS_AT_ONCE = 4
 """Pairs of frames that the loops add in one pass."""
 
 _FRAMES = ("uint8[::1]", "int64[::1]", "int64", "uint16[:,::1]", "uint8[::1]")
-_OF_LIGHT = ("uint32[::1]", "int64[::1]", "int64", "float64[::1]", "float64[::1]")
+_OF_LIGHT = ("uint8[::1]", "uint32[::1]", "int64[::1]", "int64", "float64[::1]", "float64[::1]")
 _ROWS = "uint8[:,::1]"
 _LIGHT_LOOP = Loop(
     "gopro_tools.averaging_loops:average_light",
@@ -136,8 +138,10 @@ class _Tables(NamedTuple):
     """(256,) The same below bit 40, and the code itself above."""
     both_pair_summands: NDArray[np.uint64]
     """(65536,) The same of two codes."""
-    bins: NDArray[np.uint32]
-    """For each bin of sums, see `_bins`."""
+    code_of_bin: NDArray[np.uint8]
+    """Least code that a sum of light in a bin of 2**BIN_SHIFT can have."""
+    vector_bins: NDArray[np.uint32]
+    """What is known of sums where many are looked up at once; see `_vector_bins`."""
     rounded_mean: NDArray[np.uint8]
     """Mean of the codes, rounded half to even, by their sum."""
     limits: NDArray[np.int64]
@@ -152,9 +156,12 @@ class _Tables(NamedTuple):
     @property
     def of_light(
         self,
-    ) -> tuple[NDArray[np.uint32], NDArray[np.int64], int, *tuple[NDArray[np.float64], ...]]:
+    ) -> tuple[NDArray[Any] | int, ...]:
         """How sums of light become codes, in the order of the loops' arguments."""
-        return self.bins, self.limits, self.margin, self.exact_light, self.exact_limits
+        return (
+            *(self.code_of_bin, self.vector_bins, self.limits, self.margin),
+            *(self.exact_light, self.exact_limits),
+        )
 
 
 def _tables(response: Response, channel: int, n_frames: int) -> _Tables:
@@ -165,6 +172,7 @@ def _tables(response: Response, channel: int, n_frames: int) -> _Tables:
     limits = np.concatenate(
         [[-1 << 40], np.floor(exact_limits[1:256] * (scale * n_frames)).astype(np.int64), [1 << 40]]
     )
+    bins = np.arange(1 << (32 - BIN_SHIFT)) << BIN_SHIFT
     summands = np.rint(exact_light * scale).astype(np.uint32)
     of_both = summands | np.arange(256, dtype=np.uint64) << np.uint64(CODE_SHIFT)
     return _Tables(
@@ -173,7 +181,8 @@ def _tables(response: Response, channel: int, n_frames: int) -> _Tables:
         pair_summands=np.add.outer(summands, summands).ravel(),
         both_summands=of_both,
         both_pair_summands=np.add.outer(of_both, of_both).ravel(),
-        bins=_bins(limits, margin),
+        code_of_bin=np.searchsorted(limits[1:256], bins - margin, side="right").astype(np.uint8),
+        vector_bins=_vector_bins(limits, margin),
         rounded_mean=np.rint(np.arange(255 * n_frames + 1) / n_frames).astype(np.uint8),
         limits=limits,
         margin=margin,
@@ -182,7 +191,7 @@ def _tables(response: Response, channel: int, n_frames: int) -> _Tables:
     )
 
 
-def _bins(limits: NDArray[np.int64], margin: int) -> NDArray[np.uint32]:
+def _vector_bins(limits: NDArray[np.int64], margin: int) -> NDArray[np.uint32]:
     """What is known of sums by the bin that they lie in.
 
     Returns:
@@ -191,7 +200,7 @@ def _bins(limits: NDArray[np.int64], margin: int) -> NDArray[np.uint32]:
         of the bin plus ``margin``, so that limits just outside, which could matter, have one too.
     """
     parts = []
-    for n_bins, shift in ((N_DARK, DARK_SHIFT), (1 << (32 - BIN_SHIFT), BIN_SHIFT)):
+    for n_bins, shift in ((N_DARK, DARK_SHIFT), (1 << (32 - VECTOR_BIN_SHIFT), VECTOR_BIN_SHIFT)):
         starts = np.arange(n_bins) << shift
         size = (1 << shift) + margin
         code = np.searchsorted(limits[1:256], starts - margin, side="right")

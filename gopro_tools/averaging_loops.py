@@ -8,9 +8,6 @@ from numba import njit
 from gopro_tools.averaging import (
     BIN_SHIFT,
     CODE_SHIFT,
-    DARK_BITS,
-    DARK_SHIFT,
-    N_DARK,
     PAIRS_AT_ONCE,
 )
 from gopro_tools.averaging_vectors import (
@@ -38,6 +35,7 @@ def average_light(
     planes: Any,
     summands: Any,
     pair_summands: Any,
+    code_of_bin: Any,
     bins: Any,
     limits: Any,
     margin: Any,
@@ -51,8 +49,8 @@ def average_light(
         row = y * blur_gamma.shape[1] * step
         _sum_up(memory, starts, row, step, pairs, planes, summands, pair_summands, sums)
         _set_codes(
-            sums, bins, limits, margin, memory, starts, row, step, exact_light, exact_limits,
-            blur_gamma[y],
+            sums, code_of_bin, bins, limits, margin, memory, starts, row, step, exact_light,
+            exact_limits, blur_gamma[y],
         )  # fmt: skip
 
 
@@ -65,6 +63,7 @@ def average_both(
     planes: Any,
     summands: Any,
     pair_summands: Any,
+    code_of_bin: Any,
     bins: Any,
     limits: Any,
     margin: Any,
@@ -82,8 +81,8 @@ def average_both(
         for i in range(blur.shape[1]):
             blur[y, i] = rounded_mean[sums[i] >> _CODE_SHIFT]
         _set_codes(
-            sums, bins, limits, margin, memory, starts, row, step, exact_light, exact_limits,
-            blur_gamma[y],
+            sums, code_of_bin, bins, limits, margin, memory, starts, row, step, exact_light,
+            exact_limits, blur_gamma[y],
         )  # fmt: skip
 
 
@@ -173,8 +172,9 @@ def _pair_up(memory: Any, first: Any, second: Any, step: Any, pair: Any) -> None
 
 
 @njit(**INNER_OPTIONS)
-def _set_codes(
+def _set_codes_by_vectors(
     sums: Any,
+    code_of_bin: Any,
     bins: Any,
     limits: Any,
     margin: Any,
@@ -186,33 +186,44 @@ def _set_codes(
     exact_limits: Any,
     codes: Any,
 ) -> None:
-    """The codes of one row, by the bin that each sum lies in."""
+    """The codes of one row: many at once, and one by one where rounding could decide."""
     for first in range(0, len(sums), N_AT_ONCE):
-        stop = min(first + N_AT_ONCE, len(sums))
-        if stop - first == N_AT_ONCE and not _need_a_look(sums, bins, margin, codes, first):
-            continue
-        for i in range(first, stop):
-            light = np.int64(np.uint32(sums[i]))
-            shift, number = BIN_SHIFT, (light >> BIN_SHIFT) + N_DARK
-            if light < 1 << DARK_BITS:
-                shift, number = DARK_SHIFT, light >> DARK_SHIFT
-            entry = np.int64(bins[number])
-            code, has_more, limit = entry & 255, entry & 256, entry >> 9
-            inside = (light & ((1 << shift) - 1)) + margin
-            codes[i] = code + (inside >= limit)
-            if inside + margin >= limit and (has_more or inside < limit + margin):
-                codes[i] = _code_near_limit(
-                    light, code, limits, margin, memory, starts, row + i * step, exact_light,
-                    exact_limits,
-                )  # fmt: skip
+        stop = first + N_AT_ONCE
+        if stop > len(sums) or codes_of_64(sums, bins, margin, codes, first):
+            _set_codes_singly(
+                sums[first:stop], code_of_bin, bins, limits, margin, memory, starts,
+                row + first * step, step, exact_light, exact_limits, codes[first:stop],
+            )  # fmt: skip
 
 
 @njit(**INNER_OPTIONS)
-def _always(_sums: Any, _bins: Any, _margin: Any, _codes: Any, _at: Any) -> bool:
-    return True
+def _set_codes_singly(
+    sums: Any,
+    code_of_bin: Any,
+    bins: Any,
+    limits: Any,
+    margin: Any,
+    memory: Any,
+    starts: Any,
+    row: Any,
+    step: Any,
+    exact_light: Any,
+    exact_limits: Any,
+    codes: Any,
+) -> None:
+    """The same, value by value."""
+    for i in range(len(codes)):
+        light = np.int64(np.uint32(sums[i]))
+        code = np.int64(code_of_bin[light >> BIN_SHIFT])
+        if light >= limits[code + 1] - margin:
+            place = row + i * step
+            code = _code_near_limit(
+                light, code, limits, margin, memory, starts, place, exact_light, exact_limits
+            )
+        codes[i] = code
 
 
-_need_a_look = codes_of_64 if HAS_BYTE_LOOKUPS else _always
+_set_codes = _set_codes_by_vectors if HAS_BYTE_LOOKUPS else _set_codes_singly
 
 
 @njit(**INNER_OPTIONS)

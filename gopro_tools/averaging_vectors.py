@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gopro_tools.averaging import BIN_SHIFT, CODE_SHIFT, DARK_BITS, DARK_SHIFT, N_DARK
+from gopro_tools.averaging import CODE_SHIFT, DARK_BITS, DARK_SHIFT, N_DARK, VECTOR_BIN_SHIFT
 
 HAS_BYTE_LOOKUPS = bool(llvmlite.binding.get_host_cpu_features().get("avx512vbmi"))
 """Whether this processor can run what is defined here."""
@@ -108,7 +108,7 @@ def codes_of_64(_: Any, sums: Any, bins: Any, margin: Any, codes: Any, at: Any) 
 
     Args:
         sums: As in `add_light_of_64`.
-        bins: uint32; see `gopro_tools.averaging`.
+        bins: uint32; see `_vector_bins` of `gopro_tools.averaging`.
         margin: How far a sum and a limit together may be off by their rounding.
         codes: uint8, where to put them.
         at: Of the first one, among sums and codes.
@@ -127,7 +127,7 @@ def codes_of_64(_: Any, sums: Any, bins: Any, margin: Any, codes: Any, at: Any) 
             if sums.type.pointee == _LONG:
                 light = builder.trunc(light, _INTS)
             is_dark = builder.icmp_unsigned("<", light, _all(_INTS, 1 << DARK_BITS))
-            shift = builder.select(is_dark, _all(_INTS, DARK_SHIFT), _all(_INTS, BIN_SHIFT))
+            shift = builder.select(is_dark, _all(_INTS, DARK_SHIFT), _all(_INTS, VECTOR_BIN_SHIFT))
             number = builder.lshr(light, shift)
             inside = builder.sub(light, builder.shl(number, shift))
             skipped = builder.select(is_dark, _all(_INTS, 0), _all(_INTS, N_DARK))
