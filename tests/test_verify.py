@@ -510,6 +510,162 @@ def test_real_pairs_are_saved_without_mistakes(tmp_path: Path, name: str) -> Non
     assert "saving" not in {finding.check for finding in verify(tmp_path)}
 
 
+# --- what only shows across images ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two clips of 9 pairs by the program that makes them, with their frames and no manifest."""
+    folder = tmp_path_factory.mktemp("clips")
+    for seed, name in enumerate(("a.mp4", "b.mp4")):
+        scene = Scene(SceneConfig(seed=seed, size_hw=(96, 128), n_objects=2))
+        write_video(folder / "in" / name, render_frames(scene, 240, 100), 240, LOSSLESS)
+    config = SynthesisConfig(test_fraction=0.5, latent=True)
+    with ThreadPoolExecutor(2) as executor:
+        synthesize([folder / "in"], config, out=folder / "out", executor=executor)
+    for name in ("manifest.csv", "dataset.json"):
+        (folder / "out" / name).unlink()
+    return folder / "out"
+
+
+@pytest.fixture
+def foreign(clips: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(clips, tmp_path / "dataset"))
+
+
+def sequence_in(root: Path, split: str) -> Path:
+    (folder,) = (root / split).iterdir()
+    return folder
+
+
+def test_clips_in_order_are_sound(foreign: Path) -> None:
+    assert verify(foreign).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "by", "said"),
+    [("sharp", 1, "1 before"), ("sharp", -1, "1 after"), ("blur", 2, "2 after")],
+)
+def test_numbers_that_are_shifted(foreign: Path, kind: str, by: int, said: str) -> None:
+    """However little moves between two images: no shift is large enough to be one by itself."""
+    paths = sorted((sequence_in(foreign, "train") / kind).iterdir())
+    images = [path.read_bytes() for path in paths]
+    for path, image in zip(paths, images[by:] + images[:by], strict=True):
+        path.write_bytes(image)
+    found = [f for f in verify(foreign, VerifyConfig(max_shift_px=99)) if f.check == "frames"]
+    kinds = ["blur"] if kind == "blur" else ["blur", "blur_gamma"]
+    assert [f.message.split()[0] for f in found] == kinds
+    assert {(f.severity, f.split) for f in found} == {("error", "train")}
+    assert all(f"image {said} that of its own name" in f.message for f in found)
+
+
+@pytest.mark.parametrize(("frame", "said"), [("000", "after"), ("010", "before")])
+def test_sharp_images_that_are_not_the_middle(foreign: Path, frame: str, said: str) -> None:
+    folder = sequence_in(foreign, "test")
+    for path in (folder / "sharp").iterdir():
+        shutil.copy(folder / "latent" / path.stem / f"{frame}.png", path)
+    found = [f for f in verify(foreign) if f.check == "frames"]
+    assert [(f.severity, f.split) for f in found] == [("warning", "test")] * 2
+    assert all(f"the one {said} it" in f.message for f in found)
+
+
+def test_blurred_images_of_another_sequence(foreign: Path) -> None:
+    here, there = (sequence_in(foreign, split) / "blur" for split in ("train", "test"))
+    here.rename(foreign / "x")
+    there.rename(here)
+    (foreign / "x").rename(there)
+    found = [f for f in errors(foreign) if f.check == "scene"]
+    assert [(f.split, f.message.split()[0]) for f in found] == [("train", "blur"), ("test", "blur")]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: cv2.imdecode(cv2.imencode(".jpg", image, [1, 60])[1], cv2.IMREAD_COLOR),
+        lambda image: image[1:-1, 1:-1],
+        lambda image: cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
+        lambda image: image[:, ::-1],
+    ],
+)
+def test_one_recording_under_two_names_is_in_both_splits(
+    foreign: Path, change: Callable[[Any], Any]
+) -> None:
+    copy = foreign / "test/walk_11_00"
+    shutil.copytree(sequence_in(foreign, "train"), copy)
+    for path in copy.glob("*/*.png"):
+        rewrite(path, change)
+    found = only([f for f in verify(foreign) if f.check != "contrast"])
+    assert (found.severity, found.check, found.sequence) == ("warning", "lookalike", "walk_11_00")
+    assert "9 of its sharp images look like images of train" in found.message
+    copy.rename(foreign / "test" / sequence_in(foreign, "train").name.replace("_00", "_01"))
+    assert only(verify(foreign)).check == "recording"
+
+
+@pytest.mark.parametrize("kind", ["sharp", "blur"])
+def test_colours_that_one_kind_lost(foreign: Path, kind: str) -> None:
+    for path in foreign.glob(f"*/*/{kind}/*.png"):
+        rewrite(
+            path, lambda image: np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
+        )
+    found = [f for f in verify(foreign) if f.check == "saving"]
+    assert {f.split for f in found} == {"train", "test"}
+    assert all(f.message.startswith(f"{kind} is grey") for f in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "severity"),
+    [
+        ("{:04d}.png", "warning"),
+        ("frame_{:06d}.png", "warning"),
+        ("{:06d}.PNG", "error"),
+        ("{:06d}.jpg", "error"),
+    ],
+)
+def test_images_under_other_names_are_checked_all_the_same(
+    foreign: Path, name: str, severity: str
+) -> None:
+    for path in foreign.glob("*/*/[bs]*/*.png"):
+        path.rename(path.with_name(name.format(int(path.stem))))
+    found = verify(foreign)
+    assert [(f.severity, f.check) for f in found] == [(severity, "name")] * 2
+    assert name.format(1) in found[0].message
+    first = sequence_in(foreign, "test") / "blur" / name.format(1)
+    first.write_bytes(b"")
+    assert ("unreadable", first.name) in {(f.check, f.name) for f in verify(foreign)}
+    first.unlink()
+    assert ("missing", first.name) in {(f.check, f.name) for f in verify(foreign)}
+
+
+def test_links_that_lead_nowhere_or_back(foreign: Path) -> None:
+    folder = sequence_in(foreign, "train")
+    (folder / "sharp/000001.png").unlink()
+    for link, target in (
+        (folder / "sharp/000001.png", "/absent/1.png"),
+        (folder / "depth", "/absent/depth"),
+        (foreign / "test/gone_11_00", "/absent/gone"),
+        (foreign / "train/back_11_00", foreign / "train"),
+    ):
+        link.symlink_to(target)
+    said = {
+        "back": ("error", "layout", "back_11_00"),
+        "depth": ("warning", "layout", folder.name),
+        "/absent/1.png": ("error", "unreadable", folder.name),
+        "/absent/gone": ("error", "layout", ""),
+    }
+    findings = [f for f in verify(foreign) if f.check != "name"]
+    assert len(findings) == len(said)
+    for word, expected in said.items():
+        found = only([f for f in findings if "link" in f.message and word in f.message])
+        assert (found.severity, found.check, found.sequence) == expected
+
+
+def test_files_between_the_sequences(foreign: Path) -> None:
+    (foreign / "train/list.txt").write_text("x")
+    found = only(verify(foreign))
+    assert (found.severity, found.check, found.split) == ("warning", "layout", "train")
+    assert "list.txt" in found.message
+
+
 # --- what the files beside the images promise ----------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """What shows without opening an image: names, partners, recordings, the manifest's rows."""
 
 import csv
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,7 @@ KINDS = (SHARP_FOLDER, *BLUR_FOLDERS.values())
 MANIFEST = "manifest.csv"
 
 _FILE_NAME = re.compile(r"\d{6,}\.png")
+_EXPECTED = "names such as 000001.png were expected"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,37 +36,37 @@ class ImageSet:
     split: str
     sequence: str
     name: str
-    kinds: tuple[str, ...]
-    places: Mapping[str, Path] | None = None
-    """Where the image of each kind lies, in another layout than GOPRO's."""
+    places: Mapping[str, Path]
+    """Where the image of each kind lies."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that are there."""
+        return tuple(self.places)
 
     @property
     def key(self) -> tuple[str, str, str]:
         """Split, sequence and file name."""
         return self.split, self.sequence, self.name
 
-    def path(self, kind: str) -> Path:
-        """Where the image of a kind lies."""
-        if self.places is not None:
-            return self.places[kind]
-        return self.root.joinpath(self.split, self.sequence, kind, self.name)
-
 
 @dataclass(slots=True)
 class Listing:
-    """File names in one sequence, by kind; only folders that are there."""
+    """The images of one sequence, by kind and by name without suffix; only folders there are."""
 
-    names: dict[str, set[str]] = field(default_factory=dict)
+    names: dict[str, dict[str, Path]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     @property
-    def sets(self) -> dict[str, tuple[str, ...]]:
-        """Kinds of each name, in natural order."""
-        everything = sorted(set().union(*self.names.values()), key=natural_key)
-        return {
-            name: tuple(kind for kind in KINDS if name in self.names.get(kind, ()))
-            for name in everything
-        }
+    def sets(self) -> dict[str, dict[str, Path]]:
+        """File names in natural order, each with its images by kind."""
+        found: dict[str, dict[str, Path]] = {}
+        for stem in sorted(set().union(*self.names.values()), key=natural_key):
+            there = {
+                kind: self.names[kind][stem] for kind in KINDS if stem in self.names.get(kind, ())
+            }
+            found[next(iter(there.values())).name] = there
+        return found
 
 
 Key = tuple[str, str, str]
@@ -81,8 +83,14 @@ def check_names(root: Path, sequences: Iterable[tuple[Split, str]]) -> Iterator[
             yield Finding("info", "layout", f"there is no split {split}")
     for entry in sorted(root.iterdir()):
         if entry.is_dir() and entry.name not in SPLITS and not entry.name.startswith("."):
-            message = f"folder {entry.name} is neither {' nor '.join(SPLITS)}: no loader reads it"
+            message = f"folder {entry.name} is neither {' nor '.join(SPLITS)}: it is not checked"
             yield Finding("warning", "layout", message)
+    for split in splits:
+        for entry in sorted((root / split).iterdir()):
+            if not entry.name.startswith(".") and not entry.is_dir():
+                what = _dead_link(entry) or "it is no folder of a sequence, so it is not checked"
+                severity: Severity = "error" if entry.is_symlink() else "warning"
+                yield Finding(severity, "layout", f"{entry.name}: {what}", split)
     for split, sequence in sequences:
         parsed = SequenceName.parse(sequence)
         if parsed is None:
@@ -149,26 +157,60 @@ def list_images(root: Path, split: Split, sequence: str) -> Listing:
     def report(severity: Severity, check: str, message: str) -> None:
         listing.findings.append(Finding(severity, check, message, split, sequence))
 
-    for entry in sorted((root / split / sequence).iterdir()):
-        if entry.name.startswith(".") or (entry.name == LATENT_FOLDER and entry.is_dir()):
+    folder = root / split / sequence
+    if folder.is_symlink() and folder.resolve() in folder.absolute().parents:
+        report("error", "layout", f"a link back to {folder.readlink()}, which holds it; remove it")
+        return listing
+
+    def entries(place: Path) -> list[Path]:
+        try:
+            return sorted(path for path in place.iterdir() if not path.name.startswith("."))
+        except OSError as error:
+            what = f"{place.relative_to(folder.parent)} cannot be looked into ({error.strerror})"
+            report("error", "unreadable", what)
+            return []
+
+    foreign: dict[str, Path] = {}
+    for entry in entries(folder):
+        if entry.name == LATENT_FOLDER and entry.is_dir():
             continue
         if entry.name not in KINDS or not entry.is_dir():
-            report("warning", "layout", f"{entry.name} is none of the folders {', '.join(KINDS)}")
+            kinds = f"it is none of the folders {', '.join(KINDS)}"
+            report("warning", "layout", f"{entry.name}: {_dead_link(entry) or kinds}")
             continue
-        names = listing.names.setdefault(entry.name, set())
-        for path in sorted(entry.iterdir()):
-            if path.name.startswith("."):
-                continue
-            if _FILE_NAME.fullmatch(path.name) and path.is_file():
-                names.add(path.name)
+        names = listing.names.setdefault(entry.name, {})
+        named: list[Path] = []
+        misnamed: list[Path] = []
+        for path in entries(entry):
+            if _FILE_NAME.fullmatch(path.name) and not path.is_dir():
+                named.append(path)
             elif path.suffix.lower() in IMAGE_SUFFIXES:
-                message = f"{entry.name}/{path.name}: images are named as 000001.png; it is skipped"
-                report("error", "name", message)
+                misnamed.append(path)
             else:
                 report("warning", "layout", f"{entry.name}/{path.name} is not an image")
+        if misnamed and not named:  # other names, under which they can be checked all the same
+            named, misnamed = misnamed, []
+            foreign[entry.name] = named[0]
+        misnamed += [path for path in named if names.setdefault(path.stem, path) is not path]
+        for path in misnamed:
+            report("error", "name", f"{entry.name}/{path.name}: {_EXPECTED}; it is skipped")
+    if foreign:
+        found = ", ".join(f"{kind}/{path.name}" for kind, path in foreign.items())
+        message = f"{_EXPECTED}, found {found}, which are checked under these names"
+        if all(path.suffix == ".png" for path in foreign.values()):
+            report("warning", "name", message)
+        else:
+            report("error", "name", f"{message}; training and gopro_tools.Pairs read .png alone")
     if not listing.sets:
         report("error", "missing", "the sequence has no images")
     return listing
+
+
+def _dead_link(path: Path) -> str:
+    """What is wrong with a link that leads nowhere; empty for anything else."""
+    if not path.is_symlink() or os.path.exists(path):  # noqa: PTH110 - Path's own may raise on loops
+        return ""
+    return f"a link to {path.readlink()}, which is not there; repair or remove it"
 
 
 def kinds_of_dataset(listings: Iterable[Listing], manifest: Manifest | None) -> tuple[str, ...]:

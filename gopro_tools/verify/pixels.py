@@ -1,11 +1,11 @@
-"""What shows in the pixels: readable, as promised, sharp where it should be, in place, once."""
+"""What shows in the pixels of one image set: readable, as promised, sharp, in place."""
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -15,15 +15,17 @@ from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER
 from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, Severity
 from gopro_tools.images import Rgb, pixel_hash, read_rgb, sharpness
-from gopro_tools.mistakes import best_explanation, chosen, mistakes_in
+from gopro_tools.mistakes import chosen
 from gopro_tools.text import size_text
 from gopro_tools.verify.config import VerifyConfig
 from gopro_tools.verify.folders import MANIFEST, ImageSet
 
+_Value = TypeVar("_Value", np.uint8, np.float32)
+
 _BLUR_SCALE_PX = 16.0
 _NEGLIGIBLE = 1e-8
 """Share of a wave from which on the low pass counts as zero."""
-_LEAST_CONTRAST = 2.0
+LEAST_CONTRAST = 2.0
 _LEAST_SIDE_PX = 64
 _LEAST_AGREEMENT = 0.75
 _SMALL_WIDTH_PX = 80  # blur hardly shows there, and mistakes in saving do
@@ -42,6 +44,8 @@ class Result:
     """What `blur_gamma` wrongly is beside `blur`."""
     small: dict[str, tuple[Rgb, Rgb]] = field(default_factory=dict)
     """Blurred and sharp in small, by kind of blur; of those looked at for mistakes in saving."""
+    views: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Luma of each kind in small, to compare images with."""
 
 
 def check_images(
@@ -63,11 +67,11 @@ def check_images(
     pixels: dict[str, Rgb] = {}
     for kind in image.kinds:
         try:
-            pixels[kind] = read_rgb(image.path(kind))
+            pixels[kind] = read_rgb(image.places[kind])
         except InputError as error:
             # The message begins with a path; the finding says already where it was found.
-            what = str(error).removeprefix(f"{image.path(kind)}: ")
-            report("error", "unreadable", f"{kind}/{image.name}: {what}")
+            what = str(error).removeprefix(f"{image.places[kind]}: ")
+            report("error", "unreadable", f"{kind}/{image.places[kind].name}: {what}")
             continue
         result.hashes[kind] = pixel_hash(pixels[kind])
         column = f"hash_{kind}"
@@ -91,7 +95,8 @@ def check_images(
             message = f"{MANIFEST} promises {column} {promised[column]}, found {value}"
             report("error", "manifest", message)
     sharp_luma = _luma(sharp)
-    if sharp_luma.std() < _LEAST_CONTRAST:
+    result.views[SHARP_FOLDER] = _in_small(sharp_luma)
+    if sharp_luma.std() < LEAST_CONTRAST:
         report("info", "contrast", "the sharp image is almost constant; its shift is not measured")
     for kind, blurred in pixels.items():
         if blurred.shape != sharp.shape:
@@ -105,6 +110,7 @@ def check_images(
             report("warning", "identical", f"{kind} and {SHARP_FOLDER} are the same image")
             continue
         blurred_luma = _luma(blurred)
+        result.views[kind] = _in_small(blurred_luma)
         ratio = (sharpness(sharp) + 1e-6) / (sharpness(blurred) + 1e-6)
         # Noise, which blur_real has, counts as sharpness.
         if ratio < 1 and kind != BLUR_FOLDERS["real"]:
@@ -115,7 +121,7 @@ def check_images(
                 "Laplacian",
             )
         lumas = sharp_luma, blurred_luma
-        if min(sharp.shape[:2]) < _LEAST_SIDE_PX or min(x.std() for x in lumas) < _LEAST_CONTRAST:
+        if min(sharp.shape[:2]) < _LEAST_SIDE_PX or min(x.std() for x in lumas) < LEAST_CONTRAST:
             continue
         shift = measure_shift(*lumas)
         if shift.agreement < _LEAST_AGREEMENT:
@@ -161,10 +167,10 @@ def looked_at(images: Sequence[ImageSet]) -> Mapping[int, set[str]]:
     return kinds
 
 
-def _in_small(image: Rgb) -> Rgb:
+def _in_small(image: NDArray[_Value]) -> NDArray[_Value]:
     width = min(image.shape[1], _SMALL_WIDTH_PX)
     size = width, max(1, round(image.shape[0] * width / image.shape[1]))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), image.dtype)
 
 
 def _is_same_number(promised: str, found: str) -> bool:
@@ -172,72 +178,6 @@ def _is_same_number(promised: str, found: str) -> bool:
         return math.isclose(float(promised), float(found), rel_tol=1e-4, abs_tol=1e-4)
     except ValueError:
         return False
-
-
-class Seen:
-    """What only shows across images: equal pixels, and what holds for most of a sequence."""
-
-    def __init__(self) -> None:
-        self._first: dict[tuple[str, str], ImageSet] = {}
-        self._sizes: defaultdict[tuple[str, str], Counter[tuple[int, int]]]
-        self._sizes = defaultdict(Counter)
-        self._kinds: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-        self._small: defaultdict[tuple[str, str], list[tuple[Rgb, Rgb]]] = defaultdict(list)
-
-    def add(self, image: ImageSet, result: Result) -> Iterator[Finding]:
-        """Compare one image set with those before it."""
-        if result.size_hw:
-            self._sizes[image.split, image.sequence][result.size_hw] += 1
-            self._kinds[image.split, image.sequence][result.kinds] += 1
-        for kind, pair in result.small.items():
-            self._small[image.split, kind].append(pair)
-        for kind, value in result.hashes.items():
-            first = self._first.setdefault((kind, value), image)
-            if first is not image:
-                message = f"{kind} has the pixels of {first.path(kind).relative_to(first.root)}"
-                if first.split == image.split:
-                    yield Finding("warning", "duplicate", message, *image.key)
-                else:
-                    message += ", so that the splits share an image"
-                    yield Finding("error", "duplicate", message, *image.key)
-
-    def odd_sizes(self) -> Iterator[Finding]:
-        """Sequences with more than one size."""
-        for (split, sequence), sizes in self._sizes.items():
-            if len(sizes) > 1:
-                listed = ", ".join(f"{n} of {w}x{h}" for (h, w), n in sorted(sizes.items()))
-                message = f"images of one sequence differ in size: {listed}"
-                yield Finding("warning", "size", message, split, sequence)
-
-    def odd_kinds(self) -> Iterator[Finding]:
-        """Sequences whose two kinds of blur are one, or have each other's names.
-
-        A mean in linear light is at least as bright as that of the code values (Jensen).
-        """
-        gamma, plain = (BLUR_FOLDERS[kind] for kind in ("gamma", "linear_crf"))
-        messages = {
-            "darker": f"{gamma} is darker than {plain}, which a mean in linear light never is; "
-            "the folders may be swapped",
-            "same": f"{gamma} and {plain} are the same images, though made in different ways",
-        }
-        for (split, sequence), counts in self._kinds.items():
-            for kinds, message in messages.items():
-                if counts[kinds] > max(1, counts.total() / 2):
-                    share = f"{counts[kinds]} of {counts.total()} images"
-                    yield Finding("warning", "kinds", f"{message} ({share})", split, sequence)
-
-    def mistakes(self) -> Iterator[Finding]:
-        """Mistakes in how images were saved, of each kind of blur in each split as a whole."""
-        for (split, kind), small in sorted(self._small.items()):
-            found = mistakes_in([blurred for blurred, _ in small], [sharp for _, sharp in small])
-            if found:
-                best = best_explanation(found)
-                message = (
-                    f"{kind}: more like the {SHARP_FOLDER} images {best.mistake} "
-                    f"({best.with_db:.1f} dB in small) than as they are "
-                    f"({best.without_db:.1f} dB), in the {len(small)} looked at"
-                )
-                yield Finding("warning", "saving", message, split)
 
 
 class Shift(NamedTuple):

@@ -20,6 +20,7 @@ from gopro_tools.shape import config_from, path_from
 from gopro_tools.shown import ShownResult
 from gopro_tools.storage import local_copy
 from gopro_tools.threads import Progress
+from gopro_tools.verify.across import Seen
 from gopro_tools.verify.config import VerifyConfig
 from gopro_tools.verify.folders import (
     ImageSet,
@@ -32,12 +33,7 @@ from gopro_tools.verify.folders import (
     list_images,
     read_manifest,
 )
-from gopro_tools.verify.pixels import (
-    Result,
-    Seen,
-    check_images,
-    looked_at,
-)
+from gopro_tools.verify.pixels import Result, check_images, looked_at
 from gopro_tools.verify.published import check_rows, check_seal, check_state
 
 if TYPE_CHECKING:
@@ -146,7 +142,7 @@ def _findings(
         findings += listing.findings
         findings += check_partners(split, sequence, listing, kinds)
         images += [
-            ImageSet(root=root, split=split, sequence=sequence, name=name, kinds=found)
+            ImageSet(root=root, split=split, sequence=sequence, name=name, places=found)
             for name, found in listing.sets.items()
         ]
     findings += check_manifest_rows(manifest, images)
@@ -205,7 +201,6 @@ def _verify_other(
                     split=place.split,
                     sequence=sequence,
                     name=key.name,
-                    kinds=tuple(there),
                     places=there,
                 )
             )
@@ -237,7 +232,7 @@ def _check_pixels(
             findings += seen.add(image, result)
             if progress:
                 progress(done, len(images))
-    return [*findings, *seen.odd_sizes(), *seen.odd_kinds(), *seen.mistakes()]
+    return [*findings, *seen.findings()]
 
 
 def _check_one(config: VerifyConfig, work: tuple[ImageSet, Mapping[str, str], set[str]]) -> Result:
