@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from gopro_tools.errors import InputError, OtherShardsLeftError
 from gopro_tools.files import claimed, write_atomic
-from gopro_tools.locks import held
+from gopro_tools.locks import held, is_held
 from gopro_tools.machine import versions
 from gopro_tools.plugins import source_sha256
 
@@ -144,8 +144,8 @@ class Parts:
     def remove(self) -> None:
         """Remove all parts: the result is there."""
         for index in range(1, self.shard.count + 1):
-            self._path(index).unlink(missing_ok=True)
-            shutil.rmtree(self._path(index).with_suffix(""), ignore_errors=True)
+            _remove_part(self._path(index))
+        _remove_abandoned(self._folder)
 
     def _path(self, index: int) -> Path:
         return self._folder / f"{Shard(index, self.shard.count)}.json"
@@ -190,6 +190,7 @@ def divided(
     if shard.is_all:
         with claimed(out, *inside):
             yield None
+            _remove_abandoned(out / PARTS_FOLDER)
         return
     lock = out / PARTS_FOLDER / f"{shard}.lock"
     with held(lock, f"{out}: another run makes shard {shard}."), ExitStack() as stack:
@@ -197,8 +198,25 @@ def divided(
         yield parts
         if parts.are_joined:
             parts.remove()
+    _remove_if_empty(lock.parent)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the parts of other divisions: all that no process is making."""
+    for path in folder.glob("*-of-*.json"):
+        if not is_held(path.with_suffix(".lock")):
+            _remove_part(path)
+    _remove_if_empty(folder)
+
+
+def _remove_part(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+
+
+def _remove_if_empty(folder: Path) -> None:
     with suppress(OSError):  # others are at work, or have left something
-        lock.parent.rmdir()
+        folder.rmdir()
 
 
 def _digest(value: Any) -> str:

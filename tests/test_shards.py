@@ -12,6 +12,7 @@ from tiny_dataset import write_dataset
 from gopro_tools.detect import DetectConfig, detect
 from gopro_tools.errors import InputError, OtherShardsLeftError
 from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate
+from gopro_tools.locks import held
 from gopro_tools.records import read_record
 from gopro_tools.restoring import RestoreConfig, restore
 from gopro_tools.shards import PARTS_FOLDER, WHOLE, Shard
@@ -84,6 +85,19 @@ def test_more_shares_than_images(run: Run, tmp_path: Path) -> None:
             run(tmp_path / "parts", Shard(index, 9))
     run(tmp_path / "parts", Shard(1, 9))
     assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+
+
+def test_no_parts_of_an_abandoned_division_stay(run: Run, tmp_path: Path) -> None:
+    for shard in (Shard(1, 3), Shard(2, 3)):
+        with pytest.raises(OtherShardsLeftError):
+            run(tmp_path, shard)
+    with held(tmp_path / PARTS_FOLDER / "2-of-3.lock", "at work"):
+        run(tmp_path, WHOLE)
+        assert [path.name for path in (tmp_path / PARTS_FOLDER).glob("*.json")] == ["2-of-3.json"]
+    with pytest.raises(OtherShardsLeftError):
+        run(tmp_path, Shard(1, 2))
+    run(tmp_path, Shard(2, 2))
+    assert not (tmp_path / PARTS_FOLDER).exists()
 
 
 def edited(path: Path, **changes: object) -> None:
