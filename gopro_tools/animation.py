@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from gopro_tools.images import Rgb, read_rgb
 
@@ -43,9 +42,7 @@ def blink_pictures(blurred: Rgb, sharp: Rgb) -> tuple[Rgb, Rgb]:
 
 def blinking(pairs: Sequence[tuple[Rgb, Rgb]]) -> bytes:
     """`blink` of what `blink_pictures` gives, at least one pair."""
-    frames = [Image.fromarray(picture) for pair in pairs for picture in pair]
-    size = frames[0].size
-    frames = [frame if frame.size == size else frame.resize(size) for frame in frames]
+    frames = [picture for pair in pairs for picture in pair]
     # Blurred and sharp differ everywhere: looking for what stays from one to the next takes as long
     # again as encoding them, and makes the file 1 % smaller.
     return _webp(frames, _MS_PER_PICTURE, whole=True)
@@ -56,14 +53,19 @@ def looped(pictures: Sequence[Rgb], *, ms_per_picture: int) -> bytes:
     height, width = pictures[0].shape[:2]
     size = (min(width, _LOOP_WIDTH_PX), round(height * min(1, _LOOP_WIDTH_PX / width)))
     small = [
-        Image.fromarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8))
+        cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
         for picture in pictures
     ]
     return _webp(small, ms_per_picture)
 
 
-def _webp(frames: Sequence[Image.Image], ms_per_picture: int, *, whole: bool = False) -> bytes:
+def _webp(pictures: Sequence[Rgb], ms_per_picture: int, *, whole: bool = False) -> bytes:
     """An animated WebP, whose pictures are stored ``whole`` or as changes of the one before."""
+    from PIL import Image  # the workers of a synthesis make pictures, too, and no loops
+
+    frames = [Image.fromarray(picture) for picture in pictures]
+    size = frames[0].size
+    frames = [frame if frame.size == size else frame.resize(size) for frame in frames]
     file = io.BytesIO()
     options = {"kmax": 0} if whole else {}
     frames[0].save(

@@ -27,6 +27,7 @@ from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.synthesize.command import command
 from gopro_tools.synthesize.output import STATE_FOLDER
 from gopro_tools.synthesize.plan import make_plan, probe_source
+from gopro_tools.synthesize.preview import sheet_of, shown_from_disk
 from gopro_tools.synthesize.sources import Source, discover
 from gopro_tools.video import Problem, VideoFile
 
@@ -120,7 +121,11 @@ def test_the_manifest_describes_every_pair(tmp_path: Path, threads: ThreadPoolEx
     assert described["identity"]["sources"] == {
         "clip.mp4": hashlib.sha256((tmp_path / "videos" / "clip.mp4").read_bytes()).hexdigest()
     }
-    assert read_rgb(out / "preview.png").shape[1] == 3 * 480
+    sheet = read_rgb(out / "preview.png")
+    assert sheet.shape[1] == 3 * 480
+    # What the workers made while they had the images is what a later run makes of the files.
+    kinds = ("sharp", "blur_gamma", "blur")
+    assert (sheet_of([*shown_from_disk(out, manifest, kinds).values()]) == sheet).all()
 
 
 @pytest.mark.parametrize("response", ["gamma2.2", "srgb", "linear"])
@@ -623,7 +628,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(
         ballast.write_bytes(bytes(100 << 20))
         out = small / "out"
         process = start_cli(long_clip, "-o", out, "--jobs", 1)
-        while not list(out.glob(f"{STATE_FOLDER}/identity.json")):
+        while not list(out.glob("*/*/*/*.png")):  # it has looked at the room there is
             time.sleep(0.01)
         with suppress(OSError), (small / "more").open("wb", buffering=0) as more:
             while True:  # another program fills the disk

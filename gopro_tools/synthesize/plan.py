@@ -107,6 +107,11 @@ class Plan:
         return {probe.source.name: probe.error for probe in self.probes if probe.error}
 
     @property
+    def in_order(self) -> list[SequencePlan]:
+        """The sequences in the order of the tables."""
+        return sorted(self.sequences, key=lambda sequence: (sequence.split, sequence.name))
+
+    @property
     def n_windows(self) -> int:
         """Pairs, if no window is rejected when its frames are seen."""
         return sum(len(sequence.windows) for sequence in self.sequences)

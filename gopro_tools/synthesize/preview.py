@@ -1,7 +1,6 @@
 """A few pairs of a dataset to look at: a contact sheet, and a short loop of blurred and sharp."""
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,69 +19,89 @@ _Row: TypeAlias = Mapping[str, Any]
 _GAIN = 4
 
 
-class Previews(NamedTuple):
-    """What there is to look at."""
-
-    sheet: Rgb
-    """(H, W, 3) contact sheet: pairs, sharp beside blurred beside their difference."""
-    loop: bytes | None
-    """The same pairs as an animated WebP, blurred and sharp in turn; None without both."""
-
-
-def previews(root: Path, pairs: Sequence[_Row], kinds: Sequence[str]) -> Previews:
-    """Show a few pairs of a dataset.
-
-    Args:
-        root: The dataset.
-        pairs: Rows of its manifest, at least one: those to show.
-        kinds: Which images there are.
-    """
-    with thread_pool() as pool:
-        shown = list(pool.map(partial(_shown, root, kinds=_shown_kinds(kinds)), pairs))
-    blinks = [one.blink for one in shown if one.blink is not None]
-    return Previews(
-        sheet=np.concatenate([one.row for one in shown]),
-        loop=blinking(blinks) if blinks else None,
-    )
-
-
-def preview_images(pairs: Sequence[_Row], kinds: Sequence[str]) -> list[str]:
-    """Paths of the images that `previews` reads, below the dataset."""
-    return [
-        f"{row['split']}/{row['sequence']}/{kind}/{row['name']}"
-        for row in pairs
-        for kind in _shown_kinds(kinds)
-    ]
-
-
-def _shown_kinds(kinds: Sequence[str]) -> list[str]:
-    """The two kinds that previews show, sharp first."""
-    return [kind for kind in ("sharp", "blur_real", "blur_gamma", "blur") if kind in kinds][:2]
-
-
-class _Shown(NamedTuple):
+class Shown(NamedTuple):
     """A pair, small."""
 
     row: Rgb
-    """Of the contact sheet."""
+    """Of the contact sheet: sharp beside blurred beside their difference."""
     blink: tuple[Rgb, Rgb] | None
-    """For the loop: blurred, sharp."""
+    """For the loop: blurred, sharp; None without both."""
 
 
-def _shown(root: Path, row: _Row, kinds: Sequence[str]) -> _Shown:
-    folder = root / row["split"] / row["sequence"]
-    images = [read_rgb(folder / kind / row["name"]) for kind in kinds]
+def places_shown(n_pairs: int) -> list[int]:
+    """Which of the pairs of a dataset previews show: a few from all over it."""
+    n_shown = min(PREVIEW_ROWS, n_pairs)
+    return [int(place) for place in np.linspace(0, n_pairs - 1, n_shown).round()]
+
+
+def name_of(row: _Row) -> str:
+    """What a pair is called in its dataset."""
+    return f"{row['split']}/{row['sequence']}/{row['name']}"
+
+
+def shown(row: _Row, images: Mapping[str, Rgb]) -> Shown:
+    """A pair as previews show it.
+
+    Args:
+        row: Of the manifest.
+        images: By kind, at least those that are shown.
+    """
+    kinds = _kinds_shown(images)
+    pictures = [images[kind] for kind in kinds]
     titles = list(kinds)
-    if len(images) == 2:
-        images.append(cv2.convertScaleAbs(cv2.absdiff(*images), alpha=_GAIN).astype("u1"))
+    if len(pictures) == 2:
+        pictures.append(cv2.convertScaleAbs(cv2.absdiff(*pictures), alpha=_GAIN).astype("u1"))
         titles.append(f"difference x{_GAIN}")
-    cells = [_shrunk(image) for image in images]
+    cells = [_shrunk(picture) for picture in pictures]
     blink = None
     if len(kinds) == 2 and kinds[0] == SHARP_FOLDER:
         # Those that were shrunk already are taken as they are.
-        sharp, blurred = (cells if images[0].shape[1] > BLINK_WIDTH_PX else images)[:2]
+        sharp, blurred = (cells if pictures[0].shape[1] > BLINK_WIDTH_PX else pictures)[:2]
         blink = blink_pictures(blurred, sharp)
-    return _Shown(_sheet_row(row, titles, cells), blink)
+    return Shown(_sheet_row(row, titles, cells), blink)
+
+
+def shown_from_disk(root: Path, rows: Sequence[_Row], kinds: Sequence[str]) -> dict[str, Shown]:
+    """Pairs of a dataset as previews show them, by name.
+
+    Args:
+        root: The dataset.
+        rows: Of its manifest: which pairs.
+        kinds: Which images there are.
+    """
+
+    def read(row: _Row) -> tuple[str, Shown]:
+        folder = root / row["split"] / row["sequence"]
+        images = {kind: read_rgb(folder / kind / row["name"]) for kind in _kinds_shown(kinds)}
+        return name_of(row), shown(row, images)
+
+    with thread_pool() as pool:
+        return dict(pool.map(read, rows))
+
+
+def images_shown(rows: Sequence[_Row], kinds: Sequence[str]) -> list[str]:
+    """Paths of the images that `shown_from_disk` reads, below the dataset."""
+    return [
+        f"{row['split']}/{row['sequence']}/{kind}/{row['name']}"
+        for row in rows
+        for kind in _kinds_shown(kinds)
+    ]
+
+
+def sheet_of(pairs: Sequence[Shown]) -> Rgb:
+    """(H, W, 3) contact sheet of at least one pair."""
+    return np.concatenate([pair.row for pair in pairs])
+
+
+def loop_of(pairs: Sequence[Shown]) -> bytes | None:
+    """An animated WebP, blurred and sharp in turn; None without both."""
+    blinks = [pair.blink for pair in pairs if pair.blink is not None]
+    return blinking(blinks) if blinks else None
+
+
+def _kinds_shown(kinds: Collection[str]) -> list[str]:
+    """The two kinds that previews show, sharp first."""
+    return [kind for kind in ("sharp", "blur_real", "blur_gamma", "blur") if kind in kinds][:2]
 
 
 def _shrunk(image: Rgb) -> Rgb:

@@ -1,14 +1,15 @@
 """What makes a folder of images a dataset: manifest, rejected windows, record, card, preview."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import av
 import cv2
-import numpy as np
 
 from gopro_tools import __version__
 from gopro_tools.animation import ANIMATION_FILE
@@ -18,9 +19,18 @@ from gopro_tools.images import PNG_ENCODER, encode_png
 from gopro_tools.seal import DATASET_FILE, FORMAT, sealed
 from gopro_tools.synthesize.card import CARD_FILE, PREVIEW_FILE, REJECTED_FILE, Tally, card
 from gopro_tools.synthesize.plan import Plan, Probe, SequencePlan
-from gopro_tools.synthesize.preview import PREVIEW_ROWS, preview_images, previews
+from gopro_tools.synthesize.preview import (
+    Shown,
+    images_shown,
+    loop_of,
+    name_of,
+    places_shown,
+    sheet_of,
+    shown_from_disk,
+)
 from gopro_tools.synthesize.segment import SegmentRecord, window_row
 from gopro_tools.text import csv_text
+from gopro_tools.threads import thread_pool
 
 PUBLISHED_FILES = (
     MANIFEST_FILE, REJECTED_FILE, PREVIEW_FILE, ANIMATION_FILE, CARD_FILE, DATASET_FILE,
@@ -63,6 +73,7 @@ def publish(
     out: Path,
     state: Path,
     *,
+    shown: Mapping[str, Shown] = MappingProxyType({}),
     bring: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> None:
     """Write everything beside the images, in an order that makes `DATASET_FILE` the seal.
@@ -74,7 +85,8 @@ def publish(
         records_of: Loads what was made of a sequence; called again for those in the preview.
         out: The dataset.
         state: Folder for files that are being written.
-        bring: Called with the images of the preview (paths below ``out``) before they are read.
+        shown: Pairs as the preview shows them, by name: what of it was made before.
+        bring: Called with the images of the others (paths below ``out``) before they are read.
     """
 
     def temporary(name: str) -> Path:
@@ -82,34 +94,40 @@ def publish(
         return state / f"{name}.tmp"
 
     def write(name: str, data: bytes | str) -> None:
-        write_atomic(out / name, data, temporary(name))
+        write_atomic(out / name, data, temporary(name), durable=False)
 
     tally = _write_tables(plan, records_of, out, temporary)
     if pairs := _spread(plan, records_of, tally):
-        bring(preview_images(pairs, plan.config.kinds))
-        sheet, loop = previews(out, pairs, plan.config.kinds)
-        write(PREVIEW_FILE, encode_png(sheet))
-        if loop:
-            write(ANIMATION_FILE, loop)
+        others = [pair for pair in pairs if name_of(pair) not in shown]
+        bring(images_shown(others, plan.config.kinds))
+        known = {**shown, **shown_from_disk(out, others, plan.config.kinds)}
+        chosen = [known[name_of(pair)] for pair in pairs]
+        with thread_pool(1) as beside:
+            making = beside.submit(loop_of, chosen)
+            write(PREVIEW_FILE, encode_png(sheet_of(chosen)))
+            if loop := making.result():
+                write(ANIMATION_FILE, loop)
     description = _describe(plan, tally)
     write(CARD_FILE, card(plan, tally, description))
-    sync_file_system(out)  # the images are on disk before the seal says so
-    write(DATASET_FILE, sealed(description, out, [MANIFEST_FILE, REJECTED_FILE]))
+    sync_file_system(out)  # images, tables and all are on disk before the seal says so
+    seal = sealed(description, out, [MANIFEST_FILE, REJECTED_FILE])
+    write_atomic(out / DATASET_FILE, seal, temporary(DATASET_FILE))
 
 
 def _write_tables(
     plan: Plan, records_of: Records, out: Path, temporary: Callable[[str], Path]
 ) -> Tally:
     """Write the manifest and the list of rejected windows, a sequence at a time."""
+    written = partial(written_atomic, durable=False)  # all is synced at once, before the seal
     tally = Tally()
     columns = (*MANIFEST_COLUMNS, *plan.config.stage_columns)
     with (
-        written_atomic(out / REJECTED_FILE, temporary(REJECTED_FILE)) as rejected_file,
-        written_atomic(out / MANIFEST_FILE, temporary(MANIFEST_FILE)) as manifest_file,
+        written(out / REJECTED_FILE, temporary(REJECTED_FILE)) as rejected_file,
+        written(out / MANIFEST_FILE, temporary(MANIFEST_FILE)) as manifest_file,
     ):
         _write_rows(manifest_file, columns, (), with_header=True)
         _write_rows(rejected_file, REJECTED_COLUMNS, (), with_header=True)
-        for sequence in _in_order(plan):
+        for sequence in plan.in_order:
             records = records_of(sequence)
             pairs, rejected = _pairs(records), _rejected(sequence, records)
             _write_rows(manifest_file, columns, pairs)
@@ -127,11 +145,6 @@ def _write_rows(
 ) -> None:
     text = csv_text(columns, rows, with_header=with_header)
     file.write(text.encode(errors="backslashreplace"))
-
-
-def _in_order(plan: Plan) -> list[SequencePlan]:
-    """The sequences in the order of the tables."""
-    return sorted(plan.sequences, key=lambda sequence: (sequence.split, sequence.name))
 
 
 def _pairs(records: Sequence[SegmentRecord]) -> list[Row]:
@@ -156,23 +169,18 @@ def _name(row: Row) -> str:
 
 
 def _spread(plan: Plan, records_of: Records, tally: Tally) -> list[Row]:
-    """A few rows from all over the manifest, for the preview."""
-    n_pairs = tally.n_pairs.total()
-    n_rows = min(PREVIEW_ROWS, n_pairs)
-    wanted = np.linspace(0, n_pairs - 1, n_rows).round().astype(int).tolist()
-    return list(_rows_at(plan, records_of, tally, wanted))
-
-
-def _rows_at(plan: Plan, records_of: Records, tally: Tally, wanted: Sequence[int]) -> Iterator[Row]:
-    """Rows of the manifest by their index in it, ascending."""
+    """Those rows of the manifest that the preview shows."""
+    wanted = places_shown(tally.n_pairs.total())
+    rows: list[Row] = []
     start = 0
-    for sequence in _in_order(plan):
+    for sequence in plan.in_order:
         stop = start + tally.n_pairs[sequence.split, sequence.name]
-        here = [index - start for index in wanted if start <= index < stop]
+        here = [place - start for place in wanted if start <= place < stop]
         if here:
             pairs = _pairs(records_of(sequence))
-            yield from (pairs[index] for index in here)
+            rows += [pairs[place] for place in here]
         start = stop
+    return rows
 
 
 def _describe(plan: Plan, tally: Tally) -> dict[str, Any]:

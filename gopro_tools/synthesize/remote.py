@@ -62,7 +62,7 @@ def synthesize_to(
         tasks = tasks_of(plan, out, workers.n_jobs)
         pending = _pending(target, there, tasks)
         with writing():
-            run_segments(
+            shown = run_segments(
                 workers,
                 partial(make_and_put, target),
                 tasks,
@@ -72,7 +72,12 @@ def synthesize_to(
                 on_made=_keep_record,
             )
             publish(
-                plan, records_of(tasks), out, out / STATE_FOLDER, bring=partial(_bring, target, out)
+                plan,
+                records_of(tasks),
+                out,
+                out / STATE_FOLDER,
+                shown=shown,
+                bring=partial(_bring, target, out),
             )
         for name in PUBLISHED_FILES:  # the seal comes last
             if (out / name).exists():

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,6 +31,7 @@ from gopro_tools.synthesize.output import (
     refuse_foreign,
 )
 from gopro_tools.synthesize.plan import Plan, Probe, make_plan
+from gopro_tools.synthesize.preview import Shown
 from gopro_tools.synthesize.publish import publish
 from gopro_tools.synthesize.repair import Lost, is_as_listed, listed_pairs, pairs_of, tasks_with
 from gopro_tools.synthesize.segment import (
@@ -211,8 +212,9 @@ def synthesize_with(
         if lost is not None:
             summary = _repaired(plan, out, lost, tasks, mine, workers, on_progress)
         if summary is None:
-            _make_segments(plan, mine, _not_done(mine, with_hashes=True), workers, on_progress)
-            summary = _finish(plan, out, tasks)
+            pending = _not_done(mine, with_hashes=True)
+            shown = _make_segments(plan, mine, pending, workers, on_progress)
+            summary = _finish(plan, out, tasks, shown)
         if not summary.segments_left:
             clean_state(out)
     return summary
@@ -272,8 +274,8 @@ def _make_segments(
     pending: list[SegmentTask],
     workers: Workers,
     progress: Progress | None,
-) -> None:
-    """Make those of the segments that are pending."""
+) -> dict[str, Shown]:
+    """Make those of the segments that are pending; see `run_segments`."""
     names = {task.name for task in pending}
     if pending:
         check_space(pending[0].out, plan.bytes_of([s for s in plan.segments if s.name in names]))
@@ -282,7 +284,7 @@ def _make_segments(
         write_atomic(task.record, record.to_json(), task.temporary)
 
     with writing():
-        run_segments(workers, make_anywhere, tasks, pending, progress, on_crash=crashed)
+        return run_segments(workers, make_anywhere, tasks, pending, progress, on_crash=crashed)
 
 
 def _not_done(tasks: Sequence[SegmentTask], *, with_hashes: bool) -> list[SegmentTask]:
@@ -293,7 +295,9 @@ def _not_done(tasks: Sequence[SegmentTask], *, with_hashes: bool) -> list[Segmen
         return [task for task, is_made in zip(tasks, made, strict=True) if not is_made]
 
 
-def _finish(plan: Plan, out: Path, tasks: Sequence[SegmentTask]) -> Summary:
+def _finish(
+    plan: Plan, out: Path, tasks: Sequence[SegmentTask], shown: Mapping[str, Shown]
+) -> Summary:
     """Seal the dataset if all segments are made; of shards that end together, one does."""
     lock = out / STATE_FOLDER / "finish.lock"
     with held(lock, f"{out}: another shard is finishing the dataset.", timeout_s=3600):
@@ -303,7 +307,7 @@ def _finish(plan: Plan, out: Path, tasks: Sequence[SegmentTask]) -> Summary:
             if left:
                 return Summary(out=out, failed=plan.failed, segments_left=len(left))
             with writing():
-                publish(plan, records_of(tasks), out, out / STATE_FOLDER)
+                publish(plan, records_of(tasks), out, out / STATE_FOLDER, shown=shown)
             seal = read_seal(out)
         return summary_of(out, plan, seal, already_complete=False)
 

@@ -2,8 +2,8 @@
 
 import json
 import threading
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from gopro_tools.images import Rgb, encode_png, pixel_hash, sharpness
 from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.faults import Thumbnail, fault, thumbnail_of
 from gopro_tools.synthesize.plan import Probe, Segment, open_as_asked
+from gopro_tools.synthesize.preview import Shown, name_of, shown
 from gopro_tools.synthesize.sources import check_unchanged
 from gopro_tools.synthesize.trouble import raise_if_passing
 from gopro_tools.video import FrameProblem
@@ -64,6 +65,8 @@ class SegmentTask:
     """Of everything that decides the bytes of the dataset."""
     config: SynthesisConfig
     decode_threads: int
+    shown: frozenset[str]
+    """File names of pairs that the preview will probably show."""
 
     @property
     def source(self) -> str:
@@ -87,6 +90,8 @@ class SegmentRecord:
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Size and XXH3-128 of each image, by its path below the output folder: images are not synced
     to disk one by one, so that a power cut may leave them empty or cut short."""
+    shown: dict[str, Shown] = field(default_factory=dict)
+    """Pairs as the preview shows them, by name; not stored."""
 
     @classmethod
     def crashed(cls, task: SegmentTask) -> "SegmentRecord":
@@ -154,7 +159,8 @@ class SegmentRecord:
 
     def to_json(self) -> str:
         """The text that `load` reads."""
-        return json.dumps(asdict(self))
+        stored = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "shown"}
+        return json.dumps(stored)
 
 
 @lru_cache(maxsize=16)
@@ -216,6 +222,9 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
                 place = f"{LATENT_FOLDER}/{Path(window.file_name).stem}/{number:03d}.png"
                 record.write(task, f"{folder}/{place}", frame)
             record.pairs.append(row)
+            if window.file_name in task.shown:
+                kept: dict[str, Rgb] = {kind: images[kind] for kind in config.kinds}
+                record.shown[name_of(row)] = shown(row, kept)
         check_unchanged(probe.source, probe.sha256, probe.stamp)
         n_seen = len(record.pairs) + len(record.rejected)
         record.rejected += [
@@ -331,6 +340,7 @@ def task_of(
     state: Path,
     fingerprint: str,
     decode_threads: int,
+    shown: Collection[Window],
 ) -> SegmentTask:
     """Pack a segment for a worker."""
     sequence = segment.sequence
@@ -347,4 +357,5 @@ def task_of(
         fingerprint=fingerprint,
         config=config,
         decode_threads=decode_threads,
+        shown=frozenset(window.file_name for window in segment.windows if window in shown),
     )

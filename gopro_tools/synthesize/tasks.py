@@ -1,14 +1,16 @@
 """Segments as tasks: packing them, running them in workers, reading what they left."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from gopro_tools.errors import InputError
+from gopro_tools.exposure import Window
 from gopro_tools.processes import Workers
 from gopro_tools.synthesize.output import STATE_FOLDER, fingerprint_of
 from gopro_tools.synthesize.plan import Plan, SequencePlan
+from gopro_tools.synthesize.preview import Shown, places_shown
 from gopro_tools.synthesize.segment import OutputError, SegmentRecord, SegmentTask, task_of
 from gopro_tools.threads import Progress
 
@@ -22,7 +24,7 @@ def run_segments(
     *,
     on_crash: Callable[[SegmentTask, SegmentRecord], None],
     on_made: Callable[[SegmentTask, SegmentRecord], None] = lambda *_: None,
-) -> None:
+) -> dict[str, Shown]:
     """Make segments in workers, the longest first, and report the windows that are done.
 
     Args:
@@ -33,7 +35,11 @@ def run_segments(
         progress: Called with the windows done and all.
         on_crash: Called with the record of a segment at which its worker crashed, to store it.
         on_made: Called with every other record.
+
+    Returns:
+        What workers made of the preview, by the pair's name.
     """
+    shown: dict[str, Shown] = {}
     n_total = sum(len(task.windows) for task in tasks)
     n_done = n_total - sum(len(task.windows) for task in pending)
 
@@ -45,6 +51,7 @@ def run_segments(
 
     def made(task: SegmentTask, record: SegmentRecord) -> None:
         on_made(task, record)
+        shown.update(record.shown)
         count(task)
 
     def crashed(task: SegmentTask) -> None:
@@ -55,6 +62,7 @@ def run_segments(
         progress(n_done, n_total)
     # The longest first, so that no worker starts one when the others are done.
     workers.run(make, sorted(pending, key=lambda task: -len(task.windows)), made, crashed)
+    return shown
 
 
 def records_of(tasks: Sequence[SegmentTask]) -> Callable[[SequencePlan], list[SegmentRecord]]:
@@ -95,6 +103,7 @@ def tasks_of(plan: Plan, out: Path, n_jobs: int) -> list[SegmentTask]:
     fingerprint = fingerprint_of(plan)
     # An executor's workers may have another working folder.
     config, out = plan.config.absolute(), out.absolute()
+    shown = _probably_shown(plan)
     return [
         task_of(
             segment,
@@ -103,6 +112,20 @@ def tasks_of(plan: Plan, out: Path, n_jobs: int) -> list[SegmentTask]:
             state=out / STATE_FOLDER,
             fingerprint=fingerprint,
             decode_threads=threads,
+            shown=shown[segment.sequence.split, segment.sequence.name],
         )
         for segment in plan.segments
     ]
+
+
+def _probably_shown(plan: Plan) -> Mapping[tuple[str, str], set[Window]]:
+    """The windows that the preview shows if none is rejected, by their sequence."""
+    shown: defaultdict[tuple[str, str], set[Window]] = defaultdict(set)
+    places = places_shown(plan.n_windows)
+    start = 0
+    for sequence in plan.in_order:
+        stop = start + len(sequence.windows)
+        here = [place - start for place in places if start <= place < stop]
+        shown[sequence.split, sequence.name] = {sequence.windows[place] for place in here}
+        start = stop
+    return shown
