@@ -159,6 +159,19 @@ class TestPhotos:
             with Image.open(tmp_path / "out" / f"{name}.jpg") as result:
                 assert ("xmp" in result.info) is (name in ("plain", "padded"))
 
+    @pytest.mark.parametrize(("gamma", "said"), [(1.0, "linear"), (1.8, "gamma 1.8"), (2.2, "")])
+    def test_values_that_no_camera_stores_are_said(
+        self, tmp_path: Path, config: DeblurConfig, gamma: float, said: str
+    ) -> None:
+        from PIL.PngImagePlugin import PngInfo
+
+        info = PngInfo()
+        info.add(b"gAMA", round(100_000 / gamma).to_bytes(4, "big"))
+        Image.fromarray(picture()).save(tmp_path / "m.png", pnginfo=info)
+        found = deblur([tmp_path / "m.png"], tmp_path / "out", config)
+        assert len(found.written) == 1
+        assert [said in note and "sRGB" in note for note in found.notes] == [True] * bool(said)
+
     def test_png_keeps_its_metadata(self, tmp_path: Path, config: DeblurConfig) -> None:
         from PIL.PngImagePlugin import PngInfo
 

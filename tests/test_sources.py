@@ -18,7 +18,14 @@ from PIL import Image
 
 from gopro_tools.errors import InputError, PassingError
 from gopro_tools.images import Rgb, encode_png
-from gopro_tools.scenes import LOSSLESS, write_frames, write_video
+from gopro_tools.scenes import (
+    LOSSLESS,
+    Scene,
+    SceneConfig,
+    render_frames,
+    write_frames,
+    write_video,
+)
 from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.synthesize.recordings import Member, recordings_of
 from gopro_tools.synthesize.sources import discover, printable, unique_stems
@@ -146,6 +153,23 @@ def test_a_frame_of_another_depth_is_left_out_and_grey_among_colour_is_not(tmp_p
     found = [i for i, _ in open_source(tmp_path, fps=240).read(0, 4, problems.append)]
     assert found == [0, 1, 3]
     assert "16 bit" in problems[0].reason
+
+
+@pytest.mark.parametrize(("grey", "left"), [(0, [0, 2, 3, 4]), (2, [0, 1, 4]), (4, [0, 1, 2, 3])])
+def test_a_frame_that_lost_its_colours_is_left_out(
+    tmp_path: Path, grey: int, left: list[int]
+) -> None:
+    """And the one after it: no two neighbours of which one has colours are averaged."""
+    scene = Scene(SceneConfig(seed=0, size_hw=(48, 64), n_objects=1))
+    write_frames(tmp_path, render_frames(scene, 240, 5))
+    path = sorted(tmp_path.iterdir())[grey]
+    frame = cv2.imread(str(path))
+    for kind, found in ((cv2.COLOR_BGR2GRAY, left), (None, [0, 1, 2, 3, 4])):
+        cv2.imwrite(str(path), frame if kind is None else cv2.cvtColor(frame, kind))
+        problems: list[FrameProblem] = []
+        source = open_source(tmp_path, fps=240)
+        assert [index for index, _ in source.read(0, 5, problems.append)] == found
+        assert all("colours" in problem.reason for problem in problems)
 
 
 def test_links_are_followed_once(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from gopro_tools.restorers import find_images, is_dataset
 from gopro_tools.shape import config_from, path_from
 from gopro_tools.storage import local_copy
 from gopro_tools.video import VIDEO_SUFFIXES
+from gopro_tools.video.stills import color_of_still
 
 OnProgress: TypeAlias = Callable[[str, int, int], None]
 """Called with a file's name, and how many of its tiles or frames are done."""
@@ -108,6 +109,12 @@ def _deblur_photo(
     show: Callable[[int, int], None],
 ) -> None:
     photo = read_photo(source)
+    color = color_of_still(source)
+    if values := color.hdr or color.curve:
+        summary.notes.append(
+            f"{source.name}: its values are {values}, and the network was made for those of "
+            "ordinary (sRGB) images: convert it to sRGB first for a good result"
+        )
     restored = restorer.restore_light(photo.rgb, show)
     summary.notes += write_photo(target, photo, restored)
     summary.written.append(target)

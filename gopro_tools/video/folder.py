@@ -74,6 +74,7 @@ class FrameFolder:
     def read(self, start: int, stop: int, on_problem: Problem) -> Iterator[tuple[int, Rgb]]:
         """See `FrameSource.read`."""
         look = self.info.look
+        before: tuple[Rgb, str] | None = None
         for index in range(start, stop):
             file = self._files[index]
             try:
@@ -88,10 +89,22 @@ class FrameFolder:
                 # Some writers store the frames without colour of a colour sequence as grey.
                 pixel_format=look.pixel_format if {kind, look.pixel_format} <= _ALIKE else kind,
             )
-            if fault := look.difference(found):
+            fault = look.difference(found)
+            if not fault and before and kind != before[1] and _lost_colours(before[0], frame):
+                fault = "has colours and the one before has none, or the other way round"
+            before = frame, kind
+            if fault:
                 on_problem(FrameProblem(f"{file}: frame {index} {fault}.", index, fault))
                 continue
             yield index, frame
+
+
+def _lost_colours(frame: Rgb, after: Rgb) -> bool:
+    """Whether one of two frames that follow each other is the only grey one, and no other scene."""
+    chroma = [float(np.ptp(image[::4, ::4], axis=2).mean()) for image in (frame, after)]
+    luma = [image[::4, ::4] @ _LUMA for image in (frame, after)]
+    is_one_scene = float(np.abs(luma[0] - luma[1]).mean()) < _ALIKE_CODES
+    return is_one_scene and min(chroma) == 0 and max(chroma) > _COLOURED
 
 
 def _one_sequence(folder: Path) -> dict[int, Path]:
@@ -146,6 +159,11 @@ def _prefix_and_number(path: Path) -> tuple[str, int]:
 
 _DARK = 1 << 14
 """Samples of 12 bit in a file of 16 stay below it."""
+_COLOURED = 3.0
+"""Mean difference between the channels, in code values, from which a frame has colours."""
+_ALIKE_CODES = 24.0
+"""Mean difference of the luma between frames of one scene, in code values."""
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _ALIKE = {"rgb24", "grey, 8 bit"}
 _NOTES = {
     "grey, 8 bit": ("grey frames: three equal channels",),
