@@ -25,6 +25,7 @@ from gopro_tools.synthesize.sources import (
     unique_stems,
 )
 from gopro_tools.synthesize.trouble import raise_if_passing
+from gopro_tools.threads import thread_pool
 from gopro_tools.video import FrameProblem, FrameSource, SourceInfo, check_response, open_source
 
 logger = logging.getLogger(__name__)
@@ -158,40 +159,12 @@ def probe_source(source: Source, config: SynthesisConfig) -> Probe:
     """
     try:
         stamp = stamp_of(source.path)
-        sha256 = hash_of(source.path)
-        reader = open_as_asked(source.path, config)
-        info = reader.info
-        check_response(source.path, info.look.color, config.camera)
-        rate_hz = info.rate_hz(config.fps)
-        if rate_hz * config.interpolate < 0.99 * LOWEST_RATE_HZ and not config.allow_low_rate:
-            raise InputError(
-                f"{source.path}: {rate_hz:.4g} frames a second; at least {LOWEST_RATE_HZ:.0f} "
-                "expected, as the mean of frames so far apart shows ghosts, not blur. If it was "
-                "filmed faster, say so with --fps; --interpolate 8 fills the gaps; "
-                "--allow-low-rate takes it as it is."
-            )
-        problems: list[FrameProblem] = []
-        first = next(iter(reader.read(0, info.n_frames, problems.append)), None)
-        if first is None:
-            raise InputError(
-                f"{source.path}: no frame can be read. {' '.join(map(str, problems[:1]))}"
-            )
-        height, width = info.size_hw
-        out_height, out_width = config.output_size_hw(info.size_hw)
-        if out_height > height or out_width > width:
-            raise InputError(
-                f"{source.path}: {height}x{width} (HxW), smaller than --size "
-                f"{out_height}x{out_width}; frames only shrink."
-            )
-        area = out_height * out_width / (height * width)
+        with thread_pool(1) as beside:
+            hashing = beside.submit(hash_of, source.path)
+            info, png_bytes = _looked_at(source, config)
+            sha256 = hashing.result()
         check_unchanged(source, sha256, stamp)
-        return Probe(
-            source=source,
-            sha256=sha256,
-            stamp=stamp,
-            info=info,
-            png_bytes=round(len(encode_png(first[1])) * area),
-        )
+        return Probe(source=source, sha256=sha256, stamp=stamp, info=info, png_bytes=png_bytes)
     except PassingError:
         raise
     except InputError as error:
@@ -200,6 +173,34 @@ def probe_source(source: Source, config: SynthesisConfig) -> Probe:
         raise_if_passing(error, source.path)
         reason = f"{type(error).__name__}: {error}"
         return Probe(source=source, error=f"{source.path}: cannot be read ({reason}).")
+
+
+def _looked_at(source: Source, config: SynthesisConfig) -> tuple[SourceInfo, int]:
+    """What is known of a source that can be used, and the size of its first frame as PNG."""
+    reader = open_as_asked(source.path, config)
+    info = reader.info
+    check_response(source.path, info.look.color, config.camera)
+    rate_hz = info.rate_hz(config.fps)
+    if rate_hz * config.interpolate < 0.99 * LOWEST_RATE_HZ and not config.allow_low_rate:
+        raise InputError(
+            f"{source.path}: {rate_hz:.4g} frames a second; at least {LOWEST_RATE_HZ:.0f} "
+            "expected, as the mean of frames so far apart shows ghosts, not blur. If it was "
+            "filmed faster, say so with --fps; --interpolate 8 fills the gaps; "
+            "--allow-low-rate takes it as it is."
+        )
+    problems: list[FrameProblem] = []
+    first = next(iter(reader.read(0, info.n_frames, problems.append)), None)
+    if first is None:
+        raise InputError(f"{source.path}: no frame can be read. {' '.join(map(str, problems[:1]))}")
+    height, width = info.size_hw
+    out_height, out_width = config.output_size_hw(info.size_hw)
+    if out_height > height or out_width > width:
+        raise InputError(
+            f"{source.path}: {height}x{width} (HxW), smaller than --size "
+            f"{out_height}x{out_width}; frames only shrink."
+        )
+    area = out_height * out_width / (height * width)
+    return info, round(len(encode_png(first[1])) * area)
 
 
 def _hash_or_empty(path: Path) -> str:

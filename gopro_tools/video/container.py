@@ -93,10 +93,15 @@ class Places:
         )
 
 
-def open_video(path: Path) -> InputContainer:
+def open_video(path: Path, *, decoding: bool = True) -> InputContainer:
     """Open a file that FFmpeg may know, whatever bytes its name is made of.
 
     A relative name could be taken for a protocol ("file:x", "concat:a").
+
+    Args:
+        path: The file.
+        decoding: Whether FFmpeg decodes the first frames to learn of them what the headers do not
+            say. It takes as long as these frames: most of what opening a file takes.
 
     Raises:
         InputError: It is a list of other files, whose content its own bytes do not decide.
@@ -111,7 +116,11 @@ def open_video(path: Path) -> InputContainer:
     try:
         with listening():  # what it says of headers is not of damage
             container = av.open(
-                name, mode="r", container_options=options, metadata_errors="replace"
+                name,
+                mode="r",
+                options={} if decoding else {"skip_frame": "all"},
+                container_options=options,
+                metadata_errors="replace",
             )
         if container.format.name not in _PLAYLISTS:
             return container

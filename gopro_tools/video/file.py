@@ -9,7 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.codec.context import CodecContext
+from av import VideoCodecContext
 from av.codec.context import Flags as CodecFlags
 from numpy.typing import NDArray
 
@@ -63,7 +63,7 @@ class VideoFile:
         self._hdr = hdr
         self._deinterlace = deinterlace
         self._stream = info.stream if info else stream
-        self._facts: ContainerFacts | None = None
+        self._facts: ContainerFacts | None = info.facts if info else None
         self._first: Sample | None = None
         """The first frame, where opening the file has decoded it, until it is read."""
         try:
@@ -128,13 +128,17 @@ class VideoFile:
         yield from self._decoder(places, self._decode_threads).frames(start, on_problem)
 
     def _open(self, threads: int) -> Opened:
-        container = open_video(self._path)
+        facts = self._facts
+        is_known = facts is not None and facts.are_enough
+        container = open_video(self._path, decoding=not is_known)
         stream = next(s for s in container.streams.video if s.index == self._stream)
-        decoder: CodecContext | None = stream.codec_context  # None, whatever its type says
+        decoder: VideoCodecContext | None = stream.codec_context  # None, whatever its type says
         if decoder is None:
             container.close()
             raise InputError(f"{self._path}: FFmpeg has no decoder for its video stream.")
-        self._facts = self._facts or container_facts(container, stream)
+        if facts is not None and is_known:
+            decoder.reorder_depth = facts.reorder_depth
+        self._facts = facts or container_facts(container, stream)
         decoder.thread_count = threads
         decoder.thread_type = "SLICE" if threads == 1 else "AUTO"
         # A frame that would have to be guessed is not a frame.
@@ -158,7 +162,7 @@ class VideoFile:
                 raise InputError(
                     f"{self._path}: encrypted (DRM); export it from the program that may play it."
                 )
-            codec = stream.codec_context.name
+            self._facts = container_facts(container, stream)
             seconds_per_tick = stream.time_base or Fraction(1, 1000)
             rate_hz = float(stream.average_rate) if stream.average_rate else None
             capture_hz = capture_rate(dict(container.metadata) | dict(stream.metadata))
@@ -221,13 +225,14 @@ class VideoFile:
             capture_rate_hz=capture_hz,
             stream=number,
             other_streams=others,
-            codec=codec,
+            codec=self._facts.codec,
             hidden=places.hidden,
             cut_short=promise,
             complaints=tuple(dict.fromkeys(complaints)),
             notes=(*notes, *look.notes, *(f"not used: {other}" for other in others)),
             by_order=places.by_order,
             headers=places.headers,
+            facts=self._facts,
         )
 
     def _check_start(self, places: Places, first_key: int | None) -> "_Start | None":

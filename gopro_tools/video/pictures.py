@@ -99,8 +99,10 @@ def _colors(look: Look, first: Look) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContainerFacts:
-    """What a container says of the look of its frames."""
+    """What opening a file tells of its stream, before a frame is asked for."""
 
+    container: str
+    """FFmpeg's names of its format."""
     codec: str
     crop_trbl: tuple[int, int, int, int]
     pixel_aspect: Fraction | None
@@ -109,6 +111,17 @@ class ContainerFacts:
     color: ContainerColor
     interlaced: bool
     """By the container alone, for codecs that cannot say it of a frame."""
+    reorder_depth: int
+    """By how many frames the decoder's output lags behind, which FFmpeg finds out by decoding."""
+
+    @property
+    def are_enough(self) -> bool:
+        """Whether the file can be opened again without decoding its first frames.
+
+        The decoders of these two take all else from the bitstream, and MP4 says when each frame is
+        shown.
+        """
+        return self.codec in ("h264", "hevc") and "mp4" in self.container.split(",")
 
 
 def container_facts(container: InputContainer, stream: VideoStream) -> ContainerFacts:
@@ -117,6 +130,7 @@ def container_facts(container: InputContainer, stream: VideoStream) -> Container
     lines = stream_header(container, stream.index)
     field_order = int(context.field_order)
     return ContainerFacts(
+        container=container.format.name,
         codec=context.name,
         crop_trbl=crop_of(lines),
         pixel_aspect=pixel_aspect_of(stream),
@@ -125,6 +139,7 @@ def container_facts(container: InputContainer, stream: VideoStream) -> Container
             int(context.color_trc), int(context.colorspace), container.format.name, lines
         ),
         interlaced=field_order in _FIELD_ORDERS and context.name not in _CODECS_THAT_SAY,
+        reorder_depth=context.reorder_depth,
     )
 
 

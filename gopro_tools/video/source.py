@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gopro_tools.images import Rgb
 from gopro_tools.video.clock import Clock, read_clock
-from gopro_tools.video.pictures import Look
+from gopro_tools.video.pictures import ContainerFacts, Look
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,8 @@ class SourceInfo:
     """The file's times do not tell its frames apart: frames are counted in the file's order."""
     headers: bytes = b""
     """Parameter sets that come with the first keyframe."""
+    facts: ContainerFacts | None = None
+    """Of a video: what opening it told."""
 
     @property
     def size_hw(self) -> tuple[int, int]:
