@@ -4,6 +4,7 @@ import copy
 import logging
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections import deque
@@ -19,6 +20,7 @@ from queue import SimpleQueue
 from typing import Any, Self, TypeVar
 
 from gopro_tools.errors import InputError, PassingError
+from gopro_tools.threads import one_thread_for_blas
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -315,7 +317,7 @@ def _started(prepare: Callable[[], None] | None, warm_up: Callable[[], None] | N
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, prepare, warm_up), daemon=True)
-    with _terminal_signals_blocked():
+    with _terminal_signals_blocked(), one_thread_for_blas():  # processes share the cores
         process.start()
     theirs.close()
     return _Worker(process, ours)
@@ -349,7 +351,9 @@ def _serve(
                 warm_up = None
             message = pipe.recv()
             if message is None:
-                return
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(0)  # the parent waits, and taking all modules apart takes a while
             function, task = message
             try:
                 answer = True, function(task)

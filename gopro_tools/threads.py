@@ -14,6 +14,9 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called with how much is done and how much there is in all, in the unit its user documents."""
 
 
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+
+
 def no_progress(_done: int, _total: int) -> None:
     """A `Progress` that shows nothing."""
 
@@ -23,6 +26,23 @@ def n_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0)) or 1
     return os.cpu_count() or 1
+
+
+@contextmanager
+def one_thread_for_blas() -> Iterator[None]:
+    """Have numpy, where it is loaded in the block or by a process started there, multiply alone.
+
+    Else OpenBLAS starts a thread for each core as it is loaded, and these wait for work by
+    spinning: a tenth of a second of every process that multiplies nothing.
+    """
+    if _BLAS_THREADS in os.environ:
+        yield
+        return
+    os.environ[_BLAS_THREADS] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_BLAS_THREADS]
 
 
 @contextmanager

@@ -22,13 +22,15 @@ __all__ = ["Summary", "SynthesisConfig", "main", "synthesize"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Console script and ``python -m gopro_tools.synthesize``."""
     from gopro_tools.synthesize.worker import start_first
+    from gopro_tools.threads import one_thread_for_blas
 
     given = sys.argv[1:] if arguments is None else arguments
-    start_first(given)
-    from gopro_tools.console import run_command
-    from gopro_tools.synthesize.command import command_with_recipe
+    with one_thread_for_blas():
+        start_first(given)
+        from gopro_tools.console import run_command
+        from gopro_tools.synthesize.command import command_with_recipe
 
-    run_command(command_with_recipe(given), given)
+        run_command(command_with_recipe(given), given)
 
 
 # Workers import this package: nothing that only the command needs is loaded with it.
