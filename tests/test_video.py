@@ -11,6 +11,7 @@ from gopro_tools.images import Rgb
 from gopro_tools.response import Response
 from gopro_tools.scenes import H264, LOSSLESS, Encoding, write_frames, write_video
 from gopro_tools.video import FrameProblem, FrameSource, open_source
+from gopro_tools.video.container import open_video
 
 PURE = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "grey": (120, 120, 120)}
 
@@ -78,6 +79,34 @@ def test_every_source_keeps_the_contract(tmp_path: Path, name: str, encoding: En
     for threads in (2, 4):
         again = frames_of(open_source(tmp_path / name, decode_threads=threads), 5, 30)
         np.testing.assert_array_equal(np.stack(again), np.stack(whole[5:30]))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "decodes_again"),
+    [("a.mp4", "libx264", False), ("a.mp4", "libx265", False), ("a.mkv", "libx264", True)],
+)
+def test_first_frames_are_decoded_to_open_a_file_only_where_their_headers_do_not_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str, decodes_again: bool
+) -> None:
+    opened: list[bool] = []
+
+    def watched(path: Path, *, decoding: bool = True) -> object:
+        opened.append(decoding)
+        return open_video(path, decoding=decoding)
+
+    encoding = Encoding(codec=codec, gop_size=7, options={"preset": "veryfast", "bf": "3"})
+    write_video(tmp_path / name, moving(40), 240, encoding)
+    monkeypatch.setattr("gopro_tools.video.file.open_video", watched)
+    info = open_source(tmp_path / name).info
+    assert info.facts is not None
+    assert info.facts.reorder_depth == 2
+    assert (opened[0], set(opened[1:])) == (True, {decodes_again})
+    opened.clear()
+    source = open_source(tmp_path / name, info=info)
+    everything = ffmpeg_frames(tmp_path / name, (48, 64))
+    for start in (0, 9, 30):
+        np.testing.assert_array_equal(frames_of(source, start), everything[start:])
+    assert set(opened) == {decodes_again}
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
