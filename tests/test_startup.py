@@ -15,7 +15,7 @@ COMMANDS = (
 )
 BENCHMARKS = (
     *("restore", "train", "table1", "table1.publish", "speed"),
-    *("detection", "interpolation", "exposure_convergence", "readme_picture"),
+    *("detection", "interpolation", "exposure_convergence"),
 )
 NEVER = {
     *("numba", "llvmlite", "pandas", "scipy", "skimage", "torch", "torchvision", "matplotlib"),

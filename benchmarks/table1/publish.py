@@ -57,13 +57,13 @@ def readme_block(results: Path) -> str:
     if scale != "full":
         more += (
             " **The paper's Table 1 itself is not reproduced**: that takes GOPRO_Large and days on "
-            "GPUs; [results/](results/README.md) says what it would cost."
+            "GPUs."
         )
     return f"{report.headline()}\n\n{more}"
 
 
 def results_block(results: Path) -> str:
-    """What the page of the results says: which scales were run, and what the full one costs."""
+    """What the page of the results says: which scales were run."""
     reports = latest_reports(results)
     lines = [
         f"- [table1/{scale}/](table1/{scale}/README.md): scale {scale}, "
@@ -76,8 +76,7 @@ def results_block(results: Path) -> str:
         lines += [
             "",
             "**Not reproduced: the paper's Table 1 itself**, scale full: `python -m "
-            "benchmarks.table1 --scale full --data GOPRO_Large`. How many days it would take is "
-            "the last column of the tables of what each run cost.",
+            "benchmarks.table1 --scale full --data GOPRO_Large`.",
         ]
     return "\n".join(lines)
 
@@ -123,13 +122,18 @@ def unproven(results: Path) -> list[str]:
 
 def publish(results: Path, readme: Path) -> None:
     """Make the pages, their tables and their figures from the records."""
-    from benchmarks.studies import exposure_convergence, interpolation, miniature
+    from benchmarks.studies import (
+        exposure_convergence,
+        interpolation,
+        miniature,
+        readme_picture,
+    )
 
     for scale, report in latest_reports(results).items():
         report.write(results / SUITE / scale)
     for path, text in published_texts(results, readme).items():
         write_atomic(path, text)
-    for module in (miniature, interpolation, exposure_convergence):
+    for module in (miniature, interpolation, exposure_convergence, readme_picture):
         module.draw(results)
 
 

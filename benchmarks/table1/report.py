@@ -13,7 +13,6 @@ import pandas as pd
 
 from baselines.methods import METHODS
 from benchmarks.table1.compare import ALL_IMAGES, compare_methods, scores_of
-from benchmarks.table1.cost import days_of_full
 from benchmarks.table1.figures import CROPS_FILE, CURVES_FILE, GAIN_FILE, plot_curves, plot_gain
 from benchmarks.table1.plan import PROTOCOLS
 from gopro_tools.files import write_atomic
@@ -196,10 +195,8 @@ class Report:
         blocks += [
             "## What it cost",
             self._cost_table(),
-            f"Seconds are those of {self.device_name}. Days: what the paper's 1.8 million patches "
-            "of 256x256 (from memory of the paper, unverified) would take at the speed of the "
-            "training, on the machine of its record under `runs/train`, scaled by the arithmetic "
-            "of the layers.",
+            f"Seconds per image are those of {self.device_name}; trainings ran on the machines of "
+            "their records under `runs/train`.",
         ]
         if failures := self.run.results["failures"]:
             lines = [f"- {name}: {why}" for name, why in failures.items()]
@@ -264,7 +261,7 @@ class Report:
         return blocks
 
     def _cost_table(self) -> str:
-        rows, days = [], days_of_full(self.run)
+        rows = []
         for method, figures in self.run.methods.items():
             seconds = figures.get("training_s")
             rows.append(
@@ -276,11 +273,10 @@ class Report:
                     _counted(figures.get("n_patches")),
                     "–" if seconds is None else f"{seconds / 60:.1f} min",
                     f"{figures['seconds_per_image']:.2f}",
-                    _counted(days.get(method)),
                 ]
             )
         head = ["method", "scale", "parameters", "GMACs, 1280x720", "patches", "training",
-                "seconds per image, 1280x720", "days of the paper's training"]  # fmt: skip
+                "seconds per image, 1280x720"]  # fmt: skip
         return markdown_table(head, rows, n_text_columns=2)
 
     def headline(self) -> str:

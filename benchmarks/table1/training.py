@@ -90,7 +90,7 @@ class Ready:
     weights_sha256: str | None = None
     facts: Mapping[str, Any]
     """What tables say of it: ``title, family, published_name, scale`` and, of a trained one,
-    ``n_parameters, n_macs, n_patches, training_s, recipe, architecture``."""
+    ``n_parameters, n_macs, n_patches, training_s, recipe``."""
 
     @property
     def name(self) -> str:
@@ -157,7 +157,7 @@ def made_ready(work: Work, method: Method) -> Ready:
     run = read_record(folder)
     weights = folder / WEIGHTS_FILE
     assert method.kind is not None
-    network, record = load_restorer_network(weights, [method.kind])
+    network, _ = load_restorer_network(weights, [method.kind])
     return Ready(
         method=method,
         options=options,
@@ -171,7 +171,6 @@ def made_ready(work: Work, method: Method) -> Ready:
             "n_patches": run.results["n_patches"],
             "training_s": run.timings_s["training"],
             "recipe": jsonable(recipe_of(method, config)),
-            "architecture": record.architecture,
         },
     )
 

@@ -92,16 +92,16 @@ def run_task(task: Task, method: Method) -> int:
 
 
 def keep_record(out: Path, results: Path) -> Path:
-    """Keep a finished run's record, log and pictures under a results folder, and return where.
+    """Keep a finished run's record, log and picture under a results folder, and return where.
 
     Raises:
         InputError: The run is not finished, or it is kept there already.
     """
     from benchmarks.keeping import keep_run
     from benchmarks.train.folder import VALIDATION_FILE
-    from benchmarks.train.journal import CURVES_FILE, LOG_FILE
+    from benchmarks.train.journal import LOG_FILE
 
-    names = (LOG_FILE, CURVES_FILE, VALIDATION_FILE)
+    names = (LOG_FILE, VALIDATION_FILE)
     return keep_run(out, results, {name: out / name for name in names if (out / name).is_file()})
 
 

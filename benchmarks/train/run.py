@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from baselines.method import Method
 from baselines.options import RunOptions
 from baselines.recipe import Recipe
 from benchmarks.train.folder import VALIDATION_FILE, RunFolder, RunState
-from benchmarks.train.journal import Journal, plot_curves
+from benchmarks.train.journal import Journal
 from benchmarks.train.steps import DeviceSteps, Steps
 from benchmarks.train.validation import Validation
 from gopro_tools.content import dataset_facts
@@ -79,8 +79,8 @@ def train(
         method: What to train.
         recipe: One of its presets, or one made from it.
         data: A dataset in the GOPRO layout: trained on its ``train`` split, validated on ``test``.
-        out: Folder of the run: ``checkpoint.safetensors``, ``log.jsonl``, ``curves.png``,
-            ``validation.png``, and at the end ``weights.safetensors`` (the restoring network alone)
+        out: Folder of the run: ``checkpoint.safetensors``, ``log.jsonl``, ``validation.png``,
+            and at the end ``weights.safetensors`` (the restoring network alone)
             and ``run.json``.
         blur_kind: Of the blurred images.
         options: How the machine does it.
@@ -273,9 +273,6 @@ class _Run:
             return
         self._add(self.steps.pending(self.state.step))
         self.folder.save(self.learner, self.state)
-        if self.journal is not None and self.journal.validated_steps:
-            with suppress(InputError):  # matplotlib is an extra
-                plot_curves(self.out, f"{self.recipe.method}, {self.recipe.preset}")
 
     def _record(self, weights_sha256: str) -> RunRecord:
         n_patches = self.n_steps * self.recipe.patches.batch
