@@ -19,7 +19,7 @@ class BlurConfig:
     detector: str
     """As in gopro_tools.detect."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Folder for the table, the plot and the report."""
+    """Folder for the table, the plot and the record."""
     blur_px: tuple[float, ...] = (0, 2, 4, 8, 12, 16, 24, 32, 48)
     """Lengths of blur: the path that the image moves during the exposure, mean over the image."""
     shakes: int = 6

@@ -1,20 +1,16 @@
-"""Records of runs that are worth keeping, below ``results/runs``, and pages that repeat them."""
+"""Records of runs that are worth keeping, below ``results/runs``."""
 
-import re
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gopro_tools.console import run_command, stderr
-from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
-from gopro_tools.records import RunRecord, iterate_runs, read_record, recorded_run, run_folder
+from gopro_tools.records import RunRecord, read_record, recorded_run, run_folder
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_BLOCK = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 
 
 def keep_run(run: Path, results: Path, files: Mapping[str, Path]) -> Path:
@@ -55,25 +51,3 @@ def keep_rows(rows: "pd.DataFrame", results: Path, record: RunRecord) -> None:
     """
     with recorded_run(results, record) as folder:
         write_atomic(folder / "rows.csv", rows.to_csv(index=False, lineterminator="\n"))
-
-
-def newest(results: Path, suite: str) -> tuple[Path, RunRecord] | None:
-    """The last run of a suite that was kept, with its folder; None where there is none."""
-    runs = list(iterate_runs(results, suite))
-    return runs[-1] if runs else None
-
-
-def filled(page: Path, blocks: Mapping[str, str]) -> str:
-    """A page with what stands between ``<!-- begin: NAME -->`` and ``<!-- end -->`` made again.
-
-    Raises:
-        InputError: The page has other blocks.
-    """
-    text = page.read_text(encoding="utf-8")
-    found = {match[2] for match in _BLOCK.finditer(text)}
-    if found != blocks.keys():
-        raise InputError(
-            f"{page}: the markers `<!-- begin: NAME -->` and `<!-- end -->` were expected for "
-            f"{', '.join(blocks)}; it has {', '.join(sorted(found)) or 'none'}."
-        )
-    return _BLOCK.sub(lambda match: f"{match[1]}{blocks[match[2]]}\n{match[3]}", text)

@@ -1,4 +1,6 @@
 import gc
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,92 +11,100 @@ import torch
 from baselines import devices
 from benchmarks.detection import BlurConfig
 from benchmarks.keeping import keep_rows
+from benchmarks.pages import filled, pages, tables
 from benchmarks.speed import blur as speed_blur
 from benchmarks.speed import many as speed_many
 from benchmarks.speed import schedule as speed_schedule
 from benchmarks.speed import synthesize as speed_synthesize
-from benchmarks.speed.__main__ import speed_pages
-from benchmarks.speed.plan import plan_page
-from benchmarks.speed.timing import Timing, ratio_table, run_watched
+from benchmarks.speed.timing import Timing, run_watched
 from benchmarks.studies import detection, exposure_convergence, interpolation
 from benchmarks.table1.publish import unproven
 from gopro_tools.detection import Detections, DetectorIdentity
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png
-from gopro_tools.records import RunRecord, recorded_run, seal
+from gopro_tools.records import RunRecord, jsonable, recorded_run, seal
 from gopro_tools.scenes import write_video
+
+PAGES = Path(__file__).parents[1] / "results"
+SPEED_PAGE = (PAGES / "speed.md").read_text(encoding="utf-8")
 
 
 def timing(name: str, seconds: float) -> Timing:
     return Timing(name=name, seconds=seconds, n_units=10, unit="frames")
 
 
-def test_ratios_say_how_many_times_as_fast_ours_is() -> None:
-    text = ratio_table("title", [timing("rival", 4.0), timing("ours", 0.5)], "ours")
-    assert "8.00" in text
+def record_timings(results: Path, suite: str, timings: list[Timing], made: str) -> None:
+    """As `benchmarks.speed --record` does."""
+    record = RunRecord(
+        suite=f"speed-{suite}",
+        method="gopro_tools",
+        config={"suite": suite},
+        results={"timings": jsonable(timings)},
+        machine={"cpu": "a processor", "n_cores": 2, "gpus": []},
+        made_utc=f"{made}T00:00:00+00:00",
+    )
+    with recorded_run(results, record):
+        pass
+
+
+def shown(results: Path, name: str) -> str:
+    """A page of the repository, filled from other records."""
+    page = results / name
+    shutil.copyfile(PAGES / name, page)
+    return filled(page, results)
+
+
+def test_ratios_say_how_many_times_as_fast_ours_is(tmp_path: Path) -> None:
+    record_timings(tmp_path, "x", [timing("rival", 4.0), timing("ours", 0.5)], "2026-01-01")
+    text = tables(tmp_path, "FROM ratios('x', ours := 'ours')")
+    assert "| 8.00 |" in text
     assert "20.00 frames/s" in text
-    assert "time per frame" in text
     assert "400.000 ms" in text  # 4 s of 10 frames: contenders do unequal amounts of work
 
 
-def test_commands_are_measured_on_growing_datasets() -> None:
+def test_commands_are_measured_on_growing_datasets(tmp_path: Path) -> None:
     timings = speed_many.measure(sizes=(4, 6))
     assert [(timing.name, timing.n_units) for timing in timings] == [
         (name, n_pairs) for n_pairs in (4, 6) for name in ("verify", "evaluate", "detect")
     ]
     assert all(timing.peak_mib is not None and timing.peak_mib > 20 for timing in timings)
-    (table,) = speed_many.tables(timings)
-    assert table.count("\n| ") == 1 + 6
+    record_timings(tmp_path, "many", timings, "2026-01-01")
+    (query,) = re.findall(r"sql\n(SELECT[^>]*timings\('many'\).*?)\n-->", SPEED_PAGE, re.DOTALL)
+    assert tables(tmp_path, query).count("\n| ") == 6
 
 
-def test_the_speed_page_is_made_from_the_newest_record(tmp_path: Path) -> None:
-    for moment, seconds in (("2026-01-01", 9.0), ("2026-01-02", 4.0)):
+def test_tables_are_made_from_the_newest_record(tmp_path: Path) -> None:
+    for moment, seconds in (("2026-01-02", 4.0), ("2026-01-01", 9.0)):
         timings = [timing(speed_synthesize.DECODE, seconds), timing(speed_synthesize.OURS, 5.0)]
-        record = RunRecord(
-            suite="speed-synthesize",
-            method="gopro_tools",
-            scale="full",
-            config={"suite": "synthesize"},
-            results={"timings": timings},
-            made_utc=f"{moment}T00:00:00+00:00",
-        )
-        with recorded_run(tmp_path, record):
-            pass
-    page = speed_pages(tmp_path)[tmp_path / "speed.md"]
-    assert "2026-01-02" in page
-    assert "| 0.80 |" in page  # 4 s of decoding against our 5 s
-    assert "2026-01-01" not in page
+        record_timings(tmp_path, "synthesize", timings, moment)
+    text = tables(tmp_path, f"FROM ratios('synthesize', ours := '{speed_synthesize.OURS}')")
+    assert "| 0.80 |" in text  # 4 s of decoding against our 5 s
+    assert "2026-01-02" in tables(tmp_path, "FROM made('speed-synthesize')")
+
+
+def test_a_block_says_which_query_of_which_page_fails(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- begin: sql\nSELECT * FROM 'runs/none.csv'\n-->\n<!-- end -->\n")
+    with pytest.raises(InputError, match=r"page\.md: .*none\.csv"):
+        pages(tmp_path)
+    page.write_text("<!-- begin: sql\nSELECT 'A' AS heading, 1 AS n\n-->\nold\n<!-- end -->\n")
+    assert "-->\nA\n\n| n |\n|---|\n| 1 |\n<!-- end -->" in pages(tmp_path)[page]
 
 
 @pytest.mark.filterwarnings("ignore")  # Dask leaves sockets to the garbage collector
 def test_scheduling_is_measured_and_a_plan_is_made_of_it(tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="the extra `distributed` is not installed")
     scheduled = speed_schedule.measure(n_sources=3)
-    (table,) = speed_schedule.tables(scheduled)
-    for engine in speed_schedule.ENGINES:
-        assert speed_schedule.timing_of(scheduled, engine, speed_schedule.SEGMENTS).n_units == 32
-        assert speed_schedule.overhead_s(scheduled, engine) > 0
-    body = table.splitlines()[4:]
+    n_segments = {t.name: t.n_units for t in scheduled if t.unit == speed_schedule.SEGMENTS}
+    assert n_segments == dict.fromkeys((*speed_schedule.ENGINES, speed_schedule.SLEEP), 32)
+    record_timings(tmp_path, "schedule", scheduled, "2026-01-01")
+    (query,) = re.findall(r"sql\n(WITH slept.*?)\n-->", SPEED_PAGE, re.DOTALL)
+    body = tables(tmp_path, query).splitlines()[2:]
     assert [line.split(" | ")[0] for line in body] == [f"| {e}" for e in speed_schedule.ENGINES]
-    assert plan_page(tmp_path) is None
     made = [timing(speed_synthesize.DECODE, 4.0), timing(speed_synthesize.OURS, 5.0)]
-    for suite, timings in (
-        ("schedule", scheduled),
-        ("synthesize", made),
-    ):
-        record = RunRecord(
-            suite=f"speed-{suite}",
-            method="gopro_tools",
-            scale="full",
-            config={"suite": suite},
-            results={"timings": timings},
-            machine={"cpu": "a processor", "n_cores": 2, "gpus": []},
-        )
-        with recorded_run(tmp_path, record):
-            pass
-    page = plan_page(tmp_path)
-    assert page is not None
+    record_timings(tmp_path, "synthesize", made, "2026-01-01")
+    page = shown(tmp_path, "plan.md")
     per_core_hz = made[1].rate / 2
     assert f"| core hours | {864e6 / per_core_hz / 3600:,.0f} |" in page
     assert (
@@ -113,7 +123,7 @@ def test_synthesis_is_timed_against_its_rivals(tmp_path: Path) -> None:
     names = [item.name for item in timings]
     assert len(names) == len(set(names)) == 7
     assert all(item.seconds > 0 and item.n_units == 33 for item in timings)
-    assert speed_synthesize.OURS in speed_synthesize.tables(timings)[0]
+    assert speed_synthesize.OURS in names
 
 
 def test_tables_are_compared_with_their_records(tmp_path: Path) -> None:
@@ -199,9 +209,8 @@ def test_bf16_is_for_those_who_compute_it(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of colour-demosaicing, a rival
 def test_the_blur_suite_times_interpolation_and_stages() -> None:
     timings = speed_blur.measure(n_repeats=1, size_hw=(96, 128))
-    filled, stages = speed_blur.tables(timings)
-    assert speed_blur.OURS_FILLED in filled
-    assert "plain numpy" in stages
+    assert {timing.unit for timing in timings} == {"filled frames", "images"}
+    assert timings[0].name == speed_blur.OURS_FILLED
 
 
 def test_interpolation_is_measured_and_shown(tmp_path: Path) -> None:
@@ -214,7 +223,7 @@ def test_interpolation_is_measured_and_shown(tmp_path: Path) -> None:
     keep_rows(rows, tmp_path, interpolation.record())
     interpolation.draw(tmp_path)
     assert (tmp_path / "interpolation.png").stat().st_size > 10_000
-    assert "| 60 | fast |" in interpolation.pages(tmp_path)[tmp_path / "interpolation.md"]
+    assert "| 60 | fast |" in shown(tmp_path, "interpolation.md")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read on Linux alone")

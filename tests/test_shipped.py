@@ -1,4 +1,4 @@
-"""Weights that come with the checkout: found by name, whole, and with a card that says enough."""
+"""Weights that come with the checkout: found by name, whole, and on a page that says enough."""
 
 import json
 import shutil
@@ -10,8 +10,10 @@ from safetensors import safe_open
 
 from baselines.methods import method_named
 from baselines.options import RestoreOptions
-from benchmarks.shipped import FOLDER, cards, weights_named
+from benchmarks.pages import filled, tables
+from benchmarks.shipped import FOLDER, weights_named
 from gopro_tools.errors import InputError
+from gopro_tools.files import sha256_of_file
 
 SHIPPED = sorted(FOLDER.glob("*.safetensors"))
 
@@ -30,15 +32,14 @@ def test_names_mean_the_checkout_s_weights_and_paths_stay_paths(
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_shipped_weights_restore_and_their_card_names_them(path: Path) -> None:
+def test_shipped_weights_restore(path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (33, 50, 3)).astype(np.uint8)
     restorer = method_named(path.stem).open(path, RestoreOptions(device="cpu"))
     assert restorer.restore(image).shape == image.shape
     with safe_open(path, framework="pt") as file:
         record = json.loads(file.metadata()["record"])
-    card = path.with_suffix(".md").read_text(encoding="utf-8")
-    assert f"{record['step'] * 16:,} patches" in card
-    assert "Licence: MIT" in card
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert f"| {record['step'] * 16:,} |" in page
     assert path.stat().st_size < 3_000_000
 
 
@@ -47,13 +48,16 @@ def test_some_are_shipped() -> None:
     assert names >= {"deepdeblur-k1", "deepdeblur-k2", "deepdeblur-k3", "deblurgan"}
 
 
-def test_cards_are_made_from_the_records_of_the_weights(tmp_path: Path) -> None:
-    made = cards(FOLDER.parent)
-    assert set(made) == {path.with_suffix(".md") for path in SHIPPED}
-    assert all(path.read_text(encoding="utf-8") == text for path, text in made.items())
+def test_the_page_names_the_training_of_each(tmp_path: Path) -> None:
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert filled(FOLDER / "README.md", FOLDER.parent) == page
+    assert "Licence: MIT" in page
+    for path in SHIPPED:
+        _, of_training = (line for line in page.splitlines() if line.startswith(f"| {path.name} |"))
+        assert f"| {sha256_of_file(path)} |" in of_training
+        assert f"| `runs/train/{path.stem}/" in of_training
     shutil.copytree(FOLDER.parent / "runs" / "train", tmp_path / "runs" / "train")
-    weights = tmp_path / "weights" / SHIPPED[0].name
-    weights.parent.mkdir()
-    weights.write_bytes(SHIPPED[0].read_bytes() + b"x")
-    with pytest.raises(InputError, match="no training of"):
-        cards(tmp_path)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "x.safetensors").write_bytes(SHIPPED[0].read_bytes() + b"x")
+    query = "SELECT parse_filename(filename) AS f, method FROM shipped('weights/*.safetensors')"
+    assert "| x.safetensors |  |" in tables(tmp_path, query)

@@ -26,7 +26,6 @@ from benchmarks.table1.publish import (
     differing,
     keep_record,
     publish,
-    readme_block,
 )
 from benchmarks.table1.report import Report
 from benchmarks.table1.run import run_table1
@@ -326,33 +325,35 @@ def test_scales_choose_recipes() -> None:
 
 def test_published_results_are_checked_against_their_record(made: Path, tmp_path: Path) -> None:
     results, readme = tmp_path / "results", tmp_path / "README.md"
-    begin, end = "<!-- begin: table1 -->", "<!-- end -->"
+    begin, end = "<!-- begin: sql\nFROM headline('smoke')\n-->", "<!-- end -->"
     readme.write_text(f"# Title\n\n{begin}\nold\n{end}\n\nMore.\n")
     keep_record(made, results)
     index = results / "README.md"
-    index.write_text(f"# Results\n\n{begin}\n{end}\n")
+    index.write_text(
+        f"# Results\n\n<!-- begin: sql\nSELECT scale FROM records('table1')\n-->\n{end}\n"
+    )
     assert len(list(iterate_runs(results, "table1"))) == 1
-    assert {readme, index} <= set(differing(results, readme))
+    with pytest.raises(InputError, match=r"README\.md: .*comparisons\.csv"):
+        differing(results, readme)
     publish(results, readme)
     assert differing(results, readme) == []
     text = readme.read_text()
     assert text.startswith("# Title\n\n")
     assert text.endswith(f"{end}\n\nMore.\n")
-    assert "is not reproduced" in text
-    assert "Not reproduced" in index.read_text()
-    assert "(table1/smoke/README.md): scale smoke" in index.read_text()
+    report = Report(made)
+    for row in report.texts()["comparisons.csv"].splitlines():
+        if row.startswith("psnr_rgb,deepdeblur-k3,blurred,0.0,inf"):
+            assert f"| {float(row.split(',')[7]):+.2f} [" in text
+    assert "| smoke |" in index.read_text()
     table = results / "table1" / "smoke" / "table1.md"
     table.write_text(table.read_text().replace("2", "3", 1))
     assert differing(results, readme) == [table]
     readme.write_text(text.replace("deepdeblur-k1", "ours", 1))
     assert differing(results, readme) == [table, readme]
-    readme.write_text("no markers")
-    with pytest.raises(InputError, match="markers"):
-        differing(results, readme)
     with pytest.raises(InputError, match="recorded already"):
         keep_record(made, results)
     with pytest.raises(InputError, match="no record"):
-        readme_block(tmp_path / "nothing")
+        differing(tmp_path / "nothing", readme)
 
 
 def test_strangers_methods_stand_beside_ours(

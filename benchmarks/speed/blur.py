@@ -5,7 +5,7 @@ sensor is RSBlur's model (Rim et al., ECCV 2022) as one writes it with numpy and
 All at 720p.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -14,7 +14,6 @@ import numpy as np
 
 from benchmarks.speed.timing import (
     Timing,
-    ratio_table,
     resident_peak_mib,
     take_turns,
     timings_of,
@@ -65,18 +64,6 @@ def measure(*, n_repeats: int = 3, size_hw: tuple[int, int] = _SIZE_HW) -> list[
     return [
         *timings_of({n: seconds[n] for n in filling}, 1, _FRAMES, peaks_mib=peaks, notes=notes),
         *timings_of({n: seconds[n] for n in capturing}, 1, _IMAGES, notes=notes),
-    ]
-
-
-def tables(timings: Sequence[Timing]) -> list[str]:
-    """One table for the interpolation, one for the stages."""
-    titles = {
-        _FRAMES: ("Frames between frames, 1280x720", OURS_FILLED),
-        _IMAGES: ("Saturation, noise and camera processing, 1280x720", OURS_STAGES),
-    }
-    return [
-        ratio_table(title, [timing for timing in timings if timing.unit == unit], ours)
-        for unit, (title, ours) in titles.items()
     ]
 
 

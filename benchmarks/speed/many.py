@@ -17,7 +17,6 @@ import numpy as np
 from benchmarks.speed.timing import Timing, run_watched
 from gopro_tools.detection import Detections, DetectorIdentity
 from gopro_tools.images import Rgb, encode_png
-from gopro_tools.text import markdown_table
 
 SIZES = (1_000, 10_000, 50_000)
 """Pairs."""
@@ -72,30 +71,6 @@ def measure(sizes: Sequence[int] = SIZES) -> list[Timing]:
                     )
                 )
     return timings
-
-
-def tables(timings: Sequence[Timing]) -> list[str]:
-    """One table: a command per row and size, with how its time per pair changed."""
-    rows = []
-    smallest: dict[str, Timing] = {}
-    for timing in sorted(timings, key=lambda timing: timing.name):
-        first = smallest.setdefault(timing.name, timing)
-        further = timing.n_units - first.n_units
-        grown_bytes = ((timing.peak_mib or 0) - (first.peak_mib or 0)) * 2**20
-        rows.append(
-            [
-                timing.name,
-                f"{timing.n_units:,.0f}",
-                f"{timing.seconds:.1f}",
-                timing.unit_time,
-                f"{timing.peak_mib:.0f}",
-                f"{grown_bytes / further:,.0f}" if further else "",
-            ]
-        )
-    head = ["command", "pairs", "seconds", "time per pair", "peak MiB", "bytes per further pair"]
-    height, width = SIZE_HW
-    title = f"**Pairs of {width}x{height}: commands on datasets that grow**"
-    return [f"{title}\n\n{markdown_table(head, rows)}"]
 
 
 def _write_pair(dataset: Path, number: int) -> None:

@@ -8,7 +8,7 @@ contender that computes something else is seen.
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from benchmarks.speed.timing import Timing, ratio_table, take_turns, timings_of
+from benchmarks.speed.timing import Timing, take_turns, timings_of
 from gopro_tools import metrics
 from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate
 from gopro_tools.files import write_atomic
@@ -49,18 +49,6 @@ def measure(n_repeats: int = 7, n_folder_images: int = 16) -> list[Timing]:
     if n_folder_images:
         timings += _folder_run(sharp, blurred, n_folder_images, n_repeats)
     return timings
-
-
-def tables(timings: Sequence[Timing]) -> list[str]:
-    """One table per protocol, with how many times as fast ours is as each rival."""
-    groups: dict[str, list[Timing]] = {}
-    for timing in timings:
-        groups.setdefault(timing.name.partition(": ")[0], []).append(timing)
-    height, width = SIZE_HW
-    return [
-        ratio_table(f"{protocol}, {width}x{height}", group, group[0].name)
-        for protocol, group in groups.items()
-    ]
 
 
 def example_pair(seed: int = 0) -> tuple[Rgb, Rgb]:

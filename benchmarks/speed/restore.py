@@ -5,7 +5,7 @@ network on a GPU; on a CPU, where an image takes minutes, the smoke preset's. Th
 turns, so that a busy machine slows all alike; the figure is the median image.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from baselines.deepdeblur.network import DeepDeblur
 from baselines.devices import chosen_device
 from baselines.options import RestoreOptions
 from baselines.restoring import NetworkRestorer, in_tiles
-from benchmarks.speed.timing import Timing, ratio_table, timings_of
-from benchmarks.speed.train import benchmark_recipe, best_of, raced
+from benchmarks.speed.timing import Timing, timings_of
+from benchmarks.speed.train import benchmark_recipe, raced
 from gopro_tools.images import Rgb
 
 PLAIN = "plain: eager, float32"
@@ -38,13 +38,6 @@ def measure(n_rounds: int = 5) -> list[Timing]:
     megapixels = SIZE_HW[0] * SIZE_HW[1] / 1e6
     notes = {PLAIN: f"{benchmark_recipe(device).n_features} features, {device.type}"}
     return timings_of(seconds, megapixels, "megapixels", peaks_mib=peaks, notes=notes)
-
-
-def tables(timings: Sequence[Timing]) -> list[str]:
-    """One table; the first contender's note says which network it is."""
-    height, width = SIZE_HW
-    title = f"Restoring {width}x{height} with DeepDeblur, K = 3"
-    return [ratio_table(title, timings, best_of(timings))]
 
 
 def _warmed_up(name: str) -> Callable[[], object]:

@@ -9,7 +9,7 @@ process's own share, by which it limits how many machines it can keep busy.
 import hashlib
 import pickle
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,7 +30,6 @@ from gopro_tools.synthesize.plan import Probe, make_plan, probe_source
 from gopro_tools.synthesize.segment import SegmentRecord, SegmentTask, window_row
 from gopro_tools.synthesize.sources import Source
 from gopro_tools.synthesize.tasks import run_segments, tasks_of
-from gopro_tools.text import markdown_table
 
 THREADS = "threads of one process"
 DASK = "Dask, LocalCluster of 2 processes"
@@ -65,48 +64,6 @@ def measure(n_sources: int = 1000) -> list[Timing]:
             )
         )
     return timings
-
-
-def tables(timings: Sequence[Timing]) -> list[str]:
-    """One table: an engine per row."""
-    slept = {timing.unit: timing for timing in timings if timing.name == SLEEP}
-    sources, segments = slept[SOURCES], slept[SEGMENTS]
-    title = (
-        f"**Scheduling {sources.n_units:,.0f} sources ({sources.note}) and "
-        f"{segments.n_units:,.0f} segments ({segments.note})**"
-    )
-    head = [
-        "engine", "looking at the sources and planning (s)", "sleep alone (s)", "segments (s)",
-        "sleep alone (s)", "beyond the sleep, per segment (ms)",
-        "CPU time of the coordinator per segment (ms)", "its peak MiB",
-    ]  # fmt: skip
-    rows = []
-    for engine in ENGINES:
-        planned, made = (timing_of(timings, engine, unit) for unit in (SOURCES, SEGMENTS))
-        rows.append(
-            [
-                engine,
-                f"{planned.seconds:.1f}",
-                f"{sources.seconds:.1f}",
-                f"{made.seconds:.1f}",
-                f"{segments.seconds:.1f}",
-                f"{1e3 * (made.seconds - segments.seconds) / made.n_units:.2f}",
-                f"{1e3 * overhead_s(timings, engine):.2f}",
-                f"{made.peak_mib or 0:.0f}",
-            ]
-        )
-    return [f"{title}\n\n{markdown_table(head, rows)}"]
-
-
-def timing_of(timings: Sequence[Timing], name: str, unit: str) -> Timing:
-    """What was measured of one contender in one unit."""
-    return next(timing for timing in timings if (timing.name, timing.unit) == (name, unit))
-
-
-def overhead_s(timings: Sequence[Timing], engine: str) -> float:
-    """Seconds of its own that the process that hands out the work needs for a segment."""
-    handed_out = timing_of(timings, engine, HANDED_OUT)
-    return handed_out.seconds / handed_out.n_units
 
 
 def _png_size() -> Timing:

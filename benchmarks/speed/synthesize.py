@@ -24,7 +24,7 @@ import imageio.v3 as imageio
 import imageio_ffmpeg
 import numpy as np
 
-from benchmarks.speed.timing import Timing, ratio_table, run_watched, take_turns, timings_of
+from benchmarks.speed.timing import Timing, run_watched, take_turns, timings_of
 from gopro_tools.images import Rgb
 from gopro_tools.processes import end_with_parent
 from gopro_tools.scenes import Encoding, Scene, SceneConfig, render_frames, write_video
@@ -105,11 +105,6 @@ def measure(video: Path | None = None, *, n_repeats: int = 3, jobs: int = 2) -> 
         timings = timings_of(seconds, n_frames, "frames", peaks_mib=peaks, notes=notes)
         timings.append(_usual_script(video, folder / "script"))
     return timings
-
-
-def tables(timings: Sequence[Timing]) -> list[str]:
-    """The table, with how many times as fast ours (two kinds) is."""
-    return [ratio_table("Synthesis, memory is the largest process's", timings, OURS)]
 
 
 def _decode_only(video: Path, _: Path) -> float:

@@ -1,4 +1,4 @@
-"""Contenders that take turns, what was measured of each, and the table that compares them."""
+"""Contenders that take turns, and what was measured of each."""
 
 import re
 import statistics
@@ -15,7 +15,6 @@ from typing import TypeVar
 
 from gopro_tools.errors import InputError
 from gopro_tools.processes import end_with_parent
-from gopro_tools.text import markdown_table
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -44,12 +43,6 @@ class Timing:
     def rate(self) -> float:
         """Units per second."""
         return self.n_units / self.seconds
-
-    @property
-    def unit_time(self) -> str:
-        """Time for one unit of work, so that contenders with unequal work can be compared."""
-        seconds = self.seconds / self.n_units
-        return f"{seconds:.3f} s" if seconds >= 1 else f"{1e3 * seconds:.3f} ms"
 
 
 def in_own_process(function: Callable[[Argument], Result], argument: Argument) -> Result:
@@ -142,24 +135,3 @@ def timings_of(
         )
         for name, turns in seconds.items()
     ]
-
-
-def ratio_table(title: str, timings: Sequence[Timing], ours: str) -> str:
-    """A Markdown table that says how many times as fast ``ours`` is as each contender."""
-    our_rate = next(timing.rate for timing in timings if timing.name == ours)
-    unit = re.sub(r"(?<=ch)es$|s$", "", timings[0].unit)
-    head = [
-        "contender", f"time per {unit}", "rate", "ours is ... times as fast", "peak MiB", "note",
-    ]  # fmt: skip
-    rows = [
-        [
-            timing.name,
-            timing.unit_time,
-            f"{timing.rate:.2f} {timing.unit}/s",
-            f"{our_rate / timing.rate:.2f}",
-            "" if timing.peak_mib is None else f"{timing.peak_mib:.0f}",
-            timing.note,
-        ]
-        for timing in timings
-    ]
-    return f"**{title}**\n\n{markdown_table(head, rows)}"

@@ -11,7 +11,7 @@ import itertools
 import logging
 import statistics
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +29,6 @@ from baselines.options import RunOptions
 from benchmarks.speed.timing import (
     Timing,
     in_own_process,
-    ratio_table,
     resident_peak_mib,
     take_turns,
     timings_of,
@@ -77,16 +76,6 @@ def measure(n_rounds: int = 15) -> list[Timing]:
     size = recipe.patches.patch_px
     notes[PLAIN] += f"; {recipe.n_features} features, patches of {size}x{size}, {device.type}"
     return timings_of(seconds, recipe.patches.batch, "patches", peaks_mib=peaks, notes=notes)
-
-
-def tables(timings: Sequence[Timing]) -> list[str]:
-    """One table; the first contender's note says what was trained."""
-    return [ratio_table("One training step of DeepDeblur, K = 3", timings, best_of(timings))]
-
-
-def best_of(timings: Sequence[Timing]) -> str:
-    """Name of the fastest contender: which options those are differs from machine to machine."""
-    return max(timings, key=lambda timing: timing.rate).name
 
 
 def benchmark_recipe(device: torch.device) -> DeepDeblurRecipe:

@@ -30,14 +30,9 @@ from gopro_tools.response import Response
 from gopro_tools.scenes import Scene, SceneConfig
 from gopro_tools.scenes.textures import read_photograph
 from gopro_tools.sources import BLURRED, SHARP, Sources
-from gopro_tools.text import markdown_table
+from gopro_tools.tables.model import QUANTITIES
 
 _NAME = "detection_over_blur"
-_SHARES = {
-    "precision": "precision", "recall": "recall", "f1": "F1", "ap50": "AP50",
-    "map50_95": "mAP50-95",
-}  # fmt: skip
-_COUNTS = {"tp": "TP", "fp": "FP", "fn": "FN"}
 _SIDE_PX = 640
 _SHAKE_PX_S = 300.0
 _MIDDLE_S = 0.5
@@ -152,8 +147,8 @@ def plot(rows: pd.DataFrame, path: Path, title: str) -> None:
     """
     figure = new_figure(7, 4.4)
     axes = figure.subplots()
-    for name, style in (("recall", "o-"), ("precision", "s--"), ("map50_95", "^:")):
-        (line,) = axes.plot(rows["blur_px"], rows[name], style, label=_SHARES[name])
+    for name, style in {"recall": "o-", "precision": "s--", "map50_95": "^:"}.items():
+        (line,) = axes.plot(rows["blur_px"], rows[name], style, label=QUANTITIES[name].label)
         ends, colour = (rows[f"{name}_low"], rows[f"{name}_high"]), line.get_color()
         axes.fill_between(rows["blur_px"], *ends, color=colour, alpha=0.15, linewidth=0)
     axes.set(xlabel="length of blur (px)", ylim=(0, 1.03), title=title)
@@ -163,36 +158,8 @@ def plot(rows: pd.DataFrame, path: Path, title: str) -> None:
     figure.savefig(path, dpi=130)
 
 
-def markdown(rows: pd.DataFrame, config: BlurConfig, detector: Detector) -> str:
-    """The report beside the table."""
-    forms = {
-        "blur_px": "{:g}",
-        **dict.fromkeys(_SHARES, "{:.3f}"),
-        **dict.fromkeys(_COUNTS, "{:.0f}"),
-    }
-    cells = [[form.format(row[name]) for name, form in forms.items()] for _, row in rows.iterrows()]
-    identity, how = detector.identity, DetectConfig(detector=config.detector)
-    parts = [
-        "# Detection over the length of blur",
-        f"Measured with `python -m benchmarks.detection`, protocol {PROTOCOL}: "
-        f"{int(rows['n_images'].iloc[0])} shots, {config.shakes} shakes of each photograph, the "
-        "length is that of the path of the image during the exposure. References are the "
-        f"detector's own boxes on the middle frame (confidence {how.confidence:g}, IoU "
-        f"{how.iou:g}, area from {how.min_area_px:g} px²).",
-        markdown_table(
-            ["blur (px)", *_SHARES.values(), *_COUNTS.values()], cells, n_text_columns=0
-        ),
-        f"![Recall over blur]({_NAME}.png)",
-        f"Detector `{detector.name}`, sha256 `{identity.weights_sha256}`, input "
-        f"{identity.input_size_px} px, {identity.runtime}. Shaded: 95 % bootstrap over shots, "
-        "which does not cover other photographs than these:",
-        "\n".join(f"- `{p.name}`, sha256 `{sha256_of_file(p)}`" for p in config.photographs),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
 def study(config: BlurConfig) -> None:
-    """Measure, and leave the table, the plot, the report and the record in ``config.out``."""
+    """Measure, and leave the table, the plot and the record in ``config.out``."""
     detector = load_detector(config.detector)
     with progress_bar("images") as bar:
         task = bar.add_task("", total=None, rate="")
@@ -204,7 +171,6 @@ def study(config: BlurConfig) -> None:
     unseal(config.out)
     write_atomic(config.out / f"{_NAME}.csv", rows.to_csv(index=False, lineterminator="\n"))
     plot(rows, config.out / f"{_NAME}.png", f"{detector.name} on filmed street photographs")
-    write_atomic(config.out / f"{_NAME}.md", markdown(rows, config, detector))
     record = RunRecord(
         suite="detection-over-blur",
         method=detector.name,
@@ -214,5 +180,5 @@ def study(config: BlurConfig) -> None:
         protocols=(PROTOCOL,),
         seed=config.seed,
     )
-    seal(config.out, record, [f"{_NAME}.{suffix}" for suffix in ("csv", "md", "png")])
-    stderr.print(f"Look at {config.out / _NAME}.md.")
+    seal(config.out, record, [f"{_NAME}.{suffix}" for suffix in ("csv", "png")])
+    stderr.print(f"Look at {config.out / _NAME}.png.")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.keeping import newest
+from benchmarks.pages import frame
 from gopro_tools.averaging import average_exposure
 from gopro_tools.figures import new_figure
 from gopro_tools.metrics import psnr_rgb
@@ -82,9 +82,9 @@ def draw(results: Path) -> None:
     Raises:
         InputError: matplotlib is not installed.
     """
-    if (found := newest(results, SUITE)) is None:
+    if not (results / "runs" / SUITE).is_dir():
         return
-    rows = pd.read_csv(found[0] / "rows.csv")
+    rows = frame(results, f"FROM rows_of('{SUITE}', 'average', 'rows.csv')")
     figure = new_figure(9.6, 4.8)
     axes = figure.subplots()
     lines = (

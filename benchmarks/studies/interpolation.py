@@ -19,7 +19,7 @@ import imageio_ffmpeg
 import numpy as np
 import pandas as pd
 
-from benchmarks.keeping import newest
+from benchmarks.pages import frame
 from gopro_tools.averaging import average_exposure
 from gopro_tools.figures import new_figure
 from gopro_tools.flow import FlowEstimator
@@ -29,7 +29,6 @@ from gopro_tools.metrics import psnr_rgb
 from gopro_tools.records import RunRecord
 from gopro_tools.response import Response
 from gopro_tools.scenes import Scene, SceneConfig
-from gopro_tools.text import markdown_table
 
 SUITE = "interpolation"
 RATES_HZ = (60, 120, 240)
@@ -158,34 +157,18 @@ def _minterpolated(frames: Frames, factor: int) -> tuple[Frames, float]:
     return found[at : at + (len(frames) - 1) * factor + 1], seconds / n_gaps
 
 
-def summary(rows: pd.DataFrame) -> str:
-    """Mean PSNR per contender by rate, motion and noise, as Markdown; times in the last row."""
-    names = list(rows["contender"].unique())
-    body = []
-    # Groups in the order of the rows, sorted by rate.
-    cases = rows.sort_values("rate_hz", kind="stable")
-    for (rate_hz, motion, noise), case in cases.groupby(["rate_hz", "motion", "noise"], sort=False):
-        scores = case.groupby("contender")["psnr_db"].mean()[names]
-        px_per_frame = f"{case['px_per_frame'].mean():.1f}"
-        shown = [f"{score:.1f}" for score in scores]
-        body.append([str(rate_hz), str(motion), f"{noise:g}", px_per_frame, *shown])
-    seconds = rows.groupby("contender")["cpu_s_per_gap"].mean()[names]
-    body.append(["", "", "", "CPU s per gap", *(f"{value:.3f}" for value in seconds)])
-    head = ["rate (Hz)", "motion", "noise", "px per frame", *names]
-    return markdown_table(head, body, n_text_columns=2)
-
-
 def draw(results: Path) -> None:
     """PSNR over motion per frame, a point per scene; and how much each gains over the plain mean.
 
     Raises:
         InputError: matplotlib is not installed.
     """
-    if (found := newest(results, SUITE)) is None:
+    if not (results / "runs" / SUITE).is_dir():
         return
+    rows = frame(results, f"FROM rows_of('{SUITE}', 'flow', 'rows.csv')")
     figure = new_figure(10.5, 4.6)
     left, right = figure.subplots(1, 2)
-    scores = pd.read_csv(found[0] / "rows.csv").pivot_table(
+    scores = rows.pivot_table(
         "psnr_db", ["px_per_frame", "photograph", "motion", "rate_hz", "noise"], "contender"
     )
     clean = scores.xs(0.0, level="noise")
@@ -206,27 +189,6 @@ def draw(results: Path) -> None:
         axes.legend(fontsize=8)
     figure.suptitle("Blur from interpolated frames against a 50 ms exposure (640x360, rendered)")
     figure.savefig(results / "interpolation.png", dpi=110)
-
-
-def pages(results: Path) -> dict[Path, str]:
-    """The page of the newest record, by its path."""
-    if (found := newest(results, SUITE)) is None:
-        return {}
-    folder, record = found
-    rows = pd.read_csv(folder / "rows.csv")
-    parts = [
-        "# Blur from interpolated frames against a continuous exposure",
-        "Made by `python -m benchmarks.interpolation`: PSNR (dB) of the blurred image to the mean "
-        f"of all 1,920 Hz frames of 50 ms, mean over {rows['photograph'].nunique()} rendered "
-        "scenes of 640x360 with objects that cover and uncover the background. `plain` is scored "
-        "against the exposure its frames stand for. `px per frame` is the 95th percentile of the "
-        "true motion from frame to frame.",
-        summary(rows),
-        "![PSNR over motion per frame](interpolation.png)",
-        f"{record.machine['cpu']}, {record.made_utc}; record "
-        f"`{folder.relative_to(results).as_posix()}`.",
-    ]
-    return {results / "interpolation.md": "\n\n".join(parts) + "\n"}
 
 
 def record() -> RunRecord:

@@ -7,9 +7,8 @@ python -m benchmarks.table1.publish --check   # exit code 1 where a text differs
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.keeping import filled, keep_run
-from benchmarks.shipped import cards
-from benchmarks.speed.__main__ import speed_pages
+from benchmarks.keeping import keep_run
+from benchmarks.pages import filled, pages
 from gopro_tools.console import EXIT_FINDINGS, run_command, stderr
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
@@ -47,54 +46,14 @@ def latest_reports(results: Path) -> dict[str, "Report"]:
     return {scale: Report(found[scale]) for scale in _SCALES if scale in found}
 
 
-def readme_block(results: Path) -> str:
-    """What the front page says: the newest run at the largest scale there is."""
-    scale, report = next(iter(latest_reports(results).items()))
-    more = (
-        "Intervals, bins of blur length, detection and crops: "
-        f"[results/table1/{scale}/](results/table1/{scale}/README.md)."
-    )
-    if scale != "full":
-        more += (
-            " **The paper's Table 1 itself is not reproduced**: that takes GOPRO_Large and days on "
-            "GPUs."
-        )
-    return f"{report.headline()}\n\n{more}"
-
-
-def results_block(results: Path) -> str:
-    """What the page of the results says: which scales were run."""
-    reports = latest_reports(results)
-    lines = [
-        f"- [table1/{scale}/](table1/{scale}/README.md): scale {scale}, "
-        f"{', '.join(report.run.methods)}; {report.facts.get('n_pairs')} test pairs of "
-        f"{report.facts.get('name')}; {report.device_name}; {report.run.made_utc}; record "
-        f"`{report.folder.relative_to(results).as_posix()}`."
-        for scale, report in reports.items()
-    ]
-    if "full" not in reports:
-        lines += [
-            "",
-            "**Not reproduced: the paper's Table 1 itself**, scale full: `python -m "
-            "benchmarks.table1 --scale full --data GOPRO_Large`.",
-        ]
-    return "\n".join(lines)
-
-
 def published_texts(results: Path, readme: Path) -> dict[Path, str]:
     """Every text that is made from a record, by the file it belongs into."""
-    from benchmarks.studies import interpolation, miniature
-
     texts = {
         results / SUITE / scale / name: text
         for scale, report in latest_reports(results).items()
         for name, text in report.texts().items()
     }
-    for page, block in ((readme, readme_block), (results / "README.md", results_block)):
-        texts[page] = filled(page, {SUITE: block(results)})
-    for pages in (miniature.pages, interpolation.pages, speed_pages, cards):
-        texts |= pages(results)
-    return texts
+    return texts | {readme: filled(readme, results), **pages(results)}
 
 
 def differing(results: Path, readme: Path) -> list[Path]:

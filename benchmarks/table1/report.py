@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from baselines.methods import METHODS
-from benchmarks.table1.compare import ALL_IMAGES, compare_methods, scores_of
+from benchmarks.table1.compare import compare_methods, scores_of
 from benchmarks.table1.figures import CROPS_FILE, CURVES_FILE, GAIN_FILE, plot_curves, plot_gain
 from benchmarks.table1.plan import PROTOCOLS
 from gopro_tools.files import write_atomic
@@ -278,47 +278,6 @@ class Report:
         head = ["method", "scale", "parameters", "GMACs, 1280x720", "patches", "training",
                 "seconds per image, 1280x720"]  # fmt: skip
         return markdown_table(head, rows, n_text_columns=2)
-
-    def headline(self) -> str:
-        """The few lines for the project's front page."""
-        means = {protocol: scores.mean() for protocol, scores in self._scores.items()}
-        overall = {
-            c.method: c
-            for c in self._comparisons.itertuples()
-            if (c.metric, c.baseline) == (_MAIN, BLURRED)
-            and (c.blur_px_from, c.blur_px_to) == ALL_IMAGES
-        }
-        published = {
-            (plain_name(row.method), row.column.protocol): row.printed or repr(row.value)
-            for row in self._table1_rows()
-            if row.column.source == "published" and row.column.blur_kind == "gamma"
-        }
-        rows = []
-        for method in self._scores[_MAIN].columns:
-            own: Mapping[str, Any] = self.run.methods.get(method, {})
-            name = plain_name(own.get("published_name") or method)
-            seconds = own.get("seconds_per_image")
-            rows.append(
-                [
-                    method,
-                    str(own.get("scale") or "–"),
-                    _counted(own.get("n_parameters")),
-                    f"{means[_MAIN][method]:.2f}",
-                    _interval(overall[method]) if method in overall else "",
-                    f"{means[_SSIM][method]:.4f}",
-                    "–" if seconds is None else f"{seconds:.2f}",
-                    *(published.get((name, protocol), "–") for protocol in (_MAIN, _SSIM)),
-                ]
-            )
-        head = ["method", "scale", "parameters", "PSNR (dB)", "gain over blurred",
-                "SSIM (MATLAB RGB)", "seconds per image", "published on GOPRO_Large: PSNR",
-                "SSIM"]  # fmt: skip
-        facts = self.facts
-        return (
-            f"{str(self.run.scale).capitalize()} scale on {facts.get('name')}, "
-            f"{facts.get('n_pairs')} test pairs, blur_kind {facts.get('blur_kind')}, "
-            f"{self.device_name}:\n\n" + markdown_table(head, rows, n_text_columns=2)
-        )
 
 
 def _bin_name(comparison: Any) -> str:

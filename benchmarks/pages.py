@@ -1,0 +1,93 @@
+"""Pages of results: Markdown in which tables are made from records again, by SQL in the page.
+
+A block begins with a comment, a query of DuckDB over the files below the results folder, and ends
+with another; what stands between them is the answer::
+
+    <!-- begin: sql
+    SELECT method, printf('%.2f', mean) AS PSNR FROM 'runs/evaluate/real-*/*/summary.csv'
+    -->
+    | method | PSNR |
+    ...
+    <!-- end -->
+
+A first column named ``heading`` gives each of its values a table of its own below it. Queries share
+the macros of ``pages.sql``.
+"""
+
+import re
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gopro_tools.errors import InputError
+from gopro_tools.text import markdown_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = tuple[Any, ...]
+
+_BLOCK = re.compile(r"(<!-- begin: sql\n(.*?)\s*-->\n).*?(<!-- end -->)", flags=re.DOTALL)
+_NUMBER = re.compile(r"[-+]?\d.*|–?")
+
+
+def filled(page: Path, results: Path) -> str:
+    """A page with the tables in it made again from the records of a results folder.
+
+    Raises:
+        InputError: A query fails.
+    """
+    return _BLOCK.sub(
+        lambda match: f"{match[1]}{tables(results, match[2], page)}\n{match[3]}",
+        page.read_text(encoding="utf-8"),
+    )
+
+
+def pages(results: Path) -> dict[Path, str]:
+    """All pages below a results folder, as filled."""
+    return {page: filled(page, results) for page in sorted(results.rglob("*.md"))}
+
+
+def tables(results: Path, query: str, page: Path | str = "query") -> str:
+    """The answer of a query as Markdown tables.
+
+    Raises:
+        InputError: The query fails; ``page`` says where it is from.
+    """
+    head, rows = asked(results, query, page)
+    if head[0] != "heading":
+        return _table(head, rows)
+    return "\n\n".join(
+        f"{heading}\n\n{_table(head[1:], [row[1:] for row in own])}"
+        for heading, own in groupby(rows, key=lambda row: row[0])
+    )
+
+
+def asked(results: Path, query: str, page: Path | str = "query") -> tuple[list[str], list[Row]]:
+    """The columns and rows that a query gives; see `tables`."""
+    import duckdb
+
+    # One thread, so that sums are taken in one order.
+    try:
+        with duckdb.connect(config={"threads": 1, "file_search_path": str(results)}) as connection:
+            connection.execute(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
+            answer = connection.sql(query)
+            return answer.columns, answer.fetchall()
+    except duckdb.Error as error:
+        raise InputError(f"{page}: {error}\n{query}") from error
+
+
+def frame(results: Path, query: str) -> "pd.DataFrame":
+    """What a query gives, for figures; see `tables`."""
+    import pandas as pd
+
+    head, rows = asked(results, query)
+    return pd.DataFrame(rows, columns=head)
+
+
+def _table(head: list[str], rows: list[Row]) -> str:
+    """Columns of text first, as far as there are any."""
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    columns = list(zip(*cells, strict=True))
+    n_text = next((i for i, own in enumerate(columns) if all(map(_NUMBER.fullmatch, own))), 0)
+    return markdown_table(head, cells, n_text_columns=n_text or 1)
