@@ -12,22 +12,29 @@ with another; what stands between them is the answer::
 
 A first column named ``heading`` gives each of its values a table of its own below it. Queries share
 the macros of ``pages.sql``.
+
+Figures are drawn of queries too, beside their page; ``log`` is a logarithmic x-axis::
+
+    <!-- plot: gains.png log
+    SELECT px AS "length of blur (px)", gain AS "gain (dB)", method AS curve, 'o-' AS style
+    FROM ...
+    -->
+
+The first two columns are x and y; ``style`` is matplotlib's.
 """
 
 import re
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gopro_tools.errors import InputError
 from gopro_tools.text import markdown_table
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 Row = tuple[Any, ...]
 
 _BLOCK = re.compile(r"(<!-- begin: sql\n(.*?)\s*-->\n).*?(<!-- end -->)", flags=re.DOTALL)
+_PLOT = re.compile(r"<!-- plot: (\S+)( log)?\n(.*?)-->", flags=re.DOTALL)
 _NUMBER = re.compile(r"[-+]?\d.*|–?")
 
 
@@ -77,12 +84,31 @@ def asked(results: Path, query: str, page: Path | str = "query") -> tuple[list[s
         raise InputError(f"{page}: {error}\n{query}") from error
 
 
-def frame(results: Path, query: str) -> "pd.DataFrame":
-    """What a query gives, for figures; see `tables`."""
-    import pandas as pd
+def draw(results: Path) -> None:
+    """Draw the figures of all pages below a results folder.
 
-    head, rows = asked(results, query)
-    return pd.DataFrame(rows, columns=head)
+    Raises:
+        InputError: A query fails, or matplotlib is not installed.
+    """
+    from gopro_tools.figures import new_figure
+
+    for page in sorted(results.rglob("*.md")):
+        for name, log, query in _PLOT.findall(page.read_text(encoding="utf-8")):
+            head, rows = asked(results, query, page)
+            curves: dict[tuple[str, str], list[Row]] = {}
+            for x, y, curve, style in rows:
+                curves.setdefault((curve, style), []).append((x, y))
+            figure = new_figure(9.6, 4.8)
+            axes = figure.subplots()
+            for (curve, style), points in curves.items():
+                axes.plot(*zip(*points, strict=True), style, label=curve, markersize=4)
+            axes.set(xlabel=head[0], ylabel=head[1])
+            if log:
+                axes.set_xscale("log", base=2)
+                axes.xaxis.set_major_formatter("{x:g}")
+            axes.grid(alpha=0.3)
+            figure.legend(fontsize=8, loc="outside right center")
+            figure.savefig(page.with_name(name), dpi=110)
 
 
 def _table(head: list[str], rows: list[Row]) -> str:

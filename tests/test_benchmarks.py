@@ -11,7 +11,7 @@ import torch
 from baselines import devices
 from benchmarks.detection import BlurConfig
 from benchmarks.keeping import keep_rows
-from benchmarks.pages import filled, pages, tables
+from benchmarks.pages import draw, filled, pages, tables
 from benchmarks.speed import blur as speed_blur
 from benchmarks.speed import many as speed_many
 from benchmarks.speed import schedule as speed_schedule
@@ -146,7 +146,8 @@ def test_more_frames_come_nearer_to_the_continuous_exposure(tmp_path: Path) -> N
     assert psnr_db[77] > clear["psnr_linear_crf_db"][77] + 5
     pytest.importorskip("matplotlib")
     keep_rows(measured, tmp_path, exposure_convergence.record())
-    exposure_convergence.draw(tmp_path)
+    shutil.copyfile(PAGES / "README.md", tmp_path / "README.md")
+    draw(tmp_path)
     assert (tmp_path / "exposure_convergence.png").stat().st_size > 10_000
 
 
@@ -221,9 +222,10 @@ def test_interpolation_is_measured_and_shown(tmp_path: Path) -> None:
     assert set(by_name.index) == {"plain", interpolation.MINTERPOLATE, *ours}
     assert by_name["ours x8"] > by_name["plain"] + 4
     keep_rows(rows, tmp_path, interpolation.record())
-    interpolation.draw(tmp_path)
-    assert (tmp_path / "interpolation.png").stat().st_size > 10_000
     assert "| 60 | fast |" in shown(tmp_path, "interpolation.md")
+    draw(tmp_path)
+    assert (tmp_path / "interpolation.png").stat().st_size > 10_000
+    assert (tmp_path / "interpolation_gain.png").stat().st_size > 10_000
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read on Linux alone")

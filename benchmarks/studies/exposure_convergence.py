@@ -8,14 +8,11 @@ brighter trail (clipping comes before averaging), and averaging code values is n
 
 from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.pages import frame
 from gopro_tools.averaging import average_exposure
-from gopro_tools.figures import new_figure
 from gopro_tools.metrics import psnr_rgb
 from gopro_tools.records import RunRecord
 from gopro_tools.response import Response
@@ -74,41 +71,6 @@ def measure(
                 }
             )
     return pd.DataFrame(rows).round(3)
-
-
-def draw(results: Path) -> None:
-    """PSNR to the continuous exposure against the number of frames, one line per speed.
-
-    Raises:
-        InputError: matplotlib is not installed.
-    """
-    if not (results / "runs" / SUITE).is_dir():
-        return
-    rows = frame(results, f"FROM rows_of('{SUITE}', 'average', 'rows.csv')")
-    figure = new_figure(9.6, 4.8)
-    axes = figure.subplots()
-    lines = (
-        (False, "psnr_gamma_db", "o-", "averaged in linear light"),
-        (True, "psnr_gamma_db", "^--", "the same, with lights that saturate"),
-        (False, "psnr_linear_crf_db", "s:", "mean of code values"),
-    )
-    means = rows.groupby(["shake_px_s", "highlights", "n_frames"]).mean(numeric_only=True)
-    for number, shake in enumerate(sorted(rows["shake_px_s"].unique())):
-        for highlights, name, style, label in lines:
-            title = f"{shake:.0f} px/s, {label}"
-            psnr_db = means.loc[(shake, highlights), name]
-            axes.plot(psnr_db, style, color=f"C{number}", label=title, markersize=4)
-    axes.axvline(11, color="0.7", zorder=0)
-    axes.annotate("GOPRO_Large: 11 frames, 240 fps", (11.3, axes.get_ylim()[0] + 0.5), color="0.4")
-    axes.set_xscale("log")
-    axes.set_xticks(FRAME_COUNTS, [str(n) for n in FRAME_COUNTS])
-    axes.minorticks_off()
-    axes.set_xlabel("frames averaged over 45.8 ms")
-    axes.set_ylabel("PSNR to the continuous exposure (dB)")
-    axes.set_title("Rendered scenes: the mean of frames approaches the exposure")
-    figure.legend(fontsize=8, loc="outside right center")
-    axes.grid(alpha=0.3)
-    figure.savefig(results / "exposure_convergence.png", dpi=110)
 
 
 def record() -> RunRecord:

@@ -11,7 +11,6 @@ import subprocess
 import time
 from collections.abc import Sequence
 from itertools import pairwise, product
-from pathlib import Path
 from statistics import mean
 
 import cv2
@@ -19,9 +18,7 @@ import imageio_ffmpeg
 import numpy as np
 import pandas as pd
 
-from benchmarks.pages import frame
 from gopro_tools.averaging import average_exposure
-from gopro_tools.figures import new_figure
 from gopro_tools.flow import FlowEstimator
 from gopro_tools.images import Rgb
 from gopro_tools.interpolation import FlowInterpolator, Frames
@@ -155,40 +152,6 @@ def _minterpolated(frames: Frames, factor: int) -> tuple[Frames, float]:
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     n_gaps = len(frames) + 2
     return found[at : at + (len(frames) - 1) * factor + 1], seconds / n_gaps
-
-
-def draw(results: Path) -> None:
-    """PSNR over motion per frame, a point per scene; and how much each gains over the plain mean.
-
-    Raises:
-        InputError: matplotlib is not installed.
-    """
-    if not (results / "runs" / SUITE).is_dir():
-        return
-    rows = frame(results, f"FROM rows_of('{SUITE}', 'flow', 'rows.csv')")
-    figure = new_figure(10.5, 4.6)
-    left, right = figure.subplots(1, 2)
-    scores = rows.pivot_table(
-        "psnr_db", ["px_per_frame", "photograph", "motion", "rate_hz", "noise"], "contender"
-    )
-    clean = scores.xs(0.0, level="noise")
-    for number, name in enumerate(("plain", MINTERPOLATE, "ours x8")):
-        px = clean.index.get_level_values("px_per_frame")
-        left.plot(px, clean[name], "o", color=f"C{number}", label=name, markersize=4)
-    for noise, style in zip(NOISES, ("o", "x"), strict=True):
-        own = scores.xs(noise, level="noise")
-        gains, px = own["ours x8"] - own["plain"], own.index.get_level_values("px_per_frame")
-        right.plot(px, gains, style, color="C2", label=f"noise {noise:g}")
-    right.axhline(0, color="0.6")
-    left.set_ylabel("PSNR to the continuous exposure (dB)")
-    right.set_ylabel("gain of ours x8 over the plain mean (dB)")
-    for axes in (left, right):
-        axes.set_xscale("log")
-        axes.set_xlabel("motion per frame, 95th percentile (px)")
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
-    figure.suptitle("Blur from interpolated frames against a 50 ms exposure (640x360, rendered)")
-    figure.savefig(results / "interpolation.png", dpi=110)
 
 
 def record() -> RunRecord:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.keeping import keep_run
-from benchmarks.pages import filled, pages
+from benchmarks.pages import draw, filled, pages
 from gopro_tools.console import EXIT_FINDINGS, run_command, stderr
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
@@ -81,19 +81,14 @@ def unproven(results: Path) -> list[str]:
 
 def publish(results: Path, readme: Path) -> None:
     """Make the pages, their tables and their figures from the records."""
-    from benchmarks.studies import (
-        exposure_convergence,
-        interpolation,
-        miniature,
-        readme_picture,
-    )
+    from benchmarks.studies import readme_picture
 
     for scale, report in latest_reports(results).items():
         report.write(results / SUITE / scale)
     for path, text in published_texts(results, readme).items():
         write_atomic(path, text)
-    for module in (miniature, interpolation, exposure_convergence, readme_picture):
-        module.draw(results)
+    draw(results)
+    readme_picture.draw(results)
 
 
 def command(
