@@ -32,7 +32,7 @@ from benchmarks.table1.run import run_table1
 from benchmarks.table1.training import StoppedError
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
-from gopro_tools.records import iterate_runs
+from gopro_tools.records import iterate_runs, read_record
 
 NETWORKS = ("deepdeblur-k1", "deepdeblur-k2", "deepdeblur-k3", "deblurgan")
 
@@ -286,8 +286,8 @@ def test_processes_of_torchrun_share_the_training(data: Path, tmp_path: Path) ->
     found = run("--data", str(data))
     assert found.returncode == 0, found.stderr
     assert found.stdout.count("table1.csv") == 1
-    config = next((tmp_path / "out" / "train").glob("deepdeblur-k3-*/config.json"))
-    assert json.loads(config.read_text())["n_processes"] == 2
+    (folder,) = (tmp_path / "out" / "train").glob("deepdeblur-k3-*")
+    assert read_record(folder).config["n_processes"] == 2
 
 
 @pytest.mark.parametrize(

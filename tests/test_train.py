@@ -361,7 +361,7 @@ def test_two_gloo_processes_equal_one(dataset: Path, tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     with pytest.raises(SystemExit):
         main(command(dataset, one, *more)[5:])
-    assert json.loads((two / "config.json").read_text())["n_processes"] == 2
+    assert read_record(two).config["n_processes"] == 2
     first, second = read_log(one), read_log(two)
     assert len(first) == len(second) == 14  # 12 steps, 2 validations
     for expected, entry in zip(first, second, strict=True):
@@ -436,7 +436,7 @@ def test_a_run_is_not_overwritten_nor_mixed_with_another(dataset: Path, tmp_path
     train(TINY, dataset, run, options=OPTIONS)
     with pytest.raises(InputError, match="continue it with --resume"):
         train(TINY, dataset, run, options=OPTIONS)
-    with pytest.raises(InputError, match=r"another recipe \(seed differ\)"):
+    with pytest.raises(InputError, match=r"another recipe \(seed 0, here 1\)"):
         train(replace(TINY, seed=1), dataset, run, options=OPTIONS, resume=True)
     with pytest.raises(InputError, match="other data"):
         train(TINY, dataset, run, options=OPTIONS, resume=True, blur_kind="linear_crf")

@@ -15,7 +15,7 @@ from baselines.method import Method
 from baselines.options import RestoreOptions, RunOptions
 from baselines.recipe import Recipe
 from benchmarks.table1.plan import Table1Config, keyed, recipe_of
-from benchmarks.train.folder import WEIGHTS_FILE
+from benchmarks.train.folder import WEIGHTS_FILE, differences
 from benchmarks.train.run import OnProgress, train
 from gopro_tools.content import dataset_facts
 from gopro_tools.errors import InputError
@@ -220,7 +220,7 @@ def _trained_elsewhere(folders: Sequence[Path], method: Method, recipe: Recipe) 
         if (record.suite, record.method) != ("train", method.name):
             continue
         stored = record.config["recipe"]
-        differing = _differences(stored, jsonable(recipe))
+        differing = differences(stored, jsonable(recipe))
         if "started_from_sha256" in record.config:
             differing.append("fine-tuned, of which no recipe speaks")
         if differing:
@@ -237,14 +237,6 @@ def _trained_elsewhere(folders: Sequence[Path], method: Method, recipe: Recipe) 
         log.warning("%s: trained by another recipe (%s); %s is trained here.",
                     folder, how, method.name)  # fmt: skip
     return None
-
-
-def _differences(stored: Any, wanted: Any, name: str = "") -> list[str]:
-    """What recipes say differently, of all that both state; earlier versions stated less."""
-    if isinstance(stored, Mapping) and isinstance(wanted, Mapping):
-        both = [key for key in wanted if key in stored and key != "preset"]
-        return [one for key in both for one in _differences(stored[key], wanted[key], key)]
-    return [] if stored == wanted else [f"{name} {stored}, here {wanted}"]
 
 
 def n_processes() -> int:

@@ -14,7 +14,6 @@ from gopro_tools.records import RUN_FILE, RunRecord, read_record, to_json
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
-CONFIG_FILE = "config.json"
 VALIDATION_FILE = "validation.png"
 
 _START = "started_from_sha256"
@@ -74,14 +73,9 @@ class RunFolder:
                 "another --out."
             )
         before = load_latest(self.checkpoint, with_training_state=False).record
-        wanted, stored = self._config["recipe"], before.config.get("recipe", {})
-        differing = [key for key in {**wanted, **stored} if wanted.get(key) != stored.get(key)]
         data = self._config["data"]
-        if differing:
-            why = (
-                f"has another recipe ({', '.join(sorted(differing))} differ); what it used is in "
-                f"{CONFIG_FILE}. Repeat its options"
-            )
+        if differing := differences(before.config.get("recipe", {}), self._config["recipe"]):
+            why = f"has another recipe ({'; '.join(differing)}). Repeat its options"
         elif before.config.get(_START) != self._config.get(_START):
             why = "started from other weights; name the same with --start-from"
         elif before.data_hash != self._data_hash:
@@ -134,10 +128,14 @@ class RunFolder:
             **options,
         )
 
-    def write_config(self) -> None:
-        """Write ``config.json``."""
-        write_atomic(self.path / CONFIG_FILE, to_json(self._config))
-
     def write_record(self, record: RunRecord) -> None:
         """Write ``run.json``, last."""
         write_atomic(self.path / RUN_FILE, to_json(record))
+
+
+def differences(stored: Any, wanted: Any, name: str = "") -> list[str]:
+    """What recipes say differently, of all that both state; earlier versions stated less."""
+    if isinstance(stored, Mapping) and isinstance(wanted, Mapping):
+        both = [key for key in wanted if key in stored and key != "preset"]
+        return [one for key in both for one in differences(stored[key], wanted[key], key)]
+    return [] if stored == wanted else [f"{name} {stored}, here {wanted}"]

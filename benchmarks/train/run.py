@@ -170,7 +170,6 @@ class _Run:
             self.state = self.folder.load(self.learner)
             log.info("Continuing at step %d.", self.state.step)
         if self.leads:
-            self.folder.write_config()
             self.journal = Journal(self.out, step=self.state.step)
 
     # --- the loop ---
