@@ -51,8 +51,9 @@ def filled(page: Path, results: Path) -> str:
 
 
 def pages(results: Path) -> dict[Path, str]:
-    """All pages below a results folder, as filled."""
-    return {page: filled(page, results) for page in sorted(results.rglob("*.md"))}
+    """The pages below a results folder that have queries, as filled."""
+    texts = {page: page.read_text(encoding="utf-8") for page in sorted(results.rglob("*.md"))}
+    return {page: filled(page, results) for page, text in texts.items() if _BLOCK.search(text)}
 
 
 def tables(results: Path, query: str, page: Path | str = "query") -> str:
