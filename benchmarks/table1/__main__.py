@@ -27,7 +27,7 @@ def command(
     Args:
         config: What to compare.
         results: Also keep the record under this folder.
-        readme: With --results: page whose block of results is updated.
+        readme: With --results: page whose tables are made again (see `benchmarks.pages`).
     """
     from benchmarks.table1.publish import keep_record, publish
     from benchmarks.table1.run import run_table1

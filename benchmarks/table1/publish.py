@@ -98,8 +98,8 @@ def command(
 
     Args:
         check: Change nothing; name what differs from its record, and tables without one.
-        results: The folder above ``runs``; its README.md has a block too.
-        readme: The front page, with the other block.
+        results: The folder above ``runs``, with pages in it.
+        readme: The front page, which has queries too.
     """
     if not check:
         publish(results, readme)
