@@ -79,7 +79,8 @@ def doubts_about_results(
             for method in methods:
                 found += _doubts(method, [looks[index][method] for index in images.chosen], images)
                 paths = [image_sets[index].paths[method] for index in images.chosen]
-                found += _doubts_about_files(method, paths)
+                were_jpeg = all(looks[index][method].was_jpeg for index in images.chosen)
+                found += _doubts_about_files(method, paths, were_jpeg=were_jpeg)
         except InputError:
             pass
     return tuple(found)
@@ -220,11 +221,16 @@ def _half_a_pixel_off(looks: Sequence[Look]) -> str:
     return f"a fraction of a pixel too far {way} (half a pixel back is {gains[way]:.2f} dB nearer)"
 
 
-def _doubts_about_files(method: str, paths: Sequence[Path]) -> Iterator[str]:
+def _doubts_about_files(method: str, paths: Sequence[Path], *, were_jpeg: bool) -> Iterator[str]:
     if lossy := max(read_header(path, path.read_bytes()).lossy for path in paths):
         yield (
             f"{method}: {lossy} files that lost detail as they were saved; their scores are those "
             "of the files. Save PNG."
+        )
+    elif were_jpeg:
+        yield (
+            f"{method}: JPEG files that were turned into others afterwards; their scores are those "
+            "after JPEG. Save PNG from the start."
         )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
+from gopro_tools.jpeg_traces import LEAST_TRACE, jpeg_trace
 from gopro_tools.mistakes import GRID, chosen, psnr, psnrs_with_mistakes
 from gopro_tools.pairing import ImageSet, read_images
 from gopro_tools.sources import BLURRED, SHARP
@@ -85,6 +86,8 @@ class Look:
     is_of_one_value: bool
     is_grey: bool
     """And the sharp image is not."""
+    was_jpeg: bool
+    """And the blurred image was not."""
 
 
 def looked_at(image_sets: Sequence[ImageSet]) -> frozenset[int]:
@@ -128,6 +131,7 @@ def look(images: Mapping[str, Rgb]) -> dict[str, Look]:
             n_colours_sharp=n_colours_sharp,
             is_of_one_value=bool(result.min() == result.max()),
             is_grey=_is_grey(result) and not _is_grey(sharp),
+            was_jpeg=jpeg_trace(result) > LEAST_TRACE and jpeg_trace(blurred) <= LEAST_TRACE,
         )
     return looks
 

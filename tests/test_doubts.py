@@ -1,5 +1,6 @@
 """Results that were saved or named wrongly are doubted by name, and others are not."""
 
+import io
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from tiny_dataset import smooth_image
 
 from gopro_tools.evaluate import EvaluateConfig, Evaluation, Sources, evaluate
 from gopro_tools.images import Rgb, encode_png
+from gopro_tools.jpeg_traces import LEAST_TRACE, jpeg_trace
 from gopro_tools.records import read_record
 
 SIZE_HW = (96, 96)
@@ -304,6 +306,31 @@ def test_files_that_lose_detail_are_named(tmp_path: Path, sharp: list[Rgb], said
     found = [line for line in evaluate(sources, FAST).doubts if "lost detail" in line]
     expected = f"m: {said.strip()} files that lost detail as they were saved"
     assert [line.partition(";")[0] for line in found] == ([expected] if said.strip() else [])
+
+
+def through_jpeg(image: Rgb, quality: int) -> Rgb:
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, "JPEG", quality=quality)
+    return np.array(Image.open(data))
+
+
+@pytest.mark.parametrize("quality", [95, 85, 60])
+def test_jpeg_files_turned_into_png_are_named(
+    tmp_path: Path, sharp: list[Rgb], quality: int
+) -> None:
+    softer = [blurred(image, 0.6) for image in sharp]
+    assert not any(jpeg_trace(image) > LEAST_TRACE for image in softer)
+    found = doubts(tmp_path, sharp, [through_jpeg(image, quality) for image in softer]).doubts
+    assert any("JPEG files that were turned" in line for line in found)
+
+
+def test_traces_of_jpeg_in_the_blurred_images_are_no_doubt(
+    tmp_path: Path, sharp: list[Rgb]
+) -> None:
+    """What a network that changes little leaves of them."""
+    results = [through_jpeg(blurred(image, 1), 80) for image in sharp]
+    found = doubts(tmp_path, sharp, results, lambda image: through_jpeg(blurred(image, 1.2), 80))
+    assert not any("JPEG" in line for line in found.doubts)
 
 
 def test_images_smaller_than_a_block_are_looked_at(tmp_path: Path) -> None:

@@ -612,6 +612,15 @@ def test_colours_that_one_kind_lost(foreign: Path, kind: str) -> None:
     assert all(f.message.startswith(f"{kind} is grey") for f in found)
 
 
+def test_sharp_images_that_were_jpeg_files(foreign: Path) -> None:
+    for path in foreign.glob("test/*/sharp/*.png"):
+        data = cv2.imencode(".jpg", cv2.imread(str(path)), [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+        cv2.imwrite(str(path), cv2.imdecode(data, cv2.IMREAD_COLOR))
+    found = only([f for f in verify(foreign) if f.check == "saving"])
+    assert (found.severity, found.split) == ("info", "test")
+    assert "JPEG" in found.message
+
+
 @pytest.mark.parametrize(
     ("name", "severity"),
     [

@@ -50,6 +50,7 @@ class Seen:
         self._sizes = defaultdict(Counter)
         self._kinds: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         self._small: defaultdict[tuple[str, str], list[tuple[Rgb, Rgb]]] = defaultdict(list)
+        self._were_jpeg: defaultdict[str, list[bool]] = defaultdict(list)
         self._order = _Order()
         self._lookalikes = _Lookalikes()
 
@@ -60,6 +61,8 @@ class Seen:
             self._kinds[image.split, image.sequence][result.kinds] += 1
         for kind, pair in result.small.items():
             self._small[image.split, kind].append(pair)
+        if result.was_jpeg is not None:
+            self._were_jpeg[image.split].append(result.was_jpeg)
         self._order.add(image, result)
         self._lookalikes.add(image, result)
         for kind, value in result.hashes.items():
@@ -76,6 +79,10 @@ class Seen:
         """What all images together say."""
         yield from self._odd_sizes()
         yield from self._odd_kinds()
+        for split, were_jpeg in sorted(self._were_jpeg.items()):
+            if all(were_jpeg):
+                message = f"the {SHARP_FOLDER} images were JPEG files, and keep what these lost"
+                yield Finding("info", "saving", message, split)
         order = list(self._order.findings())
         unlike = {finding.split for finding in order if finding.check == "scene"}
         mistakes = list(self._mistakes(unlike))

@@ -15,6 +15,7 @@ from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER
 from gopro_tools.errors import InputError
 from gopro_tools.findings import Finding, Severity
 from gopro_tools.images import Rgb, pixel_hash, read_rgb, sharpness
+from gopro_tools.jpeg_traces import LEAST_TRACE, jpeg_trace
 from gopro_tools.mistakes import chosen
 from gopro_tools.text import size_text
 from gopro_tools.verify.config import VerifyConfig
@@ -44,6 +45,8 @@ class Result:
     """What `blur_gamma` wrongly is beside `blur`."""
     small: dict[str, tuple[Rgb, Rgb]] = field(default_factory=dict)
     """Blurred and sharp in small, by kind of blur; of those looked at for mistakes in saving."""
+    was_jpeg: bool | None = None
+    """Whether the sharp image was a JPEG file; None where it is one, or was not looked at."""
     views: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """Luma of each kind in small, to compare images with."""
 
@@ -135,6 +138,8 @@ def check_images(
                 f"{shift.y_px:+.1f} px below it",
             )
     result.kinds = _compared_kinds(pixels, sharp)
+    if small and image.places[SHARP_FOLDER].suffix.lower() == ".png":
+        result.was_jpeg = jpeg_trace(sharp) > LEAST_TRACE
     for kind in small & pixels.keys():
         if pixels[kind].shape == sharp.shape:
             result.small[kind] = _in_small(pixels[kind]), _in_small(sharp)
