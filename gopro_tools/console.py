@@ -96,6 +96,8 @@ def exit_code_of(command: Callable[[], Any]) -> int:
         code = _code_of(command)
         sys.stdout.flush()
         sys.stderr.flush()
+    except KeyboardInterrupt:  # while the end was reported
+        return EXIT_INTERRUPTED
     except BrokenPipeError:  # `... | head` has seen enough
         _point_streams_at_nothing()
         return EXIT_CLOSED_PIPE

@@ -23,7 +23,7 @@ _SIGNALS = tuple(
 
 
 class EndingSignals:
-    """While open, the three signals raise KeyboardInterrupt, and the process ends soon after.
+    """While open, the first of the three signals raises KeyboardInterrupt, and the process ends.
 
     A command that installs a handler of its own (to save before it ends) has all the time it wants
     after the first signal. After the second, or where the exception does not get through (a long
@@ -33,6 +33,7 @@ class EndingSignals:
 
     first: int | None = None
     """Number of the first signal that came."""
+    _has_raised = False
 
     def __enter__(self) -> Self:
         """Take over the signals, where this is the main thread: others get none."""
@@ -60,7 +61,10 @@ class EndingSignals:
 
     def _raise(self, number: int, _frame: FrameType | None) -> None:
         self.first = self.first or number
-        raise KeyboardInterrupt
+        # Only once: the next would come while this one is reported; the thread ends the process.
+        if not self._has_raised:
+            self._has_raised = True
+            raise KeyboardInterrupt
 
     def _watch(self) -> None:
         n_signals = 0

@@ -239,6 +239,43 @@ def test_every_command_ends_within_two_seconds(tmp_path: Path, how: str, name: s
     assert_ended(children, 1)
 
 
+INTERRUPTED_AT_THE_END = """
+import signal
+import sys
+from gopro_tools import console
+from gopro_tools.errors import InputError
+report = console.stderr.print
+def interrupted(*args, **options):
+    signal.raise_signal(signal.SIGINT)
+    report(*args, **options)
+console.stderr.print = interrupted
+def command(how: str) -> int:
+    "Work."
+    if how == "twice":
+        signal.raise_signal(signal.SIGINT)
+    raise InputError("wrong")
+if __name__ == "__main__":
+    console.run_command(command)
+"""
+
+
+@pytest.mark.parametrize("how", ["once", "twice"])
+def test_ctrl_c_while_the_end_is_reported(tmp_path: Path, how: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED_AT_THE_END)
+    ended = subprocess.run(
+        [sys.executable, str(script), "--how", how],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+        preexec_fn=hear_signals,
+    )
+    assert ended.returncode == 130
+    assert "Traceback" not in ended.stderr
+    assert ("Stopped" in ended.stderr) is (how == "twice")
+
+
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(STUBBORN)
