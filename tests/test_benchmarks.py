@@ -16,6 +16,7 @@ from benchmarks.speed import blur as speed_blur
 from benchmarks.speed import many as speed_many
 from benchmarks.speed import schedule as speed_schedule
 from benchmarks.speed import synthesize as speed_synthesize
+from benchmarks.speed.__main__ import command as speed_command
 from benchmarks.speed.timing import Timing, run_watched
 from benchmarks.studies import detection, exposure_convergence, interpolation
 from benchmarks.table1.publish import unproven
@@ -23,7 +24,7 @@ from gopro_tools.detection import Detections, DetectorIdentity
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png
-from gopro_tools.records import RunRecord, jsonable, recorded_run, seal
+from gopro_tools.records import RunRecord, iterate_runs, jsonable, recorded_run, seal
 from gopro_tools.scenes import write_video
 
 PAGES = Path(__file__).parents[1] / "results"
@@ -81,6 +82,21 @@ def test_tables_are_made_from_the_newest_record(tmp_path: Path) -> None:
     text = tables(tmp_path, f"FROM ratios('synthesize', ours := '{speed_synthesize.OURS}')")
     assert "| 0.80 |" in text  # 4 s of decoding against our 5 s
     assert "2026-01-02" in tables(tmp_path, "FROM made('speed-synthesize')")
+
+
+def test_a_suite_is_shown_and_its_record_fills_the_pages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timings = [timing("slow", 4.0), timing("fast", 0.5)]
+    monkeypatch.setattr(speed_many, "measure", lambda: timings)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- begin: sql\nFROM ratios('many')\n-->\n<!-- end -->\n")
+    assert speed_command("many", results=tmp_path) == 0
+    assert "| slow | 400.000 ms | 2.50 frames/s | 8.00 |" in capsys.readouterr().out
+    assert not list(iterate_runs(tmp_path, "speed-many"))
+    assert speed_command("many", record=True, results=tmp_path) == 0
+    assert len(list(iterate_runs(tmp_path, "speed-many"))) == 1
+    assert capsys.readouterr().out in page.read_text()
 
 
 def test_a_block_says_which_query_of_which_page_fails(tmp_path: Path) -> None:
