@@ -15,11 +15,15 @@ PIP := install --quiet --disable-pip-version-check uv
 install = export VIRTUAL_ENV=.venv; $(UV) pip install --quiet --offline $(1) 2>/dev/null || \
 	$(UV) pip install --quiet $(1)
 
-.venv/base: pyproject.toml
+.venv/needed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv --without-pip .venv
 	command -v $(UV) >/dev/null || $(PYTHON) -m pip --python $(BIN)/python $(PIP) || \
 		{ $(BIN)/python -m ensurepip && $(BIN)/python -m pip $(PIP); }
-	$(call install,pip --editable .)
+	$(call install,pip --requirement pyproject.toml)
+	touch $@
+
+.venv/base: .venv/needed
+	$(call install,--no-deps --editable .)
 	touch $@
 
 .venv/all: .venv/base
@@ -29,12 +33,14 @@ install = export VIRTUAL_ENV=.venv; $(UV) pip install --quiet --offline $(1) 2>/
 # The test pairs are deblurred and scored where a network ships with the package.
 NETWORK := $(wildcard gopro_tools/weights/*.onnx)
 
-demo: .venv/base
+demo: .venv/needed
 	rm -rf $(DEMO)
-	# Meanwhile, what is needed next is compiled, where this machine has not done so yet.
-	$(BIN)/python -m gopro_tools.loops & \
+	# Meanwhile, this package is installed, which takes a second, and what is needed next is
+	# compiled, where this machine has not done so yet.
+	$(MAKE) --no-print-directory .venv/base & $(BIN)/python -m gopro_tools.loops & \
 	$(BIN)/python -m gopro_tools.scenes --out $(DEMO)/videos --clips 2 --seconds 0.2 --size 288x512; \
 	status=$$?; wait; exit $$status
+	@$(MAKE) --no-print-directory .venv/base
 	$(BIN)/python -m gopro_tools.synthesize $(DEMO)/videos --out $(DEMO)/dataset \
 		--test-fraction 0.5 --measure-motion
 ifneq ($(NETWORK),)
