@@ -40,7 +40,7 @@ demo: .venv/needed
 	$(MAKE) --no-print-directory .venv/base & $(BIN)/python -m gopro_tools.loops & \
 	$(BIN)/python -m gopro_tools.scenes --out $(DEMO)/videos --clips 2 --seconds 0.2 --size 288x512; \
 	status=$$?; wait; exit $$status
-	@$(MAKE) --no-print-directory .venv/base
+	@$(MAKE) --quiet --no-print-directory .venv/base
 	$(BIN)/python -m gopro_tools.synthesize $(DEMO)/videos --out $(DEMO)/dataset \
 		--test-fraction 0.5 --measure-motion
 ifneq ($(NETWORK),)
