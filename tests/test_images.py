@@ -25,6 +25,7 @@ from gopro_tools.images import (
     no_images,
     read_rgb,
     read_upright,
+    sharpness,
 )
 
 SAVED: Mapping[str, Mapping[str, Any]] = {
@@ -283,3 +284,11 @@ def test_what_archives_and_servers_add_is_passed_over(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert list(map(str, find_images(tmp_path))) == ["a.png"]
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (3, 257), (120, 90), (1000, 1400)])
+def test_sharpness_is_the_variance_of_the_laplacian(size_hw: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size_hw, 3)).astype(np.uint8)
+    edges = cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_16S)
+    assert sharpness(image) == cv2.meanStdDev(edges)[1][0, 0] ** 2
+    assert sharpness(image) == pytest.approx(edges.astype(np.float64).var())
