@@ -106,3 +106,44 @@ def test_a_full_disk_is_one_sentence(material: Path, full: Path, name: str) -> N
     if name != "download":  # there is no server, and nothing to write without one
         assert "No space left on device" in said or "GB free" in said, ended.stderr
     assert not (full / "out" / "run.json").exists()
+
+
+DATABASE = ("data.mdb", "lock.mdb")
+
+
+@pytest.mark.parametrize(
+    "name", ["report of a dataset", "export lmdb", "export webdataset", "stills"]
+)
+def test_a_disk_that_fills_on_the_way(material: Path, tmp_path: Path, name: str) -> None:
+    """With room made, the same command ends well, and its files are those of any other run."""
+
+    def run(out: Path) -> subprocess.CompletedProcess[str]:
+        return run_command_line(*COMMANDS[name].format(m=material, out=out).split(), timeout_s=300)
+
+    def files_of(out: Path) -> dict[str, bytes]:
+        """All but databases, whose pages lie in the order of writing; their lists are compared."""
+        return {
+            path.relative_to(out).as_posix(): path.read_bytes()
+            for path in out.rglob("*")
+            if path.is_file() and not path.name.startswith(DATABASE)
+        }
+
+    assert run(tmp_path / "whole").returncode == 0
+    whole = files_of(tmp_path / "whole")
+    small = tmp_path / "small"
+    small.mkdir()
+    everything = (path for path in (tmp_path / "whole").rglob("*") if path.is_file())
+    n_kilobytes = sum(path.stat().st_size for path in everything) // 1024
+    options = f"size={n_kilobytes * 2 // 3}k"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(small)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount a tmpfs here")
+    try:
+        ended = run(small / "out")
+        assert ended.returncode == 2, ended.stderr
+        assert "No space left on device. Make room" in ended.stderr
+        subprocess.run(["mount", "-o", "remount,size=100m", str(small)], check=True)
+        assert run(small / "out").returncode == 0
+        assert files_of(small / "out") == whole
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=False)

@@ -1,6 +1,8 @@
 """BasicSR's LMDB."""
 
+import errno
 import os
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -106,7 +108,8 @@ class Databases(Opened):
         for path, entries in by_database.items():
             database = self._database(path)
             (path / _CHECKSUM_FILE).unlink(missing_ok=True)
-            with database.begin(write=True) as transaction:
+            n_bytes = sum(len(data) for _, data in entries)
+            with _writing(path, n_bytes), database.begin(write=True) as transaction:
                 for key, data in entries:
                     transaction.put(key, data)
 
@@ -115,7 +118,8 @@ class Databases(Opened):
         for split in SPLITS:
             own = [sample for sample in samples if sample.split == split]
             for path in self._names(split) if own else ():
-                self._database(path).sync(True)
+                with _writing(path, 0):
+                    self._database(path).sync(True)
                 with self._reading(path) as transaction:
                     lines = [self._meta_line(transaction, sample.key) for sample in own]
                 write_atomic(path / "meta_info.txt", "".join(lines))
@@ -182,6 +186,19 @@ def _check(path: Path) -> None:
     data = path / _DATA_FILE
     if not data.is_file() or written != [sha256_of_file(data).encode(), _DATA_FILE.encode()]:
         raise _damaged(path, f"{_DATA_FILE} is not what {_CHECKSUM_FILE} says")
+
+
+@contextmanager
+def _writing(path: Path, n_bytes: int) -> Iterator[None]:
+    """Where the database cannot be written: LMDB calls a full disk an input/output error."""
+    import lmdb
+
+    try:
+        yield
+    except lmdb.Error as error:
+        is_full = shutil.disk_usage(path).free <= n_bytes
+        reason = os.strerror(errno.ENOSPC) if is_full else str(error)
+        raise OSError(errno.ENOSPC if is_full else errno.EIO, reason, str(path)) from error
 
 
 def _damaged(path: Path, what: str) -> InputError:

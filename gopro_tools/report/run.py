@@ -67,6 +67,8 @@ def report(
         content = _content(here, config, Path(frames), on_progress)
         if not config.single_file:
             _clear(out)
+            # So that the next run knows the folder, whatever ends this one.
+            write_atomic(index, _UNFINISHED)
         embedded = _EMBEDDED_IMAGES if config.single_file else None
         pictures = write_pictures(
             content.collections,
@@ -140,6 +142,13 @@ def _content(
         checks=checks,
         runs=runs,
     )
+
+
+_UNFINISHED = (
+    f'<!doctype html><meta charset="utf-8">{PAGE_MARK}<title>Unfinished</title>'
+    "<p>This page is unfinished: the command that makes it is at work, or was stopped. "
+    "Run it again."
+)
 
 
 def _clear(out: Path) -> None:
