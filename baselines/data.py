@@ -33,8 +33,6 @@ from gopro_tools.threads import Progress, n_cores, no_progress
 class Batch:
     """The patches of a training step."""
 
-    number: int
-    """Of the batch, from 0 over the whole run."""
     blurred: Tensor
     """(N, 3, P, P) float32 in [0, 1]."""
     sharp: Tensor
@@ -47,7 +45,7 @@ class Batch:
             images.to(device, non_blocking=True).to(memory_format=layout)
             for images in (self.blurred, self.sharp)
         )
-        return Batch(number=self.number, blurred=blurred, sharp=sharp)
+        return Batch(blurred=blurred, sharp=sharp)
 
 
 class FramePairs:
@@ -168,7 +166,7 @@ class Patches:
             one_blurred, one_sharp = self.sample(number, index)
             blurred[place] = torch.from_numpy(one_blurred)
             sharp[place] = torch.from_numpy(one_sharp)
-        return Batch(number=number, blurred=blurred, sharp=sharp)
+        return Batch(blurred=blurred, sharp=sharp)
 
     def sample(self, number: int, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Blurred and sharp patch at place ``index`` of global batch ``number``: (3, P, P)."""

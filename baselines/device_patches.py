@@ -25,8 +25,6 @@ _N_INTEGERS = 7  # start in the blurred and in the sharp image, step down, step 
 class Plan:
     """Where the patches of a batch are cut, and how they are augmented."""
 
-    number: int
-    """Of the batch, from 0 over the whole run."""
     places: Tensor
     """(N, 7) int64."""
     strengths: Tensor
@@ -88,7 +86,7 @@ class DevicePatches:
             )
             factor = draw.saturation
             strength_rows[row] = (factor is not None, factor or 0.0, draw.noise_sigma)
-        return Plan(number=number, places=places, strengths=strengths)
+        return Plan(places=places, strengths=strengths)
 
     def cut(self, places: Tensor, strengths: Tensor) -> tuple[Tensor, Tensor]:
         """Cut and augment the patches of a plan, whose tensors are on the device.

@@ -23,9 +23,8 @@ Figures = dict[str, Tensor]
 class NotFiniteError(ArithmeticError):
     """A loss or a gradient is NaN or infinite; the weights are still those of the step before."""
 
-    def __init__(self, network: str, figures: dict[str, float]) -> None:
-        super().__init__(f"{network}: {figures}")
-        self.network = network
+    def __init__(self, figures: dict[str, float]) -> None:
+        super().__init__(str(figures))
         self.figures = figures
 
 
@@ -120,7 +119,7 @@ class Learner(ABC):
             self._not_finite.copy_(torch.maximum(self._not_finite, bad))
             optimizer.found_inf = self._not_finite  # type: ignore[attr-defined]
         elif not bool(values.isfinite().all()):
-            raise NotFiniteError(name, scalars(figures))
+            raise NotFiniteError(scalars(figures))
         optimizer.step()
         return figures
 

@@ -114,9 +114,7 @@ def test_steps_descend(method: Method) -> None:
     learner = method.learner(recipe, Setting(device=torch.device("cpu"), options=options()))
     photograph = read_photograph("cat")[100 : 100 + SOURCE_PX, 150 : 150 + SOURCE_PX]
     piece = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None].float() / 255
-    batch = Batch(
-        number=0, blurred=piece.expand(64, -1, -1, -1), sharp=piece.expand(64, -1, -1, -1)
-    )
+    batch = Batch(blurred=piece.expand(64, -1, -1, -1), sharp=piece.expand(64, -1, -1, -1))
     classifier = learner.networks["restorer"].classifier
     before = [parameter.detach().clone() for parameter in classifier.parameters()]
     losses = []

@@ -201,7 +201,7 @@ def _batch(recipe: DeepDeblurRecipe, setting: Setting) -> Batch:
         to_layout(torch.rand(shape).to(setting.device), channels_last=setting.options.channels_last)
         for _ in range(2)
     )
-    return Batch(number=0, blurred=blurred, sharp=sharp)
+    return Batch(blurred=blurred, sharp=sharp)
 
 
 def _n_flop(device: torch.device) -> float:

@@ -175,7 +175,7 @@ class DeviceSteps(Steps):
 
     def _compute(self) -> None:
         batches = [
-            Batch(number=0, blurred=blurred, sharp=sharp)
+            Batch(blurred=blurred, sharp=sharp)
             for blurred, sharp in (self._cutter.cut(*inputs) for inputs in self._inputs)
         ]
         for name, value in self.learner.step(batches).items():
