@@ -470,6 +470,12 @@ class TestCheck:
             checked(copy, small, tolerance_levels=256)
 
 
+def test_the_images_where_the_frames_are_wanted(copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"frames of GOPRO_Large_all.*download --what"):
+        regenerate(RegenerateConfig(frames=copy, out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_command_line(
     copy: Path, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

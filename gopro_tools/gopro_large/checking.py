@@ -19,6 +19,7 @@ from gopro_tools.gopro_large.table import (
     ranges,
     read_frames,
     recipe,
+    refuse_images,
 )
 from gopro_tools.images import Rgb, read_rgb
 from gopro_tools.text import size_text
@@ -116,15 +117,9 @@ def check(config: CheckConfig, *, on_progress: Progress | None = None) -> CheckR
 def _refuse_mixed_up(config: CheckConfig) -> None:
     """Name the mistake where the folders are others than those that were asked for."""
     order = "The order is `check GOPRO_Large GOPRO_Large_all`: the images, then their frames."
+    refuse_images(config.frames, config.sequences, order)
     for sequence in recipe(config.sequences):
-        images, frames = (
-            root / sequence.split / sequence.sequence for root in (config.dataset, config.frames)
-        )
-        if any((frames / kind).is_dir() for kind in KINDS):
-            raise InputError(
-                f"{config.frames}: holds GOPRO_Large itself ({frames / KINDS[0]} and so on); the "
-                f"frames of GOPRO_Large_all were expected there. {order}"
-            )
+        images = config.dataset / sequence.split / sequence.sequence
         has_kinds = any((images / kind).is_dir() for kind in KINDS)
         if images.is_dir() and not has_kinds and next(images.glob("*.png"), None) is not None:
             raise InputError(

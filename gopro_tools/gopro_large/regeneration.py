@@ -19,6 +19,7 @@ from gopro_tools.gopro_large.table import (
     present_sequences,
     read_frames,
     recipe,
+    refuse_images,
 )
 from gopro_tools.images import encode_png, pixel_hash, read_rgb
 from gopro_tools.locks import held
@@ -59,6 +60,8 @@ def regenerate(
     Raises:
         InputError: There are no such frames, ``out`` holds something else, or cannot be written to.
     """
+    fetch = "`python -m gopro_tools.gopro_large download --what GOPRO_Large_all` fetches them."
+    refuse_images(config.frames, config.sequences, fetch)
     sequences, absent = present_sequences(config.frames, config.sequences, "frames")
     images = [image for sequence in sequences for image in sequence.images()]
     result = RegenerateResult(findings=absent)

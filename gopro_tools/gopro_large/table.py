@@ -164,6 +164,21 @@ def read_frames(image: LargeImage, frames_root: Path) -> tuple[dict[int, Rgb], l
     return frames, problems
 
 
+def refuse_images(frames: Path, sequences: Sequence[str], advice: str) -> None:
+    """Refuse GOPRO_Large, whose folders have the same names, where its frames are wanted.
+
+    Raises:
+        InputError: It lies there; ``advice`` ends the message.
+    """
+    for sequence in recipe(sequences):
+        folder = frames / sequence.split / sequence.sequence
+        if any((folder / kind).is_dir() for kind in KINDS):
+            raise InputError(
+                f"{frames}: holds GOPRO_Large itself ({folder / KINDS[0]} and so on); the frames "
+                f"of GOPRO_Large_all were expected there. {advice}"
+            )
+
+
 def present_sequences(
     root: Path, names: Sequence[str], what: str
 ) -> tuple[list[LargeSequence], list[Finding]]:

@@ -126,7 +126,9 @@ def _findings(
     if not sequences:
         raise InputError(
             f"{root}: no dataset in the GOPRO layout there; folders such as "
-            f"train/GOPR0372_07_00/{SHARP_FOLDER} were expected."
+            f"train/GOPR0372_07_00/{SHARP_FOLDER} were expected. `python -m "
+            "gopro_tools.synthesize` makes one of videos, and gopro_tools.evaluate --sharp "
+            "--blurred takes two folders."
         )
     findings += [*check_names(root, sequences), *check_recordings(sequences)]
     manifest, manifest_findings = read_manifest(root)
