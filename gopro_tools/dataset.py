@@ -114,12 +114,13 @@ class Pair:
 
 
 def sequences_of(root: Path, split: Split) -> list[str]:
-    """Names of the sequence folders of a split, in natural order; empty where there is no split."""
-    folder = root / split
-    if not folder.is_dir():
-        return []
-    names = (entry.name for entry in folder.iterdir() if entry.is_dir())
-    return sorted((name for name in names if not name.startswith(".")), key=natural_key)
+    """Names of the sequence folders of a split, in natural order; empty where there is no split.
+
+    Raises:
+        InputError: The split cannot be looked into.
+    """
+    names = (entry.name for entry in _entries(root / split) if entry.is_dir())
+    return sorted(names, key=natural_key)
 
 
 def iterate_pairs(root: Path, split: Split, blur_kind: BlurKind) -> Iterator[Pair]:
@@ -189,4 +190,15 @@ def gopro_large_rows() -> list[dict[str, str]]:
 
 
 def _png_names(folder: Path) -> set[str]:
-    return {path.name for path in folder.glob("*.png")} if folder.is_dir() else set()
+    return {path.name for path in _entries(folder) if path.suffix == ".png"}
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What a folder holds, but for what is hidden, as the ``._`` files of a Mac are."""
+    try:
+        found = list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be looked into ({error.strerror}).") from error
+    return [entry for entry in found if not entry.name.startswith(".")]

@@ -1,11 +1,13 @@
 """What `import gopro_tools` offers: verbs whose results show themselves, and pairs as arrays."""
 
+import errno
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +187,28 @@ class TestPairs:
         other = gopro_tools.Pairs(str(data), "train", "linear_crf")
         assert not np.array_equal(other[0][0], pairs[0][0])
         assert pickle.loads(pickle.dumps(pairs)).names == pairs.names
+
+    def test_files_of_a_mac_are_no_pairs(self, data: Path, tmp_path: Path) -> None:
+        """Copied to exFAT, each file gets one that begins with ``._``."""
+        copy = Path(shutil.copytree(data, tmp_path / "copy"))
+        for path in list(copy.glob("train/*/*/*.png")):
+            path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+        assert len(gopro_tools.Pairs(copy, "train")) == len(gopro_tools.Pairs(data, "train"))
+
+    @pytest.mark.parametrize("refused", ["sharp", "train"])
+    def test_a_folder_that_may_not_be_read_is_named(
+        self, data: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+    ) -> None:
+        iterdir = Path.iterdir
+
+        def refusing(path: Path) -> Iterator[Path]:
+            if path.name == refused:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return iterdir(path)
+
+        monkeypatch.setattr(Path, "iterdir", refusing)
+        with pytest.raises(InputError, match=r"cannot be looked into \(Permission"):
+            gopro_tools.Pairs(data, "train")
 
     def test_bad_pairs_are_named(self, data: Path) -> None:
         with pytest.raises(InputError, match="no sequences there"):
