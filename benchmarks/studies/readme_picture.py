@@ -33,6 +33,6 @@ def draw(results: Path) -> None:
         "deblurred": OnnxRestorer(shipped_network()).restore(blurred),
         "middle frame": frames[5],
     }
-    middle = np.s_[15:165, 65:255]
-    crops = [(title, image[middle].repeat(2, 0).repeat(2, 1)) for title, image in panels.items()]
+    face = np.s_[:150, 65:255]
+    crops = [(title, image[face].repeat(2, 0).repeat(2, 1)) for title, image in panels.items()]
     write_atomic(path, encode_jpeg(sheet(crops, n_columns=3), 90))

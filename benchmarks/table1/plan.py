@@ -26,8 +26,9 @@ class Table1Config:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder for everything that is made. The same command on it resumes where it stopped."""
     scale: Scale = "smoke"
-    """smoke: minutes on a CPU. reduced: one budget for all networks, on a GPU full-size ones for
-    some minutes, on a CPU narrow ones for an hour or two. full: the papers' recipes."""
+    """smoke: minutes on a CPU. reduced: one budget for every K of DeepDeblur, on a GPU
+    full-size networks for some minutes, on a CPU narrow ones for some hours. full: the papers'
+    recipes."""
     data: Path | None = None
     """Dataset in the GOPRO layout. By default smoke and reduced render one of their own; of
     photographs of yours, gopro_tools.rendered makes one."""
