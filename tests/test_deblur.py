@@ -199,11 +199,12 @@ class TestPhotos:
         info.add(b"cICP", bytes([9, 16, 0, 1]))
         info.add(b"gAMA", (45455).to_bytes(4, "big"))
         Image.fromarray(picture()).save(tmp_path / "pq.png", pnginfo=info)
-        assert deblur([tmp_path / "pq.png"], tmp_path / "out", config).notes == []
+        (note,) = deblur([tmp_path / "pq.png"], tmp_path / "out", config).notes
+        assert note.startswith("pq.png: its values are PQ")
         data = (tmp_path / "out" / "pq.png").read_bytes()
         assert b"cICP" + bytes([9, 16, 0, 1]) in data
         assert max(data.index(b"cICP"), data.index(b"gAMA")) < data.index(b"IDAT")
-        (note,) = deblur([tmp_path / "pq.png"], tmp_path / "pq.jpg", config).notes
+        _, note = deblur([tmp_path / "pq.png"], tmp_path / "pq.jpg", config).notes
         assert note == "pq.jpg: JPG does not hold the PNG chunks cICP, gAMA"
 
     def test_metadata_move_between_formats(self, tmp_path: Path, config: DeblurConfig) -> None:

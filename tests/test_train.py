@@ -201,8 +201,6 @@ def test_every_k_has_the_same_depth_and_budget(preset: str) -> None:
         optimisation = recipe.optimisation
         assert optimisation.steps_per_epoch is not None
         patches.add(optimisation.n_epochs * optimisation.steps_per_epoch * recipe.patches.batch)
-    deblurgan = DEBLURGAN.presets[preset]
-    patches.add(deblurgan.n_steps(0) * deblurgan.patches.batch)
     assert len(counts) == 1
     assert len(patches) == 1
 
@@ -626,8 +624,6 @@ def test_the_speed_benchmark_times_steps_and_images(monkeypatch: pytest.MonkeyPa
         assert [timing.name for timing in timings] == list(two)
         assert all(timing.seconds > 0 and timing.n_repeats == 3 for timing in timings)
         assert all(timing.peak_mib is not None and timing.peak_mib > 50 for timing in timings)
-        (table,) = module.tables(timings)
-        assert table.count("\n| ") == 1 + 2
     assert "TFLOP/s" in train_speed.measure(n_rounds=1)[0].note
 
 

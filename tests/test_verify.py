@@ -576,6 +576,17 @@ def test_blurred_images_of_another_sequence(foreign: Path) -> None:
     (foreign / "x").rename(there)
     found = [f for f in errors(foreign) if f.check == "scene"]
     assert [(f.split, f.message.split()[0]) for f in found] == [("train", "blur"), ("test", "blur")]
+    assert all("blur shows " in f.message and "exchanged" in f.message for f in found)
+
+
+def test_images_that_move_too_far_in_one_exposure_are_no_foreign_ones(tmp_path: Path) -> None:
+    """Each frame shows something else, so that their mean is like none of them."""
+    rng = np.random.default_rng(1)
+    frames = [cv2.resize(image, (128, 96)) for image in rng.integers(0, 256, (44, 9, 12, 3), "u1")]
+    write_video(tmp_path / "in/whip.mp4", frames, 240, LOSSLESS)
+    synthesize([tmp_path / "in"], SynthesisConfig(test_fraction=0), out=tmp_path / "out")
+    found = [f for f in verify(tmp_path / "out").findings if f.check == "scene" and not f.name]
+    assert [(f.severity, "4 of 4" in f.message) for f in found] == [("warning", True)] * 2
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What only shows across images: copies, leaks, shifted numbers, and what most of them share."""
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import PurePosixPath
 
 import cv2
@@ -17,6 +17,10 @@ from gopro_tools.verify.folders import ImageSet
 from gopro_tools.verify.pixels import LEAST_CONTRAST, Result
 
 _View = NDArray[np.float32]
+_Kept = tuple[ImageSet, str, NDArray[np.float16]]
+"""An image, the hash of its pixels and its thumbnail."""
+_Place = tuple[str, str]
+"""A split and a sequence of it."""
 
 _MOST_STEPS = 2
 _FEWEST_COMPARED = 3
@@ -37,7 +41,9 @@ _THUMBNAIL_PX = 24
 _ALIKE = 0.97
 """Correlation of thumbnails of one picture: 0.974 where 1 % is cut from each side, 0.996 with
 another gamma, 1.000 compressed or at half the size; at most 0.934 between 302 different scenes."""
-_ROWS_AT_ONCE = 1024
+_N_KEPT = 8
+"""Thumbnails per sequence that are compared with those of other sequences."""
+_AT_ONCE = 1024
 
 
 class Seen:
@@ -154,6 +160,7 @@ class _Order:
         self._shares: defaultdict[tuple[str, str, str], defaultdict[int, list[float]]]
         self._shares = defaultdict(lambda: defaultdict(list))
         self._correlations: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
+        self._kept: defaultdict[tuple[str, str, str], list[_View | None]] = defaultdict(list)
 
     def add(self, image: ImageSet, result: Result) -> None:
         """Compare an image set with those before it in its sequence."""
@@ -161,10 +168,13 @@ class _Order:
             self._before.clear()
         self._before.append((image, result))
         steps = list(reversed(self._before))
-        for kind in result.views.keys() - {SHARP_FOLDER}:
-            sharp, blurred = (_thumbnail(result.views[what]) for what in (SHARP_FOLDER, kind))
-            if sharp is not None and blurred is not None:
-                correlation = float(np.vdot(sharp, blurred))
+        thumbnails = {kind: _thumbnail(view) for kind, view in result.views.items()}
+        sharp = thumbnails.get(SHARP_FOLDER)
+        for kind, thumbnail in thumbnails.items():
+            if len(kept := self._kept[image.split, image.sequence, kind]) < _N_KEPT:
+                kept.append(thumbnail)
+            if kind != SHARP_FOLDER and sharp is not None and thumbnail is not None:
+                correlation = float(np.vdot(sharp, thumbnail))
                 self._correlations[image.split, image.sequence, kind].append(correlation)
         for step, (_, before) in enumerate(steps[1:], start=1):
             self._compare(image, result, before, -step)
@@ -182,32 +192,48 @@ class _Order:
         """Sequences with their numbers shifted, or with the images of others."""
         for place, by_step in sorted(self._shares.items()):
             split, sequence, kind = place
-            found = self._shifted(kind, by_step) or self._unlike(kind, self._correlations[place])
-            if found:
-                yield Finding("error", *found, split, sequence)
+            if found := self._shifted(kind, by_step):
+                yield Finding("error", "frames", found, split, sequence)
+            elif n_unlike := self._n_unlike(place):
+                message = f"{kind} and {SHARP_FOLDER} do not show the same in {n_unlike} images"
+                if other := self._shown_by(place):
+                    message += f"; {kind} shows {'/'.join(other)}: the folders are exchanged"
+                yield Finding("error" if other else "warning", "scene", message, split, sequence)
             elif message := self._off_middle(kind, by_step):
                 yield Finding("warning", "frames", message, split, sequence)
 
-    def _shifted(self, kind: str, by_step: dict[int, list[float]]) -> tuple[str, str] | None:
+    def _shifted(self, kind: str, by_step: dict[int, list[float]]) -> str:
         counts = {step: sum(share < _NEARER for share in of) for step, of in by_step.items()}
         step = max(counts, key=lambda step: counts[step])
         n_compared = len(by_step[step])
         if n_compared < _FEWEST_COMPARED or counts[step] <= n_compared / 2:
-            return None
+            return ""
         where = f"{abs(step)} {'after' if step > 0 else 'before'} that of its own name"
-        return "frames", (
+        return (
             f"{kind} is like the {SHARP_FOLDER} image {where}, in {counts[step]} of {n_compared} "
             "images: the numbers of one of the folders are shifted"
         )
 
-    def _unlike(self, kind: str, correlations: list[float]) -> tuple[str, str] | None:
+    def _n_unlike(self, place: tuple[str, str, str]) -> str:
+        """How many images of how many, where it is most of them."""
+        correlations = self._correlations[place]
         n_unlike = sum(value < _LEAST_CORRELATION for value in correlations)
         if len(correlations) < _FEWEST_COMPARED or n_unlike <= len(correlations) / 2:
-            return None
-        return "scene", (
-            f"{kind} and {SHARP_FOLDER} do not show the same in {n_unlike} of {len(correlations)} "
-            "images: one of the folders may be of another sequence"
-        )
+            return ""
+        return f"{n_unlike} of {len(correlations)}"
+
+    def _shown_by(self, place: tuple[str, str, str]) -> _Place | None:
+        """The sequence whose sharp images the blurred ones of a place show, if there is one.
+
+        Without one, images that move too far in one exposure are as likely as foreign ones.
+        """
+        shares = {
+            (split, sequence): _share_alike(self._kept[place], thumbnails)
+            for (split, sequence, kind), thumbnails in self._kept.items()
+            if kind == SHARP_FOLDER and (split, sequence) != place[:2]
+        }
+        best = max(shares, key=lambda key: shares[key], default=None)
+        return best if best and shares[best] > 0.5 else None
 
     def _off_middle(self, kind: str, by_step: dict[int, list[float]]) -> str:
         if min(len(by_step.get(step, ())) for step in (-1, 1)) < _FEWEST_COMPARED:
@@ -231,14 +257,15 @@ class _Lookalikes:
     """Images of one split that look like those of the other, though their pixels differ."""
 
     def __init__(self) -> None:
-        self._thumbnails: defaultdict[str, list[tuple[ImageSet, str, _View]]] = defaultdict(list)
+        self._thumbnails: defaultdict[str, list[_Kept]] = defaultdict(list)
 
     def add(self, image: ImageSet, result: Result) -> None:
         """Keep a thumbnail of the sharp image, if it shows anything."""
         if (sharp := result.views.get(SHARP_FOLDER)) is None:
             return
         if (thumbnail := _thumbnail(sharp)) is not None:
-            found = image, result.hashes[SHARP_FOLDER], thumbnail
+            # At half the precision, as those of all images are kept.
+            found = image, result.hashes[SHARP_FOLDER], thumbnail.astype(np.float16)
             self._thumbnails[image.split].append(found)
 
     def findings(self) -> Iterator[Finding]:
@@ -260,18 +287,24 @@ class _Lookalikes:
 
     def _alike(self) -> Iterator[tuple[ImageSet, ImageSet]]:
         train, test = (self._thumbnails[split] for split in SPLITS)
-        if not train or not test:
-            return
-        others = np.stack([thumbnail for _, _, thumbnail in train])
-        mirrored = others[:, :, ::-1].reshape(len(others), -1)
-        others = others.reshape(len(others), -1)
-        for start in range(0, len(test), _ROWS_AT_ONCE):
-            own = np.stack([view.ravel() for _, _, view in test[start : start + _ROWS_AT_ONCE]])
-            nearest = np.maximum(own @ others.T, own @ mirrored.T)
-            for row, column in np.argwhere(nearest > _ALIKE).tolist():
-                (here, here_hash, _), (there, there_hash, _) = test[start + row], train[column]
-                if here_hash != there_hash:
-                    yield here, there
+        for others in _parts(train):
+            views = _stacked(others)
+            theirs = [view.reshape(len(others), -1).T for view in (views, views[:, :, ::-1])]
+            for own in _parts(test):
+                mine = _stacked(own).reshape(len(own), -1)
+                nearest = np.maximum(*(mine @ view for view in theirs))
+                for row, column in np.argwhere(nearest > _ALIKE).tolist():
+                    (here, here_hash, _), (there, there_hash, _) = own[row], others[column]
+                    if here_hash != there_hash:
+                        yield here, there
+
+
+def _parts(kept: Sequence[_Kept]) -> Iterator[Sequence[_Kept]]:
+    return (kept[start : start + _AT_ONCE] for start in range(0, len(kept), _AT_ONCE))
+
+
+def _stacked(kept: Sequence[_Kept]) -> _View:
+    return np.stack([thumbnail for _, _, thumbnail in kept]).astype(np.float32)
 
 
 def _group(image: ImageSet) -> str:
@@ -291,3 +324,11 @@ def _thumbnail(view: _View) -> _View | None:
     if small.std() < LEAST_CONTRAST:
         return None
     return np.asarray(small / np.linalg.norm(small), np.float32)
+
+
+def _share_alike(some: Sequence[_View | None], others: Sequence[_View | None]) -> float:
+    """How many thumbnails at the same place show the same; 0 where too few can be compared."""
+    pairs = [(a, b) for a, b in zip(some, others, strict=False) if a is not None and b is not None]
+    if len(pairs) < _FEWEST_COMPARED:
+        return 0.0
+    return sum(float(np.vdot(a, b)) > _LEAST_CORRELATION for a, b in pairs) / len(pairs)
