@@ -39,7 +39,8 @@ def test_shipped_weights_restore(path: Path) -> None:
     with safe_open(path, framework="pt") as file:
         record = json.loads(file.metadata()["record"])
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
-    assert f"| {record['step'] * 16:,} |" in page
+    card = page.partition(f"## {path.name}\n")[2].partition("\n## ")[0]
+    assert f"| {record['step'] * 16:,} patches of 64 px" in card
     assert path.stat().st_size < 3_000_000
 
 
@@ -53,9 +54,9 @@ def test_the_page_names_the_training_of_each(tmp_path: Path) -> None:
     assert filled(FOLDER / "README.md", FOLDER.parent) == page
     assert "Licence: MIT" in page
     for path in SHIPPED:
-        _, of_training = (line for line in page.splitlines() if line.startswith(f"| {path.name} |"))
-        assert f"| {sha256_of_file(path)} |" in of_training
-        assert f"| `runs/train/{path.stem}/" in of_training
+        card = page.partition(f"\n## {path.name}\n")[2].partition("\n## ")[0]
+        assert f"| SHA-256 | {sha256_of_file(path)} |" in card
+        assert f"| record | `runs/train/{path.stem}/" in card
     shutil.copytree(FOLDER.parent / "runs" / "train", tmp_path / "runs" / "train")
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "x.safetensors").write_bytes(SHIPPED[0].read_bytes() + b"x")
