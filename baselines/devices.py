@@ -1,6 +1,7 @@
 """Device, memory layout, precision and compilation, for training and restoring."""
 
 import os
+import shutil
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -67,3 +68,9 @@ def computes_bf16(device: torch.device) -> bool:
         return True
     has_avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
     return has_avx512 and torch.cpu._is_avx512_bf16_supported()
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether `torch.compile` pays and can work there: a GPU, and a C compiler that it calls."""
+    compilers = ("gcc", "clang", os.environ.get("CC", "gcc"))
+    return device.type == "cuda" and any(map(shutil.which, compilers))

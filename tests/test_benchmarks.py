@@ -223,6 +223,15 @@ def test_bf16_is_for_those_who_compute_it(monkeypatch: pytest.MonkeyPatch) -> No
         assert devices.computes_bf16(cpu) is has
 
 
+def test_blocks_are_compiled_where_there_is_a_gpu_and_a_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for found in ("/usr/bin/clang", None):
+        monkeypatch.setattr(devices.shutil, "which", lambda name, found=found: found)
+        assert devices.can_compile(torch.device("cuda")) is (found is not None)
+        assert not devices.can_compile(torch.device("cpu"))
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of colour-demosaicing, a rival
 def test_the_blur_suite_times_interpolation_and_stages() -> None:
     timings = speed_blur.measure(n_repeats=1, size_hw=(96, 128))

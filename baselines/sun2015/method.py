@@ -5,9 +5,9 @@ blurred by known motions (`patches`). After the last step the patch prior is fit
 
 paper
     The paper's widths and number of patches, without batch norm.
-reduced, reduced-cpu, smoke
-    Narrower, with batch norm, which short trainings need: for minutes on a GPU, for half an hour
-    on two CPU cores, and to check that everything works.
+reduced, smoke
+    Narrower, with batch norm, which short trainings need: for an hour or two on two CPU cores, and
+    to check that everything works.
 """
 
 from dataclasses import dataclass, replace
@@ -101,20 +101,18 @@ _PAPER_RECIPE = Sun2015Recipe(
         learning_rate=5e-4, n_epochs=40, steps_per_epoch=275, n_epochs_decay=40
     ),
 )
-_REDUCED_RECIPE = _PAPER_RECIPE.changed(
-    preset="reduced",
-    scale="reduced",
-    widths=(64, 128, 512),
-    dropout=0.1,
-    batch_norm=True,
-    learning_rate=2e-3,
-    steps_per_epoch=500,
-    n_prior_patches=100_000,
-)
 _PRESETS = {
     "paper": _PAPER_RECIPE,
-    "reduced": _REDUCED_RECIPE,
-    "reduced-cpu": _REDUCED_RECIPE.changed(preset="reduced-cpu", steps_per_epoch=250),
+    "reduced": _PAPER_RECIPE.changed(
+        preset="reduced",
+        scale="reduced",
+        widths=(64, 128, 512),
+        dropout=0.1,
+        batch_norm=True,
+        learning_rate=2e-3,
+        steps_per_epoch=250,
+        n_prior_patches=100_000,
+    ),
     "smoke": _PAPER_RECIPE.changed(
         preset="smoke",
         scale="smoke",

@@ -10,7 +10,7 @@ from typing import Any
 
 from baselines.checkpoints.restorers import load_restorer_network
 from baselines.cost import SHOWN_SIZE_HW, n_macs
-from baselines.devices import chosen_device, computes_bf16
+from baselines.devices import can_compile, chosen_device, computes_bf16
 from baselines.method import Method
 from baselines.options import RestoreOptions, RunOptions
 from baselines.recipe import Recipe
@@ -25,6 +25,8 @@ from gopro_tools.restorers import Restorer
 from gopro_tools.stopping import stop_signals
 
 log = logging.getLogger(__name__)
+
+_N_VALIDATION_IMAGES = 30
 
 
 class StoppedError(Exception):
@@ -186,6 +188,7 @@ def train_method(work: Work, method: Method) -> None:
     assert recipe is not None
     assert folder is not None
     n_steps = recipe.n_steps(work.train_facts["n_pairs"])
+    device = chosen_device(config.device)
 
     with stop_signals() as found:
         result = train(
@@ -196,8 +199,10 @@ def train_method(work: Work, method: Method) -> None:
             blur_kind=config.blur_kind,
             options=RunOptions(
                 device=config.device,
-                precision="bf16" if computes_bf16(chosen_device(config.device)) else "fp32",
+                precision="bf16" if computes_bf16(device) else "fp32",
+                compile=can_compile(device),
                 validate_every=max(1, n_steps // 10),
+                n_validation_images=_N_VALIDATION_IMAGES,
                 vgg_weights=config.vgg_weights,
             ),
             resume=True,
