@@ -140,7 +140,7 @@ DEBLURGAN = Method(
             learning_rate=2e-4,
             n_epochs=50,
             n_epochs_decay=50,
-            steps_per_epoch=200,
+            steps_per_epoch=160,
         ),
         "reduced-cpu": _SMOKE.changed(
             preset="reduced-cpu",
