@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from baselines.options import RestoreOptions
 from baselines.recipe import Recipe
 from gopro_tools.errors import InputError
-from gopro_tools.plugins import source_sha256
+from gopro_tools.plugins import imports_sha256, source_sha256
 from gopro_tools.records import Scale, hash_of
 
 if TYPE_CHECKING:
@@ -29,12 +29,19 @@ if TYPE_CHECKING:
     from gopro_tools.restorers import Restorer
 
 
-def imported(name: str) -> Callable[..., Any]:
+class Imported:
     """What ``package.module:NAME`` is, imported when it is called."""
-    return lambda *arguments, **options: resolve_name(name)(*arguments, **options)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.__module__ = name.partition(":")[0]
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Import it, and call it."""
+        return resolve_name(self._name)(*arguments, **options)
 
 
-_RESTORER = imported("baselines.restoring:network_restorer")
+_RESTORER = Imported("baselines.restoring:network_restorer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +85,8 @@ class Method:
     """Methods of one family are compared with each other, at equal budget."""
     half_on_gpu: bool = True
     """Whether tables restore with bf16 on a GPU."""
-    modules: tuple[str, ...] = ("baselines",)
-    """Modules or packages whose code decides the restored images."""
+    modules: tuple[str, ...] = ()
+    """Packages whose code decides the restored images; those that its parts are in by default."""
     open_untrained: "Callable[[Path | None, RestoreOptions], Restorer] | None" = None
     """Makes the restorer of a method without training."""
     weights: Path | None = None
@@ -130,8 +137,12 @@ class Method:
 
     @property
     def code_sha256(self) -> str:
-        """Hash of the code that trains and restores: the key of cached results."""
-        return hash_of([source_sha256(module) for module in self.modules])
+        """Hash of the code that restores, with all that it imports: the key of cached results."""
+        if self.modules:
+            return hash_of([source_sha256(module) for module in self.modules])
+        networks = (self.kind.network, self.kind.published) if self.kind else ()
+        parts = [part for part in (self.restorer, self.open_untrained, *networks) if part]
+        return imports_sha256([__name__, *(part.__module__ for part in parts)])
 
     def recipe(self, scale: Scale, *, on_gpu: bool) -> Recipe | None:
         """The preset for a scale on this kind of machine; None where the method has none."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from baselines.deblurgan.method import DEBLURGAN
 from baselines.deepdeblur.method import DEEPDEBLUR_K
-from baselines.method import Method, NetworkKind, imported
+from baselines.method import Imported, Method, NetworkKind
 from baselines.options import RestoreOptions
 from baselines.sun2015.method import SUN2015, SUN2015_PLUS
 from gopro_tools.errors import InputError
@@ -22,8 +22,7 @@ METHODS: tuple[Method, ...] = (SUN2015, SUN2015_PLUS, *DEEPDEBLUR_K, DEBLURGAN)
 SPANDREL = Method(
     name="spandrel",
     title="a network of the zoo",
-    modules=("baselines.zoo",),
-    open_untrained=imported("baselines.zoo:open_network"),
+    open_untrained=Imported("baselines.zoo:open_network"),
 )
 
 OTHERS: tuple[Method, ...] = (SPANDREL,)

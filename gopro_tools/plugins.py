@@ -13,9 +13,10 @@ import pkgutil
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,57 @@ def source_sha256(module_name: str) -> str:
         digest.update(f"{path.relative_to(file.parent).as_posix()}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def imports_sha256(modules: Iterable[str]) -> str:
+    """Hash of modules and of all that they import, late too, of the top-level packages they are in.
+
+    What is imported for type checkers alone does not count, and what is imported by a computed name
+    is not seen.
+    """
+    names = list(modules)
+    folders: dict[str, Path] = {}
+    for top in {name.partition(".")[0] for name in names}:
+        module = importlib.import_module(top)
+        if place := next(iter(getattr(module, "__path__", ())), getattr(module, "__file__", None)):
+            folders[top] = Path(place).parent
+    sources: dict[str, bytes] = {}
+    while names:
+        parts = names.pop().split(".")
+        for end in range(1, len(parts) + 1 if parts[0] in folders else 1):
+            place = "/".join(parts[:end])
+            for inside in (f"{place}.py", f"{place}/__init__.py"):
+                path = folders[parts[0]] / inside
+                if inside not in sources and path.is_file():
+                    sources[inside] = path.read_bytes()
+                    names += _imported_names(sources[inside], inside)
+    digest = hashlib.sha256()
+    for inside, source in sorted(sources.items()):
+        digest.update(f"{inside}\n".encode() + source)
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _imported_names(source: bytes, file: str) -> tuple[str, ...]:
+    """Modules that a module imports, and names in them, which may be modules too."""
+    tree = ast.parse(source)
+    names: list[str] = []
+    for_type_checkers = {
+        id(statement)
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
+        for statement in branch.body
+    }
+    for node in ast.walk(tree):
+        if id(node) in for_type_checkers:
+            continue
+        if isinstance(node, ast.Import):
+            names += (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = file.split("/")[: -node.level] if node.level else []
+            module = ".".join([*package, node.module] if node.module else package)
+            names += (f"{module}.{alias.name}" for alias in node.names)
+    return tuple(names)
 
 
 def _value(text: str) -> Any:

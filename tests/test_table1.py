@@ -417,7 +417,6 @@ RECIPE = Recipe(
 TOY = Method(
     name="toy", title="Toy", kind=NetworkKind(name="toy", network=Toy),
     presets={"smoke": RECIPE}, learner=lambda recipe, setting: PlainLearner(Toy(), recipe, setting),
-    modules=("strange_methods",),
 )
 """
 

@@ -9,7 +9,7 @@ reduced, reduced-cpu, smoke
 from dataclasses import dataclass
 from typing import Literal
 
-from baselines.method import Method, NetworkKind, imported
+from baselines.method import Imported, Method, NetworkKind
 from baselines.recipe import Augmentation, Optimisation, PatchConfig, Recipe
 from gopro_tools.errors import InputError
 
@@ -20,8 +20,8 @@ VggInput = Literal["imagenet", "signed"]
 
 KIND = NetworkKind(
     name="deblurgan",
-    network=imported("baselines.deblurgan.network:Generator"),
-    published=imported("baselines.deblurgan.weights:load_deblurgan"),
+    network=Imported("baselines.deblurgan.network:Generator"),
+    published=Imported("baselines.deblurgan.weights:load_deblurgan"),
     published_layout="DeblurGAN's generator (model.1.weight, model.10.conv_block.1.weight, …)",
 )
 
@@ -153,5 +153,5 @@ DEBLURGAN = Method(
         ),
         "smoke": _SMOKE,
     },
-    learner=imported("baselines.deblurgan.learner:DeblurGanLearner"),
+    learner=Imported("baselines.deblurgan.learner:DeblurGanLearner"),
 )

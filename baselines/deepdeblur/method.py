@@ -20,7 +20,7 @@ from typing import Literal
 
 import tyro
 
-from baselines.method import Method, NetworkKind, imported
+from baselines.method import Imported, Method, NetworkKind
 from baselines.recipe import NAH2017_AUGMENTATION, Augmentation, Optimisation, PatchConfig, Recipe
 
 PyramidKind = Literal["torch7", "pytorch-release"]
@@ -28,8 +28,8 @@ DiscriminatorLayout = Literal["paper", "torch7", "pytorch-release"]
 
 KIND = NetworkKind(
     name="deepdeblur",
-    network=imported("baselines.deepdeblur.network:DeepDeblur"),
-    published=imported("baselines.deepdeblur.weights:load_deepdeblur_pytorch"),
+    network=Imported("baselines.deepdeblur.network:DeepDeblur"),
+    published=Imported("baselines.deepdeblur.weights:load_deepdeblur_pytorch"),
     published_layout="DeepDeblur-PyTorch (body_models.0.body.0.weight, …)",
 )
 
@@ -185,7 +185,7 @@ DEEPDEBLUR_K: tuple[Method, ...] = tuple(
         kind=KIND,
         architecture={"n_scales": n_scales},
         presets={preset: deepdeblur_recipe(preset, n_scales) for preset in _PRESETS},
-        learner=imported("baselines.deepdeblur.learner:DeepDeblurLearner"),
+        learner=Imported("baselines.deepdeblur.learner:DeepDeblurLearner"),
         family="DeepDeblur",
     )
     for n_scales in (1, 2, 3)

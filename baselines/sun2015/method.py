@@ -15,7 +15,7 @@ from typing import Annotated
 
 import tyro
 
-from baselines.method import Method, NetworkKind, imported
+from baselines.method import Imported, Method, NetworkKind
 from baselines.recipe import Augmentation, Optimisation, PatchConfig, Recipe
 from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
@@ -29,7 +29,7 @@ RESPONSES: dict[BlurKind, str] = {"gamma": "gamma2.2", "linear_crf": "linear"}
 
 KIND = NetworkKind(
     name="sun2015",
-    network=imported("baselines.sun2015.network:Sun2015"),
+    network=Imported("baselines.sun2015.network:Sun2015"),
     restores_alone=False,
 )
 KIND_PLUS = replace(KIND, name="sun2015-plus")
@@ -141,8 +141,8 @@ SUN2015 = Method(
     published_name="Sun 2015",
     kind=KIND,
     presets=_PRESETS,
-    learner=imported("baselines.sun2015.learner:Sun2015Learner"),
-    restorer=imported("baselines.sun2015.restorer:sun2015_restorer"),
+    learner=Imported("baselines.sun2015.learner:Sun2015Learner"),
+    restorer=Imported("baselines.sun2015.restorer:sun2015_restorer"),
     half_on_gpu=False,
 )
 """The paper as faithfully as it is known."""
@@ -155,8 +155,8 @@ SUN2015_PLUS = Method(
         name: recipe.changed(method="sun2015-plus", synthesis=_PLUS_SYNTHESIS)
         for name, recipe in _PRESETS.items()
     },
-    learner=imported("baselines.sun2015.learner:Sun2015Learner"),
-    restorer=imported("baselines.sun2015.restorer:sun2015_restorer"),
+    learner=Imported("baselines.sun2015.learner:Sun2015Learner"),
+    restorer=Imported("baselines.sun2015.restorer:sun2015_restorer"),
     half_on_gpu=False,
 )
 """With shrunk copies, other patches, the motion of least risk; see the table of the package."""
