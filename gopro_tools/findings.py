@@ -1,9 +1,10 @@
 """What a check found: one record per finding, as a table for people and as CSV for programs."""
 
+import re
 import sys
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -18,6 +19,8 @@ Severity = Literal["error", "warning", "info"]
 _STYLES: dict[Severity, str] = {"error": "red", "warning": "yellow", "info": "dim"}
 _COLUMNS = ("severity", "check", "split", "sequence", "name", "message")
 _MOST_SHOWN = 60
+_MOST_ALIKE = 3
+"""Findings of one kind in one sequence that are shown one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +99,14 @@ def report_findings(findings: Sequence[Finding], subject: str, out: Path | None)
 
         columns = [Column(name, overflow="fold") for name in ("severity", "check", "where", "what")]
         table = Table(*columns, title=Text(f"Findings in {subject}"))
-        for finding in findings[:_MOST_SHOWN]:
+        shown = list(_merged(findings))
+        for finding in shown[:_MOST_SHOWN]:
             where = "/".join(filter(None, (finding.split, finding.sequence, finding.name)))
             cells = (finding.severity, finding.check, where, finding.message)
             table.add_row(*map(Text, cells), style=_STYLES[finding.severity])
         stderr.print(table, soft_wrap=False)
-    if len(findings) > _MOST_SHOWN:
-        stderr.print(f"... and {len(findings) - _MOST_SHOWN} more; the CSV has them all.")
+        if len(shown) > _MOST_SHOWN:
+            stderr.print(f"... and {len(shown) - _MOST_SHOWN} more; the CSV has them all.")
     if out is None:
         sys.stdout.write(findings_csv(findings))
     else:
@@ -114,3 +118,19 @@ def report_findings(findings: Sequence[Finding], subject: str, out: Path | None)
         markup=False,
     )
     return EXIT_FINDINGS if has_errors(findings) else 0
+
+
+def _merged(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Findings for a table: of many of one kind in a sequence, the first with their number."""
+    alike: defaultdict[tuple[str, ...], list[Finding]] = defaultdict(list)
+    for finding in findings:
+        # Numbers, hashes and names of images are all that tells findings of one kind apart.
+        what = re.sub(r"[^\s/]*\d[^\s/]*", "", finding.message)
+        place = (finding.split, finding.sequence) if finding.name else (finding.message,)
+        alike[finding.severity, finding.check, what, *place].append(finding)
+    for first, *others in alike.values():
+        if len(others) < _MOST_ALIKE:
+            yield from (first, *others)
+        else:
+            message = f"{first.message} (and {len(others)} more like this; the CSV has them all)"
+            yield replace(first, message=message)

@@ -1,9 +1,9 @@
 """Frames with their times into a video file, with the sound of another file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 import av
@@ -17,6 +17,9 @@ LOSSLESS_SUFFIX = ".mkv"
 _BT709 = 1
 _CRF = "16"
 """Constant quality of H.264, visually lossless."""
+SAME_EVERY_TIME: Mapping[str, str] = MappingProxyType({"x264-params": "mbtree=0"})
+"""Options of x264 with which the same frames give the same file. With its macroblock tree, 10
+encodings of 60 frames gave 4 to 7 different files."""
 
 
 class VideoWriter:
@@ -63,7 +66,7 @@ class VideoWriter:
         stream.codec_context.time_base = seconds_per_tick
         stream.time_base = seconds_per_tick
         if not lossless:
-            stream.options = {"crf": _CRF, "preset": "medium"}
+            stream.options = {"crf": _CRF, "preset": "medium", **SAME_EVERY_TIME}
             context = stream.codec_context
             context.color_range, context.colorspace = 1, _BT709
             context.color_primaries, context.color_trc = _BT709, _BT709

@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from gopro_tools.scenes import (
 )
 from gopro_tools.scenes.command import command
 from gopro_tools.scenes.config import ClipsConfig
+from gopro_tools.video_output import VideoWriter
 
 SIZE_HW = (90, 160)
 ACCURATE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -413,6 +415,29 @@ def test_rotation_and_metadata_are_stored(tmp_path: Path) -> None:
     with av.open(str(path)) as container:
         assert container.metadata["com.android.capture.fps"] == "240.000000"
         assert next(container.decode(video=0)).rotation == 90
+
+
+def by_writer(path: Path, frames: list[Rgb]) -> None:
+    size_hw = frames[0].shape[0], frames[0].shape[1]
+    with VideoWriter(path, size_hw=size_hw, seconds_per_tick=Fraction(1, 30)) as writer:
+        for tick, frame in enumerate(frames):
+            writer.write(frame, tick)
+
+
+@pytest.mark.parametrize("write", [partial(write_video, rate_hz=30), by_writer])
+def test_equal_frames_give_equal_files(
+    tmp_path: Path, write: Callable[[Path, list[Rgb]], object]
+) -> None:
+    rng = np.random.default_rng(0)
+    frames = list(render_frames(small_scene(shake_px_s=2000.0), 30, 40))
+    files = set()
+    for _ in range(8):
+        # x264 may depend on what its memory held before.
+        used = [rng.integers(0, 255, 10_000 * n, np.uint8) for n in rng.integers(1, 50, 20)]
+        del used
+        write(tmp_path / "clip.mp4", frames)
+        files.add((tmp_path / "clip.mp4").read_bytes())
+    assert len(files) == 1
 
 
 def test_a_video_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

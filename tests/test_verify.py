@@ -419,6 +419,27 @@ def test_command(sound: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert exit_code_of(lambda: command(tmp_path, VerifyConfig())) == 2
 
 
+def test_many_findings_of_one_kind_are_one_line_for_people(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where a whole dataset is stored with 16 bits; the CSV keeps what each image says."""
+    rng = np.random.default_rng(0)
+    for number in range(1, 6):
+        for kind in ("sharp", "blur"):
+            image = rng.integers(0, 65535, (80, 80, 3), dtype=np.uint16)
+            folder = tmp_path / "data/train/GOPR0001_07_00" / kind
+            folder.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / f"{number:06d}.png"), image)
+    assert command(tmp_path / "data", VerifyConfig(), tmp_path / "found.csv") == 1
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert said.count("bit") == 2
+    assert said.count("(and 4 more like this; the CSV has them all)") == 2
+    assert "10 error(s)" in said
+    with (tmp_path / "found.csv").open() as file:
+        names = [row["name"] for row in csv.DictReader(file) if row["check"] == "unreadable"]
+    assert sorted(names) == [f"{number:06d}.png" for number in range(1, 6) for _ in range(2)]
+
+
 def test_a_warning_alone_is_exit_code_0(sound: Path) -> None:
     (sound / "validation").mkdir()
     assert command(sound, VerifyConfig()) == 0
