@@ -318,6 +318,9 @@ def test_people_may_write_their_own_card(dataset: Path, tmp_path: Path) -> None:
         ("crops", "train/input/a.png"),
         ("huggingface", "test/metadata.csv"),
         ("huggingface", "train/a.jpg"),
+        ("lmdb", "test/a.png"),
+        ("lmdb", "train/input.lmdb"),
+        ("lmdb", "train/blur_crops.lmdb/a.png"),
     ],
 )
 def test_verify_names_what_readers_would_take_too(

@@ -27,6 +27,9 @@ from gopro_tools.findings import Finding
 
 _DATA_FILE = "data.mdb"
 _CHECKSUM_FILE = "data.mdb.sha256"
+_LIST_FILE = "meta_info.txt"
+_FILES = frozenset({_DATA_FILE, _CHECKSUM_FILE, _LIST_FILE, "lock.mdb"})
+"""All that a database consists of."""
 
 
 class Databases(Opened):
@@ -122,7 +125,7 @@ class Databases(Opened):
                     self._database(path).sync(True)
                 with self._reading(path) as transaction:
                     lines = [self._meta_line(transaction, sample.key) for sample in own]
-                write_atomic(path / "meta_info.txt", "".join(lines))
+                write_atomic(path / _LIST_FILE, "".join(lines))
                 checksum = sha256_of_file(path / _DATA_FILE)
                 write_atomic(path / _CHECKSUM_FILE, f"{checksum}  {_DATA_FILE}\n")
 
@@ -154,10 +157,19 @@ class Databases(Opened):
         faults = [Finding("error", "unreadable", text) for text in self._damaged.values()]
         for split in SPLITS:
             own = [sample.key for sample in samples if sample.split == split]
+            faults += self._foreign(split)
             for path in self._names(split):
                 if path not in self._damaged and (path / _DATA_FILE).is_file():
                     faults += self._faults_of(path, own)
         return faults
+
+    def _foreign(self, split: Split) -> Iterator[Finding]:
+        """Files and folders beside and inside the databases."""
+        databases = self._names(split)
+        beside = (path for path in (self._out / split).glob("[!.]*") if path not in databases)
+        inside = (file for path in databases for file in path.glob("[!.]*"))
+        for path in sorted([*beside, *(file for file in inside if file.name not in _FILES)]):
+            yield unexpected(path.relative_to(self._out).as_posix())
 
     def _faults_of(self, path: Path, own: Sequence[str]) -> Iterator[Finding]:
         name = path.relative_to(self._out).as_posix()
@@ -166,9 +178,9 @@ class Databases(Opened):
             yield unexpected(f"{name}: {key}")
         with self._reading(path) as transaction:
             lines = [self._meta_line(transaction, key) for key in own if key in keys]
-        info = path / "meta_info.txt"
+        info = path / _LIST_FILE
         if not info.is_file() or info.read_bytes() != "".join(lines).encode():
-            yield other_list(f"{name}/meta_info.txt")
+            yield other_list(f"{name}/{_LIST_FILE}")
         if not (path / _CHECKSUM_FILE).is_file():
             message = f"{name}: no {_CHECKSUM_FILE} there. Export again."
             yield Finding("error", "unfinished", message)
