@@ -5,11 +5,21 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from media import ffmpeg
 
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.response import Response
-from gopro_tools.scenes import H264, LOSSLESS, Encoding, write_frames, write_video
+from gopro_tools.scenes import (
+    H264,
+    LOSSLESS,
+    Encoding,
+    Scene,
+    SceneConfig,
+    render_frames,
+    write_frames,
+    write_video,
+)
 from gopro_tools.video import FrameProblem, FrameSource, open_source
 from gopro_tools.video.container import open_video
 
@@ -335,6 +345,27 @@ def test_a_bad_frame_in_a_folder_is_left_out_and_named(tmp_path: Path) -> None:
     assert got == [0, 1, 3, 5]
     assert "000003.png" in str(problems[0])
     assert "000005.png" in str(problems[1])
+
+
+@pytest.mark.parametrize(
+    ("codec", "was_jpeg"),
+    [
+        (("-c:v", "mjpeg", "-q:v", 4), True),
+        (("-c:v", "libx264", "-crf", 12), False),
+        (("-c:v", "libx264", "-crf", 35, "-g", 1), False),
+    ],
+)
+def test_frames_that_were_jpeg_are_noted(
+    tmp_path: Path, codec: tuple[object, ...], was_jpeg: bool
+) -> None:
+    """As a camera's MJPEG video, or JPEG images, that were turned into PNG files."""
+    scene = Scene(SceneConfig(seed=1, size_hw=(270, 480), photograph="coffee"))
+    write_video(tmp_path / "made.mp4", render_frames(scene, 240, 9), 240, LOSSLESS)
+    ffmpeg("-i", tmp_path / "made.mp4", *codec, tmp_path / "stored.mkv")
+    (tmp_path / "frames").mkdir()
+    ffmpeg("-i", tmp_path / "stored.mkv", tmp_path / "frames" / "%06d.png")
+    notes = " ".join(open_source(tmp_path / "frames", fps=240).info.notes)
+    assert ("the frames were JPEG files" in notes) == was_jpeg
 
 
 REAL = {

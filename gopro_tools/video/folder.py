@@ -1,7 +1,7 @@
 """A folder of numbered images, one sequence of frames."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from gopro_tools.errors import InputError
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, read_upright
+from gopro_tools.jpeg_traces import LEAST_TRACE, jpeg_trace
+from gopro_tools.mistakes import chosen
 from gopro_tools.video.geometry import Geometry
 from gopro_tools.video.pictures import Look
 from gopro_tools.video.source import FrameProblem, Problem, SourceInfo
@@ -68,7 +70,7 @@ class FrameFolder:
             keyframes=np.stack([np.arange(len(numbers)), np.array(numbers)], axis=1),
             frame_rate_from_header=fps,
             codec=self._files[0].suffix[1:].lower(),
-            notes=(*notes, *look.notes),
+            notes=(*notes, *look.notes, *_notes_on_jpeg(self._files)),
         )
 
     def read(self, start: int, stop: int, on_problem: Problem) -> Iterator[tuple[int, Rgb]]:
@@ -105,6 +107,22 @@ def _lost_colours(frame: Rgb, after: Rgb) -> bool:
     luma = [image[::4, ::4] @ _LUMA for image in (frame, after)]
     is_one_scene = float(np.abs(luma[0] - luma[1]).mean()) < _ALIKE_CODES
     return is_one_scene and min(chroma) == 0 and max(chroma) > _COLOURED
+
+
+def _notes_on_jpeg(files: Sequence[Path]) -> tuple[str, ...]:
+    """What to know of frames that JPEG, or a video of such images, lost something of before."""
+    if files[0].suffix.lower() in _JPEG_SUFFIXES:
+        return ()
+    try:
+        traces = [jpeg_trace(_read(files[index])[0]) for index in chosen(len(files))]
+    except InputError:  # named where the frame is read
+        return ()
+    if min(traces) <= LEAST_TRACE:
+        return ()
+    return (
+        "the frames were JPEG files, or a video of such images, before they were saved as "
+        f"{files[0].suffix[1:].lower()}: sharp and blurred images keep what these lost",
+    )
 
 
 def _one_sequence(folder: Path) -> dict[int, Path]:
@@ -157,6 +175,7 @@ def _prefix_and_number(path: Path) -> tuple[str, int]:
     return prefix, int(number)
 
 
+_JPEG_SUFFIXES = (".jpg", ".jpeg")
 _DARK = 1 << 14
 """Samples of 12 bit in a file of 16 stay below it."""
 _COLOURED = 3.0
