@@ -17,11 +17,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media import INTRA_REFRESH, OPEN_GOP
+from media import INTRA_REFRESH, OPEN_GOP, ffmpeg
 
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb, encode_png, pixel_hash, read_rgb
-from gopro_tools.scenes import H264, LOSSLESS, Encoding, write_frames, write_video
+from gopro_tools.scenes import (
+    H264,
+    LOSSLESS,
+    Encoding,
+    Scene,
+    SceneConfig,
+    render_frames,
+    write_frames,
+    write_video,
+)
 from gopro_tools.seal import FORMAT, sealed
 from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.synthesize.command import command
@@ -251,6 +260,65 @@ def test_windows_with_cuts_repeats_and_gaps_are_rejected(
     assert ("cut.mp4", "000003.png") in kept
     unchecked = SynthesisConfig(check=False)
     assert synthesize([tmp_path], unchecked, out=tmp_path / "all", executor=threads).n_pairs == 8
+
+
+def scene_at(
+    rate_hz: float, path: Path, encoding: Encoding = EXACT, *, shake_px_s: float = 600.0
+) -> Path:
+    config = SceneConfig(
+        seed=2, size_hw=(180, 320), photograph="coffee", shake_px_s=shake_px_s,
+        object_speed_px_s=shake_px_s,
+    )  # fmt: skip
+    scene = Scene(config)
+    write_video(path, render_frames(scene, rate_hz, 60), rate_hz, encoding)
+    return path
+
+
+def test_frames_that_a_converter_blended_are_noted(
+    tmp_path: Path, threads: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    videos = tmp_path / "videos"
+    # HEVC predicts most of its frames as mixes.
+    hevc = Encoding(codec="libx265", crf=30, options={})
+    scene_at(240, videos / "recorded.mp4", hevc)
+    slow = scene_at(120, tmp_path / "slow.mp4")
+    blended = ("-vf", "minterpolate=fps=240:mi_mode=blend", "-c:v", "libx264", "-crf", 20)
+    ffmpeg("-i", slow, *blended, videos / "raised.mp4")
+    synthesize([videos], SynthesisConfig(frames="7"), out=tmp_path / "out", executor=threads)
+    described = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    noted = {s["name"] for s in described["sources"] if "mixes" in " ".join(s["notes"])}
+    assert noted == {"raised.mp4"}
+    assert "raised.mp4: in" in caplog.text
+    assert "- raised.mp4: in" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_no_pair_averages_frames_that_a_converter_repeated(
+    tmp_path: Path, threads: ThreadPoolExecutor
+) -> None:
+    """Of eight equal frames and the next, a window has one step: two moments, and no motion."""
+    slow = scene_at(30, tmp_path / "slow.mp4", shake_px_s=60.0)
+    ffmpeg("-i", slow, "-vf", "fps=240", "-c:v", "libx264", "-crf", 20, tmp_path / "raised.mp4")
+    out = tmp_path / "out"
+    config = SynthesisConfig(frames="7")
+    summary = synthesize([tmp_path / "raised.mp4"], config, out=out, executor=threads)
+    reasons = [row["reason"] for row in rows(out / "rejected.csv")]
+    assert sum("repeats the one before" in reason for reason in reasons) > summary.n_pairs
+    for row in rows(out / "manifest.csv"):
+        folder = out / row["split"] / row["sequence"]
+        sharp, blurred = (read_rgb(folder / kind / row["name"]) for kind in ("sharp", "blur"))
+        assert np.abs(np.subtract(sharp, blurred, dtype=np.float32)).mean() < 1
+
+
+def test_a_picture_at_rest_is_no_repeated_frame(
+    tmp_path: Path, threads: ThreadPoolExecutor
+) -> None:
+    """At each keyframe, compression alone changes it, and between them nothing does."""
+    (still,) = render_frames(Scene(SceneConfig(size_hw=(180, 320), photograph="coffee")), 240, 1)
+    coarse = Encoding(crf=40, gop_size=15, options={"preset": "veryfast"})
+    write_video(tmp_path / "still.mp4", [still] * 60, 240, coarse)
+    config = SynthesisConfig(frames="7")
+    summary = synthesize([tmp_path / "still.mp4"], config, out=tmp_path / "out", executor=threads)
+    assert (summary.n_pairs, summary.n_rejected) == (8, 0)
 
 
 def test_a_long_gap_starts_a_new_clip_numbered_by_gopros_rule(

@@ -32,6 +32,8 @@ class Tally:
     """By source."""
     problems_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """By source."""
+    mixed_of: defaultdict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    """By source: of some windows, whether they hold mixes of their own frames."""
 
 
 def card(plan: Plan, tally: Tally, description: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What makes a folder of images a dataset: manifest, rejected windows, record, card, preview."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -32,6 +33,8 @@ from gopro_tools.synthesize.segment import SegmentRecord, window_row
 from gopro_tools.text import csv_text
 from gopro_tools.threads import thread_pool
 
+logger = logging.getLogger(__name__)
+
 PUBLISHED_FILES = (
     MANIFEST_FILE, REJECTED_FILE, PREVIEW_FILE, ANIMATION_FILE, CARD_FILE, DATASET_FILE,
 )  # fmt: skip
@@ -61,6 +64,13 @@ MANIFEST_COLUMNS = (
     "hash_blur_gamma",
 )
 REJECTED_COLUMNS = (*_WINDOW_COLUMNS, "reason")
+
+_FEWEST_WINDOWS = 3
+_MIXED_NOTE = (
+    "in {} of {} windows looked at, some frames are mixes of the two beside them, as where a lower "
+    "rate was raised by blending: such a sharp image shows two moments at once. Use the video as "
+    "the camera recorded it; --interpolate fills its gaps"
+)
 
 Row = Mapping[str, Any]
 Records = Callable[[SequencePlan], Sequence[SegmentRecord]]
@@ -137,6 +147,7 @@ def _write_tables(
             tally.n_pairs_of[source] += len(pairs)
             tally.n_rejected_of[source] += len(rejected)
             tally.problems_of[source].update(*(record.problems for record in records))
+            tally.mixed_of[source] += (mixed for record in records for mixed in record.mixed)
     return tally
 
 
@@ -223,16 +234,20 @@ def _describe(plan: Plan, tally: Tally) -> dict[str, Any]:
                         for problem in problems.get(probe.source.name, ())
                     }
                 ),
-                **_facts(probe, plan.config.fps),
+                **_facts(probe, plan.config.fps, tally.mixed_of[probe.source.name]),
             }
             for probe in plan.probes
         ],
     }
 
 
-def _facts(probe: Probe, fps: float | None) -> dict[str, Any]:
+def _facts(probe: Probe, fps: float | None, mixed: Sequence[bool]) -> dict[str, Any]:
     """What the container said and what was measured."""
     info = probe.info
     if info is None:
         return {}
-    return {"left_out": list(probe.source.left_out), **info.record(fps)}
+    facts = {"left_out": list(probe.source.left_out), **info.record(fps)}
+    if len(mixed) >= _FEWEST_WINDOWS and sum(mixed) > len(mixed) / 2:
+        facts["notes"] = [*facts["notes"], _MIXED_NOTE.format(sum(mixed), len(mixed))]
+        logger.warning("%s: %s", probe.source.name, facts["notes"][-1])
+    return facts

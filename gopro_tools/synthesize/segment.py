@@ -17,7 +17,7 @@ from gopro_tools.exposure import Window
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png, pixel_hash, sharpness
 from gopro_tools.synthesize.config import SynthesisConfig
-from gopro_tools.synthesize.faults import Thumbnail, fault, thumbnail_of
+from gopro_tools.synthesize.faults import Thumbnail, fault, is_mixed, thumbnail_of
 from gopro_tools.synthesize.plan import Probe, Segment, open_as_asked
 from gopro_tools.synthesize.preview import Shown, name_of, shown
 from gopro_tools.synthesize.sources import check_unchanged
@@ -26,6 +26,9 @@ from gopro_tools.video import FrameProblem
 
 if TYPE_CHECKING:
     from gopro_tools.synthesize.pairs import PairMaker
+
+_MOST_LOOKED_AT = 8
+"""Windows of a segment that are enough to notice blended frames."""
 
 _Exposed = tuple[Window, list[Rgb], str]
 """A window, its frames in time order, and why it is rejected; "" if it is not."""
@@ -87,6 +90,8 @@ class SegmentRecord:
     """Rows of rejected.csv."""
     problems: list[str] = field(default_factory=list)
     """What the decoder complained of."""
+    mixed: list[bool] = field(default_factory=list)
+    """`is_mixed` of the first windows in which something moves."""
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Size and XXH3-128 of each image, by its path below the output folder: images are not synced
     to disk one by one, so that a power cut may leave them empty or cut short."""
@@ -187,7 +192,7 @@ def process_segment(task: SegmentTask) -> SegmentRecord:
     interval_s = 1 / probe.info.rate_hz(config.fps)
     maker = _maker(config, threading.get_ident())
     try:
-        exposures = _exposures(task, probe, record.problems)
+        exposures = _exposures(task, probe, record)
         for window, frames, reason in _until_unreadable(exposures, task, record):
             row = _row(task, window)
             if reason:
@@ -258,8 +263,8 @@ def _row(task: SegmentTask, window: Window) -> dict[str, Any]:
     return window_row(split=task.split, sequence=task.sequence, source=task.source, window=window)
 
 
-def _exposures(task: SegmentTask, probe: Probe, problems: list[str]) -> Iterator[_Exposed]:
-    """Decode, and look at, the frames of each window."""
+def _exposures(task: SegmentTask, probe: Probe, record: SegmentRecord) -> Iterator[_Exposed]:
+    """Decode, and look at, the frames of each window; the record notes what they say together."""
     config = task.config
     info = probe.info
     assert info is not None
@@ -271,6 +276,7 @@ def _exposures(task: SegmentTask, probe: Probe, problems: list[str]) -> Iterator
     in_ring: list[_Seen | None] = [None] * n_ring
     previous: Thumbnail | None = None
     reasons: dict[int, str] = {}
+    keyframes = frozenset(info.keyframes[:, 0].tolist())
     waiting = [window.widened(margin) for window in reversed(task.windows)]
     # Windows differ in length where each draws its own: a later one may start earlier.
     earliest = np.minimum.accumulate([window.start for window in waiting])
@@ -278,7 +284,7 @@ def _exposures(task: SegmentTask, probe: Probe, problems: list[str]) -> Iterator
 
     def note(problem: FrameProblem) -> None:
         if problem.text:
-            problems.append(problem.text)
+            record.problems.append(problem.text)
         if problem.frame is not None and problem.reason:
             reasons[problem.frame] = problem.reason
 
@@ -293,7 +299,11 @@ def _exposures(task: SegmentTask, probe: Probe, problems: list[str]) -> Iterator
         reason = ""
         if config.check:
             changes = np.array([one.change for one in seen[1:]])
-            reason = fault(changes, widened, [one.thumbnail for one in seen])
+            thumbnails = [one.thumbnail for one in seen]
+            reason = fault(changes, widened, thumbnails, keyframes)
+            if not reason and len(record.mixed) < _MOST_LOOKED_AT:
+                mixed = is_mixed(changes, thumbnails)
+                record.mixed += [] if mixed is None else [mixed]
         return window, [one.frame for one in seen], reason
 
     for index, frame in source.read(int(earliest[-1]), stop, note):
