@@ -4,7 +4,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, count, islice
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from gopro_tools.scenes.recording import H264, LOSSLESS, write_video
 from gopro_tools.scenes.scene import Scene
 from gopro_tools.scenes.textures import PHOTOGRAPHS
 from gopro_tools.threads import n_cores, prefetched
+from gopro_tools.video_output import SAME_EVERY_TIME
+
+_LOSSY = replace(H264, options={**H264.options, **SAME_EVERY_TIME})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +107,8 @@ def _write_clip(
                 yield frame
                 on_frame()
 
-    write_video(path, frames(), config.rate_hz, LOSSLESS if config.lossless else H264)
+    encoding = LOSSLESS if config.lossless else _LOSSY
+    write_video(path, frames(), config.rate_hz, encoding)
     times_s = [index / config.rate_hz for index in range(config.n_frames + 1)]
     homographies = np.stack([scene.homographies(time_s) for time_s in times_s])
     speed_px = _speed_px(homographies, scene_config.size_hw)

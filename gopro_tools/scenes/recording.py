@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from gopro_tools.files import temporary_beside, write_atomic
 from gopro_tools.images import Rgb, encode_png
-from gopro_tools.video_output import SAME_EVERY_TIME
 
 Matrix = Literal["bt709", "bt601", "bt2020"]
 Transfer = Literal["bt709", "bt601", "srgb", "linear", "pq", "hlg"]
@@ -58,9 +57,7 @@ class Encoding:
     """Whether luma uses all codes rather than 16-235 (8 bit) or 64-940 (10 bit)."""
     tagged: bool = True
     """False leaves every colour property unsaid; the samples stay as ``matrix`` makes them."""
-    options: Mapping[str, str] = field(
-        default_factory=lambda: {"preset": "veryfast", **SAME_EVERY_TIME}
-    )
+    options: Mapping[str, str] = field(default_factory=lambda: {"preset": "veryfast"})
     """Private options of the encoder."""
 
     @property
