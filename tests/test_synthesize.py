@@ -321,6 +321,33 @@ def test_a_picture_at_rest_is_no_repeated_frame(
     assert (summary.n_pairs, summary.n_rejected) == (8, 0)
 
 
+def test_another_rate_than_the_file_says_is_noted(
+    tmp_path: Path, threads: ThreadPoolExecutor
+) -> None:
+    write_video(tmp_path / "exported.mp4", moving(22), Fraction(30000, 1001), EXACT)
+    write_frames(tmp_path / "frames", moving(22))
+    notes = {}
+    for fps in (240, 30):
+        config = SynthesisConfig(fps=fps, allow_low_rate=True)
+        out = tmp_path / f"at_{fps}"
+        sources = [tmp_path / "exported.mp4", tmp_path / "frames"]
+        synthesize(sources, config, out=out, executor=threads)
+        described = json.loads((out / "dataset.json").read_text())
+        notes[fps] = [note for source in described["sources"] for note in source["notes"]]
+    said = "taken as 240 frames a second, as --fps says; the file says 29.97"
+    assert notes == {240: [said], 30: []}
+
+
+def test_a_rate_that_changes_all_the_time_is_named(
+    tmp_path: Path, threads: ThreadPoolExecutor
+) -> None:
+    times = [Fraction(80 * n + n * n, 240 * 80) for n in range(60)]
+    write_video(tmp_path / "ramp.mp4", moving(60), 240, EXACT, times_s=times)
+    expected = r"All 2 windows are left out, the first one for: .* the rate is another one here"
+    with pytest.raises(InputError, match=expected):
+        synthesize([tmp_path], SynthesisConfig(frames="29"), out=tmp_path / "out", executor=threads)
+
+
 def test_a_long_gap_starts_a_new_clip_numbered_by_gopros_rule(
     tmp_path: Path, threads: ThreadPoolExecutor
 ) -> None:

@@ -231,7 +231,7 @@ def make_plan(probes: Sequence[Probe], config: SynthesisConfig) -> Plan:
         )
     ]
     for probe in usable:
-        for note in probe.info.notes if probe.info is not None else ():
+        for note in probe.info.notes_at(config.fps) if probe.info is not None else ():
             logger.info("%s: %s", probe.source.name, note)
     sequences = [sequence for sequence in sequences if sequence.windows or sequence.rejected]
     used = {sequence.probe.source for sequence in sequences}

@@ -327,5 +327,8 @@ def summary_of(out: Path, plan: Plan, seal: Seal, *, already_complete: bool) -> 
 
 def nothing_to_make(plan: Plan) -> InputError:
     """The error for sources that give no pair."""
-    reasons = list(plan.failed.values()) or ["Every window crosses a gap in time."]
+    reasons = list(plan.failed.values())
+    left_out = [item.reason for sequence in plan.sequences for item in sequence.rejected]
+    if left_out and not reasons:
+        reasons = [f"All {len(left_out)} windows are left out, the first one for: {left_out[0]}."]
     return InputError("No pair can be made.\n" + "\n".join(reasons))

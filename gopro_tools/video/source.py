@@ -33,6 +33,9 @@ class FrameProblem:
         return self.text
 
 
+_SAME_RATE = 0.02
+"""Share of a rate that rounding, as 29.97 to 30, may make."""
+
 Problem = Callable[[FrameProblem], None]
 """Called for each frame or stretch that cannot be read."""
 
@@ -140,8 +143,19 @@ class SourceInfo:
             "constant_rate": self.constant_rate,
             "n_gaps": len(self.gaps()),
             "rate_hz": round(self.rate_hz(override_hz), 6),
-            "notes": list(self.notes),
+            "notes": list(self.notes_at(override_hz)),
         }
+
+    def notes_at(self, override_hz: float | None) -> tuple[str, ...]:
+        """`notes`, and one more where ``--fps`` says another rate than the file does."""
+        own_hz = self.rate_hz(None)
+        is_own = override_hz is None or abs(override_hz / own_hz - 1) < _SAME_RATE
+        if is_own or self.kind == "frames":  # images have no rate of their own
+            return self.notes
+        said = (
+            f"taken as {override_hz:.4g} frames a second, as --fps says; the file says {own_hz:.4g}"
+        )
+        return *self.notes, said
 
 
 class FrameSource(Protocol):
