@@ -29,7 +29,7 @@ from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.metrics import psnr_rgb
 from gopro_tools.records import read_record
 from gopro_tools.report import ReportConfig, report
-from gopro_tools.report.command import size_hint
+from gopro_tools.report.command import command, size_hint
 from gopro_tools.report.pictures import chosen_images
 from gopro_tools.report.reading import read_comparisons, read_dataset
 from gopro_tools.restoring import RestoreConfig, restore
@@ -470,6 +470,7 @@ def test_the_csv_of_a_check_is_shown_and_marks_the_pairs(tmp_path: Path) -> None
     assert train["remarks"] == {"1": messages}
     alone = data_of(report([tmp_path / "kept"], tmp_path / "alone"))
     assert len(alone["checks"]) == 1
+    assert command((tmp_path / "kept",), tmp_path / "without_images") == 0
     checked = data_of(report([root], tmp_path / "anew"))  # the same, by a check of its own
     assert next(c for c in checked["collections"] if "train" in c["title"])["remarks"]
     (tmp_path / "kept/findings.csv").write_text(

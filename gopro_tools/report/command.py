@@ -44,7 +44,7 @@ def command(
 
 def size_hint(index: Path, config: ReportConfig) -> str:
     """How to make a large page smaller; empty where it is not large."""
-    images = () if config.single_file else (index.parent / IMAGE_FOLDER).iterdir()
+    images = () if config.single_file else (index.parent / IMAGE_FOLDER).glob("*")
     size_mb = sum(path.stat().st_size for path in (index, *images)) / 1e6
     if size_mb <= LARGE_MB:
         return ""
