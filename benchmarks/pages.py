@@ -42,12 +42,15 @@ def filled(page: Path, results: Path) -> str:
     """A page with the tables in it made again from the records of a results folder.
 
     Raises:
-        InputError: A query fails.
+        InputError: A query fails, or there is none.
     """
-    return _BLOCK.sub(
+    text, n_blocks = _BLOCK.subn(
         lambda match: f"{match[1]}{tables(results, match[2], page)}\n{match[3]}",
         page.read_text(encoding="utf-8"),
     )
+    if not n_blocks:
+        raise InputError(f"{page}: no query in it, so no table to make (see benchmarks/pages.py).")
+    return text
 
 
 def pages(results: Path) -> dict[Path, str]:
