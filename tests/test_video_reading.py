@@ -363,6 +363,19 @@ def test_sound_longer_than_the_picture_is_no_damage(tmp_path: Path) -> None:
         assert len(whole(path)) == 44, suffix
 
 
+def test_avi_whose_first_reordered_picture_comes_late_is_no_damage(tmp_path: Path) -> None:
+    """AVI has no times of showing; up to there the order of decoding is that of showing."""
+    rest, later = (moving(n, (80, 112), seed=n) for n in (20, 40))
+    options = {"preset": "veryfast", "x264-params": "bframes=3:scenecut=0:mbtree=0"}
+    write_video(tmp_path / "v.mp4", [*rest[:1] * 20, *later], 240, Encoding(options=options))
+    ffmpeg("-i", tmp_path / "v.mp4", "-c", "copy", tmp_path / "v.avi")
+    shown = shown_by_ffmpeg(tmp_path / "v.mp4", (80, 112))
+    np.testing.assert_array_equal(np.stack(whole(tmp_path / "v.avi")), shown)
+    options |= {"x264-params": "mbtree=0"}
+    ffmpeg("-i", written(tmp_path / "w.mp4", options=options), "-c", "copy", tmp_path / "w.avi")
+    assert len(whole(tmp_path / "w.avi")) == 44
+
+
 # --- what changes in mid-stream ----------------------------------------------------------------
 
 

@@ -175,7 +175,10 @@ class VideoFile:
             edits = seams_s(self._path, stream.id) if "mp4" in container.format.name else []
         joint = second_recording_at(self._path)
         start, tried, keyframes_hold = None, None, False
-        if not places.by_order:
+        # AVI does not say when a picture is shown. FFmpeg takes the order of decoding, which is
+        # right up to the first picture that is reordered, wherever that is.
+        is_guessed = self._facts.container == "avi" and self._facts.reorder_depth > 0
+        if not places.by_order and not is_guessed:
             with thread_pool(1) as beside:
                 checked = beside.submit(self._keyframes_hold, places)
                 start = self._check_start(places, first_key)
