@@ -84,7 +84,7 @@ def plot_curves(validation: pd.DataFrame, path: Path) -> None:
         axis.plot(own["n_patches"], own["psnr_rgb_db"], "o-", markersize=3, label=method)
     blurred_db = validation["blurred_psnr_rgb_db"].iloc[-1]
     axis.axhline(blurred_db, color="k", linestyle="--", linewidth=0.8, label=BLURRED)
-    axis.set_ylim(bottom=blurred_db - 4)
+    axis.set_ylim(bottom=max(blurred_db - 4, axis.get_ylim()[0]))
     axis.set_xlabel("patches seen")
     axis.set_ylabel("validation PSNR (dB)")
     axis.legend(fontsize=8)
