@@ -31,7 +31,7 @@ _LIGHT_RATIO = 0.5
 _FEWEST_FRAMES = 5
 _MIXED_CHANGE = 2.0
 _MIXED_SHARE = 0.06
-"""Medians over the windows of a clip in which something moves: 0.005 to 0.04 where a rate was
+"""Medians over the windows of a clip in which something moves: 0.002 to 0.04 where a rate was
 doubled or quadrupled by blending; above 0.23 in real and rendered clips, whatever compressed them.
 Single windows of HEVC with B frames, which are predicted as mixes, reach 0.03."""
 
