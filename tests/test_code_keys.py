@@ -13,8 +13,8 @@ from gopro_tools.plugins import imports_sha256
 
 PARTS = {  # modules whose code restores, beside `baselines.method`
     "sun2015": ("sun2015.network", "sun2015.restorer"),
-    "deepdeblur": ("deepdeblur.network", "deepdeblur.weights", "restoring"),
-    "deblurgan": ("deblurgan.network", "deblurgan.weights", "restoring"),
+    "deepdeblur": ("deepdeblur.network", "restoring"),
+    "deblurgan": ("deblurgan.network", "restoring"),
     "spandrel": ("zoo", "restoring"),
 }
 

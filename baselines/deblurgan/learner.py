@@ -1,19 +1,69 @@
-"""One training step of DeblurGAN."""
+"""The losses of DeblurGAN, and one training step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.data import Batch
-from baselines.deblurgan.method import DeblurGanRecipe
-from baselines.deblurgan.network import Critic, Generator, start_without_correction
+from baselines.deblurgan.method import DeblurGanRecipe, GradientNorm, PenaltyAlpha
+from baselines.deblurgan.network import (
+    Critic,
+    Generator,
+    from_signed,
+    start_without_correction,
+    to_signed,
+)
 from baselines.deblurgan.vgg import content_features
 from baselines.devices import to_layout
 from baselines.learning import Figures, Learner
-from baselines.losses import critic_loss, generator_loss, gradient_penalty, perceptual_loss
 from baselines.machine import Setting
+
+
+def gradient_penalty(
+    critic: Callable[[Tensor], Tensor],
+    sharp: Tensor,
+    restored: Tensor,
+    norm: GradientNorm = "image",
+    alpha: PenaltyAlpha = "image",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """How far the critic's gradient is from norm 1 between sharp and restored images.
+
+    mean((|gradient| - 1)^2), without its weight (10 in WGAN-GP and in DeblurGAN). The gradient is
+    the one with respect to images in [-1, 1], the range in which the critic works; it would be
+    twice as long in [0, 1].
+
+    Args:
+        critic: (N, 3, H, W) images in [0, 1] to scores of any shape; not compiled, as
+            `torch.compile` cannot differentiate twice.
+        sharp: (N, 3, H, W) in [0, 1].
+        restored: The same; no gradient flows into either.
+        norm: "image" takes the norm over all values of an image (Gulrajani et al. 2017, equation
+            3), "pixel" over the channels of each pixel, as the released code does.
+        alpha: Whether each image, or only the batch, draws its own random mixing weight.
+        generator: Source of the weights instead of torch's own.
+    """
+    n_draws = len(sharp) if alpha == "image" else 1
+    weight = torch.rand(
+        (n_draws, 1, 1, 1), generator=generator, device=sharp.device, dtype=sharp.dtype
+    )
+    mixed = weight * sharp.detach() + (1 - weight) * restored.detach()
+    signed = to_signed(mixed).requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(from_signed(signed)).sum(), signed, create_graph=True)
+    lengths: Tensor = torch.linalg.vector_norm(gradient, dim=(1, 2, 3) if norm == "image" else 1)
+    return (lengths - 1).square().mean()
+
+
+def perceptual_loss(features: nn.Module, restored: Tensor, sharp: Tensor) -> Tensor:
+    """Mean squared difference of features, DeblurGAN's content loss without its weight of 100.
+
+    Images are (N, 3, H, W) in [0, 1]; no gradient flows into the sharp ones.
+    """
+    with torch.no_grad():
+        wanted = features(sharp)
+    return F.mse_loss(features(restored).float(), wanted.float())
 
 
 class DeblurGanLearner(Learner):
@@ -59,7 +109,7 @@ class DeblurGanLearner(Learner):
         loss = recipe.content_weight * parts["content"]
         if recipe.adversarial_weight:
             with self.frozen("critic"), self.precision():
-                parts["adversarial"] = generator_loss(self.networks["critic"](restored))
+                parts["adversarial"] = -self.networks["critic"](restored).float().mean()
             loss = loss + recipe.adversarial_weight * parts["adversarial"]
         return figures | self.update("restorer", loss, parts)
 
@@ -72,7 +122,8 @@ class DeblurGanLearner(Learner):
     def _judge(self, batch: Batch, restored: Tensor) -> Figures:
         recipe, critic = self._recipe, self.networks["critic"]
         with self.precision():
-            distance = critic_loss(critic(batch.sharp), critic(restored))
+            sharp_score, score = (critic(seen).float().mean() for seen in (batch.sharp, restored))
+        distance = score - sharp_score
         # Twice differentiated, so neither compiled nor in half precision.
         penalty = gradient_penalty(
             critic, batch.sharp, restored, recipe.gradient_norm, recipe.penalty_alpha

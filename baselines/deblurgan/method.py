@@ -21,7 +21,7 @@ VggInput = Literal["imagenet", "signed"]
 KIND = NetworkKind(
     name="deblurgan",
     network=Imported("baselines.deblurgan.network:Generator"),
-    published=Imported("baselines.deblurgan.weights:load_deblurgan"),
+    published=Imported("baselines.deblurgan.network:load_deblurgan"),
     published_layout="DeblurGAN's generator (model.1.weight, model.10.conv_block.1.weight, …)",
 )
 

@@ -1,5 +1,6 @@
 """Features of VGG19 for DeblurGAN's content loss; weights are read from a file, never at random."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ from baselines.checkpoints.tensors import load_into, read_tensors
 from baselines.deblurgan.method import ContentLayer, VggInput
 from gopro_tools.errors import InputError
 
-_CHANNELS = ((64, 64), (128, 128), (256, 256, 256))  # of the convolutions between poolings
+_CHANNELS = (3, 64, 64, 128, 128, 256, 256, 256)  # pooled before each doubling
 _N_LAYERS = {"relu3_1": 12, "conv3_3": 15, "relu3_3": 16}
 
 # Mean and deviation of images in [0, 1].
@@ -56,17 +57,16 @@ def content_features(
         normalised = normalised_vgg19()
         load_into(normalised, tensors, path)
         return normalised.requires_grad_(requires_grad=False)
-    names = {name: name.removeprefix("features.") for name in tensors}
-    if "17.weight" in names.values() and "16.weight" not in names.values():
+    tensors = {name.removeprefix("features."): tensor for name, tensor in tensors.items()}
+    if "17.weight" in tensors and "16.weight" not in tensors:
         raise InputError(f"{path}: this is VGG16; VGG19 was expected. {_WHERE_TO_GET_VGG}")
     vgg = Vgg19(layer, network_input)
-    wanted = vgg.state_dict()
-    kept = {f"layers.{short}": tensors[name] for name, short in names.items()}
-    load_into(vgg, {name: kept[name] for name in wanted if name in kept}, f"{path} (VGG19)")
+    kept = {name: tensors[name] for name in vgg.state_dict() if name in tensors}
+    load_into(vgg, kept, f"{path} (VGG19)")
     return vgg.requires_grad_(requires_grad=False)
 
 
-class Vgg19(nn.Module):
+class Vgg19(nn.Sequential):
     """VGG19 up to the compared layer, for weights under torchvision's names.
 
     They expect the "imagenet" input; the released DeblurGAN gives them "signed", in [-1, 1].
@@ -76,21 +76,20 @@ class Vgg19(nn.Module):
     deviation: Tensor
 
     def __init__(self, layer: ContentLayer, network_input: VggInput) -> None:
-        super().__init__()
         layers: list[nn.Module] = []
-        n_in = 3
-        for block in _CHANNELS:
-            for n_out in block:
-                layers += [nn.Conv2d(n_in, n_out, 3, padding=1), nn.ReLU()]
-                n_in = n_out
-            layers.append(nn.MaxPool2d(2))
-        self.layers = nn.Sequential(*layers[: _N_LAYERS[layer]])
+        for n_in, n_out in pairwise(_CHANNELS):
+            if n_out == 2 * n_in:
+                layers.append(nn.MaxPool2d(2))
+            layers += [nn.Conv2d(n_in, n_out, 3, padding=1), nn.ReLU()]
+        super().__init__(*layers[: _N_LAYERS[layer]])
         for name, values in zip(("mean", "deviation"), _INPUT[network_input], strict=True):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features of (N, 3, H, W) RGB images in [0, 1]: (N, 256, H // 4, W // 4)."""
-        features: Tensor = self.layers((images - self.mean) / self.deviation)
+        features: Tensor = super().forward(  # type: ignore[no-untyped-call]
+            (images - self.mean) / self.deviation
+        )
         return features
 
 
@@ -103,10 +102,8 @@ def normalised_vgg19() -> nn.Sequential:
     more, to (N, 256, H / 4, W / 4), rounded up.
     """
     layers: list[nn.Module] = [nn.Conv2d(3, 3, 1)]
-    n_in = 3
-    for block in ((64, 64), (128, 128), (256,)):
-        for n_out in block:
-            layers += [nn.ReflectionPad2d(1), nn.Conv2d(n_in, n_out, 3), nn.ReLU()]
-            n_in = n_out
-        layers.append(nn.MaxPool2d(2, ceil_mode=True))
-    return nn.Sequential(*layers[:-1])
+    for n_in, n_out in pairwise(_CHANNELS[:6]):
+        if n_out == 2 * n_in:
+            layers.append(nn.MaxPool2d(2, ceil_mode=True))
+        layers += [nn.ReflectionPad2d(1), nn.Conv2d(n_in, n_out, 3), nn.ReLU()]
+    return nn.Sequential(*layers)

@@ -29,7 +29,7 @@ DiscriminatorLayout = Literal["paper", "torch7", "pytorch-release"]
 KIND = NetworkKind(
     name="deepdeblur",
     network=Imported("baselines.deepdeblur.network:DeepDeblur"),
-    published=Imported("baselines.deepdeblur.weights:load_deepdeblur_pytorch"),
+    published=Imported("baselines.deepdeblur.network:load_deepdeblur_pytorch"),
     published_layout="DeepDeblur-PyTorch (body_models.0.body.0.weight, …)",
 )
 
