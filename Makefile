@@ -15,32 +15,27 @@ PIP := install --quiet --disable-pip-version-check uv
 install = export VIRTUAL_ENV=.venv; $(UV) pip install --quiet --offline $(1) 2>/dev/null || \
 	$(UV) pip install --quiet $(1)
 
-.venv/needed: pyproject.toml
+.venv/base: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv --without-pip .venv
 	command -v $(UV) >/dev/null || $(PYTHON) -m pip --python $(BIN)/python $(PIP) || \
 		{ $(BIN)/python -m ensurepip && $(BIN)/python -m pip $(PIP); }
-	$(call install,pip --requirement pyproject.toml)
-	touch $@
-
-.venv/base: .venv/needed
-	$(call install,--no-deps --editable .)
+	$(call install,pip --editable .)
 	touch $@
 
 .venv/all: .venv/base
 	$(call install,--editable '.[all]')
 	touch $@
 
-# The test pairs are deblurred and scored where a network ships with the package.
+# The test pairs are deblurred and scored where a network ships with the package. Clips are about as
+# small as the images that it was made for: deblurring is most of the work.
 NETWORK := $(wildcard gopro_tools/weights/*.onnx)
 
-demo: .venv/needed
+demo: .venv/base
 	rm -rf $(DEMO)
-	# Meanwhile, this package is installed, which takes a second, and what is needed next is
-	# compiled, where this machine has not done so yet.
-	$(MAKE) --no-print-directory .venv/base & $(BIN)/python -m gopro_tools.loops & \
-	$(BIN)/python -m gopro_tools.scenes --out $(DEMO)/videos --clips 2 --seconds 0.2 --size 288x512; \
+	# Meanwhile, what is needed next is compiled, where this machine has not done so yet.
+	$(BIN)/python -m gopro_tools.loops & \
+	$(BIN)/python -m gopro_tools.scenes --out $(DEMO)/videos --clips 2 --seconds 0.2 --size 216x384; \
 	status=$$?; wait; exit $$status
-	@$(MAKE) --quiet --no-print-directory .venv/base
 	$(BIN)/python -m gopro_tools.synthesize $(DEMO)/videos --out $(DEMO)/dataset \
 		--test-fraction 0.5 --measure-motion
 ifneq ($(NETWORK),)

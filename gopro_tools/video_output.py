@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
@@ -71,6 +72,7 @@ class VideoWriter:
             context.color_range, context.colorspace = 1, _BT709
             context.color_primaries, context.color_trc = _BT709, _BT709
         self._stream, self._time_base, self._frame_ticks = stream, seconds_per_tick, frame_ticks
+        self._reformatter = VideoReformatter()  # one for all frames: it keeps FFmpeg's tables
         self._sound = _Sound(sound_from, self._container) if sound_from else None
         self.silent_because = self._sound.problem if self._sound else ""
         """Why the sound of the source was left out; empty where it was not, or has none."""
@@ -79,8 +81,8 @@ class VideoWriter:
         """Add a frame: (H, W, 3) uint8 RGB, shown from ``tick`` on; times must rise."""
         picture: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
         if self._stream.pix_fmt != "bgr0":
-            picture = picture.reformat(
-                format=self._stream.pix_fmt, dst_colorspace=_BT709, dst_color_range=1
+            picture = self._reformatter.reformat(
+                picture, format=self._stream.pix_fmt, dst_colorspace=_BT709, dst_color_range=1
             )
         picture.pts, picture.time_base = tick, self._time_base
         self._encode(picture)

@@ -1,8 +1,9 @@
 """Write frames as a video whose every property is stated, or as a folder of numbered images."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ import av
 import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Interpolation
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -131,13 +132,14 @@ def write_video(
             stream.codec_context.time_base = tick_s
             if rotation_degrees:
                 stream.set_display_rotation(rotation_degrees)
+            convert = _converter(encoding)
             n_frames = 0
             for tick, frame in _timed(chain([first], waiting), ticks):
                 if frame.shape != first.shape:
                     raise ValueError(
                         f"{path}: frame {n_frames} is {frame.shape}, the first is {first.shape}"
                     )
-                picture = _picture(frame, encoding)
+                picture = convert(_picture(frame))
                 picture.pts, picture.time_base = tick, tick_s
                 container.mux(_lasting(stream.encode(picture), ticks, rate, tick_s))
                 n_frames += 1
@@ -187,20 +189,26 @@ def _set_up(stream: VideoStream, encoding: Encoding, shape: tuple[int, ...]) -> 
     context.color_range = ColorRange.JPEG if full else ColorRange.MPEG
 
 
-def _picture(frame: NDArray[Any], encoding: Encoding) -> VideoFrame:
-    """Convert here, with the matrix and range asked for: the encoder would use its own."""
+def _picture(frame: NDArray[Any]) -> VideoFrame:
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype not in (np.uint8, np.uint16):
         found = f"{frame.shape} {frame.dtype}"
         raise ValueError(f"(H, W, 3) uint8 or uint16 was expected, found {found}")
     name = "rgb24" if frame.dtype == np.uint8 else "rgb48le"
-    picture = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=name)
+    return VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=name)
+
+
+def _converter(encoding: Encoding) -> Callable[[VideoFrame], VideoFrame]:
+    """What converts here, with the matrix and range asked for: the encoder would use its own."""
     full = encoding.full_range or encoding.is_rgb
-    return picture.reformat(
+    # One for all frames: it keeps FFmpeg's tables. Threads take longer to start than they save.
+    return partial(
+        VideoReformatter().reformat,
         format=encoding.pixel_format,
         dst_colorspace=None if encoding.is_rgb else _SWSCALE_MATRIX[encoding.matrix],
         src_color_range=ColorRange.JPEG,
         dst_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
         interpolation=_BEST_CONVERSION,
+        threads=1,
     )
 
 
