@@ -29,6 +29,8 @@ class EndingSignals:
     after the first signal. After the second, or where the exception does not get through (a long
     call into a library, threads that are waited for), a watching thread kills the child processes
     and ends this one. Whatever is written then is written whole or not at all, as everywhere here.
+    Python drops an exception raised where nothing can catch it, as in ``__del__``: the same thread
+    ends the process then, and the traceback that Python would print is left out.
     """
 
     first: int | None = None
@@ -49,6 +51,7 @@ class EndingSignals:
         # Handlers run between two lines of Python; a byte is sent at once.
         self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._watch, daemon=True).start()
+        sys.unraisablehook, self._hook_before = self._drop_interrupts, sys.unraisablehook
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,6 +61,11 @@ class EndingSignals:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
             self._writer.close()
+            sys.unraisablehook = self._hook_before
+
+    def _drop_interrupts(self, raised: "sys.UnraisableHookArgs") -> None:
+        if raised.exc_type is not KeyboardInterrupt:
+            self._hook_before(raised)
 
     def _raise(self, number: int, _frame: FrameType | None) -> None:
         self.first = self.first or number
