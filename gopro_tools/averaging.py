@@ -63,7 +63,7 @@ class ExposureAverager:
     Each value of ``blur_gamma`` is ``rint(255 * mean((v / 255) ** 2.2) ** (1 / 2.2))`` as float64
     arithmetic gives it (for the response gamma2.2; others alike), and each value of ``blur`` is
     ``around(mean(v))``. To be fast, light is summed as 32-bit integers and compared with integer
-    thresholds; where the integers' rounding could decide, which happens a few times an image, the
+    thresholds; where the integers' rounding could decide, which happens a few times per image, the
     sum is repeated in float64.
     """
 

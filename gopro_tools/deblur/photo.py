@@ -100,7 +100,7 @@ class _Metadata:
     chunks: Sequence[tuple[bytes, bytes]] = ()
     """Kind and body of the chunks of a PNG file that are metadata, but for EXIF."""
     has_more: bool = False
-    """Whether a JPEG file goes on behind its picture, as those of phones do."""
+    """Whether more follows the picture in a JPEG file, as in those of phones."""
 
 
 def write_photo(path: Path, photo: Photo, rgb: NDArray[np.float32]) -> list[str]:

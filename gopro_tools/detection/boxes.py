@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from gopro_tools.images import Rgb
 
 MAX_DETECTIONS = 100
-"""Boxes that count, a class and an image, best first: COCO's ``maxDets``."""
+"""Boxes that count per class and image, best first: COCO's ``maxDets``."""
 
 TRUE_POSITIVE, FALSE_POSITIVE, IGNORED = 1, 0, -1
 """What a candidate box turned out to be; `IGNORED` counts as nothing at all."""
@@ -180,7 +180,7 @@ def box_iou(
 
 
 def most_confident(detections: Detections) -> Detections:
-    """Sort by descending score (ties keep their order), at most `MAX_DETECTIONS` a class."""
+    """Sort by descending score (ties keep their order), at most `MAX_DETECTIONS` per class."""
     ordered = detections.select(np.argsort(-detections.score, kind="stable"))
     rank = np.zeros(len(ordered), np.int64)
     for class_id in np.unique(ordered.class_id):

@@ -67,7 +67,7 @@ def load_detector(
         input_size_px: Long side that images are resized to; the file's own, else 640.
         nms_iou: Overlap from which the lesser box of a class is dropped.
         min_score: Least confidence of a box.
-        class_names: File with a name a line, for ONNX files whose classes are not COCO's.
+        class_names: File with one name per line, for ONNX files whose classes are not COCO's.
         trust_weights: Read a ``.pt`` file even where that may run programs in it.
 
     Raises:

@@ -65,7 +65,7 @@ def read_labels(
 
     Args:
         path: COCO JSON file, or a folder of YOLO text files (``class x y width height`` in parts of
-            the image, one object a line). Their classes are named by ``classes.txt`` or a
+            the image, one object per line). Their classes are named by ``classes.txt`` or a
             ``data.yaml`` in or above the folder, else numbered as the detector's.
         sizes_hw: Size of each image by key ``<sequence>/<name>``; the order of the answer.
         class_names: Of the detector; labels name their classes the same.

@@ -166,7 +166,7 @@ class OnnxDetector:
             found = f"{len(names)} names were given" if names else "the file names none"
             raise InputError(
                 f"{self._path}: it has {n_classes} classes, and {found}. "
-                "Give --class-names FILE with a name a line."
+                "Give --class-names FILE with one name per line."
             )
         if len({name.strip() for name in names} - {""}) != n_classes:
             raise InputError(

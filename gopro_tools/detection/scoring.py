@@ -203,7 +203,7 @@ def scores(
 def average_precision(
     outcomes: Outcomes, image_weight: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
-    """COCO's average precision (area ``all``, 101 recalls, 100 boxes an image and class).
+    """COCO's average precision (area ``all``, 101 recalls, 100 boxes per image and class).
 
     Precision is made monotone from the right, read at recall 0, 0.01, ..., 1, and averaged; a
     recall that is never reached counts 0.

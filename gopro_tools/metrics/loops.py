@@ -6,7 +6,7 @@ filtering and, better, makes d = 0 give exactly 1, because the two factors becom
 
     (μs² - μd² + 2 C1) / (μs² + μd² + 2 C1)    and    (σs² - σd² + 2 C2) / (σs² + σd² + 2 C2).
 
-Whole numbers are added and squared as 32-bit integers and turned to float64 once a window row;
+Whole numbers are added and squared as 32-bit integers and turned to float64 once per window row;
 float32 is never accurate enough here (μ² of a bright flat area alone has an error near C2 / 10⁴).
 
 All kernels take planes, (channels, H, W), release the GIL and run on one core: the images of a

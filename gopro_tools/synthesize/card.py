@@ -100,7 +100,7 @@ The two kinds of blur differ by tenths of a dB in every result: say which one yo
 
 Pairs share their name: `train/<sequence>/blur_gamma/000001.png` belongs to
 `train/<sequence>/sharp/000001.png`, so loaders written for GOPRO_Large read it unchanged.
-{plan.about_splits()} `{MANIFEST_FILE}` has a row a pair (frames are counted from 0, ranges
+{plan.about_splits()} `{MANIFEST_FILE}` has one row per pair (frames are counted from 0, ranges
 end before their last number; `hash_*` is XXH3-128 of the pixels), `{DATASET_FILE}` the settings and
 what each source's container said. `python -m gopro_tools.verify .` checks it all.
 

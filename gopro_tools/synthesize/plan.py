@@ -38,7 +38,7 @@ _STRETCHED = 0.02
 """Logarithm of a change of shape that is more than rounding to whole pixels."""
 _SEGMENT_FRAMES = (150, 1200)
 """Segments are cut from the source alone, never from the number of workers. Each boundary costs
-about a window of frames that are decoded twice; an interruption, up to a segment a worker."""
+about a window of frames that are decoded twice; an interruption, up to one segment per worker."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,7 +169,7 @@ def probe_source(source: Source, config: SynthesisConfig) -> Probe:
         raise
     except InputError as error:
         return Probe(source=source, sha256=_hash_or_empty(source.path), error=str(error))
-    except Exception as error:  # damaged files make libraries raise anything; the run goes on
+    except Exception as error:  # damaged files make libraries raise anything; the run continues
         raise_if_passing(error, source.path)
         reason = f"{type(error).__name__}: {error}"
         return Probe(source=source, error=f"{source.path}: cannot be read ({reason}).")

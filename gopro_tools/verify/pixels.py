@@ -261,7 +261,7 @@ def _shift_between(sharp: _Spectrum, blurred: _Spectrum, size_hw: tuple[int, ...
 def _surface(
     cross: _Spectrum, size_hw: tuple[int, ...], y_px: NDArray[np.int64], x_px: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """How well two images agree where one is moved by so much: a sum of waves at some places."""
+    """How well two images agree if one is moved by each of some offsets: a sum of waves."""
     height, width = size_hw
     down = np.arange(cross.shape[0]) - cross.shape[0] // 2
     turn_y = np.exp(2j * np.pi / height * np.outer(y_px, down))

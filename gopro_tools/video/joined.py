@@ -36,7 +36,7 @@ def _second_riff(file: BinaryIO, size: int) -> int | None:
     while position + 12 <= size:
         file.seek(position)
         name, length, kind = struct.unpack("<4sI4s", file.read(12))
-        if name != b"RIFF" or (position and kind == b"AVI "):  # AVIX goes on with the first
+        if name != b"RIFF" or (position and kind == b"AVI "):  # AVIX continues the first
             return position if name == b"RIFF" else None
         position += 8 + length + length % 2
     return None

@@ -48,7 +48,7 @@ class PacketReader:
         """Packets that were given or skipped."""
         # Elsewhere, one time that runs ahead of all others is a slip of the writer's.
         self.n_out_of_order = _MOST_REORDERED if "matroska" in container.format.name else 1
-        """So many packets may have later times than one that follows them."""
+        """Most packets that may have a later time than one that follows them."""
 
     def skip(self, n_packets: int) -> None:
         """Pass over the first packets."""
