@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -63,6 +64,17 @@ def hear_signals() -> None:
     """For a child: a shell's background job ignores Ctrl-C, nohup SIGHUP, and both hand that on."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+
+
+def wait_until(
+    seen: Callable[[], object], process: subprocess.Popen[str], timeout_s: float = 200
+) -> None:
+    """Wait for what a run does while it is at work; one that ends before fails the test."""
+    deadline = time.monotonic() + timeout_s
+    while not seen():
+        assert process.poll() is None, f"it ended before: {process.communicate()[1]}"
+        assert time.monotonic() < deadline, f"not seen within {timeout_s} s"
+        time.sleep(0.005)
 
 
 def assert_ended(processes: list[psutil.Process], timeout_s: float) -> None:

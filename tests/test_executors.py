@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from commands import ROOT, assert_ended, run_command_line, start_command_line
+from commands import ROOT, assert_ended, run_command_line, start_command_line, wait_until
 from executor_tasks import Negative, Task, work
 from stub_detector import Brightest
 from tiny_dataset import write_dataset
@@ -151,20 +151,24 @@ def test_results_come_in_order(executor: Executor) -> None:
 
 
 class Recording(Executor):
-    """Holds its tasks until it is asked to run them."""
+    """Holds its tasks until twice as many as its slots are in flight, and a moment longer."""
 
     n_slots = 3
 
     def __init__(self) -> None:
         self.most_in_flight = self.in_flight = 0
+        self.is_full = threading.Event()
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
         future: Future[Any] = Future()
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        if self.in_flight == 2 * self.n_slots:
+            self.is_full.set()
 
         def end() -> None:
-            time.sleep(0.02)
+            self.is_full.wait(timeout=60)
+            time.sleep(0.02)  # one too many would be submitted now
             self.in_flight -= 1
             future.set_result(function(*args, **options))
 
@@ -304,9 +308,7 @@ def test_a_coordinator_that_is_killed_resumes_on_another_cluster(
     process = start_command_line(
         "gopro_tools.synthesize", *arguments, "gopro_tools.distributed:dask:workers=2"
     )
-    deadline = time.monotonic() + 200
-    while not list(out.glob(f"{STATE_FOLDER}/train-*.json")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: list(out.glob(f"{STATE_FOLDER}/train-*.json")), process)
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate()

@@ -60,6 +60,13 @@ def gains(results: Path, method: str) -> dict[str, float]:
     }
 
 
+def wait_for_images(page: Any) -> None:
+    """Until the browser has decoded all that the stage shows, or may be asked to show."""
+    page.evaluate(
+        "Promise.all([...document.querySelectorAll('.stage img[src]')].map(i => i.decode()))"
+    )
+
+
 def pixels_of(locator: Any) -> np.ndarray:
     return np.array(Image.open(io.BytesIO(locator.screenshot())).convert("RGB")).astype(int)
 
@@ -128,6 +135,7 @@ def test_slider_menu_and_sharp_key_show_the_right_pixels(page: Any, results: Pat
     page.select_option("select.left", "blurred")
     page.select_option("select.right", "worse")
     stage = page.locator(".stage")
+    wait_for_images(page)
     page.wait_for_function("document.querySelector('.stage').clientWidth > 300")
     for part in ("handle", "tag", "lens"):
         hide = "part => document.querySelectorAll('.stage .' + part).forEach(e => e.hidden = true)"
@@ -178,7 +186,10 @@ def test_the_zoom_shows_one_region_of_all_methods_pixel_by_pixel(page: Any, resu
     page.select_option("select.zoom", "4")
     key = f"{HOSTILE[4]}/000004.png"
     page.locator(".stage").click(position={"x": 200, "y": 160})
-    page.wait_for_timeout(200)
+    page.wait_for_function(  # each canvas gets its size as its image is drawn
+        """[...document.querySelectorAll('.zooms canvas')].every(
+            c => c.width === Math.round(c.getBoundingClientRect().width * devicePixelRatio))"""
+    )
     for canvas in page.locator(".zooms canvas").all():
         image = read_rgb(results / str(canvas.get_attribute("data-method")) / key).astype(int)
         shown = pixels_of(canvas)[2:-2, 2:-2]

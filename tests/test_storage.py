@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from commands import assert_ended, run_command_line, start_command_line
+from commands import assert_ended, run_command_line, start_command_line, wait_until
 from media import moving, written
 from tiny_dataset import write_dataset
 
@@ -324,12 +324,10 @@ def test_s3_through_commands_and_a_killed_coordinator(
     upload(videos, f"{s3}/videos")
     arguments = (f"{s3}/videos", "-o", f"{s3}/out", "--frames", "7", "--fps", "240", "--jobs", "2")
     process = start_command_line("gopro_tools.synthesize", *arguments)
-    deadline = time.monotonic() + 200
     objects = Objects(f"{s3}/out")
-    while time.monotonic() < deadline and process.poll() is None:
-        if any(name.startswith(".synthesis/train") for name in objects.listing()):
-            break
-        time.sleep(0.02)
+    wait_until(
+        lambda: any(name.startswith(".synthesis/train") for name in objects.listing()), process
+    )
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate()

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import wait_until
 from media import INTRA_REFRESH, OPEN_GOP, ffmpeg
 
 from gopro_tools.errors import InputError
@@ -590,9 +590,7 @@ def start_cli(*arguments: object) -> subprocess.Popen[str]:
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, long_clip: Path) -> None:
     out = tmp_path / "out"
     process = start_cli(long_clip, "-o", out, "--jobs", 1)
-    deadline = time.monotonic() + 60
-    while not list(out.glob(f"{STATE_FOLDER}/train-*.json")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: list(out.glob(f"{STATE_FOLDER}/train-*.json")), process)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to every process
     _, text = process.communicate(timeout=60)
     assert process.returncode == 130, text
@@ -611,26 +609,24 @@ def test_killed_at_any_moment_and_resumed_the_tree_is_the_same(
     truth = tree(tmp_path / "whole")
     draw = random.Random(0)
     n_kills = int(os.environ.get("GOPRO_TOOLS_KILLS", "4"))
-    n_really_killed = 0
+    n_images = sum(name.endswith(".png") for name in truth)
+    out = tmp_path / "out"
     for _ in range(n_kills):
-        out = tmp_path / "out"
         shutil.rmtree(out, ignore_errors=True)
         process = start_cli(long_clip, "-o", out, "--jobs", 2)
-        time.sleep(draw.uniform(1.0, 4.0))
+        n_before = draw.randrange(n_images - 10)
+        wait_until(lambda n=n_before: len(list(out.glob("*/*/*/*.png"))) >= n, process)
         process.kill()
         process.communicate()
-        n_really_killed += process.returncode == -signal.SIGKILL
+        assert process.returncode == -signal.SIGKILL
         assert run_cli(long_clip, "-o", out, "--jobs", 2).returncode == 0
         assert tree(out) == truth
-    assert n_really_killed > 0
 
 
 def test_two_runs_on_one_folder_at_once(tmp_path: Path, long_clip: Path) -> None:
     out = tmp_path / "out"
     process = start_cli(long_clip, "-o", out, "--jobs", 1)
-    deadline = time.monotonic() + 60
-    while not list(out.glob(f"{STATE_FOLDER}/identity.json")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: list(out.glob(f"{STATE_FOLDER}/identity.json")), process)
     os.kill(process.pid, signal.SIGSTOP)
     try:
         second = run_cli(long_clip, "-o", out, "--jobs", 1)
@@ -723,8 +719,8 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(
         ballast.write_bytes(bytes(100 << 20))
         out = small / "out"
         process = start_cli(long_clip, "-o", out, "--jobs", 1)
-        while not list(out.glob("*/*/*/*.png")):  # it has looked at the room there is
-            time.sleep(0.01)
+        # It has looked at the room there is.
+        wait_until(lambda: list(out.glob("*/*/*/*.png")), process)
         with suppress(OSError), (small / "more").open("wb", buffering=0) as more:
             while True:  # another program fills the disk
                 more.write(bytes(1 << 20))
@@ -743,16 +739,9 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(
         subprocess.run(["umount", "-l", str(small)], check=False)
 
 
-def test_importing_the_package_is_quick_and_needs_no_torch() -> None:
-    code = (
-        "import sys, time; start = time.perf_counter(); import gopro_tools; "
-        "print(time.perf_counter() - start); import gopro_tools.synthesize; "
-        "assert 'torch' not in sys.modules"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert float(result.stdout) < 0.3
+def test_importing_the_command_needs_no_torch() -> None:
+    code = "import sys, gopro_tools.synthesize; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.shared
