@@ -292,6 +292,34 @@ def test_frames_that_a_converter_blended_are_noted(
     assert "- raised.mp4: in" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.parametrize(("rate_hz", "suffix"), [(240, "png"), (60, "png"), (240, "jpg")])
+def test_no_pair_averages_image_files_that_a_converter_repeated(
+    tmp_path: Path, threads: ThreadPoolExecutor, rate_hz: int, suffix: str
+) -> None:
+    slow = scene_at(30, tmp_path / "slow.mp4", shake_px_s=60.0)
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    ffmpeg("-i", slow, "-r", rate_hz, "-q:v", 2, frames / f"%06d.{suffix}")
+    config = SynthesisConfig(frames="9", fps=240)
+    summary = synthesize([frames], config, out=tmp_path / "out", executor=threads)
+    assert summary.n_pairs == 0
+    reasons = [row["reason"] for row in rows(tmp_path / "out" / "rejected.csv")]
+    assert all("repeats the one before" in reason for reason in reasons)
+    assert len(reasons) == len(list(frames.iterdir())) // 9
+
+
+def test_image_files_of_what_stands_still_at_first_or_throughout_are_pairs(
+    tmp_path: Path, threads: ThreadPoolExecutor
+) -> None:
+    frames = moving(9)
+    write_frames(tmp_path / "still", frames[:1] * 18)
+    write_frames(tmp_path / "begins", [*frames[:1] * 9, *frames])
+    config = SynthesisConfig(frames="9", fps=240)
+    out = tmp_path / "out"
+    synthesize([tmp_path / "still", tmp_path / "begins"], config, out=out, executor=threads)
+    assert not rows(out / "rejected.csv")
+
+
 def test_no_pair_averages_frames_that_a_converter_repeated(
     tmp_path: Path, threads: ThreadPoolExecutor
 ) -> None:

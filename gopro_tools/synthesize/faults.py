@@ -47,6 +47,7 @@ def fault(
     window: Window,
     thumbnails: list[Thumbnail],
     keyframes: Collection[int],
+    equal: NDArray[np.bool_],
 ) -> str:
     """Why a window is no exposure of one scene; "" if it is.
 
@@ -54,10 +55,15 @@ def fault(
         changes: (n_frames - 1,) how much each frame but the first differs from the one before.
         window: Where its frames are.
         thumbnails: Of its n_frames frames.
-        keyframes: Frames of the source that are coded on their own.
+        keyframes: Frames of the source that are coded on their own, in a source whose others are
+            not.
+        equal: (n_frames - 1,) where an image file of its own has the pixels of the one before, each
+            of them: no camera takes such pictures of what moves.
     """
     if len(changes) < 2:
         return ""
+    if equal.any() and changes.max() >= _MOVING_CHANGE:
+        return f"frame {window.start + int(np.argmax(equal)) + 1} repeats the one before"
     least, largest = int(np.argmin(changes)), int(np.argmax(changes))
     others = np.delete(changes, largest)
     if changes[largest] >= max(_CUT_CHANGE, _CUT_RATIO * others.max()):

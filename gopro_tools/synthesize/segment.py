@@ -44,6 +44,8 @@ class _Seen:
     thumbnail: Thumbnail
     change: float
     """How much it differs from the frame before; see `fault`."""
+    is_equal: bool
+    """It is an image file with the pixels of the one before."""
 
 
 class OutputError(Exception):
@@ -276,7 +278,8 @@ def _exposures(task: SegmentTask, probe: Probe, record: SegmentRecord) -> Iterat
     in_ring: list[_Seen | None] = [None] * n_ring
     previous: Thumbnail | None = None
     reasons: dict[int, str] = {}
-    keyframes = frozenset(info.keyframes[:, 0].tolist())
+    are_files = info.kind == "frames"
+    keyframes = frozenset(() if are_files else info.keyframes[:, 0].tolist())
     waiting = [window.widened(margin) for window in reversed(task.windows)]
     # Windows differ in length where each draws its own: a later one may start earlier.
     earliest = np.minimum.accumulate([window.start for window in waiting])
@@ -300,7 +303,8 @@ def _exposures(task: SegmentTask, probe: Probe, record: SegmentRecord) -> Iterat
         if config.check:
             changes = np.array([one.change for one in seen[1:]])
             thumbnails = [one.thumbnail for one in seen]
-            reason = fault(changes, widened, thumbnails, keyframes)
+            equal = np.array([one.is_equal for one in seen[1:]])
+            reason = fault(changes, widened, thumbnails, keyframes, equal)
             if not reason and len(record.mixed) < _MOST_LOOKED_AT:
                 mixed = is_mixed(changes, thumbnails)
                 record.mixed += [] if mixed is None else [mixed]
@@ -322,7 +326,9 @@ def _exposures(task: SegmentTask, probe: Probe, record: SegmentRecord) -> Iterat
         del frame  # so that the next one is decoded into the same memory
         change = np.nan if previous is None else float(np.abs(thumbnail - previous).mean())
         previous = thumbnail
-        in_ring[slot] = _Seen(index, ring[slot], thumbnail, change)
+        # Of two thumbnails alike, the images tell; the one before lies in the slot before.
+        is_equal = are_files and change == 0 and np.array_equal(ring[slot], ring[slot - 1])
+        in_ring[slot] = _Seen(index, ring[slot], thumbnail, change, is_equal)
         if index == waiting[-1].stop - 1:
             yield finish(waiting.pop())
     while waiting:
