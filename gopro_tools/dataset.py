@@ -23,6 +23,8 @@ BlurKind = Literal["gamma", "linear_crf", "real"]
 GOPRO_LARGE = "GOPRO_Large"
 """The dataset of Nah et al. by the name it has in tables."""
 SPLITS: tuple[Split, ...] = ("train", "test")
+VALIDATION = ("val", "valid", "validation")
+"""Names of the split that other datasets choose among trained networks on."""
 MANIFEST_FILE = "manifest.csv"
 """In a dataset: one row per pair."""
 SHARP_FOLDER = "sharp"
@@ -113,7 +115,7 @@ class Pair:
         return self.root.joinpath(self.split, self.sequence, folder, self.name)
 
 
-def sequences_of(root: Path, split: Split) -> list[str]:
+def sequences_of(root: Path, split: str) -> list[str]:
     """Names of the sequence folders of a split, in natural order; empty where there is no split.
 
     Raises:

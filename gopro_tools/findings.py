@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from gopro_tools.console import EXIT_FINDINGS, stderr
-from gopro_tools.dataset import SPLITS
+from gopro_tools.dataset import SPLITS, VALIDATION
 from gopro_tools.errors import InputError
 from gopro_tools.files import natural_key, write_atomic
 from gopro_tools.text import csv_text, read_csv
@@ -40,7 +40,9 @@ class Finding:
     @property
     def sort_key(self) -> tuple[object, ...]:
         """Order of reports: the whole dataset first, then as a person walks through the folders."""
-        split = SPLITS.index(self.split) if self.split in SPLITS else -1
+        splits = ("", *SPLITS, *VALIDATION)
+        name = self.split.lower()
+        split = splits.index(name) if name in splits else len(splits)
         place = (split, natural_key(self.sequence), natural_key(self.name))
         return (*place, self.check, self.message)
 

@@ -261,7 +261,7 @@ def test_a_recording_in_both_splits_is_found_in_flat_folders_too(tmp_path):
         for kind in ("input", "target"):
             save(tmp_path / split / kind / f"GOPR0384_11_0{n}-000001.png", picture(n))
     (finding,) = [found for found in verify(tmp_path) if found.check == "recording"]
-    assert "GOPR0384 is in both splits" in finding.message
+    assert "GOPR0384 is in 2 splits" in finding.message
 
 
 def test_lmdb_is_named(tmp_path):
@@ -575,3 +575,41 @@ def test_folders_without_end_and_without_permission_are_named(tmp_path):
         find_images(tmp_path)
     with pytest.raises(InputError, match="there is none"):
         find_images(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "Validation"])
+@pytest.mark.parametrize(
+    ("sharp", "blurred"),
+    [
+        ("target/{n}.png", "input/{n}.png"),
+        ("GOPR000{n}_11_00/sharp/000001.png", "GOPR000{n}_11_00/blur/000001.png"),
+    ],
+)
+def test_the_split_for_validation_is_verified_too(tmp_path, val, sharp, blurred):
+    for split, numbers in (("train", (1, 2, 3)), ("test", (4, 5)), (val, (6, 7))):
+        for n in numbers:
+            save(tmp_path / split / sharp.format(n=n), picture(n))
+            save(tmp_path / split / blurred.format(n=n), horizontally_blurred(picture(n), 5))
+    assert {finding.severity for finding in verify(tmp_path)} <= {"info"}
+    save(tmp_path / val / sharp.format(n=6), picture(2))
+    (tmp_path / val / blurred.format(n=7)).write_bytes(b"")
+    found = {finding.check: finding for finding in verify(tmp_path)}
+    assert (found["unreadable"].severity, found["duplicate"].severity) == ("error", "error")
+    assert found["unreadable"].split.lower() == found["duplicate"].split.lower() == val.lower()
+    assert "so that the splits share an image" in found["duplicate"].message
+
+
+@pytest.mark.parametrize("place", ["Train/{q}/{kind}/{n}.png", "train/{folder}/{q}_{n}.png"])
+def test_all_kinds_of_blur_are_verified_however_folders_are_written(tmp_path, place):
+    for number, q, n in moments():
+        for length_px, kind in enumerate(("sharp", "blur_gamma", "blur"), start=1):
+            path = tmp_path / place.format(q=q, n=n, kind=kind, folder=kind.capitalize())
+            save(path, horizontally_blurred(picture(number), 2 * length_px - 1))
+    assert not has_errors(verify(tmp_path))
+    for kind in ("blur", "blur_gamma"):
+        path = next(p for p in tmp_path.rglob("*.png") if p.parent.name.lower() == kind)
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+        (finding,) = [f for f in verify(tmp_path) if f.check == "unreadable"]
+        assert finding.message.startswith(f"{kind}/")
+        path.write_bytes(data)

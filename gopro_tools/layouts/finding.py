@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, Split
+from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, VALIDATION, Split
 from gopro_tools.errors import InputError
 from gopro_tools.images import IMAGE_SUFFIXES, find_images
 from gopro_tools.layouts.kinds import (
@@ -18,7 +18,6 @@ from gopro_tools.layouts.kinds import (
 from gopro_tools.layouts.koehler import is_koehler_blurred
 from gopro_tools.layouts.place import GOPRO, KOEHLER, Place
 
-_OTHER_SPLITS = ("val", "valid", "validation")
 _DATASET_NAMES = frozenset({"gopro", "hide", "realblurj", "realblurr", "reds", "rsblur", "dvd"})
 _REDS_KINDS = (
     ("sharp", ("blur", "blur_jpeg", "blur_comp")), ("sharp_bicubic", ("blur_bicubic",)),
@@ -31,7 +30,7 @@ _MOST_WRAPPERS = 4
 _MOST_LOOKED_INTO = 50
 
 
-def find_dataset(root: Path, split: Split) -> Place | None:
+def find_dataset(root: Path, split: str) -> Place | None:
     """Recognise the layout of a dataset; None where there is none that is known.
 
     Looks at names alone, and only as far as needed. Folders around it that hold nothing else are
@@ -51,7 +50,7 @@ def find_dataset(root: Path, split: Split) -> Place | None:
             return place
         here = folders_in(root)
         here = {name: path for name, path in here.items() if name in _DVD_FOLDERS} or here
-        if len(here) != 1 or next(iter(here)).lower() in (*SPLITS, *_OTHER_SPLITS):
+        if len(here) != 1 or next(iter(here)).lower() in (*SPLITS, *VALIDATION):
             return None
         if any(path.suffix.lower() in IMAGE_SUFFIXES for path in root.iterdir()):
             return None
@@ -84,8 +83,8 @@ def open_dataset(root: Path, split: Split) -> Place:
     return place
 
 
-def _dataset_at(root: Path, split: Split) -> Place | None:
-    wanted = (split, *(_OTHER_SPLITS if split == "test" else ()))
+def _dataset_at(root: Path, split: str) -> Place | None:
+    wanted = (split, *(VALIDATION if split == "test" else ()))
     for name in wanted:
         if place := _reds(root, name):
             return place
@@ -96,9 +95,9 @@ def _dataset_at(root: Path, split: Split) -> Place | None:
             return place
     if split in splits and not has_blurred(here) and (gt := sharp_folder(here)):
         return Place(layout="HIDE", folder=root, split=split, sharp=gt, blurred=splits[split])
-    if not any(name in splits for name in (*SPLITS, *_OTHER_SPLITS)):
+    if not any(name in splits for name in (*SPLITS, *VALIDATION)):
         own = root.name.lower()
-        if place := _shape(root, own if own in (*SPLITS, *_OTHER_SPLITS) else ""):
+        if place := _shape(root, own if own in (*SPLITS, *VALIDATION) else ""):
             return _with_list(place, root, split)
         if any(is_koehler_blurred(path.name) for path in _shallow_files(root)):
             return Place(layout=KOEHLER, folder=root, split="")
@@ -184,7 +183,7 @@ def _unwrapped(folder: Path, split: str) -> Path:
     return folder
 
 
-def _with_list(place: Place, root: Path, split: Split) -> Place:
+def _with_list(place: Place, root: Path, split: str) -> Place:
     """Take the pairs of a split from the list that RealBlur and RSBlur come with."""
     if place.layout not in ("sequences", "frames") or place.split:
         return place

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, SequenceName
-from gopro_tools.findings import Finding
+from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SequenceName
+from gopro_tools.findings import Finding, Severity
 from gopro_tools.images import Rgb
 from gopro_tools.mistakes import OTHER_TONE, best_explanation, mistakes_in
 from gopro_tools.naming import group_of
@@ -75,11 +75,12 @@ class Seen:
             first = self._first.setdefault((kind, value), image)
             if first is not image:
                 message = f"{kind} has the pixels of {first.places[kind].relative_to(first.root)}"
-                if first.split == image.split:
-                    yield Finding("warning", "duplicate", message, *image.key)
-                else:
+                if first.split != image.split:
                     message += ", so that the splits share an image"
-                    yield Finding("error", "duplicate", message, *image.key)
+                # Many choose on the test images; few would train on them.
+                is_trained_on = first.split != image.split and "train" in (first.split, image.split)
+                severity: Severity = "error" if is_trained_on else "warning"
+                yield Finding(severity, "duplicate", message, *image.key)
 
     def findings(self) -> Iterator[Finding]:
         """What all images together say."""
@@ -281,16 +282,18 @@ class _Lookalikes:
             message = (
                 f"{n_images} of its {SHARP_FOLDER} images look like images of {like.split} "
                 f"({shown}): copies that were compressed, resized, cut or mirrored, or one "
-                "recording in both splits? Scores on test may be too good"
+                f"recording in both splits? Scores on {first.split} may be too good"
             )
             yield Finding("warning", "lookalike", message, first.split, first.sequence)
 
     def _alike(self) -> Iterator[tuple[ImageSet, ImageSet]]:
-        train, test = (self._thumbnails[split] for split in SPLITS)
+        train = self._thumbnails["train"]
+        others_of = [kept for split, kept in self._thumbnails.items() if split != "train"]
+        held_out = [one for kept in others_of for one in kept]
         for others in _parts(train):
             views = _stacked(others)
             theirs = [view.reshape(len(others), -1).T for view in (views, views[:, :, ::-1])]
-            for own in _parts(test):
+            for own in _parts(held_out):
                 mine = _stacked(own).reshape(len(own), -1)
                 nearest = np.maximum(*(mine @ view for view in theirs))
                 for row, column in np.argwhere(nearest > _ALIKE).tolist():

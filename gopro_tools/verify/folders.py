@@ -14,7 +14,6 @@ from gopro_tools.dataset import (
     SHARP_FOLDER,
     SPLITS,
     SequenceName,
-    Split,
 )
 from gopro_tools.files import natural_key
 from gopro_tools.findings import Finding, Severity
@@ -75,14 +74,15 @@ Manifest = Mapping[Key, Mapping[str, str]]
 """The rows of the manifest."""
 
 
-def check_names(root: Path, sequences: Iterable[tuple[Split, str]]) -> Iterator[Finding]:
+def check_names(root: Path, sequences: Iterable[tuple[str, str]]) -> Iterator[Finding]:
     """Folder names: unknown splits, sequences outside the grammar, no middle frame."""
     splits = {split for split, _ in sequences}
-    for split in SPLITS:
-        if split not in splits:
-            yield Finding("info", "layout", f"there is no split {split}")
+    for absent in SPLITS:
+        if absent not in splits:
+            yield Finding("info", "layout", f"there is no split {absent}")
     for entry in sorted(root.iterdir()):
-        if entry.is_dir() and entry.name not in SPLITS and not entry.name.startswith("."):
+        is_known = entry.name in SPLITS or entry.name in splits
+        if entry.is_dir() and not is_known and not entry.name.startswith("."):
             message = f"folder {entry.name} is neither {' nor '.join(SPLITS)}: it is not checked"
             yield Finding("warning", "layout", message)
     for split in splits:
@@ -105,7 +105,7 @@ def check_names(root: Path, sequences: Iterable[tuple[Split, str]]) -> Iterator[
 
 
 def check_recordings(sequences: Iterable[tuple[str, str]]) -> Iterator[Finding]:
-    """Recordings with clips in both splits."""
+    """Recordings with clips in several splits."""
     clips: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
     for split, sequence in sequences:
         if parsed := SequenceName.parse(sequence):
@@ -114,9 +114,14 @@ def check_recordings(sequences: Iterable[tuple[str, str]]) -> Iterator[Finding]:
         if len(by_split) > 1:
             where = "; ".join(f"{split}: {', '.join(names)}" for split, names in by_split.items())
             message = (
-                f"recording {recording} is in both splits ({where}): scores on test may be too good"
+                f"recording {recording} is in {len(by_split)} splits ({where}): scores on "
+                f"{_not_trained_on(by_split)} may be too good"
             )
             yield Finding("warning", "recording", message)
+
+
+def _not_trained_on(splits: Iterable[str]) -> str:
+    return " and ".join(split for split in splits if split.lower() != "train")
 
 
 def read_manifest(root: Path) -> tuple[Manifest | None, list[Finding]]:
@@ -150,7 +155,7 @@ def read_manifest(root: Path) -> tuple[Manifest | None, list[Finding]]:
     return manifest, findings
 
 
-def list_images(root: Path, split: Split, sequence: str) -> Listing:
+def list_images(root: Path, split: str, sequence: str) -> Listing:
     """The images of one sequence, and what else lies there."""
     listing = Listing()
 
@@ -224,7 +229,7 @@ def kinds_of_dataset(listings: Iterable[Listing], manifest: Manifest | None) -> 
 
 
 def check_partners(
-    split: Split, sequence: str, listing: Listing, kinds: Iterable[str]
+    split: str, sequence: str, listing: Listing, kinds: Iterable[str]
 ) -> Iterator[Finding]:
     """Images that another kind has and this one has not."""
     for kind in kinds if listing.sets else ():

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, sequences_of
+from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, VALIDATION, sequences_of
 from gopro_tools.errors import InputError
 from gopro_tools.executors import mapped
 from gopro_tools.files import natural_key, write_atomic
 from gopro_tools.findings import Finding, findings_csv, has_errors
-from gopro_tools.layouts import GOPRO, Place, find_dataset, list_pairs
+from gopro_tools.layouts import GOPRO, Pairs, Place, find_dataset, list_pairs
 from gopro_tools.naming import group_of
 from gopro_tools.shape import config_from, path_from
 from gopro_tools.shown import ShownResult
@@ -114,13 +114,14 @@ def _findings(
     root: Path, config: VerifyConfig, progress: Progress | None, executor: Executor | None
 ) -> list[Finding]:
     places = _places(root)
-    ours = [place for place in places if place.layout == GOPRO and place.folder.name in SPLITS]
+    ours = [place for place in places if place.layout == GOPRO and _is_split(place.folder)]
     if places and not ours:
         return _verify_other(root, places, config, progress, executor)
     if ours:
         root = ours[0].folder.parent  # the dataset may lie in a folder that holds nothing else
     findings = list(check_state(root))
-    sequences = [(split, name) for split in SPLITS for name in sequences_of(root, split)]
+    more = [place.folder.name for place in ours if place.folder.name not in SPLITS]
+    sequences = [(split, name) for split in (*SPLITS, *more) for name in sequences_of(root, split)]
     if not sequences and findings:
         return findings
     if not sequences:
@@ -154,11 +155,15 @@ def _findings(
     return sorted(findings, key=lambda finding: finding.sort_key)
 
 
+def _is_split(folder: Path) -> bool:
+    return folder.name in SPLITS or folder.name.lower() in VALIDATION
+
+
 def _places(root: Path) -> list[Place]:
     """The splits that are there. What is wrong with one counts if it is all there is."""
     found: list[Place] = []
     problems: list[InputError] = []
-    for split in SPLITS:
+    for split in (*SPLITS, *VALIDATION):
         try:
             if place := find_dataset(root, split):
                 found.append(place)
@@ -180,15 +185,20 @@ def _verify_other(
     findings: list[Finding] = []
     images: list[ImageSet] = []
     for place in {(place.folder, place.split): place for place in places}.values():
-        pairs = list_pairs(place, None)
-        n_pairs = len(pairs.sharp.keys() & pairs.blurred.keys())
+        by_kind = _pairs_by_kind(place)
+        kinds_said = f" of {' and '.join(by_kind)}" if len(by_kind) > 1 else ""
+        keys = {key for pairs in by_kind.values() for key in (*pairs.sharp, *pairs.blurred)}
+        n_pairs = sum(len(p.sharp.keys() & p.blurred.keys()) for p in by_kind.values())
         where = f", split {place.split}" if place.split else ""
-        message = f"{place.layout} layout{where}: {n_pairs} pairs"
+        message = f"{place.layout} layout{where}: {n_pairs} pairs{kinds_said}"
         findings.append(Finding("info", "layout", message))
-        for key in sorted({*pairs.sharp, *pairs.blurred}, key=lambda key: natural_key(str(key))):
-            kinds = {SHARP_FOLDER: pairs.sharp.get(key, ())[:1], "blurred": ()}
-            if key in pairs.blurred:
-                kinds["blurred"] = (pairs.blurred[key],)
+        for key in sorted(keys, key=lambda key: natural_key(str(key))):
+            sharp = [pairs.sharp[key][0] for pairs in by_kind.values() if key in pairs.sharp]
+            kinds = {SHARP_FOLDER: sharp[:1]}
+            kinds |= {
+                kind: [pairs.blurred[key]] if key in pairs.blurred else []
+                for kind, pairs in by_kind.items()
+            }
             sequence = "" if key.parent == PurePosixPath() else str(key.parent)
             for kind, paths in kinds.items():
                 if not paths:
@@ -210,6 +220,19 @@ def _verify_other(
     findings += check_recordings(sorted(names))
     findings += _check_pixels(images, config, None, progress, executor)
     return sorted(findings, key=lambda finding: finding.sort_key)
+
+
+def _pairs_by_kind(place: Place) -> dict[str, Pairs]:
+    """The pairs of each kind of blur that has a folder of its own by GOPRO's names."""
+    found: dict[str, Pairs] = {}
+    for blur_kind, folder in BLUR_FOLDERS.items():
+        try:
+            pairs = list_pairs(place, blur_kind)
+        except InputError:  # not of this kind
+            continue
+        if pairs.blurred and pairs.blurred not in [other.blurred for other in found.values()]:
+            found[folder] = pairs
+    return found if len(found) > 1 else {"blurred": list_pairs(place, None)}
 
 
 def _check_pixels(
