@@ -40,7 +40,7 @@ class _Seen:
 
     index: int
     frame: Rgb
-    """Of the size asked for; a part of the ring."""
+    """Of the size asked for."""
     thumbnail: Thumbnail
     change: float
     """How much it differs from the frame before; see `fault`."""
@@ -274,9 +274,8 @@ def _exposures(task: SegmentTask, probe: Probe, record: SegmentRecord) -> Iterat
     height, width = config.output_size_hw(info.size_hw)
     margin = config.margin_frames(1 / info.rate_hz(config.fps))
     n_ring = task.n_frames + 2 * margin
-    ring = np.empty((n_ring, height, width, 3), np.uint8)
     in_ring: list[_Seen | None] = [None] * n_ring
-    previous: Thumbnail | None = None
+    previous: _Seen | None = None
     reasons: dict[int, str] = {}
     are_files = info.kind == "frames"
     keyframes = frozenset(() if are_files else info.keyframes[:, 0].tolist())
@@ -317,22 +316,28 @@ def _exposures(task: SegmentTask, probe: Probe, record: SegmentRecord) -> Iterat
             return
         if index < earliest[len(waiting) - 1]:
             continue
-        slot = index % n_ring
-        if frame.shape[:2] == (height, width):
-            ring[slot] = frame
-        else:
-            cv2.resize(frame, (width, height), dst=ring[slot], interpolation=cv2.INTER_AREA)
         thumbnail = thumbnail_of(frame)
-        del frame  # so that the next one is decoded into the same memory
-        change = np.nan if previous is None else float(np.abs(thumbnail - previous).mean())
-        previous = thumbnail
-        # Of two thumbnails alike, the images tell; the one before lies in the slot before.
-        is_equal = are_files and change == 0 and np.array_equal(ring[slot], ring[slot - 1])
-        in_ring[slot] = _Seen(index, ring[slot], thumbnail, change, is_equal)
+        if frame.shape[:2] != (height, width):
+            frame = _resized(frame, height, width)
+        frame = np.ascontiguousarray(frame)
+        change, is_equal = np.nan, False
+        if previous is not None:
+            change = float(np.abs(thumbnail - previous.thumbnail).mean())
+            # Of two thumbnails alike, the images tell.
+            is_equal = are_files and change == 0 and np.array_equal(frame, previous.frame)
+        # Kept as it came, not copied; the one that leaves makes room for the next.
+        previous = _Seen(index, frame, thumbnail, change, is_equal)
+        in_ring[index % n_ring] = previous
+        del frame
         if index == waiting[-1].stop - 1:
             yield finish(waiting.pop())
     while waiting:
         yield finish(waiting.pop())
+
+
+def _resized(frame: Rgb, height: int, width: int) -> Rgb:
+    small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    return small.astype(np.uint8, copy=False)
 
 
 def window_row(*, split: str, sequence: str, source: str, window: Window) -> dict[str, Any]:
