@@ -127,8 +127,9 @@ class ExposureAverager:
 class _Tables(NamedTuple):
     """One curve as the kernel needs it."""
 
-    planes: NDArray[np.uint8]
-    """(1024,) First bytes of all summands, then their second bytes, ...: tables of 256 bytes."""
+    in_registers: NDArray[np.uint8]
+    """(2048,) What processors keep in their registers: the first bytes of all summands, then their
+    second bytes, ...; then the summands themselves."""
     summands: NDArray[np.uint32]
     """(256,) Light that a code adds to a sum."""
     pair_summands: NDArray[np.uint32]
@@ -174,9 +175,10 @@ def _tables(response: Response, channel: int, n_frames: int) -> _Tables:
     )
     bins = np.arange(1 << (32 - BIN_SHIFT)) << BIN_SHIFT
     summands = np.rint(exact_light * scale).astype(np.uint32)
+    of_bytes = summands.astype("<u4").view(np.uint8).reshape(256, 4)
     of_both = summands | np.arange(256, dtype=np.uint64) << np.uint64(CODE_SHIFT)
     return _Tables(
-        planes=summands.astype("<u4").view(np.uint8).reshape(256, 4).T.ravel(),
+        in_registers=np.concatenate([of_bytes.T.ravel(), of_bytes.ravel()]),
         summands=summands,
         pair_summands=np.add.outer(summands, summands).ravel(),
         both_summands=of_both,
@@ -240,7 +242,7 @@ def _average_light(values: _Values, tables: _Tables) -> list[NDArray[np.uint8]]:
     _LIGHT_LOOP(
         *(values.memory, values.starts, values.step),
         np.empty((PAIRS_AT_ONCE, rows.shape[1]), np.uint16),
-        tables.planes,
+        tables.in_registers,
         tables.summands,
         tables.pair_summands,
         *tables.of_light,
@@ -256,7 +258,7 @@ def _average_both(values: _Values, tables: _Tables) -> list[NDArray[np.uint8]]:
     _BOTH_LOOP(
         *(values.memory, values.starts, values.step),
         np.empty((PAIRS_AT_ONCE, rows.shape[1]), np.uint16),
-        tables.planes,
+        tables.in_registers,
         tables.both_summands,
         tables.both_pair_summands,
         *tables.of_light,

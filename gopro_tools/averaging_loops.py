@@ -11,7 +11,7 @@ from gopro_tools.averaging import (
     PAIRS_AT_ONCE,
 )
 from gopro_tools.averaging_vectors import (
-    HAS_BYTE_LOOKUPS,
+    HAS_LOOKUPS,
     MOST_FRAMES,
     N_AT_ONCE,
     add_light_of_64,
@@ -32,7 +32,7 @@ def average_light(
     starts: Any,
     step: Any,
     pairs: Any,
-    planes: Any,
+    tables: Any,
     summands: Any,
     pair_summands: Any,
     code_of_bin: Any,
@@ -47,7 +47,7 @@ def average_light(
     """The mean in linear light, row by row, so that the sums stay in the first-level cache."""
     for y in range(blur_gamma.shape[0]):
         row = y * blur_gamma.shape[1] * step
-        _sum_up(memory, starts, row, step, pairs, planes, summands, pair_summands, sums)
+        _sum_up(memory, starts, row, step, pairs, tables, summands, pair_summands, sums)
         _set_codes(
             sums, code_of_bin, bins, limits, margin, memory, starts, row, step, exact_light,
             exact_limits, blur_gamma[y],
@@ -60,7 +60,7 @@ def average_both(
     starts: Any,
     step: Any,
     pairs: Any,
-    planes: Any,
+    tables: Any,
     summands: Any,
     pair_summands: Any,
     code_of_bin: Any,
@@ -77,7 +77,7 @@ def average_both(
     """The same, and the mean of the code values beside it."""
     for y in range(blur.shape[0]):
         row = y * blur.shape[1] * step
-        _sum_up(memory, starts, row, step, pairs, planes, summands, pair_summands, sums)
+        _sum_up(memory, starts, row, step, pairs, tables, summands, pair_summands, sums)
         for i in range(blur.shape[1]):
             blur[y, i] = rounded_mean[sums[i] >> _CODE_SHIFT]
         _set_codes(
@@ -93,21 +93,21 @@ def _sum_up_by_vectors(
     row: Any,
     step: Any,
     pairs: Any,
-    planes: Any,
+    tables: Any,
     summands: Any,
     pair_summands: Any,
     sums: Any,
 ) -> None:
     """Sums of one row: as many values at once as fit, the last ones one by one."""
     if step != 1:
-        _sum_up_by_pairs(memory, starts, row, step, pairs, planes, summands, pair_summands, sums)
+        _sum_up_by_pairs(memory, starts, row, step, pairs, tables, summands, pair_summands, sums)
         return
     whole = len(sums) - len(sums) % N_AT_ONCE
     sums[:whole] = 0
     for first in range(0, len(starts), MOST_FRAMES):
         stop = min(first + MOST_FRAMES, len(starts))
         for i in range(0, whole, N_AT_ONCE):
-            add_light_of_64(memory, starts, row + i, first, stop, planes, sums, i)
+            add_light_of_64(memory, starts, row + i, first, stop, tables, sums, i)
     for i in range(whole, len(sums)):
         sums[i] = 0
         for start in starts:
@@ -121,7 +121,7 @@ def _sum_up_by_pairs(
     row: Any,
     step: Any,
     pairs: Any,
-    planes: Any,
+    tables: Any,
     summands: Any,
     pair_summands: Any,
     sums: Any,
@@ -153,7 +153,7 @@ def _sum_up_by_pairs(
         k += 2
 
 
-_sum_up = _sum_up_by_vectors if HAS_BYTE_LOOKUPS else _sum_up_by_pairs
+_sum_up = _sum_up_by_vectors if HAS_LOOKUPS else _sum_up_by_pairs
 
 
 @njit(**INNER_OPTIONS)
@@ -223,7 +223,7 @@ def _set_codes_singly(
         codes[i] = code
 
 
-_set_codes = _set_codes_by_vectors if HAS_BYTE_LOOKUPS else _set_codes_singly
+_set_codes = _set_codes_by_vectors if HAS_LOOKUPS else _set_codes_singly
 
 
 @njit(**INNER_OPTIONS)

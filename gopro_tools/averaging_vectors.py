@@ -1,11 +1,13 @@
-"""Averaging 64 values at once, where the processor looks up bytes in its registers.
+"""Averaging 64 values at once, where the processor looks them up in its registers.
 
-With AVX-512 VBMI a table of 256 bytes lies in four registers, and three instructions look up 64
-values; elsewhere each value takes two loads. A summand of light has four bytes, so there are four
-tables. numba has no vectors: these are functions for its loops, written in LLVM's terms.
+A table of 256 summands of light takes sixteen registers of AVX-512. Where it has VBMI, the table is
+four of bytes, and three instructions look up one byte of 64 summands; elsewhere it is one of whole
+summands, and eight instructions look up 16 of them. Without AVX-512 each value takes two loads.
+numba has no vectors: these are functions for its loops, written in LLVM's terms.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import llvmlite.binding
@@ -16,7 +18,9 @@ from numba.extending import intrinsic
 
 from gopro_tools.averaging import CODE_SHIFT, DARK_BITS, DARK_SHIFT, N_DARK, VECTOR_BIN_SHIFT
 
-HAS_BYTE_LOOKUPS = bool(llvmlite.binding.get_host_cpu_features().get("avx512vbmi"))
+_FEATURES = llvmlite.binding.get_host_cpu_features()
+_HAS_BYTE_LOOKUPS = bool(_FEATURES.get("avx512vbmi"))
+HAS_LOOKUPS = _HAS_BYTE_LOOKUPS or bool(_FEATURES.get("avx512bw"))
 """Whether this processor can run what is defined here."""
 N_AT_ONCE = 64
 MOST_FRAMES = 257
@@ -30,6 +34,86 @@ _N_LANES = 16
 _BYTES, _WORDS = ir.VectorType(_BYTE, 64), ir.VectorType(_WORD, 32)
 _INTS, _FLAGS = ir.VectorType(_INT, _N_LANES), ir.VectorType(_BIT, _N_LANES)
 _BYTES_OF_SUMMAND = 4
+_INT_TABLE = 1024
+"""Where the table of whole summands begins, after those of bytes."""
+
+
+class _ByteSum:
+    """Sums of 64 bytes each, as words: those of even and those of odd values apart."""
+
+    def __init__(self, builder: Any) -> None:
+        self._builder = builder
+        self._totals = [cgutils.alloca_once_value(builder, _all(_WORDS, 0)) for _ in range(2)]
+
+    def add(self, found: Any) -> None:
+        builder = self._builder
+        words = builder.bitcast(found, _WORDS)
+        parts = builder.and_(words, _all(_WORDS, 255)), builder.lshr(words, _all(_WORDS, 8))
+        for total, part in zip(self._totals, parts, strict=True):
+            builder.store(builder.add(builder.load(total), part), total)
+
+    def halves(self, kind: ir.Type, shift: int) -> list[Any]:
+        """The sums of even and of odd values, wider and shifted."""
+        builder, wide = self._builder, ir.VectorType(kind, 32)
+        parts = [builder.zext(builder.load(total), wide) for total in self._totals]
+        return [builder.shl(part, _all(wide, shift)) for part in parts]
+
+
+class _ByteLookups:
+    """Sums of light of 64 values, byte by byte of the summands."""
+
+    def __init__(self, builder: Any, tables: Any) -> None:
+        self._builder = builder
+        self._tables = [
+            [_load(builder, tables, _LONG(256 * byte + 64 * part), _BYTES) for part in range(4)]
+            for byte in range(_BYTES_OF_SUMMAND)
+        ]
+        self._sums = [_ByteSum(builder) for _ in self._tables]
+
+    def add(self, memory: Any, here: Any) -> None:
+        """Add the light of the 64 codes that begin here."""
+        codes = _load(self._builder, memory, here, _BYTES)
+        found = [_byte_looked_up(self._builder, table, codes) for table in self._tables]
+        for total, byte in zip(self._sums, found, strict=True):
+            total.add(byte)
+
+    def total(self, kind: ir.Type) -> Any:
+        """The sums as a vector of 64 numbers of a kind."""
+        halves = [total.halves(kind, 8 * byte) for byte, total in enumerate(self._sums)]
+        add = self._builder.add
+        return _in_order(self._builder, [reduce(add, half) for half in zip(*halves, strict=True)])
+
+
+class _IntLookups:
+    """Sums of light of 64 values, 16 at a time."""
+
+    def __init__(self, builder: Any, tables: Any) -> None:
+        self._builder = builder
+        self._table = [
+            _load(builder, tables, _LONG(_INT_TABLE + 64 * part), _INTS) for part in range(16)
+        ]
+        self._totals = [
+            cgutils.alloca_once_value(builder, _all(_INTS, 0)) for _ in range(N_AT_ONCE // _N_LANES)
+        ]
+
+    def add(self, memory: Any, here: Any) -> None:
+        """Add the light of the 64 codes that begin here."""
+        builder = self._builder
+        few = ir.VectorType(_BYTE, _N_LANES)
+        for part, total in enumerate(self._totals):
+            at = builder.add(here, _LONG(_N_LANES * part))
+            codes = builder.zext(_load(builder, memory, at, few), _INTS)
+            found = _int_looked_up(builder, self._table, codes)
+            builder.store(builder.add(builder.load(total), found), total)
+
+    def total(self, kind: ir.Type) -> Any:
+        """The sums as a vector of 64 numbers of a kind."""
+        builder = self._builder
+        parts = [builder.load(total) for total in self._totals]
+        while len(parts) > 1:
+            parts = [_joined(builder, *parts[i : i + 2]) for i in range(0, len(parts), 2)]
+        wide = ir.VectorType(kind, N_AT_ONCE)
+        return parts[0] if parts[0].type == wide else builder.zext(parts[0], wide)
 
 
 @intrinsic
@@ -40,7 +124,7 @@ def add_light_of_64(
     place: Any,
     first: Any,
     stop: Any,
-    planes: Any,
+    tables: Any,
     sums: Any,
     at: Any,
 ) -> _Generated:
@@ -52,54 +136,31 @@ def add_light_of_64(
         place: Of the first of the 64 values in a frame.
         first: First frame.
         stop: The one after the last.
-        planes: (1024,) uint8, the first bytes of all summands, then their second bytes, ...
+        tables: (2048,) uint8; see `_Tables.in_registers` of `gopro_tools.averaging`.
         sums: uint32, of light; or uint64, with the sums of the codes from bit ``CODE_SHIFT`` on.
         at: Of the first of the 64 sums.
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        memory, starts, planes, sums = _data(context, builder, signature, values)
+        memory, starts, tables, sums = _data(context, builder, signature, values)
         place, first, stop, at = (values[i] for i in (2, 3, 4, 7))
-        tables = [
-            [_load(builder, planes, _LONG(256 * byte + 64 * part), _BYTES) for part in range(4)]
-            for byte in range(_BYTES_OF_SUMMAND)
-        ]
-        shifts = [8 * byte for byte in range(_BYTES_OF_SUMMAND)]
-        with_codes = sums.type.pointee == _LONG
-        if with_codes:
-            shifts.append(CODE_SHIFT)
-        # Bytes are added up as words: those of even and those of odd values apart.
-        totals = [
-            [cgutils.alloca_once_value(builder, _all(_WORDS, 0)) for _ in range(2)] for _ in shifts
-        ]
+        kind = sums.type.pointee
+        light = (_ByteLookups if _HAS_BYTE_LOOKUPS else _IntLookups)(builder, tables)
+        of_codes = _ByteSum(builder) if kind == _LONG else None
         with cgutils.for_range_slice(builder, first, stop, _LONG(1), _LONG) as (frame, _):
             start = builder.load(builder.gep(starts, [frame]))
-            codes = _load(builder, memory, builder.add(start, place), _BYTES)
-            found = [_looked_up(builder, table, codes) for table in tables]
-            if with_codes:
-                found.append(codes)
-            for byte, (even, odd) in zip(found, totals, strict=True):
-                words = builder.bitcast(byte, _WORDS)
-                for total, part in (
-                    (even, builder.and_(words, _all(_WORDS, 255))),
-                    (odd, builder.lshr(words, _all(_WORDS, 8))),
-                ):
-                    builder.store(builder.add(builder.load(total), part), total)
-        wide = ir.VectorType(sums.type.pointee, 32)
-        halves = [_all(wide, 0), _all(wide, 0)]
-        for shift, total in zip(shifts, totals, strict=True):
-            for parity in range(2):
-                part = builder.zext(builder.load(total[parity]), wide)
-                part = builder.shl(part, _all(wide, shift))
-                halves[parity] = builder.add(halves[parity], part)
-        order = [i + 32 * parity for i in range(32) for parity in range(2)]
-        light = builder.shuffle_vector(*halves, ir.Constant(ir.VectorType(_INT, 64), order))
-        target = _pointer(builder, sums, at, light.type)
-        light = builder.add(light, builder.load(target, align=4))
-        builder.store(light, target, align=4)
+            here = builder.add(start, place)
+            light.add(memory, here)
+            if of_codes is not None:
+                of_codes.add(_load(builder, memory, here, _BYTES))
+        found = light.total(kind)
+        if of_codes is not None:
+            found = builder.add(found, _in_order(builder, of_codes.halves(kind, CODE_SHIFT)))
+        target = _pointer(builder, sums, at, found.type)
+        builder.store(builder.add(found, builder.load(target, align=4)), target, align=4)
         return context.get_dummy_value()
 
-    return types.void(memory, starts, place, first, stop, planes, sums, at), generate
+    return types.void(memory, starts, place, first, stop, tables, sums, at), generate
 
 
 @intrinsic
@@ -171,7 +232,21 @@ def _all(kind: ir.VectorType, value: int) -> ir.Constant:
     return ir.Constant(kind, [value] * kind.count)
 
 
-def _looked_up(builder: Any, table: list[Any], codes: Any) -> Any:
+def _joined(builder: Any, first: Any, second: Any) -> Any:
+    """One vector behind the other."""
+    order = list(range(2 * first.type.count))
+    return builder.shuffle_vector(
+        first, second, ir.Constant(ir.VectorType(_INT, len(order)), order)
+    )
+
+
+def _in_order(builder: Any, halves: Sequence[Any]) -> Any:
+    """What is known of even and of odd values, in their order."""
+    order = [i + 32 * parity for i in range(32) for parity in range(2)]
+    return builder.shuffle_vector(*halves, ir.Constant(ir.VectorType(_INT, N_AT_ONCE), order))
+
+
+def _byte_looked_up(builder: Any, table: list[Any], codes: Any) -> Any:
     """Bytes of a table by 64 codes."""
     permute = builder.module.declare_intrinsic(
         "llvm.x86.avx512.vpermi2var.qi.512", (), ir.FunctionType(_BYTES, [_BYTES] * 3)
@@ -179,6 +254,20 @@ def _looked_up(builder: Any, table: list[Any], codes: Any) -> Any:
     low = builder.call(permute, [table[0], codes, table[1]])
     high = builder.call(permute, [table[2], codes, table[3]])
     return builder.select(builder.icmp_signed("<", codes, _all(_BYTES, 0)), high, low)
+
+
+def _int_looked_up(builder: Any, table: list[Any], codes: Any) -> Any:
+    """Numbers of a table by 16 codes: each instruction looks up in 32 of the 256."""
+    permute = builder.module.declare_intrinsic(
+        "llvm.x86.avx512.vpermi2var.d.512", (), ir.FunctionType(_INTS, [_INTS] * 3)
+    )
+    found = [
+        builder.call(permute, [table[i], codes, table[i + 1]]) for i in range(0, len(table), 2)
+    ]
+    for bit in (32, 64, 128):
+        is_set = builder.icmp_unsigned("!=", builder.and_(codes, _all(_INTS, bit)), _all(_INTS, 0))
+        found = [builder.select(is_set, found[i + 1], found[i]) for i in range(0, len(found), 2)]
+    return found[0]
 
 
 def _gathered(builder: Any, table: Any, places: Any) -> Any:

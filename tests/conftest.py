@@ -4,7 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# An example may wait for a loaded machine, or for a loop that is compiled at its first use.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 # Test processes share the cores: their threads of torch would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
