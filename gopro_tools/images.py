@@ -17,7 +17,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from gopro_tools.errors import InputError
-from gopro_tools.png import decode_fpng
+from gopro_tools.png import PNG_SIGNATURE, decode_fpng, plain_png
 
 try:
     from fpng import fpng_ext as _fpng
@@ -137,8 +137,9 @@ def _decode_upright(path: Path, data: bytes) -> NDArray[Any]:
 
 
 def _decoded(path: Path, data: bytes) -> NDArray[Any]:
+    plain = plain_png(data) if data.startswith(PNG_SIGNATURE) else data
     try:
-        image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        image: Any = cv2.imdecode(np.frombuffer(plain or b"", np.uint8), cv2.IMREAD_UNCHANGED)
     except (cv2.error, MemoryError):
         image = None
     if image is None:

@@ -2,11 +2,12 @@
 
 fpng marks its files with a chunk of its own and leaves rows as they are or as differences to the
 row above, so that inflating is nearly all the work, which ISA-L does best. A file is taken only
-where every checksum holds and nothing is missing or left over; of all others `decode_fpng` says
-nothing, and the general reader finds out what they are.
+where every checksum holds and nothing is missing or left over. All others go to libpng, less what
+it would only complain of.
 """
 
 import struct
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,11 @@ try:
 except ImportError:  # the general reader does as well
     _isal = None  # type: ignore[assignment]
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MARK = b"fdEC"
 _AS_IT_IS, _FROM_ABOVE = 0, 2
 """Filters of rows."""
+_DECISIVE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
 def decode_fpng(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
@@ -32,7 +34,7 @@ def decode_fpng(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
     Returns:
         (H, W, 3) uint8 RGB; None where the file is not exactly that.
     """
-    if _isal is None or data[37:41] != _MARK or not data.startswith(_SIGNATURE):
+    if _isal is None or data[37:41] != _MARK or not data.startswith(PNG_SIGNATURE):
         return None
     chunks = _chunks(data)
     if chunks is None or [name for name, _ in chunks] != [b"IHDR", _MARK, b"IDAT", b"IEND"]:
@@ -57,7 +59,7 @@ def decode_fpng(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
 def _chunks(data: bytes) -> list[tuple[bytes, memoryview]] | None:
     """Names and bodies of all chunks; None where one is cut off or its checksum is wrong."""
     chunks = []
-    view, position = memoryview(data), len(_SIGNATURE)
+    view, position = memoryview(data), len(PNG_SIGNATURE)
     while position < len(data):
         if position + 12 > len(data):
             return None
@@ -85,3 +87,30 @@ def _rows(stored: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
             return None
         above = row
     return image.reshape(height, -1, 3)
+
+
+def plain_png(data: bytes) -> bytes | None:
+    """The same image without the chunks that decide about no pixel.
+
+    libpng writes what it thinks of profiles, times and gamma values to the terminal, and what it
+    thinks of damage. A checksum finds that first, unless the program that wrote the file made it.
+
+    Args:
+        data: A file that begins as PNG files do.
+
+    Returns:
+        None where it is damaged or cut off.
+    """
+    kept = [data[: len(PNG_SIGNATURE)]]
+    position = len(PNG_SIGNATURE)
+    while position + 12 <= len(data):
+        end = position + 8 + int.from_bytes(data[position : position + 4])
+        name = data[position + 4 : position + 8]
+        if zlib.crc32(data[position + 4 : end]) != int.from_bytes(data[end : end + 4]):
+            return None
+        if name in _DECISIVE:
+            kept.append(data[position : end + 4])
+        if name == b"IEND":
+            return b"".join(kept)
+        position = end + 4
+    return None

@@ -1,5 +1,6 @@
 """Reading files of our encoder: the same pixels, and nothing that is not whole."""
 
+import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from gopro_tools import images, png
 from gopro_tools.errors import InputError
@@ -138,3 +141,38 @@ def test_without_isal_the_general_reader_does_it(
     (tmp_path / "image.png").write_bytes(encode_png(image))
     assert decode_fpng(encode_png(image), MOST) is None
     assert np.array_equal(read_rgb(tmp_path / "image.png"), image)
+
+
+def saved_by_pillow(**options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(drawn(90, 160, "smooth")).save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def test_libpng_writes_nothing_of_damage_to_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = saved_by_pillow()
+    path = tmp_path / "image.png"
+    for position in range(0, len(data), len(data) // 40):
+        damaged = bytearray(data)
+        damaged[position] ^= 0x55
+        for content in (bytes(damaged), data[:position], data[: len(data) - 12]):
+            path.write_bytes(content)
+            with pytest.raises(InputError, match=r"image\.png: "):
+                read_rgb(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_libpng_writes_nothing_of_what_decides_about_no_pixel(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    more = PngInfo()
+    for _ in range(2):
+        more.add(b"gAMA", struct.pack(">I", 45455))  # once is enough
+    path = tmp_path / "image.png"
+    path.write_bytes(saved_by_pillow(pnginfo=more, icc_profile=b"none of a screen" * 20))
+    cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    assert "iCCP" in capfd.readouterr().err
+    assert np.array_equal(read_rgb(path), drawn(90, 160, "smooth"))
+    assert capfd.readouterr() == ("", "")
