@@ -519,3 +519,26 @@ def test_files_of_other_kinds_are_said(tmp_path: Path, caplog: pytest.LogCapture
         (tmp_path / "walk" / name).write_bytes(b"x")
     discover([tmp_path / "walk"])
     assert "other kinds" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("a.webp", "12 pictures in one image file"),
+        ("a.tif", "12 pictures in one image file"),
+        ("one.png", "a single image"),
+        ("one.jpg", "a single image"),
+        ("a.png", ""),  # FFmpeg reads it as the video it is
+    ],
+)
+def test_an_image_named_as_a_video_is_called_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, says: str
+) -> None:
+    pictures = [Image.fromarray(frame) for frame in moving(12)]
+    more = {} if name.startswith("one") else {"save_all": True, "append_images": pictures[1:]}
+    pictures[0].save(tmp_path / name, **more)
+    if says:
+        with pytest.raises(InputError, match=f"{name}: {says}"):
+            open_source(tmp_path / name)
+    else:
+        assert open_source(tmp_path / name).info.n_frames == 12

@@ -10,6 +10,8 @@ applied or named; nothing is passed over in silence.
 from pathlib import Path
 
 from gopro_tools.errors import InputError
+from gopro_tools.image_headers import read_header
+from gopro_tools.images import IMAGE_SUFFIXES
 from gopro_tools.response import Response
 from gopro_tools.video.color import check_response
 from gopro_tools.video.container import VIDEO_SUFFIXES
@@ -60,6 +62,8 @@ def open_source(
     """
     if path.is_dir():
         return FrameFolder(path, fps=fps, info=info)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        _refuse_image(path)
     source = VideoFile(
         path,
         hdr=hdr,
@@ -85,3 +89,21 @@ def open_source(
             "takes one field of each frame and interpolates its lines."
         )
     return source
+
+
+def _refuse_image(path: Path) -> None:
+    """Refuse what FFmpeg takes for a video of one frame; it can read an animated PNG."""
+    try:
+        header = read_header(path, path.read_bytes())
+    except (InputError, OSError):  # another kind of file, or damaged
+        return
+    if header.n_images == 1:
+        raise InputError(
+            f"{path}: a single image; a video or a folder of numbered frames was expected."
+        )
+    if path.suffix.lower() != ".png":
+        raise InputError(
+            f"{path}: {header.n_images} pictures in one image file (pages or an animation); a "
+            "video or a folder of numbered frames was expected. Save each picture as a file of its "
+            "own."
+        )
