@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -608,10 +608,8 @@ def test_faster_options_train_alike(dataset: Path, tmp_path: Path) -> None:
 
 
 def test_the_speed_benchmark_times_steps_and_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    def here(function: Callable[[str], float], argument: str) -> float:
-        return function(argument)  # a process of its own costs seconds
-
-    monkeypatch.setattr(train_speed, "in_own_process", here)
+    # A process of its own costs seconds.
+    monkeypatch.setattr(train_speed, "in_own_process", lambda function: function())
     two = {name: train_speed.CONTENDERS[name] for name in (train_speed.PLAIN, "channels_last")}
     monkeypatch.setattr(train_speed, "CONTENDERS", two)
     images = {name: restore_speed.CONTENDERS[name] for name in two}
@@ -625,6 +623,22 @@ def test_the_speed_benchmark_times_steps_and_images(monkeypatch: pytest.MonkeyPa
         assert all(timing.seconds > 0 and timing.n_repeats == 3 for timing in timings)
         assert all(timing.peak_mib is not None and timing.peak_mib > 50 for timing in timings)
     assert "TFLOP/s" in train_speed.measure(n_rounds=1)[0].note
+
+
+def test_speed_without_tf32_is_that_of_the_same_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rival that is timed without cuDNN would be slow for another reason than its name says."""
+    cudnn, seen = torch.backends.cudnn, set()
+
+    def scalars(figures: dict[str, Tensor]) -> None:
+        seen.add((cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32))
+
+    monkeypatch.setattr(cudnn, "benchmark", cudnn.benchmark)
+    monkeypatch.setattr(train_speed, "scalars", scalars)
+    monkeypatch.setattr(train_speed, "benchmark_recipe", lambda device: TINY)
+    for name, tf32 in ((train_speed.STRICT, False), (train_speed.PLAIN, True)):
+        seen.clear()
+        train_speed._warmed_up(name).run()
+        assert seen == {(True, True, tf32)}
 
 
 def test_a_recipe_is_changed_by_the_names_of_the_command_line() -> None:

@@ -5,19 +5,14 @@ sensor is RSBlur's model (Rim et al., ECCV 2022) as one writes it with numpy and
 All at 720p.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 
 import cv2
 import numpy as np
 
-from benchmarks.speed.timing import (
-    Timing,
-    resident_peak_mib,
-    take_turns,
-    timings_of,
-)
+from benchmarks.speed.timing import Contender, Timing, race, resident_peak_mib
 from benchmarks.studies.interpolation import minterpolate
 from gopro_tools.images import Rgb
 from gopro_tools.interpolation import FlowInterpolator, Frames
@@ -27,11 +22,7 @@ from gopro_tools.sensor import NOISE_LEVELS, Isp, Light, Saturation, Sensor, exp
 
 _SIZE_HW = (720, 1280)
 _FACTOR = 8
-_FRAMES, _IMAGES = "filled frames", "images"
 OURS_FILLED = "ours x8, two threads"
-OURS_STAGES = "ours, saturation + noise + camera"
-_MINTERPOLATE = "FFmpeg minterpolate x8"
-_PLAIN = "RSBlur's model in plain numpy"
 
 
 def measure(*, n_repeats: int = 3, size_hw: tuple[int, int] = _SIZE_HW) -> list[Timing]:
@@ -42,44 +33,46 @@ def measure(*, n_repeats: int = 3, size_hw: tuple[int, int] = _SIZE_HW) -> list[
     response = Response.named("srgb")
     light = expose(frames, response)
     sensor = Sensor(saturation=Saturation(), noise=NOISE_LEVELS["rsblur"], isp=Isp())
-    filling: dict[str, Callable[[], int]] = {
-        OURS_FILLED: lambda: _fill(frames, 2),
-        "ours x8, one thread": lambda: _fill(frames, 1),
-        _MINTERPOLATE: lambda: _minterpolate(frames),
-    }
-    capturing: dict[str, Callable[[], object]] = {
-        OURS_STAGES: lambda: sensor.capture(light, response, np.random.default_rng(0)),
-        _PLAIN: lambda: _plain_numpy(light, response, Isp()),
-    }
-    calls: dict[str, Callable[[], object]] = {**filling, **capturing}
-    for run in calls.values():
-        run()  # compile and load
-    seconds = take_turns(calls, n_repeats)
-    notes = {
-        _MINTERPOLATE: "aobmc, bidirectional, variable blocks; it uses one core",
-        OURS_STAGES: "one thread",
-        _PLAIN: "one thread, float64",
-    }
-    peaks = {OURS_FILLED: resident_peak_mib()}
-    return [
-        *timings_of({n: seconds[n] for n in filling}, 1, _FRAMES, peaks_mib=peaks, notes=notes),
-        *timings_of({n: seconds[n] for n in capturing}, 1, _IMAGES, notes=notes),
+    n_filled = _FACTOR * (len(frames) - 1)
+    filling = [
+        Contender(OURS_FILLED, n_filled, lambda: _fill(frames, 2)),
+        Contender("ours x8, one thread", n_filled, lambda: _fill(frames, 1)),
+        Contender(
+            "FFmpeg minterpolate x8",
+            _FACTOR * (len(frames) + 1),  # it starts and ends between its repeated ends
+            lambda: minterpolate(frames, _FACTOR, "yuv420p", "yuv420p"),
+            "aobmc, bidirectional, variable blocks; it uses one core",
+        ),
     ]
+    capturing = [
+        Contender(
+            "ours, saturation + noise + camera",
+            1,
+            lambda: sensor.capture(light, response, np.random.default_rng(0)),
+            "one thread",
+        ),
+        Contender(
+            "RSBlur's model in plain numpy",
+            1,
+            lambda: _plain_numpy(light, response, Isp()),
+            "one thread, float64",
+        ),
+    ]
+    _fill(frames, 2)
+    peak_mib = resident_peak_mib()  # before the others need any
+    for contender in [*filling, *capturing]:
+        contender.run()  # compile and load
+    filled, *others = race(filling, n_repeats, "filled frames")
+    captured = race(capturing, n_repeats, "images")
+    return [replace(filled, peak_mib=peak_mib), *others, *captured]
 
 
-def _fill(frames: Frames, n_threads: int) -> int:
-    """Fill the gaps, and return how many frames that gave, the given ones counted."""
-
+def _fill(frames: Frames, n_threads: int) -> None:
     def fill(pair: tuple[Rgb, Rgb]) -> Frames:
         return FlowInterpolator().between(*pair, _FACTOR - 1)
 
     with ThreadPoolExecutor(n_threads) as pool:
-        return _FACTOR * len(list(pool.map(fill, pairwise(frames))))
-
-
-def _minterpolate(frames: Frames) -> int:
-    minterpolate(frames, _FACTOR, "yuv420p", "yuv420p")
-    return _FACTOR * (len(frames) + 1)  # it starts and ends between its repeated ends
+        list(pool.map(fill, pairwise(frames)))
 
 
 def _plain_numpy(light: Light, response: Response, isp: Isp) -> Rgb:

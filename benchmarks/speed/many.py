@@ -5,8 +5,8 @@ grows. Of an image this small, reading and scoring take next to nothing: what sh
 """
 
 import sys
-import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
-from benchmarks.speed.timing import Timing, run_watched
+from benchmarks.speed.timing import Contender, Timing, race, run_watched
 from gopro_tools.detection import Detections, DetectorIdentity
 from gopro_tools.images import Rgb, encode_png
 
@@ -61,15 +61,11 @@ def measure(sizes: Sequence[int] = SIZES) -> list[Timing]:
         for n_there, n_pairs in pairwise((0, *sizes)):
             for number in range(n_there, n_pairs):
                 _write_pair(dataset, number)
-            for name, command in commands.items():
-                begin = time.perf_counter()
-                peak_mib = run_watched(sys.executable, "-m", *command)
-                seconds = time.perf_counter() - begin
-                timings.append(
-                    Timing(
-                        name=name, seconds=seconds, n_units=n_pairs, unit="pairs", peak_mib=peak_mib
-                    )
-                )
+            contenders = [
+                Contender(name, n_pairs, partial(run_watched, sys.executable, "-m", *command))
+                for name, command in commands.items()
+            ]
+            timings += race(contenders, 1, "pairs")
     return timings
 
 

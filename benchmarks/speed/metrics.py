@@ -6,8 +6,8 @@ that a busy machine slows all alike; the figure is the median. Each note gives t
 contender that computes something else is seen.
 """
 
-import math
 import tempfile
+import timeit
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from benchmarks.speed.timing import Timing, take_turns, timings_of
+from benchmarks.speed.timing import Contender, Timing, race
 from gopro_tools import metrics
 from gopro_tools.evaluate import EvaluateConfig, Sources, evaluate
 from gopro_tools.files import write_atomic
@@ -30,25 +30,22 @@ from gopro_tools.threads import n_cores
 
 OURS = "gopro_tools"
 SIZE_HW = (720, 1280)
-SHORTEST_TURN_S = 0.05
 FOLDER = "folder of PNG, nah2017"
 
-Contender = Callable[[Rgb, Rgb], float]
+Score = Callable[[Rgb, Rgb], float]
 
 
 def measure(n_repeats: int = 7, n_folder_images: int = 16) -> list[Timing]:
     """Time every protocol that has a rival, then a folder run with one thread and with all.
 
-    Timings are named ``<protocol>: <contender>``; `tables` sets them side by side.
+    Timings are named ``<protocol>: <contender>``.
     """
     sharp, blurred = example_pair()
     timings: list[Timing] = []
     with one_core():
         for protocol, contenders in contenders_by_protocol().items():
             timings += score_in_turns(protocol, contenders, sharp, blurred, n_repeats)
-    if n_folder_images:
-        timings += _folder_run(sharp, blurred, n_folder_images, n_repeats)
-    return timings
+    return timings + _folder_run(sharp, blurred, n_folder_images, n_repeats)
 
 
 def example_pair(seed: int = 0) -> tuple[Rgb, Rgb]:
@@ -60,7 +57,7 @@ def example_pair(seed: int = 0) -> tuple[Rgb, Rgb]:
     return sharp, blurred
 
 
-def contenders_by_protocol() -> Mapping[str, Mapping[str, Contender]]:
+def contenders_by_protocol() -> Mapping[str, Mapping[str, Score]]:
     """Ours first, then the rivals."""
     gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return {
@@ -122,7 +119,7 @@ def one_core() -> Iterator[None]:
         torch.set_num_threads(n_torch)
 
 
-def _torch_contenders() -> dict[str, Contender]:
+def _torch_contenders() -> dict[str, Score]:
     import piq
     from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -140,26 +137,20 @@ def _torch_contenders() -> dict[str, Contender]:
 
 
 def score_in_turns(
-    protocol: str, contenders: Mapping[str, Contender], sharp: Rgb, blurred: Rgb, n_repeats: int
+    protocol: str, scores: Mapping[str, Score], sharp: Rgb, blurred: Rgb, n_repeats: int
 ) -> list[Timing]:
     """Time each contender once per turn, after a warm-up that does not count; medians.
 
-    A turn is as many calls as last about 50 ms, so that the quickest are measured too.
+    A turn is as many calls as last at least 0.2 s, so that the quickest are measured too.
     """
-    notes: dict[str, str] = {}
-    calls: dict[str, Callable[[], int]] = {}
-    for contender, run in contenders.items():
-        name = f"{protocol}: {contender}"
-        notes[name] = f"one core, score {run(sharp, blurred):.6f}"  # compiles
-        (once,) = take_turns({name: partial(run, sharp, blurred)}, 1)[name]
-        calls[name] = partial(_repeated, run, sharp, blurred, math.ceil(SHORTEST_TURN_S / once))
-    return timings_of(take_turns(calls, n_repeats), 1, "pairs", notes=notes)
-
-
-def _repeated(run: Contender, sharp: Rgb, blurred: Rgb, n_calls: int) -> int:
-    for _ in range(n_calls):
-        run(sharp, blurred)
-    return n_calls
+    contenders = []
+    for name, score in scores.items():
+        note = f"one core, score {score(sharp, blurred):.6f}"  # compiles
+        timer = timeit.Timer(partial(score, sharp, blurred))
+        n_calls, _ = timer.autorange()
+        run = partial(timer.timeit, n_calls)
+        contenders.append(Contender(f"{protocol}: {name}", n_calls, run, note))
+    return race(contenders, n_repeats, "pairs")
 
 
 def _folder_run(sharp: Rgb, blurred: Rgb, n_images: int, n_repeats: int) -> list[Timing]:
@@ -168,11 +159,13 @@ def _folder_run(sharp: Rgb, blurred: Rgb, n_images: int, n_repeats: int) -> list
             for number in range(1, n_images + 1):
                 write_atomic(Path(temporary, kind, f"{number:06d}.png"), png, durable=False)
         sources = Sources(sharp=Path(temporary, "sharp"), blurred=Path(temporary, "blurred"))
-        calls = {
-            f"{FOLDER}: {jobs} thread{'s' if jobs > 1 else ''}": partial(
-                evaluate, sources, EvaluateConfig(protocol=("nah2017",), jobs=jobs)
+        contenders = [
+            Contender(
+                f"{FOLDER}: {jobs} thread{'s' if jobs > 1 else ''}",
+                n_images,
+                partial(evaluate, sources, EvaluateConfig(protocol=("nah2017",), jobs=jobs)),
+                "with reading and decoding",
             )
             for jobs in dict.fromkeys((n_cores(), 1))
-        }
-        notes = dict.fromkeys(calls, "with reading and decoding")
-        return timings_of(take_turns(calls, n_repeats), n_images, "pairs", notes=notes)
+        ]
+        return race(contenders, n_repeats, "pairs")

@@ -5,7 +5,7 @@ network on a GPU; on a CPU, where an image takes minutes, the smoke preset's. Th
 turns, so that a busy machine slows all alike; the figure is the median image.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from baselines.deepdeblur.network import DeepDeblur
 from baselines.devices import chosen_device
 from baselines.options import RestoreOptions
 from baselines.restoring import NetworkRestorer, in_tiles
-from benchmarks.speed.timing import Timing, timings_of
+from benchmarks.speed.timing import Contender, Timing
 from benchmarks.speed.train import benchmark_recipe, raced
 from gopro_tools.images import Rgb
 
@@ -33,19 +33,17 @@ CONTENDERS: Mapping[str, RestoreOptions] = {
 
 def measure(n_rounds: int = 5) -> list[Timing]:
     """Time one image of every contender that runs here."""
-    seconds, peaks = raced(CONTENDERS, _warmed_up, n_rounds)
-    device = chosen_device("auto")
-    megapixels = SIZE_HW[0] * SIZE_HW[1] / 1e6
-    notes = {PLAIN: f"{benchmark_recipe(device).n_features} features, {device.type}"}
-    return timings_of(seconds, megapixels, "megapixels", peaks_mib=peaks, notes=notes)
+    return raced(CONTENDERS, _warmed_up, n_rounds, "megapixels")
 
 
-def _warmed_up(name: str) -> Callable[[], object]:
+def _warmed_up(name: str) -> Contender:
     options = CONTENDERS[name]
-    recipe = benchmark_recipe(chosen_device(options.device))
+    device = chosen_device(options.device)
+    recipe = benchmark_recipe(device)
     torch.manual_seed(0)
     network = DeepDeblur(recipe.n_scales, recipe.n_resblocks, recipe.n_features, recipe.pyramid)
     restorer = in_tiles(NetworkRestorer(network, options), options, network.receptive_radius_px)
     image: Rgb = np.random.default_rng(0).integers(0, 256, (*SIZE_HW, 3)).astype(np.uint8)
     restorer.restore(image)
-    return lambda: restorer.restore(image)
+    note = f"{recipe.n_features} features, {device.type}" if name == PLAIN else ""
+    return Contender(name, SIZE_HW[0] * SIZE_HW[1] / 1e6, lambda: restorer.restore(image), note)

@@ -12,8 +12,7 @@ import itertools
 import logging
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -24,8 +23,7 @@ import imageio.v3 as imageio
 import imageio_ffmpeg
 import numpy as np
 
-from benchmarks.speed.timing import Timing, run_watched, take_turns, timings_of
-from gopro_tools.images import Rgb
+from benchmarks.speed.timing import Contender, PeakMib, Timing, race, run_watched
 from gopro_tools.processes import end_with_parent
 from gopro_tools.scenes import Encoding, Scene, SceneConfig, render_frames, write_video
 from gopro_tools.synthesize import SynthesisConfig, synthesize
@@ -68,95 +66,81 @@ def measure(video: Path | None = None, *, n_repeats: int = 3, jobs: int = 2) -> 
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
+        outs = (folder / f"out-{number}" for number in itertools.count())
         if video is None:
             video = folder / "clip.mp4"
             logger.info("Rendering 600 frames of 1280x720 at 240 Hz ...")
             render_clip(video)
         n_frames = open_source(video).info.n_frames
+        n_windows = min(_SCRIPT_WINDOWS, n_frames // N_FRAMES)
         with _warm_pool(jobs, folder) as pool:
-            with_pool = f"{jobs} running workers"
-            contenders: dict[str, tuple[Callable[[Path], float | None], str]] = {
-                DECODE: (partial(_decode_only, video), "its default threads"),
-                OURS: (partial(_ours, video, TWO_KINDS, pool), with_pool),
-                "ours, sharp + blur_gamma + blur": (
-                    partial(_ours, video, THREE_KINDS, pool),
-                    with_pool,
-                ),
-                "ours as a command, sharp + blur_gamma": (
-                    partial(_our_command, video, TWO_KINDS, jobs),
+            with_pool, no_sharp = f"{jobs} running workers", "plain mean only, no sharp"
+            ours = partial(_ours, video, pool, outs)
+            contenders: list[tuple[str, Callable[[], object], str]] = [
+                (DECODE, partial(_ffmpeg, video, "-f", "null", "-"), "its default threads"),
+                (OURS, partial(ours, TWO_KINDS), with_pool),
+                ("ours, sharp + blur_gamma + blur", partial(ours, THREE_KINDS), with_pool),
+                (
+                    "ours as a command, sharp + blur_gamma",
+                    partial(_our_command, video, outs, jobs),
                     "with starting Python",
                 ),
-                "FFmpeg tmix to PNG": (partial(_tmix, video), "plain mean only, no sharp"),
-                "FFmpeg tmix to PNG, least compression": (
-                    partial(_tmix, video, options=("-compression_level", 1)),
-                    "plain mean only, no sharp",
+                ("FFmpeg tmix to PNG", partial(_tmix, video, outs), no_sharp),
+                (
+                    "FFmpeg tmix to PNG, least compression",
+                    partial(_tmix, video, outs, "-compression_level", 1),
+                    no_sharp,
                 ),
-            }
-            peaks: dict[str, float] = {}
-            outs = (folder / f"out-{number}" for number in itertools.count())
-
-            def watched(name: str) -> None:
-                peak_mib = contenders[name][0](next(outs))
-                if peak_mib is not None:
-                    peaks[name] = max(peaks.get(name, 0.0), peak_mib)
-
-            seconds = take_turns({name: partial(watched, name) for name in contenders}, n_repeats)
-        notes = {name: note for name, (_, note) in contenders.items()}
-        timings = timings_of(seconds, n_frames, "frames", peaks_mib=peaks, notes=notes)
-        timings.append(_usual_script(video, folder / "script"))
-    return timings
-
-
-def _decode_only(video: Path, _: Path) -> float:
-    return _ffmpeg("-i", video, "-f", "null", "-")
+            ]
+            timings = race(
+                [Contender(name, n_frames, run, note) for name, run, note in contenders],
+                n_repeats,
+                "frames",
+            )
+        script = Contender(
+            "the usual script, sharp + blur_gamma",
+            n_windows * N_FRAMES,
+            partial(_usual_script, video, next(outs), n_windows),
+            f"imageio, numpy, imageio; the first {n_windows} windows",
+        )
+        return timings + race([script], 1, "frames")
 
 
-def _tmix(video: Path, out: Path, options: Sequence[object] = ()) -> float:
-    out.mkdir()
+def _ffmpeg(video: Path, *arguments: object) -> PeakMib:
+    quiet = (imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin")
+    return run_watched(*quiet, "-i", video, *arguments)
+
+
+def _tmix(video: Path, outs: Iterator[Path], *options: object) -> PeakMib:
+    (out := next(outs)).mkdir()
     picture = f"tmix=frames={N_FRAMES},select=eq(mod(n\\,{N_FRAMES})\\,{N_FRAMES - 1})"
     each = ("-vf", picture, "-fps_mode", "passthrough")
-    return _ffmpeg("-i", video, *each, *options, out / "%06d.png")
+    return _ffmpeg(video, *each, *options, out / "%06d.png")
 
 
-def _ffmpeg(*arguments: object) -> float:
-    return run_watched(imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", *arguments)
+def _ours(
+    video: Path, pool: ProcessPoolExecutor, outs: Iterator[Path], kinds: tuple[Kind, ...]
+) -> None:
+    config = SynthesisConfig(kinds=kinds, allow_low_rate=True)
+    synthesize([video], config, out=next(outs), executor=pool)
 
 
-def _ours(video: Path, kinds: tuple[Kind, ...], pool: ProcessPoolExecutor, out: Path) -> None:
-    synthesize([video], SynthesisConfig(kinds=kinds, allow_low_rate=True), out=out, executor=pool)
+def _our_command(video: Path, outs: Iterator[Path], jobs: int) -> PeakMib:
+    command = (sys.executable, "-m", "gopro_tools.synthesize", video, "--out", next(outs))
+    return run_watched(*command, "--kinds", *TWO_KINDS, "--jobs", jobs, "--allow-low-rate")
 
 
-def _our_command(video: Path, kinds: tuple[Kind, ...], jobs: int, out: Path) -> float:
-    command = (sys.executable, "-m", "gopro_tools.synthesize", video, "--out", out)
-    return run_watched(*command, "--kinds", *kinds, "--jobs", jobs, "--allow-low-rate")
-
-
-def _usual_script(video: Path, out: Path) -> Timing:
+def _usual_script(video: Path, out: Path, n_windows: int) -> None:
     """What most repositories do; one window at a time, float64, default PNG compression."""
     out.mkdir()
-    begin = time.perf_counter()
-    frames: list[Rgb] = []
-    n_windows = 0
     with imageio.imopen(video, "r", plugin="FFMPEG") as reader:  # type: ignore[call-overload]
-        for frame in reader.iter():
-            frames.append(np.asarray(frame))
-            if len(frames) < N_FRAMES:
-                continue
+        each_frame = reader.iter()
+        for number in range(n_windows):
+            frames = list(itertools.islice(each_frame, N_FRAMES))
             light = np.mean([(image / 255.0) ** 2.2 for image in frames], axis=0)
             blurred = np.round(255 * light ** (1 / 2.2)).astype(np.uint8)
-            imageio.imwrite(out / f"{n_windows:06d}_blurred.png", blurred)
-            imageio.imwrite(out / f"{n_windows:06d}_sharp.png", frames[N_FRAMES // 2])
-            frames.clear()
-            n_windows += 1
-            if n_windows == _SCRIPT_WINDOWS:
-                break
-    return Timing(
-        name="the usual script, sharp + blur_gamma",
-        seconds=time.perf_counter() - begin,
-        n_units=n_windows * N_FRAMES,
-        unit="frames",
-        note=f"imageio, numpy, imageio; the first {n_windows} windows",
-    )
+            imageio.imwrite(out / f"{number:06d}_blurred.png", blurred)
+            imageio.imwrite(out / f"{number:06d}_sharp.png", frames[N_FRAMES // 2])
 
 
 @contextmanager
@@ -167,7 +151,7 @@ def _warm_pool(jobs: int, folder: Path) -> Iterator[ProcessPoolExecutor]:
     spawn = get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_prepare) as pool:
         for turn in range(2 * jobs):
-            _ours(warm_up, THREE_KINDS, pool, folder / f"warm-{turn}")
+            _ours(warm_up, pool, iter([folder / f"warm-{turn}"]), THREE_KINDS)
         yield pool
 
 

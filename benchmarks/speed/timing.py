@@ -5,39 +5,52 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from types import MappingProxyType
 from typing import TypeVar
 
 from gopro_tools.errors import InputError
 from gopro_tools.processes import end_with_parent
 
-Argument = TypeVar("Argument")
 Result = TypeVar("Result")
+
+
+class PeakMib(float):
+    """Largest resident memory of a program, in MiB."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A way of doing a piece of work."""
+
+    name: str
+    """What runs, as a reader would say it."""
+    n_units: float
+    """How much work a turn of it is."""
+    run: Callable[[], object]
+    """Takes a turn; a `PeakMib` that it returns is kept."""
+    note: str = ""
+    """What a reader must know to trust the figure."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timing:
-    """What one contender took for a stated amount of work."""
+    """What one contender took for a stated amount of work; see `Contender` for the other fields."""
 
     name: str
-    """What ran, as a reader would say it."""
     seconds: float
-    """Wall-clock time of the whole work, the median where it was repeated."""
+    """Wall-clock time of a turn, the median where there were several."""
     n_units: float
-    """How much work that was."""
     unit: str
     """What it is counted in: frames, images, patches, megapixels."""
     peak_mib: float | None = None
     """Largest resident memory of the contender's processes, in MiB, where it was watched."""
     n_repeats: int = 1
-    """How often it ran."""
+    """Turns."""
     note: str = ""
-    """What a reader must know to trust the figure."""
 
     @property
     def rate(self) -> float:
@@ -45,11 +58,11 @@ class Timing:
         return self.n_units / self.seconds
 
 
-def in_own_process(function: Callable[[Argument], Result], argument: Argument) -> Result:
-    """Call a function where no other contender has left its memory."""
+def in_own_process(function: Callable[[], Result]) -> Result:
+    """Call a function that can be pickled where no other contender has left its memory."""
     spawn = get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, initializer=end_with_parent) as process:
-        return process.submit(function, argument).result()
+        return process.submit(function).result()
 
 
 def resident_peak_mib() -> float:
@@ -73,8 +86,8 @@ sys.exit(abs(os.waitstatus_to_exitcode(status)))
 that a program was started from as the program's. It takes 10 ms."""
 
 
-def run_watched(*command: object) -> float:
-    """Run a program, and return its largest resident memory in MiB; Linux alone.
+def run_watched(*command: object) -> PeakMib:
+    """Run a program, and return its largest resident memory; Linux alone.
 
     Of the programs that it starts, the largest counts, where that one is larger.
 
@@ -86,52 +99,43 @@ def run_watched(*command: object) -> float:
     result = subprocess.run([*watcher, *words], capture_output=True, text=True, check=False)
     if result.returncode:
         raise InputError(f"{' '.join(words)} failed: {result.stderr[-2000:]}")
-    return int(result.stdout) / 2**10
+    return PeakMib(int(result.stdout) / 2**10)
 
 
-def take_turns(
-    calls: Mapping[str, Callable[[], object]],
+def race(
+    contenders: Sequence[Contender],
     n_rounds: int,
-    *,
-    wait: Callable[[], object] = lambda: None,
-) -> dict[str, list[float]]:
-    """Seconds of each call, by name. The calls take turns, so that a busy machine slows all alike.
-
-    Args:
-        calls: Contenders, warmed up. One that returns a number did that many of them in a call.
-        n_rounds: Calls of each.
-        wait: Returns when a device has done what a call left to it.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(n_rounds):
-        for name, call in calls.items():
-            wait()
-            begin = time.perf_counter()
-            n_done = call()
-            wait()
-            n_calls = n_done if isinstance(n_done, int) else 1
-            seconds[name].append((time.perf_counter() - begin) / n_calls)
-    return seconds
-
-
-def timings_of(
-    seconds: Mapping[str, Sequence[float]],
-    n_units: float,
     unit: str,
     *,
-    peaks_mib: Mapping[str, float] = MappingProxyType({}),
-    notes: Mapping[str, str] = MappingProxyType({}),
+    wait: Callable[[], object] = lambda: None,
 ) -> list[Timing]:
-    """What was measured of contenders in all their turns, each with the same work in a turn."""
+    """Time contenders that take turns, so that a busy machine slows all alike.
+
+    Args:
+        contenders: Warmed up.
+        n_rounds: Turns of each.
+        unit: What their work is counted in.
+        wait: Returns when a device has done what a turn left to it.
+    """
+    seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    peaks: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    for contender in [*contenders] * n_rounds:
+        wait()
+        begin = time.perf_counter()
+        found = contender.run()
+        wait()
+        seconds[contender.name].append(time.perf_counter() - begin)
+        if isinstance(found, PeakMib):
+            peaks[contender.name].append(found)
     return [
         Timing(
-            name=name,
-            seconds=statistics.median(turns),
-            n_units=n_units,
+            name=contender.name,
+            seconds=statistics.median(seconds[contender.name]),
+            n_units=contender.n_units,
             unit=unit,
-            peak_mib=peaks_mib.get(name),
-            n_repeats=len(turns),
-            note=notes.get(name, ""),
+            peak_mib=max(peaks[contender.name], default=None),
+            n_repeats=n_rounds,
+            note=contender.note,
         )
-        for name, turns in seconds.items()
+        for contender in contenders
     ]

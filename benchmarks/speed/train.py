@@ -9,9 +9,9 @@ turns, so that a busy machine slows all alike; the figure is the median step.
 
 import itertools
 import logging
-import statistics
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,22 +26,16 @@ from baselines.devices import chosen_device, to_layout
 from baselines.learning import Learner
 from baselines.machine import Setting, scalars
 from baselines.options import RunOptions
-from benchmarks.speed.timing import (
-    Timing,
-    in_own_process,
-    resident_peak_mib,
-    take_turns,
-    timings_of,
-)
+from benchmarks.speed.timing import Contender, Timing, in_own_process, race, resident_peak_mib
 from benchmarks.train.steps import DeviceSteps
 from gopro_tools.files import write_atomic
 from gopro_tools.images import encode_png
 
 logger = logging.getLogger(__name__)
 
-
 PLAIN = "plain: eager, float32"
 STRICT = "plain, without TF32"
+"""Torch lets GPUs round the factors of float32 convolutions to 10 bits by default."""
 
 CONTENDERS: Mapping[str, RunOptions] = {
     PLAIN: RunOptions(loop="host", channels_last=False),
@@ -63,19 +57,17 @@ _GPU_PATCH_PX, _GPU_BATCH = 256, 8
 def measure(n_rounds: int = 15) -> list[Timing]:
     """Time a training step of every contender that runs here."""
     device = chosen_device("auto")
-    recipe = benchmark_recipe(device)
+    patches, peak = benchmark_recipe(device).patches, matmul_flop_per_s(device)
+    flop_per_patch = _n_flop(device) / patches.batch
     strict = [STRICT] if device.type == "cuda" else []
-    seconds, peaks = raced([*strict, *CONTENDERS], _warmed_up, n_rounds)
-    n_flop, peak = _n_flop(device), matmul_flop_per_s(device)
-    notes = {}
-    for name, values in seconds.items():
-        flop_per_s = n_flop / statistics.median(values)
-        notes[name] = f"{flop_per_s / 1e12:.3g} TFLOP/s"
+    timings = []
+    for timing in raced([*strict, *CONTENDERS], _warmed_up, n_rounds, "patches"):
+        flop_per_s = flop_per_patch * timing.rate
+        note = f"{flop_per_s / 1e12:.3g} TFLOP/s"
         if peak is not None:
-            notes[name] += f", {flop_per_s / peak:.0%} of a large bf16 matrix product here"
-    size = recipe.patches.patch_px
-    notes[PLAIN] += f"; {recipe.n_features} features, patches of {size}x{size}, {device.type}"
-    return timings_of(seconds, recipe.patches.batch, "patches", peaks_mib=peaks, notes=notes)
+            note += f", {flop_per_s / peak:.0%} of a large bf16 matrix product here"
+        timings.append(replace(timing, note=note + timing.note))
+    return timings
 
 
 def benchmark_recipe(device: torch.device) -> DeepDeblurRecipe:
@@ -86,34 +78,35 @@ def benchmark_recipe(device: torch.device) -> DeepDeblurRecipe:
 
 
 def raced(
-    names: Iterable[str], prepare: Callable[[str], Callable[[], object]], n_rounds: int
-) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Seconds of each turn, and the largest memory in MiB, of all contenders that run here.
+    names: Iterable[str], prepare: Callable[[str], Contender], n_rounds: int, unit: str
+) -> list[Timing]:
+    """Time all contenders that run here; one that does not is named and left out.
 
-    One that does not is named and left out. Memory is a GPU's, beside the other contenders', or
-    that of a process of its own. ``prepare`` warms one up, and returns what is timed.
+    Memory is a GPU's, beside the other contenders', or that of a process of its own. ``prepare``
+    can be pickled, and warms one up.
     """
     device = chosen_device("auto")
     on_gpu = device.type == "cuda"
-    calls, peaks = {}, {}
+    contenders: list[Contender] = []
+    peaks: dict[str, float] = {}
     for name in names:
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device) if on_gpu else 0
         try:
-            calls[name] = prepare(name)
+            contenders.append(prepare(name))
         except Exception as error:  # torch.compile fails in many ways where there is no compiler
             logger.warning("%s does not run here and is left out: %s", name, error)
             continue
         if on_gpu:
             peaks[name] = (torch.cuda.max_memory_allocated(device) - before) / 2**20
-    seconds = take_turns(calls, n_rounds, wait=lambda: synchronise(device))
+    timings = race(contenders, n_rounds, unit, wait=lambda: synchronise(device))
     if not on_gpu:
-        peaks = {name: in_own_process(partial(_peak_mib, prepare), name) for name in calls}
-    return seconds, peaks
+        peaks = {c.name: in_own_process(partial(_peak_mib, prepare, c.name)) for c in contenders}
+    return [replace(timing, peak_mib=peaks[timing.name]) for timing in timings]
 
 
-def _peak_mib(prepare: Callable[[str], Callable[[], object]], name: str) -> float:
+def _peak_mib(prepare: Callable[[str], Contender], name: str) -> float:
     prepare(name)
     return resident_peak_mib()
 
@@ -124,8 +117,9 @@ def matmul_flop_per_s(device: torch.device) -> float | None:
         return None
     n = 8192
     a, b = (torch.randn(n, n, device=device, dtype=torch.bfloat16) for _ in range(2))
-    turns = take_turns({"product": lambda: torch.mm(a, b)}, 20, wait=lambda: synchronise(device))
-    return float(2 * n**3 / statistics.median(turns["product"]))
+    product = Contender("product", 2 * n**3, lambda: torch.mm(a, b))
+    (timing,) = race([product], 20, "operations", wait=lambda: synchronise(device))
+    return timing.rate
 
 
 def synchronise(device: torch.device) -> None:
@@ -134,30 +128,27 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _without_tf32(step: Callable[[], object]) -> Callable[[], object]:
-    """Torch lets GPUs round the factors of float32 convolutions to 10 bits by default."""
-
-    def strict() -> object:
-        with torch.backends.cudnn.flags(allow_tf32=False, benchmark=True):
-            return step()
-
-    strict()
-    return strict
-
-
-def _warmed_up(name: str) -> Callable[[], object]:
-    if name == STRICT:
-        return _without_tf32(_warmed_up(PLAIN))
+def _warmed_up(name: str) -> Contender:
     device = chosen_device("auto")
-    options, recipe = CONTENDERS[name], benchmark_recipe(device)
+    options, recipe = CONTENDERS[PLAIN if name == STRICT else name], benchmark_recipe(device)
     torch.backends.cudnn.benchmark = True  # as training does
     setting = Setting(device=device, options=options)
     learner = DeepDeblurLearner(recipe, setting)
-    prepare = _device_steps if options.loop == "device" else _host_step
-    step = prepare(learner, recipe, setting)
-    for _ in range(_N_WARM_UP):
+    patches = recipe.patches
+    if options.loop == "device":
+        n_steps, step = _N_STEPS_AT_ONCE, _device_steps(learner, recipe, setting)
+    else:
+        n_steps, step = 1, _host_step(learner, recipe, setting)
+
+    def run() -> None:
+        torch.backends.cudnn.allow_tf32 = name != STRICT
         step()
-    return step
+
+    for _ in range(_N_WARM_UP):
+        run()
+    size = f"patches of {patches.patch_px}x{patches.patch_px}"
+    note = f"; {recipe.n_features} features, {size}, {device.type}" if name == PLAIN else ""
+    return Contender(name, n_steps * patches.batch, run, note)
 
 
 def _host_step(
@@ -174,7 +165,7 @@ def _host_step(
 
 def _device_steps(
     learner: Learner, recipe: DeepDeblurRecipe, setting: Setting
-) -> Callable[[], int]:
+) -> Callable[[], object]:
     side, rng = 2 * recipe.patches.patch_px, np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("sharp", "blur_gamma"):
@@ -184,12 +175,11 @@ def _device_steps(
     steps = DeviceSteps(learner, Patches(frames, recipe.patches, seed=0), setting)
     numbers = itertools.count()
 
-    def several_steps() -> int:
+    def several_steps() -> None:
         for number in itertools.islice(numbers, _N_STEPS_AT_ONCE):
             inputs = [steps.input(number)]
             steps.take(number, inputs, recipe.optimisation.learning_rate, is_logged=False)
         steps.pending(number + 1)
-        return _N_STEPS_AT_ONCE
 
     return several_steps
 
