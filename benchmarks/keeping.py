@@ -1,28 +1,28 @@
 """Records of runs that are worth keeping, below ``results/runs``."""
 
-from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gopro_tools.console import run_command, stderr
 from gopro_tools.files import write_atomic
-from gopro_tools.records import RunRecord, read_record, recorded_run, run_folder
+from gopro_tools.records import RUN_FILE, RunRecord, read_record, recorded_run, run_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def keep_run(run: Path, results: Path, files: Mapping[str, Path]) -> Path:
-    """Keep a finished run's record and some files, by their names beside it; returns the folder.
+def keep_run(run: Path, results: Path) -> Path:
+    """Keep all files of a finished run but its weights, and return the folder.
 
     Raises:
         InputError: The run is not finished, or it is kept there already.
     """
     record = read_record(run)
     with recorded_run(results, record) as folder:
-        for name, path in files.items():
-            write_atomic(folder / name, path.read_bytes())
+        for path in run.rglob("*"):
+            if path.is_file() and path != run / RUN_FILE and path.suffix != ".safetensors":
+                write_atomic(folder / path.relative_to(run), path.read_bytes())
     return run_folder(results, record)
 
 

@@ -18,15 +18,12 @@ from tiny_dataset import write_dataset
 from baselines.checkpoints.store import load_checkpoint
 from baselines.method import Method
 from baselines.methods import method_named
+from benchmarks.keeping import keep_run
 from benchmarks.table1 import run as steps
 from benchmarks.table1 import training
 from benchmarks.table1.compare import compare_methods
 from benchmarks.table1.plan import Table1Config, recipe_of
-from benchmarks.table1.publish import (
-    differing,
-    keep_record,
-    publish,
-)
+from benchmarks.table1.publish import differing, publish
 from benchmarks.table1.report import Report
 from benchmarks.table1.run import run_table1
 from benchmarks.table1.training import StoppedError
@@ -327,7 +324,7 @@ def test_published_results_are_checked_against_their_record(made: Path, tmp_path
     results, readme = tmp_path / "results", tmp_path / "README.md"
     begin, end = "<!-- begin: sql\nFROM headline('smoke')\n-->", "<!-- end -->"
     readme.write_text(f"# Title\n\n{begin}\nold\n{end}\n\nMore.\n")
-    keep_record(made, results)
+    keep_run(made, results)
     index = results / "README.md"
     index.write_text(
         f"# Results\n\n<!-- begin: sql\nSELECT scale FROM records('table1')\n-->\n{end}\n"
@@ -351,7 +348,7 @@ def test_published_results_are_checked_against_their_record(made: Path, tmp_path
     readme.write_text(text.replace("deepdeblur-k1", "ours", 1))
     assert differing(results, readme) == [table, readme]
     with pytest.raises(InputError, match="recorded already"):
-        keep_record(made, results)
+        keep_run(made, results)
     with pytest.raises(InputError, match="no record"):
         differing(tmp_path / "nothing", readme)
 

@@ -29,9 +29,10 @@ from baselines.methods import KINDS, METHODS, open_restorer
 from baselines.options import RestoreOptions, RunOptions
 from baselines.recipe import Augmentation, Optimisation, PatchConfig, Recipe
 from baselines.restoring import NetworkRestorer
+from benchmarks.keeping import keep_run
 from benchmarks.speed import restore as restore_speed
 from benchmarks.speed import train as train_speed
-from benchmarks.train.__main__ import keep_record, main
+from benchmarks.train.__main__ import main
 from benchmarks.train.journal import read_log
 from benchmarks.train.run import TrainResult
 from benchmarks.train.run import train as run_training
@@ -562,12 +563,12 @@ def test_a_run_leaves_record_pictures_and_a_working_checkpoint(
     assert record.weights_sha256 == sha256_of_file(weights)
     alone = load_checkpoint(weights)
     assert (list(alone.networks), alone.training_state) == (["restorer"], None)
-    kept = keep_record(run, tmp_path / "results")
+    kept = keep_run(run, tmp_path / "results")
     assert [folder for folder, _ in iterate_runs(tmp_path / "results", "train")] == [kept]
     assert kept.parent == tmp_path / "results" / "runs" / "train" / "deepdeblur-k2"
     assert {p.name for p in kept.iterdir()} == {"run.json", "log.jsonl", "validation.png"}
     with pytest.raises(InputError, match="recorded already"):
-        keep_record(run, tmp_path / "results")
+        keep_run(run, tmp_path / "results")
 
 
 def test_weights_of_the_released_recipe_are_truncated_as_its_code_does(

@@ -29,7 +29,8 @@ def command(
         results: Also keep the record under this folder.
         readme: With --results: page whose tables are made again (see `benchmarks.pages`).
     """
-    from benchmarks.table1.publish import keep_record, publish
+    from benchmarks.keeping import keep_run
+    from benchmarks.table1.publish import publish
     from benchmarks.table1.run import run_table1
     from benchmarks.table1.training import StoppedError
 
@@ -56,8 +57,7 @@ def command(
     for name, why in absent.items():
         stderr.print(f"absent: {name}: {why}", style="yellow")
     if results is not None:
-        kept = keep_record(report.folder, results)
-        stderr.print(f"Recorded in {kept}.")
+        stderr.print(f"Recorded in {keep_run(report.folder, results)}.")
         if readme is not None:
             publish(results, readme)
     stderr.print(f"Look at {config.out / 'report/README.md'} and the figures beside it.")

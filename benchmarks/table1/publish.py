@@ -7,7 +7,6 @@ python -m benchmarks.table1.publish --check   # exit code 1 where a text differs
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.keeping import keep_run
 from benchmarks.pages import draw, filled, pages
 from gopro_tools.console import EXIT_FINDINGS, run_command, stderr
 from gopro_tools.errors import InputError
@@ -20,16 +19,6 @@ if TYPE_CHECKING:
 SUITE = "table1"
 
 _SCALES = ("full", "reduced", "smoke")
-
-
-def keep_record(record: Path, results: Path) -> Path:
-    """Keep a comparison's record under ``results/runs``, and return its folder there.
-
-    Raises:
-        InputError: It is kept there already.
-    """
-    names = [p.relative_to(record).as_posix() for p in record.rglob("*") if p.is_file()]
-    return keep_run(record, results, {name: record / name for name in names if name != RUN_FILE})
 
 
 def latest_reports(results: Path) -> dict[str, "Report"]:

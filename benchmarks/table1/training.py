@@ -15,7 +15,7 @@ from baselines.method import Method
 from baselines.options import RestoreOptions, RunOptions
 from baselines.recipe import Recipe
 from benchmarks.table1.plan import Table1Config, keyed, recipe_of
-from benchmarks.train.folder import WEIGHTS_FILE, differences
+from benchmarks.train.folder import STARTED_FROM, WEIGHTS_FILE, differences
 from benchmarks.train.run import OnProgress, train
 from gopro_tools.content import dataset_facts
 from gopro_tools.errors import InputError
@@ -226,7 +226,7 @@ def _trained_elsewhere(folders: Sequence[Path], method: Method, recipe: Recipe) 
             continue
         stored = record.config["recipe"]
         differing = differences(stored, jsonable(recipe))
-        if "started_from_sha256" in record.config:
+        if STARTED_FROM in record.config:
             differing.append("fine-tuned, of which no recipe speaks")
         if differing:
             others.append((folder, f"preset {stored['preset']}: {'; '.join(differing)}"))

@@ -14,6 +14,7 @@ from baselines.method import Method
 from baselines.methods import METHODS
 from baselines.options import RunOptions
 from baselines.recipe import Recipe
+from benchmarks.keeping import keep_run
 from benchmarks.minutes import EXIT_UNFINISHED, started_clock
 from gopro_tools.console import progress_bar, run_command, stderr
 from gopro_tools.dataset import BlurKind
@@ -85,24 +86,10 @@ def run_task(task: Task, method: Method) -> int:
     if os.environ.get("RANK", "0") == "0":
         _summarise(result)
         if result.finished and task.results is not None:
-            keep_record(task.out, task.results)
+            keep_run(task.out, task.results)
     if result.finished:
         return 0
     return 128 + found["signal"] if found else EXIT_UNFINISHED
-
-
-def keep_record(out: Path, results: Path) -> Path:
-    """Keep a finished run's record, log and picture under a results folder, and return where.
-
-    Raises:
-        InputError: The run is not finished, or it is kept there already.
-    """
-    from benchmarks.keeping import keep_run
-    from benchmarks.train.folder import VALIDATION_FILE
-    from benchmarks.train.journal import LOG_FILE
-
-    names = (LOG_FILE, VALIDATION_FILE)
-    return keep_run(out, results, {name: out / name for name in names if (out / name).is_file()})
 
 
 def _summarise(result: "TrainResult") -> None:

@@ -9,14 +9,15 @@ from baselines.checkpoints.store import load_latest, previous_of, save_checkpoin
 from baselines.checkpoints.tensors import load_into
 from baselines.learning import Learner, load_optimizer
 from gopro_tools.errors import InputError
-from gopro_tools.files import sha256_of_file, write_atomic
-from gopro_tools.records import RUN_FILE, RunRecord, read_record, to_json
+from gopro_tools.files import sha256_of_file
+from gopro_tools.records import read_record
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
 VALIDATION_FILE = "validation.png"
 
-_START = "started_from_sha256"
+STARTED_FROM = "started_from_sha256"
+"""In the config of a run that did not start from random weights."""
 
 
 @dataclass(kw_only=True)
@@ -35,14 +36,20 @@ class RunState:
     """Of the last validation."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class RunFolder:
     """Where one run keeps its files."""
 
-    def __init__(self, path: Path, *, kind: str, config: Mapping[str, Any], data_hash: str) -> None:
-        """``kind`` is the network's, for the headers of weight files; nothing is read yet."""
-        self.path = path
-        self._kind, self._config, self._data_hash = kind, config, data_hash
-        self.checkpoint = path / CHECKPOINT_FILE
+    path: Path
+    kind: str
+    """Of the network, for the headers of weight files."""
+    config: Mapping[str, Any]
+    data_hash: str
+
+    @property
+    def checkpoint(self) -> Path:
+        """The network, and all that is needed to continue."""
+        return self.path / CHECKPOINT_FILE
 
     @property
     def has_checkpoint(self) -> bool:
@@ -73,16 +80,14 @@ class RunFolder:
                 "another --out."
             )
         before = load_latest(self.checkpoint, with_training_state=False).record
-        data = self._config["data"]
-        if differing := differences(before.config.get("recipe", {}), self._config["recipe"]):
+        data = self.config["data"]
+        if differing := differences(before.config.get("recipe", {}), self.config["recipe"]):
             why = f"has another recipe ({'; '.join(differing)}). Repeat its options"
-        elif before.config.get(_START) != self._config.get(_START):
+        elif before.config.get(STARTED_FROM) != self.config.get(STARTED_FROM):
             why = "started from other weights; name the same with --start-from"
-        elif before.data_hash != self._data_hash:
-            why = (
-                f"was trained on other data than {data['name']} ({data['blur_kind']}); name the "
-                "same"
-            )
+        elif before.data_hash != self.data_hash:
+            other = f"other data than {data['name']} ({data['blur_kind']})"
+            why = f"was trained on {other}; name the same"
         else:
             return
         raise InputError(f"{self.path}: the run there {why}, or choose another --out.")
@@ -120,17 +125,13 @@ class RunFolder:
         save_checkpoint(
             path,
             networks,
-            method=self._kind,
-            config=self._config,
+            method=self.kind,
+            config=self.config,
             step=state.step,
             metrics=state.metrics,
-            data_hash=self._data_hash,
+            data_hash=self.data_hash,
             **options,
         )
-
-    def write_record(self, record: RunRecord) -> None:
-        """Write ``run.json``, last."""
-        write_atomic(self.path / RUN_FILE, to_json(record))
 
 
 def differences(stored: Any, wanted: Any, name: str = "") -> list[str]:

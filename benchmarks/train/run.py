@@ -19,7 +19,7 @@ from baselines.machine import Setting, joined_processes, seed_torch
 from baselines.method import Method
 from baselines.options import RunOptions
 from baselines.recipe import Recipe
-from benchmarks.train.folder import VALIDATION_FILE, RunFolder, RunState
+from benchmarks.train.folder import STARTED_FROM, VALIDATION_FILE, RunFolder, RunState
 from benchmarks.train.journal import Journal
 from benchmarks.train.steps import DeviceSteps, Steps
 from benchmarks.train.validation import Validation
@@ -28,7 +28,7 @@ from gopro_tools.dataset import BlurKind
 from gopro_tools.errors import InputError
 from gopro_tools.files import claimed, sha256_of_file, write_atomic
 from gopro_tools.images import encode_png
-from gopro_tools.records import RunRecord, hash_of, jsonable
+from gopro_tools.records import RunRecord, hash_of, jsonable, seal
 from gopro_tools.threads import prefetched
 
 log = logging.getLogger(__name__)
@@ -97,9 +97,7 @@ def train(
     device = chosen_device(options.device)
     with joined_processes(device) as processes, nullcontext() if processes.rank else claimed(out):
         setting = Setting(device=device, options=options, processes=processes, blur_kind=blur_kind)
-        run = _Run(method, recipe, data, out, setting, on_progress)
-        run.open(resume)
-        return run.go(should_stop)
+        return _Run(method, recipe, data, out, setting, on_progress, resume).go(should_stop)
 
 
 @dataclass
@@ -112,44 +110,37 @@ class _Run:
     out: Path
     setting: Setting
     on_progress: OnProgress
+    resume: bool
 
     def __post_init__(self) -> None:
-        self.options, self.processes = self.setting.options, self.setting.processes
-        self.leads = self.processes.rank == 0
-        self.state = RunState()
-        self.journal: Journal | None = None
-        self.validation: Validation | None = None
+        recipe, options, device = self.recipe, self.setting.options, self.setting.device
+        method, self.leads = self.method, self.setting.processes.rank == 0
+        self.setting.processes.share_of(recipe.patches.batch)  # refuses what cannot be shared
+        if method.learner is None:
+            raise InputError(f"{method.name} is not trained.")
         self.facts = dataset_facts(self.data, "train", self.setting.blur_kind)
-        self.config: dict[str, Any] = {
-            "recipe": jsonable(self.recipe),
-            "options": jsonable(self.options),
-            "n_processes": self.processes.n,
+        config: dict[str, Any] = {
+            "recipe": jsonable(recipe),
+            "options": jsonable(options),
+            "n_processes": self.setting.processes.n,
             "data": self.facts,
         }
-        if self.options.start_from is not None:
-            self.config["started_from_sha256"] = _sha256_of_weights(self.options.start_from)
+        if options.start_from is not None:
+            config[STARTED_FROM] = _sha256_of_weights(options.start_from)
         self.folder = RunFolder(
-            self.out,
-            kind=self.method.kind.name if self.method.kind is not None else self.method.name,
-            config=self.config,
+            path=self.out,
+            kind=method.kind.name if method.kind is not None else method.name,
+            config=config,
             data_hash=hash_of({**self.facts, "name": None}),  # a moved dataset is the same
         )
-
-    # --- beginning ---
-
-    def open(self, resume: bool) -> None:
-        recipe, options, device = self.recipe, self.options, self.setting.device
-        self.processes.share_of(recipe.patches.batch)  # refuses what cannot be shared evenly
-        self.folder.check(resume=resume)
+        self.folder.check(resume=self.resume)
         if device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # all batches have one shape
-        if self.method.learner is None:
-            raise InputError(f"{self.method.name} is not trained.")
         seed_torch(recipe.seed)  # decides the first weights
-        self.learner = self.method.learner(recipe, self.setting)
+        self.learner = method.learner(recipe, self.setting)
         if options.start_from is not None:
-            assert self.method.kind is not None
-            network, _ = load_restorer_network(options.start_from, [self.method.kind])
+            assert method.kind is not None
+            network, _ = load_restorer_network(options.start_from, [method.kind])
             load_into(self.learner.networks["restorer"], network.state_dict(), options.start_from)
         pairs = FramePairs(
             self.data,
@@ -164,25 +155,23 @@ class _Run:
         self.steps = kind_of_steps(self.learner, self.patches, self.setting)
         self.epoch_length = recipe.optimisation.epoch_length(len(pairs), recipe.patches.batch)
         self.n_steps = recipe.n_steps(len(pairs))
-        if self.leads and options.n_validation_images and self.method.validates:
+        self.validation: Validation | None = None
+        if self.leads and options.n_validation_images and method.validates:
             self.validation = Validation(self.data, recipe, self.setting)
-        if resume and self.folder.has_checkpoint:
+        self.state = RunState()
+        if self.resume and self.folder.has_checkpoint:
             self.state = self.folder.load(self.learner)
             log.info("Continuing at step %d.", self.state.step)
-        if self.leads:
-            self.journal = Journal(self.out, step=self.state.step)
+        self.journal = Journal(self.out, step=self.state.step) if self.leads else None
 
     # --- the loop ---
 
     def go(self, should_stop: Callable[[], bool]) -> TrainResult:
         state, n_batches = self.state, self.learner.n_batches
-        first_step = state.step
-        last_checkpoint = time.monotonic()
-        stop = False
+        first_step, last_checkpoint, stop = state.step, time.monotonic(), False
         numbers = range(first_step * n_batches, self.n_steps * n_batches)
-        ahead = prefetched(
-            self.steps.input, numbers, n_threads=self.options.n_threads, n_ahead=_N_AHEAD
-        )
+        n_threads = self.setting.options.n_threads
+        ahead = prefetched(self.steps.input, numbers, n_threads=n_threads, n_ahead=_N_AHEAD)
         with closing(ahead) as inputs:
             while True:
                 self._validate_if_due()
@@ -191,21 +180,21 @@ class _Run:
                 begin = time.monotonic()
                 own_inputs = [next(inputs) for _ in range(n_batches)]
                 got = time.monotonic()
-                seed_torch(self.recipe.seed, state.step, self.processes.rank)
+                seed_torch(self.recipe.seed, state.step, self.setting.processes.rank)
                 figures = self.steps.take(
                     state.step,
                     own_inputs,
                     self._learning_rate(state.step),
                     is_logged=self._is_logged(state.step + 1),
                 )
-                figures, stop = self.processes.agree(figures, stop=should_stop())
+                figures, stop = self.setting.processes.agree(figures, stop=should_stop())
                 state.step += 1
                 self._log(figures)
                 now = time.monotonic()
                 state.seconds["training"] += now - begin
                 state.seconds["of_which_waiting_for_data"] += got - begin
                 self.on_progress("training", state.step, self.n_steps)
-                due = now - last_checkpoint >= self.options.checkpoint_every_s
+                due = now - last_checkpoint >= self.setting.options.checkpoint_every_s
                 # The last checkpoint is written when all is fitted.
                 if due and not stop and state.step < self.n_steps:
                     self._save()
@@ -218,8 +207,7 @@ class _Run:
         if state.step > first_step or not state.step:
             self._save()
         if finished and self.leads and not self.folder.is_recorded:
-            weights_sha256 = self.folder.save_weights(self.learner, state)
-            self.folder.write_record(self._record(weights_sha256))
+            seal(self.out, self._record(self.folder.save_weights(self.learner, state)))
         return TrainResult(
             step=state.step,
             n_steps=self.n_steps,
@@ -230,7 +218,7 @@ class _Run:
 
     def _is_logged(self, n_done: int) -> bool:
         """Whether a line of the log is due after ``n_done`` steps."""
-        return n_done % self.options.log_every == 0 or n_done == self.n_steps
+        return n_done % self.setting.options.log_every == 0 or n_done == self.n_steps
 
     def _learning_rate(self, step: int) -> float:
         return self.recipe.optimisation.learning_rate_at(step, self.epoch_length)
@@ -245,7 +233,7 @@ class _Run:
         if not self._is_logged(state.step):
             return
         if self.journal is not None:
-            n = state.step % self.options.log_every or self.options.log_every
+            n = state.step % self.setting.options.log_every or self.setting.options.log_every
             means = {name: total / n for name, total in state.sums.items()}
             epoch = (state.step - 1) // self.epoch_length
             rate = self._learning_rate(state.step - 1)
@@ -254,7 +242,7 @@ class _Run:
 
     def _validate_if_due(self) -> None:
         state, journal = self.state, self.journal
-        due = state.step % self.options.validate_every == 0 or state.step == self.n_steps
+        due = state.step % self.setting.options.validate_every == 0 or state.step == self.n_steps
         if not due or journal is None or self.validation is None:
             return
         if state.step in journal.validated_steps:
@@ -281,7 +269,7 @@ class _Run:
             suite="train",
             method=self.recipe.method,
             scale=self.recipe.scale,
-            config=self.config,
+            config=self.folder.config,
             results={
                 **{f"validation_{name}": value for name, value in metrics.items()},
                 "n_validation_images": len(self.validation.pairs) if self.validation else 0,
