@@ -3,10 +3,10 @@
 import json
 import logging
 import os
-import shutil
 import statistics
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from benchmarks.table1.training import (
     made_ready,
     n_processes,
     train_method,
+    training_of,
 )
 from benchmarks.train.run import OnProgress
 from gopro_tools.content import dataset_facts
@@ -80,20 +81,18 @@ def run_table1(
             log.info("left out: %s", reason)
     check_budgets(work)
     if os.environ.get("RANK", "0") != "0":
-        # Nothing that is waiting can be finished without this process: all agree on the list.
-        for method in [m for m in config.compared if not work.is_trained(m)]:
-            train_method(work, method)
+        for method in config.compared:
+            # No training ends without this process: all agree on what is left.
+            training = training_of(work, method)
+            if training is not None and not (training[1] / RUN_FILE).is_file():
+                train_method(work, method, *training)
         return None
     ready = [result for method in config.compared if (result := _try_ready(work, method))]
     if not ready:
         raise InputError("No method is ready: " + "; ".join(work.failures.values()))
     title = RENDERED_NAME if is_rendered(work.data) else ""
-    test = _restored(
-        work,
-        ready,
-        "test",
-        Sources(dataset_name=title, dataset=work.data, split="test", blur_kind=config.blur_kind),
-    )
+    test = Sources(dataset_name=title, dataset=work.data, split="test", blur_kind=config.blur_kind)
+    test = _restored(work, ready, "test", test)
     runs: dict[str, Path | None] = {"scores": _scored(work, "test", test)}
     if (real := _real_pairs(work)) is not None:
         runs["real"] = _scored(work, "real", _restored(work, ready, "real", real))
@@ -187,7 +186,7 @@ def _scored(work: Work, name: str, restored: Sources) -> Path:
             restored,
             EvaluateConfig(protocol=PROTOCOLS, seed=work.config.seed),
             out=out,
-            on_progress=lambda done, total: work.on_progress(f"scoring {name}", done, total),
+            on_progress=partial(work.on_progress, f"scoring {name}"),
         )
     return out
 
@@ -199,9 +198,8 @@ def _detected(work: Work, restored: Sources) -> Path | None:
         return None
     detector = Path(config.detector)
     identity = sha256_of_path(detector) if detector.exists() else config.detector
-    out = config.out / keyed(
-        "detection", _decisive(restored, "detection", "detect", detector=identity)
-    )
+    decisive = _decisive(restored, "detection", "detect", detector=identity)
+    out = config.out / keyed("detection", decisive)
     try:
         if not (out / RUN_FILE).is_file():
             work.check_budget("detecting")
@@ -209,7 +207,7 @@ def _detected(work: Work, restored: Sources) -> Path | None:
                 restored,
                 DetectConfig(detector=config.detector, seed=config.seed),
                 out=out,
-                on_progress=lambda done, total: work.on_progress("detecting", done, total),
+                on_progress=partial(work.on_progress, "detecting"),
             )
     except InputError as error:
         work.note_failure("detection", error)
@@ -223,20 +221,20 @@ def _real_pairs(work: Work) -> Sources | None:
     if source is None:
         work.absent["real pairs"] = "none were named (--real-pairs)"
         return None
-    sharp = sorted(source.glob("*_sharp.png"))
-    pairs = [(path.with_name(path.name.replace("_sharp", "_blurred")), path) for path in sharp]
-    pairs = [pair for pair in pairs if pair[0].is_file()]
-    if not pairs:
+    files = {
+        f"test/{blurred.stem.removesuffix('_blurred')}/{kind}/000001.png": path
+        for blurred in sorted(source.glob("*_blurred.png"))
+        if (sharp := blurred.with_name(blurred.name.replace("_blurred", "_sharp"))).is_file()
+        for kind, path in ((BLUR_FOLDERS[blur_kind], blurred), (SHARP_FOLDER, sharp))
+    }
+    if not files:
         raise InputError(f"{source}: no NAME_blurred.png with a NAME_sharp.png there.")
-    hashes = [[path.name, sha256_of_file(path)] for pair in pairs for path in pair]
-    folder = work.config.out / keyed("real_pairs", {"files": hashes})
+    hashes = {name: sha256_of_file(path) for name, path in files.items()}
+    folder = work.config.out / keyed("real_pairs", hashes)
     if not folder.is_dir():
-        with written_whole(folder) as partial:
-            for blurred, sharp_path in pairs:
-                sequence = partial / "test" / sharp_path.name.replace("_sharp.png", "")
-                for kind, path in ((BLUR_FOLDERS[blur_kind], blurred), (SHARP_FOLDER, sharp_path)):
-                    (sequence / kind).mkdir(parents=True)
-                    shutil.copyfile(path, sequence / kind / "000001.png")
+        with written_whole(folder) as unfinished:
+            for name, path in files.items():
+                write_atomic(unfinished / name, path.read_bytes())
     return Sources(dataset_name="real pairs", dataset=folder, split="test", blur_kind=blur_kind)
 
 

@@ -47,7 +47,6 @@ class Work:
     time_is_over: Callable[[], bool]
     failures: dict[str, str] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
-    _folders: dict[str, Path] = field(default_factory=dict)
 
     @cached_property
     def train_facts(self) -> dict[str, Any]:
@@ -63,23 +62,6 @@ class Work:
         """Continue without a method, or another part of the tables."""
         log.error("%s: %s", part, error)
         self.failures[part] = str(error)
-
-    def folder_of(self, method: Method) -> Path | None:
-        """Where the training of a method lies, or will; None for a method without training."""
-        recipe = recipe_of(method, self.config)
-        if recipe is None:
-            return None
-        if method.name not in self._folders:
-            decisive = {"recipe": jsonable(recipe), "data": {**self.train_facts, "name": None}}
-            self._folders[method.name] = _trained_elsewhere(
-                self.config.trained, method, recipe
-            ) or self.config.out / "train" / keyed(method.name, decisive)
-        return self._folders[method.name]
-
-    def is_trained(self, method: Method) -> bool:
-        """Whether a method restores without further training."""
-        folder = self.folder_of(method)
-        return folder is None or (folder / RUN_FILE).is_file()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,63 +115,64 @@ def check_budgets(work: Work) -> None:
 
 def made_ready(work: Work, method: Method) -> Ready:
     """Train a method where that is not done yet."""
-    config = work.config
-    gpu = chosen_device(config.device).type == "cuda"
-    options = RestoreOptions(
-        device=config.device,
-        precision="bf16" if gpu and method.half_on_gpu else "fp32",
-        seed=config.seed,
-    )
-    facts: dict[str, Any] = {
-        "title": method.title,
-        "family": method.family,
-        "published_name": method.published_name,
-    }
-    folder = work.folder_of(method)
-    if folder is None:
-        return Ready(
-            method=method,
-            options=options,
-            weights=method.weights,
-            weights_sha256=sha256_of_file(method.weights) if method.weights else None,
-            facts=facts | {"scale": method.training_scale(method.weights)},
-        )
-    if not (folder / RUN_FILE).is_file():
-        train_method(work, method)
-    run = read_record(folder)
-    weights = folder / WEIGHTS_FILE
-    assert method.kind is not None
-    network, _ = load_restorer_network(weights, [method.kind])
+    gpu = chosen_device(work.config.device).type == "cuda"
+    weights, facts = method.weights, {"scale": method.training_scale(method.weights)}
+    if (training := training_of(work, method)) is not None:
+        recipe, folder = training
+        if not (folder / RUN_FILE).is_file():
+            train_method(work, method, recipe, folder)
+        weights, facts = folder / WEIGHTS_FILE, _facts_of_training(method, recipe, folder)
     return Ready(
         method=method,
-        options=options,
+        options=RestoreOptions(
+            device=work.config.device,
+            precision="bf16" if gpu and method.half_on_gpu else "fp32",
+            seed=work.config.seed,
+        ),
         weights=weights,
-        weights_sha256=sha256_of_file(weights),
-        facts=facts
-        | {
-            "scale": run.scale,
-            "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "n_macs": n_macs(network, SHOWN_SIZE_HW) if method.validates else None,
-            "n_patches": run.results["n_patches"],
-            "training_s": run.timings_s["training"],
-            "recipe": jsonable(recipe_of(method, config)),
+        weights_sha256=sha256_of_file(weights) if weights else None,
+        facts={
+            "title": method.title,
+            "family": method.family,
+            "published_name": method.published_name,
+            **facts,
         },
     )
 
 
-def train_method(work: Work, method: Method) -> None:
+def training_of(work: Work, method: Method) -> tuple[Recipe, Path] | None:
+    """How a method is trained, and the folder where it is or will be; None without training."""
+    recipe = recipe_of(method, work.config)
+    if recipe is None:
+        return None
+    decisive = {"recipe": jsonable(recipe), "data": {**work.train_facts, "name": None}}
+    there = _trained_elsewhere(work.config.trained, method, recipe)
+    return recipe, there or work.config.out / "train" / keyed(method.name, decisive)
+
+
+def _facts_of_training(method: Method, recipe: Recipe, folder: Path) -> dict[str, Any]:
+    run = read_record(folder)
+    assert method.kind is not None
+    network, _ = load_restorer_network(folder / WEIGHTS_FILE, [method.kind])
+    return {
+        "scale": run.scale,
+        "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "n_macs": n_macs(network, SHOWN_SIZE_HW) if method.validates else None,
+        "n_patches": run.results["n_patches"],
+        "training_s": run.timings_s["training"],
+        "recipe": jsonable(recipe),
+    }
+
+
+def train_method(work: Work, method: Method, recipe: Recipe, folder: Path) -> None:
     """Train a method, or this process's part of it, to the end.
 
     Raises:
         StoppedError: A signal came, or the minutes are over.
     """
     config = work.config
-    recipe, folder = recipe_of(method, config), work.folder_of(method)
-    assert recipe is not None
-    assert folder is not None
     n_steps = recipe.n_steps(work.train_facts["n_pairs"])
     device = chosen_device(config.device)
-
     with stop_signals() as found:
         result = train(
             method,
