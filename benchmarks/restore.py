@@ -5,7 +5,6 @@
 An image, a video, a folder or a dataset in, restored images and videos out.
 """
 
-import time
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -87,16 +86,9 @@ def restore_command(
         seed=options.seed,
         movies=movies,
     )
-    with named_executor(executor) as given, progress_bar("images or frames") as bar:
-        task = bar.add_task("Restoring", total=None, rate="")
-        begin = time.perf_counter()
-
-        def show(done: int, total: int) -> None:
-            rate = done / (time.perf_counter() - begin)
-            bar.update(task, completed=done, total=total, rate=f"{rate:.2f} images/s")
-
+    with named_executor(executor) as given, progress_bar("images or frames", "Restoring") as bar:
         summary = restore(
-            source, config, out=out, on_progress=show, executor=given, shard=part
+            source, config, out=out, on_progress=bar.show, executor=given, shard=part
         ).summary
     for failure in summary.failures:
         stderr.print(f"failed: {failure}", style="red")

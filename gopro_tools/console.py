@@ -22,7 +22,7 @@ from gopro_tools.faults import fault_message, system_message
 from gopro_tools.options import LISTS
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from gopro_tools.terminal import ProgressBar
 
 EXIT_FINDINGS = 1
 EXIT_USAGE = 2
@@ -54,14 +54,14 @@ class _Log(logging.Handler):
         LOG.handle(record)
 
 
-def progress_bar(unit: str) -> Progress:
+def progress_bar(unit: str, title: str = "") -> ProgressBar:
     """A bar on stderr with count, rate in ``unit`` per second, and time left.
 
-    Add a task with ``total``; set its field ``rate`` (a string) to show a speed.
+    Its `show` and `show_task` are what functions take as ``on_progress``.
     """
-    from gopro_tools.terminal import progress_bar
+    from gopro_tools.terminal import ProgressBar
 
-    return progress_bar(unit)
+    return ProgressBar(unit, title)
 
 
 def run_command(function: Callable[..., int], arguments: Sequence[str] | None = None) -> None:

@@ -43,16 +43,37 @@ LOG: logging.Handler = RichHandler(console=CONSOLE, show_time=False, show_path=F
 LOG.setFormatter(logging.Formatter("%(message)s"))
 
 
-def progress_bar(unit: str) -> Progress:
+class ProgressBar(Progress):
     """See `gopro_tools.console.progress_bar`."""
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit, markup=False),
-        TextColumn("{task.fields[rate]}", markup=False),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=CONSOLE,
-    )
+
+    def __init__(self, unit: str, title: str) -> None:
+        super().__init__(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit, markup=False),
+            TextColumn("{task.fields[rate]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=CONSOLE,
+        )
+        self._shown = self.add_task(title, total=None, rate="")
+
+    @property
+    def speed(self) -> float:
+        """Done per second, of late; 0 where that is not known yet."""
+        return self.tasks[0].speed or 0.0
+
+    def show(self, done: int, total: int) -> None:
+        """Show how many are done, of how many."""
+        self.show_task(None, done, total)
+
+    def show_task(
+        self, title: str | None, done: int, total: int | None, *, rate: str | None = None
+    ) -> None:
+        """Show another title too; ``rate`` is shown instead of units per second."""
+        self.update(self._shown, description=title, completed=done, total=total)
+        if rate is None:
+            rate = f"{self.speed:.1f}/s" if self.speed else ""
+        self.update(self._shown, rate=rate)

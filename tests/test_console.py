@@ -16,7 +16,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from gopro_tools.console import EXIT_FAULT, EXIT_USAGE, exit_code_of, stderr
+from gopro_tools.console import EXIT_FAULT, EXIT_USAGE, exit_code_of, progress_bar, stderr
 from gopro_tools.errors import InputError
 from gopro_tools.files import claimed, refuse_links, write_atomic, written_whole
 from gopro_tools.processes import Workers
@@ -519,3 +519,15 @@ def test_the_console_prints_to_what_stderr_is_now(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "stderr", stream)
     stderr.print("here")
     assert stream.getvalue() == "here\n"
+
+
+def test_a_progress_bar_says_what_is_done_and_how_fast() -> None:
+    with progress_bar("images", "Scoring") as bar:
+        bar.show(1, 4)
+        (task,) = bar.tasks
+        assert (task.description, task.completed, task.total) == ("Scoring", 1, 4)
+        bar.show(2, 4)
+        bar.show(3, 4)
+        assert re.fullmatch(r"\d+\.\d/s", task.fields["rate"])
+        bar.show_task("file.zip", 1, None, rate="3.0 MB/s")
+        assert (task.description, task.fields["rate"]) == ("file.zip", "3.0 MB/s")

@@ -162,12 +162,7 @@ def study(config: BlurConfig) -> None:
     """Measure, and leave the table, the plot and the record in ``config.out``."""
     detector = load_detector(config.detector)
     with progress_bar("images") as bar:
-        task = bar.add_task("", total=None, rate="")
-
-        def show(name: str, done: int, total: int) -> None:
-            bar.update(task, description=name.capitalize(), completed=done, total=total)
-
-        rows = measure(config, detector, show)
+        rows = measure(config, detector, bar.show_task)
     unseal(config.out)
     write_atomic(config.out / f"{_NAME}.csv", rows.to_csv(index=False, lineterminator="\n"))
     plot(rows, config.out / f"{_NAME}.png", f"{detector.name} on filmed street photographs")

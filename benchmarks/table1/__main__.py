@@ -36,12 +36,7 @@ def command(
 
     try:
         with progress_bar("parts") as bar:
-            task = bar.add_task("", total=None, rate="")
-
-            def show(name: str, done: int, total: int) -> None:
-                bar.update(task, description=name, completed=done, total=total)
-
-            report = run_table1(config, on_progress=show)
+            report = run_table1(config, on_progress=bar.show_task)
     except StoppedError as stopped:
         why = f"{config.minutes:g} minutes are over" if stopped.out_of_time else "Stopped"
         stderr.print(f"{why} ({stopped}). The same command continues ({config.out}).")

@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,19 +57,12 @@ def run_task(task: Task, method: Method) -> int:
 
     time_is_over = started_clock(task.minutes)
     with stop_signals() as found, progress_bar("") as bar:
-        shown = bar.add_task("", total=None, rate="")
-        first: dict[str, tuple[int, float]] = {}  # of a task: what was done when, in this session
 
         def show(name: str, done: int, total: int) -> None:
-            begun, begin = first.setdefault(name, (done, time.monotonic()))
-            rate = (done - begun) / max(1e-3, time.monotonic() - begin)
-            bar.update(
-                shown,
-                description=f"{recipe.method}: {name}",
-                completed=done,
-                total=total,
-                rate=f"{rate * recipe.patches.batch:.1f} patches/s" if name == "training" else "",
-            )
+            rate = None
+            if name == "training":
+                rate = f"{bar.speed * recipe.patches.batch:.1f} patches/s"
+            bar.show_task(f"{recipe.method}: {name}", done, total, rate=rate)
 
         result = train(
             method,

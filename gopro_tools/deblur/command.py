@@ -29,13 +29,8 @@ def command(
 
     if not sources:
         raise InputError("Name a photo, a video or a folder.")
-    with progress_bar("tiles or frames") as bar:
-        task = bar.add_task("Deblurring", total=None, rate="")
-
-        def show(name: str, done: int, total: int) -> None:
-            bar.update(task, description=name, completed=done, total=total)
-
-        summary = deblur(sources, out, config, on_progress=show)
+    with progress_bar("tiles or frames", "Deblurring") as bar:
+        summary = deblur(sources, out, config, on_progress=bar.show_task)
     for path in summary.written[:_MOST_LISTED]:
         stderr.print(str(path), markup=False)
     if len(summary.written) > _MOST_LISTED:

@@ -1,7 +1,6 @@
 """The command line of detection."""
 
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -38,15 +37,8 @@ def command(
     from gopro_tools.detection.rows import COMPARED
 
     part = Shard.parse(shard)
-    started = time.monotonic()
-    with named_executor(executor) as given, progress_bar("images") as bar:
-        task = bar.add_task("Detecting", total=None, rate="")
-
-        def show(n_done: int, n_total: int) -> None:
-            speed = n_done / max(1e-9, time.monotonic() - started)
-            bar.update(task, completed=n_done, total=n_total, rate=f"{speed:.1f}/s")
-
-        result = detect(sources, config, out=out, on_progress=show, executor=given, shard=part)
+    with named_executor(executor) as given, progress_bar("images", "Detecting") as bar:
+        result = detect(sources, config, out=out, on_progress=bar.show, executor=given, shard=part)
     summary = result.summary
     from rich.table import Table
 

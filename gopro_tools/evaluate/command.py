@@ -1,6 +1,5 @@
 """The command line of the evaluation."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,16 +36,9 @@ def command(
     from gopro_tools.evaluate.verb import evaluate
 
     part = Shard.parse(shard)
-    started = time.monotonic()
-    with named_executor(executor) as given, progress_bar("images") as bar:
-        task = bar.add_task("Scoring", total=None, rate="")
-
-        def show(n_done: int, n_total: int) -> None:
-            rate = f"{n_done / max(1e-9, time.monotonic() - started):.1f} images/s"
-            bar.update(task, completed=n_done, total=n_total, rate=rate)
-
+    with named_executor(executor) as given, progress_bar("images", "Scoring") as bar:
         evaluation = evaluate(
-            sources, config, out=out, on_progress=show, executor=given, shard=part
+            sources, config, out=out, on_progress=bar.show, executor=given, shard=part
         )
     _report(evaluation)
     stderr.print(f"{out / 'summary.md'} and the CSV files beside it have the rest.", markup=False)

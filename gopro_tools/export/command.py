@@ -28,14 +28,13 @@ def export_command(
     """
     from gopro_tools.export.run import export
 
-    with progress_bar("samples") as bar:
-        task = bar.add_task("Exporting", total=None, rate="")
+    with progress_bar("samples", "Exporting") as bar:
         result = export(
             dataset,
             config,
             out,
             jobs=jobs,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            on_progress=bar.show,
         )
     for reason in result.left_out:
         stderr.print(f"left out: {reason}", markup=False, style="yellow")
@@ -64,12 +63,11 @@ def verify_command(
     """
     from gopro_tools.export.run import verify_export
 
-    with progress_bar("samples") as bar:
-        task = bar.add_task("Comparing", total=None, rate="")
+    with progress_bar("samples", "Comparing") as bar:
         findings = verify_export(
             exported,
             dataset,
             jobs=jobs,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            on_progress=bar.show,
         )
     return report_findings(findings, str(exported), out)

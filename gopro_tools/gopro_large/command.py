@@ -26,17 +26,12 @@ def command(
     from gopro_tools.gopro_large.checking import check
     from gopro_tools.gopro_large.regeneration import regenerate
 
-    with progress_bar("images") as bar:
-        verb = "Checking" if isinstance(action, CheckConfig) else "Rebuilding"
-        task = bar.add_task(verb, total=None, rate="")
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
+    verb = "Checking" if isinstance(action, CheckConfig) else "Rebuilding"
+    with progress_bar("images", verb) as bar:
         if isinstance(action, CheckConfig):
-            checked = check(action, on_progress=progress)
+            checked = check(action, on_progress=bar.show)
         else:
-            result = regenerate(action, on_progress=progress)
+            result = regenerate(action, on_progress=bar.show)
     if isinstance(action, CheckConfig):
         print_agreement(checked, action.tolerance_levels)
         return report_findings(checked.findings, str(action.dataset), action.out)
@@ -48,13 +43,11 @@ def _download(config: DownloadConfig) -> int:
     from gopro_tools.gopro_large.downloading import LICENCE, download
 
     try:
-        with progress_bar("") as bar:
-            task = bar.add_task("Connecting", total=None, rate="")
+        with progress_bar("", "Connecting") as bar:
 
             def progress(name: str, done: int, total: int) -> None:
-                speed = bar.tasks[0].speed
-                rate = f"{speed / 1e6:.1f} MB/s" if speed and name.endswith(".zip") else ""
-                bar.update(task, description=name, completed=done, total=total or None, rate=rate)
+                rate = f"{bar.speed / 1e6:.1f} MB/s" if name.endswith(".zip") else ""
+                bar.show_task(name, done, total or None, rate=rate)
 
             result = download(config, on_progress=progress)
     except KeyboardInterrupt:

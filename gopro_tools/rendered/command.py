@@ -46,13 +46,8 @@ def command(
         n_train=preset.n_train if n_train is None else n_train,
         n_test=preset.n_test if n_test is None else n_test,
     )
-    with progress_bar("parts") as bar:
-        task = bar.add_task("Rendering", total=None, rate="")
-
-        def show(name: str, done: int, total: int) -> None:
-            bar.update(task, description=name.capitalize(), completed=done, total=total)
-
-        left_out = render_dataset(config, out, on_progress=show)
+    with progress_bar("parts", "rendering") as bar:
+        left_out = render_dataset(config, out, on_progress=bar.show_task)
     for reason in left_out:
         stderr.print(f"left out: {reason}", style="yellow")
     n_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

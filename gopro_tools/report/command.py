@@ -28,13 +28,12 @@ def command(
     """
     from gopro_tools.report.run import report
 
-    with progress_bar("images") as bar:
-        task = bar.add_task("Page", total=None, rate="")
+    with progress_bar("images", "Page") as bar:
         index = report(
             folders,
             out,
             config,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            on_progress=bar.show,
         )
     stderr.print(f"Open {index} in a browser.", markup=False)
     if hint := size_hint(index, config):

@@ -1,6 +1,7 @@
 """The command line of scenes."""
 
 import sys
+from itertools import count
 from typing import Annotated
 
 import tyro
@@ -18,9 +19,9 @@ def command(config: Annotated[ClipsConfig, tyro.conf.arg(name="")]) -> int:
     """
     from gopro_tools.scenes.clips import render_clips
 
-    with claimed(config.out), progress_bar("frames") as bar:
-        task = bar.add_task("Rendering", total=config.clips * config.n_frames, rate="")
-        clips, left_out = render_clips(config, on_frame=lambda: bar.advance(task))
+    n_done, n_frames = count(1), config.clips * config.n_frames
+    with claimed(config.out), progress_bar("frames", "Rendering") as bar:
+        clips, left_out = render_clips(config, on_frame=lambda: bar.show(next(n_done), n_frames))
     height, width = config.size_hw
     for clip in clips:
         background, *objects = (f"{speed:.2f}" for speed in clip.speed_px)

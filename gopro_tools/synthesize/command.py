@@ -112,14 +112,7 @@ def _synthesize(
     """Show progress, in windows."""
     from gopro_tools.synthesize.run import synthesize_with
 
-    with progress_bar("windows") as bar:
-        task = bar.add_task("synthesize", total=None, rate="")
-
-        def show(n_done: int, n_total: int) -> None:
-            bar.update(task, completed=n_done, total=n_total)
-            speed = bar.tasks[0].speed
-            bar.update(task, rate=f"{speed:.1f}/s" if speed else "")
-
+    with progress_bar("windows", "synthesize") as bar:
         return synthesize_with(
             workers,
             sources,
@@ -127,7 +120,7 @@ def _synthesize(
             config,
             shard=(shard.index, shard.count),
             overwrite=overwrite,
-            on_progress=show,
+            on_progress=bar.show,
         )
 
 

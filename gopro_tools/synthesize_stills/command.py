@@ -15,11 +15,8 @@ def command(config: Annotated[StillsConfig, tyro.conf.arg(name="")]) -> int:
     """
     from gopro_tools.synthesize_stills.run import synthesize_stills
 
-    with progress_bar("photographs") as bar:
-        task = bar.add_task("blur", total=None, rate="")
-        summary = synthesize_stills(
-            config, on_progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    with progress_bar("photographs", "blur") as bar:
+        summary = synthesize_stills(config, on_progress=bar.show)
     for note in summary.notes:
         stderr.print(note, markup=False)
     for failure in summary.failures:

@@ -28,12 +28,11 @@ def command(
     """
     from gopro_tools.verify.run import verify
 
-    with named_executor(executor) as given, progress_bar("images") as bar:
-        task = bar.add_task("Checking", total=None, rate="")
+    with named_executor(executor) as given, progress_bar("images", "Checking") as bar:
         findings = verify(
             dataset,
             config,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            on_progress=bar.show,
             executor=given,
         )
     return report_findings(findings, str(dataset), out)
