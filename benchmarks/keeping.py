@@ -1,10 +1,8 @@
 """Records of runs that are worth keeping, below ``results/runs``."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gopro_tools.console import run_command, stderr
 from gopro_tools.files import write_atomic
 from gopro_tools.records import RUN_FILE, RunRecord, read_record, recorded_run, run_folder
 
@@ -24,23 +22,6 @@ def keep_run(run: Path, results: Path) -> Path:
             if path.is_file() and path != run / RUN_FILE and path.suffix != ".safetensors":
                 write_atomic(folder / path.relative_to(run), path.read_bytes())
     return run_folder(results, record)
-
-
-def run_study(name: str) -> None:
-    """Run the command of a study: ``measure() -> DataFrame`` and ``record()`` of its module."""
-
-    def command(results: Path = Path("results")) -> int:
-        """Measure and record; `benchmarks.table1.publish` makes page and figure of the record.
-
-        Args:
-            results: The folder above ``runs``.
-        """
-        study = import_module(f"benchmarks.studies.{name}")
-        keep_rows(study.measure(), results, study.record())
-        stderr.print(f"Recorded in {results}; `python -m benchmarks.table1.publish` shows it.")
-        return 0
-
-    run_command(command)
 
 
 def keep_rows(rows: "pd.DataFrame", results: Path, record: RunRecord) -> None:

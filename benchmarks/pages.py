@@ -55,8 +55,8 @@ def filled(page: Path, results: Path) -> str:
 
 def pages(results: Path) -> dict[Path, str]:
     """The pages below a results folder that have queries, as filled."""
-    texts = {page: page.read_text(encoding="utf-8") for page in sorted(results.rglob("*.md"))}
-    return {page: filled(page, results) for page, text in texts.items() if _BLOCK.search(text)}
+    found = sorted(results.rglob("*.md"))
+    return {p: filled(p, results) for p in found if _BLOCK.search(p.read_text(encoding="utf-8"))}
 
 
 def tables(results: Path, query: str, page: Path | str = "query") -> str:

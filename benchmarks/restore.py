@@ -1,9 +1,4 @@
-"""Restore images with a trained network or any method.
-
-    python -m benchmarks.restore IMAGES_OR_VIDEOS --method METHOD --out OUT
-
-An image, a video, a folder or a dataset in, restored images and videos out.
-"""
+"""``python -m benchmarks.restore``: images and videos restored by any method."""
 
 from functools import partial
 from pathlib import Path

@@ -277,7 +277,7 @@ def test_speed_at_1280x720_on_one_core(name: str, at_least: float) -> None:
 
     contenders = {"ours": metrics.METRICS[name], "rival": rival}
     with one_core():
-        ours, theirs = score_in_turns(name, contenders, *example_pair(), n_repeats=3)
+        ours, theirs = score_in_turns(contenders, *example_pair(), n_repeats=3)
     assert ours.rate / theirs.rate > at_least
 
 

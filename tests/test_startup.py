@@ -13,10 +13,7 @@ COMMANDS = (
     *("synthesize", "synthesize_stills", "verify", "gopro_large", "export", "evaluate", "detect"),
     *("tables", "response", "scenes", "rendered", "deblur", "report", "doctor"),
 )
-BENCHMARKS = (
-    *("restore", "train", "table1", "table1.publish", "speed"),
-    *("detection", "interpolation", "exposure_convergence"),
-)
+BENCHMARKS = (*("restore", "train", "table1", "table1.publish", "speed", "studies", "detection"),)
 NEVER = {
     *("numba", "llvmlite", "pandas", "scipy", "skimage", "torch", "torchvision", "matplotlib"),
     *("onnxruntime", "ultralytics", "rich", "imageio_ffmpeg", "numpy", "cv2", "PIL", "av"),

@@ -3,7 +3,6 @@
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,10 +52,5 @@ def command(
     return 0
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """``python -m benchmarks.speed``."""
-    run_command(command, arguments)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(command)

@@ -7,7 +7,6 @@ All at 720p.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -20,12 +19,11 @@ from gopro_tools.response import Response
 from gopro_tools.scenes import Scene, SceneConfig, render_frames
 from gopro_tools.sensor import NOISE_LEVELS, Isp, Light, Saturation, Sensor, expose
 
-_SIZE_HW = (720, 1280)
 _FACTOR = 8
 OURS_FILLED = "ours x8, two threads"
 
 
-def measure(*, n_repeats: int = 3, size_hw: tuple[int, int] = _SIZE_HW) -> list[Timing]:
+def measure(*, n_repeats: int = 3, size_hw: tuple[int, int] = (720, 1280)) -> list[Timing]:
     """Time all contenders, in turns; each ends with whole frames in memory."""
     cv2.setNumThreads(1)
     scene = Scene(SceneConfig(seed=3, size_hw=size_hw, photograph="motorcycle", shake_px_s=600))
@@ -68,11 +66,11 @@ def measure(*, n_repeats: int = 3, size_hw: tuple[int, int] = _SIZE_HW) -> list[
 
 
 def _fill(frames: Frames, n_threads: int) -> None:
-    def fill(pair: tuple[Rgb, Rgb]) -> Frames:
-        return FlowInterpolator().between(*pair, _FACTOR - 1)
+    def fill(first: Rgb, second: Rgb) -> Frames:
+        return FlowInterpolator().between(first, second, _FACTOR - 1)
 
     with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(fill, pairwise(frames)))
+        list(pool.map(fill, frames[:-1], frames[1:]))
 
 
 def _plain_numpy(light: Light, response: Response, isp: Isp) -> Rgb:

@@ -28,23 +28,16 @@ from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png
 from gopro_tools.threads import n_cores
 
-OURS = "gopro_tools"
 SIZE_HW = (720, 1280)
-FOLDER = "folder of PNG, nah2017"
 
 Score = Callable[[Rgb, Rgb], float]
 
 
 def measure(n_repeats: int = 7, n_folder_images: int = 16) -> list[Timing]:
-    """Time every protocol that has a rival, then a folder run with one thread and with all.
-
-    Timings are named ``<protocol>: <contender>``.
-    """
+    """Time every protocol that has a rival, then a folder run with one thread and with all."""
     sharp, blurred = example_pair()
-    timings: list[Timing] = []
     with one_core():
-        for protocol, contenders in contenders_by_protocol().items():
-            timings += score_in_turns(protocol, contenders, sharp, blurred, n_repeats)
+        timings = score_in_turns(contenders(), sharp, blurred, n_repeats)
     return timings + _folder_run(sharp, blurred, n_folder_images, n_repeats)
 
 
@@ -57,28 +50,31 @@ def example_pair(seed: int = 0) -> tuple[Rgb, Rgb]:
     return sharp, blurred
 
 
-def contenders_by_protocol() -> Mapping[str, Mapping[str, Score]]:
-    """Ours first, then the rivals."""
+def contenders() -> Mapping[str, Score]:
+    """By ``<protocol>: <contender>``; of each protocol, ours first."""
+    import piq
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    def tensors(*images: Rgb) -> list[torch.Tensor]:
+        return [torch.from_numpy(image).permute(2, 0, 1)[None].float() for image in images]
+
     gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    skimage_ssim = partial(structural_similarity, channel_axis=2, data_range=255)
     return {
-        "psnr_rgb": {
-            OURS: metrics.psnr_rgb,
-            "scikit-image": lambda x, y: float(peak_signal_noise_ratio(x, y, data_range=255)),
-        },
-        "ssim_gauss": {
-            OURS: metrics.ssim_gauss,
-            "scikit-image": lambda x, y: float(
-                structural_similarity(x, y, channel_axis=2, data_range=255, **gaussian)
-            ),
-            **_torch_contenders(),
-        },
-        "ssim_uniform7": {
-            OURS: metrics.ssim_uniform7,
-            "scikit-image": lambda x, y: float(
-                structural_similarity(x, y, channel_axis=2, data_range=255)
-            ),
-        },
-        "ssim_matlab_rgb3d": {OURS: metrics.ssim_matlab_rgb3d, "scipy, direct": direct_rgb3d},
+        "psnr_rgb: gopro_tools": metrics.psnr_rgb,
+        "psnr_rgb: scikit-image": partial(peak_signal_noise_ratio, data_range=255),
+        "ssim_gauss: gopro_tools": metrics.ssim_gauss,
+        "ssim_gauss: scikit-image": partial(skimage_ssim, **gaussian),
+        "ssim_gauss: torchmetrics, float32": lambda x, y: float(
+            structural_similarity_index_measure(*tensors(x, y), data_range=(0.0, 255.0))
+        ),
+        "ssim_gauss: piq, float32": lambda x, y: float(
+            piq.ssim(*tensors(x, y), data_range=255, downsample=False)
+        ),
+        "ssim_uniform7: gopro_tools": metrics.ssim_uniform7,
+        "ssim_uniform7: scikit-image": skimage_ssim,
+        "ssim_matlab_rgb3d: gopro_tools": metrics.ssim_matlab_rgb3d,
+        "ssim_matlab_rgb3d: scipy, direct": direct_rgb3d,
     }
 
 
@@ -119,38 +115,21 @@ def one_core() -> Iterator[None]:
         torch.set_num_threads(n_torch)
 
 
-def _torch_contenders() -> dict[str, Score]:
-    import piq
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    def tensors(*images: Rgb) -> list[torch.Tensor]:
-        return [torch.from_numpy(image).permute(2, 0, 1)[None].float() for image in images]
-
-    return {
-        "torchmetrics, float32": lambda x, y: float(
-            structural_similarity_index_measure(*tensors(x, y), data_range=(0.0, 255.0))
-        ),
-        "piq, float32": lambda x, y: float(
-            piq.ssim(*tensors(x, y), data_range=255, downsample=False)
-        ),
-    }
-
-
 def score_in_turns(
-    protocol: str, scores: Mapping[str, Score], sharp: Rgb, blurred: Rgb, n_repeats: int
+    scores: Mapping[str, Score], sharp: Rgb, blurred: Rgb, n_repeats: int
 ) -> list[Timing]:
     """Time each contender once per turn, after a warm-up that does not count; medians.
 
     A turn is as many calls as last at least 0.2 s, so that the quickest are measured too.
     """
-    contenders = []
+    timed = []
     for name, score in scores.items():
         note = f"one core, score {score(sharp, blurred):.6f}"  # compiles
         timer = timeit.Timer(partial(score, sharp, blurred))
         n_calls, _ = timer.autorange()
         run = partial(timer.timeit, n_calls)
-        contenders.append(Contender(f"{protocol}: {name}", n_calls, run, note))
-    return race(contenders, n_repeats, "pairs")
+        timed.append(Contender(name, n_calls, run, note))
+    return race(timed, n_repeats, "pairs")
 
 
 def _folder_run(sharp: Rgb, blurred: Rgb, n_images: int, n_repeats: int) -> list[Timing]:
@@ -159,13 +138,13 @@ def _folder_run(sharp: Rgb, blurred: Rgb, n_images: int, n_repeats: int) -> list
             for number in range(1, n_images + 1):
                 write_atomic(Path(temporary, kind, f"{number:06d}.png"), png, durable=False)
         sources = Sources(sharp=Path(temporary, "sharp"), blurred=Path(temporary, "blurred"))
-        contenders = [
+        timed = [
             Contender(
-                f"{FOLDER}: {jobs} thread{'s' if jobs > 1 else ''}",
+                f"folder of PNG, nah2017: {jobs} thread{'s' if jobs > 1 else ''}",
                 n_images,
                 partial(evaluate, sources, EvaluateConfig(protocol=("nah2017",), jobs=jobs)),
                 "with reading and decoding",
             )
             for jobs in dict.fromkeys((n_cores(), 1))
         ]
-        return race(contenders, n_repeats, "pairs")
+        return race(timed, n_repeats, "pairs")

@@ -40,7 +40,6 @@ DECODE = "FFmpeg, decoding only"
 OURS = "ours, sharp + blur_gamma"
 _SCRIPT_WINDOWS = 10
 """Windows that the usual script is timed on: its rate does not change with the length."""
-ACTION_CAMERA = Encoding(crf=None, bit_rate=60_000_000, gop_size=30)
 
 
 def render_clip(path: Path, n_frames: int = 600) -> None:
@@ -53,7 +52,7 @@ def render_clip(path: Path, n_frames: int = 600) -> None:
         np.clip(frame + grain[rng.integers(4), :: rng.choice((-1, 1))], 0, 255).astype(np.uint8)
         for frame in render_frames(scene, rate_hz=240, n_frames=n_frames)
     )
-    write_video(path, frames, 240, ACTION_CAMERA)
+    write_video(path, frames, 240, Encoding(crf=None, bit_rate=60_000_000, gop_size=30))
 
 
 def measure(video: Path | None = None, *, n_repeats: int = 3, jobs: int = 2) -> list[Timing]:

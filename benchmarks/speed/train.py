@@ -100,7 +100,8 @@ def raced(
             continue
         if on_gpu:
             peaks[name] = (torch.cuda.max_memory_allocated(device) - before) / 2**20
-    timings = race(contenders, n_rounds, unit, wait=lambda: synchronise(device))
+    wait = torch.cuda.synchronize if on_gpu else lambda: None
+    timings = race(contenders, n_rounds, unit, wait=wait)
     if not on_gpu:
         peaks = {c.name: in_own_process(partial(_peak_mib, prepare, c.name)) for c in contenders}
     return [replace(timing, peak_mib=peaks[timing.name]) for timing in timings]
@@ -118,14 +119,8 @@ def matmul_flop_per_s(device: torch.device) -> float | None:
     n = 8192
     a, b = (torch.randn(n, n, device=device, dtype=torch.bfloat16) for _ in range(2))
     product = Contender("product", 2 * n**3, lambda: torch.mm(a, b))
-    (timing,) = race([product], 20, "operations", wait=lambda: synchronise(device))
+    (timing,) = race([product], 20, "operations", wait=torch.cuda.synchronize)
     return timing.rate
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until a GPU has done all it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _warmed_up(name: str) -> Contender:

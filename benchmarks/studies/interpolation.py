@@ -150,8 +150,8 @@ def _minterpolated(frames: Frames, factor: int) -> tuple[Frames, float]:
     # The place of the second frame gives that of the first.
     at = int(np.argmax([psnr_rgb(frame, frames[1]) for frame in found])) - factor
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    n_gaps = len(frames) + 2
-    return found[at : at + (len(frames) - 1) * factor + 1], seconds / n_gaps
+    # Two gaps more than there are between the frames, as the ends are repeated.
+    return found[at : at + (len(frames) - 1) * factor + 1], seconds / (len(frames) + 2)
 
 
 def record() -> RunRecord:

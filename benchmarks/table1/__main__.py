@@ -8,42 +8,31 @@ import tyro
 
 from benchmarks.minutes import EXIT_UNFINISHED
 from benchmarks.table1.plan import Table1Config
-from gopro_tools.console import (
-    EXIT_FINDINGS,
-    EXIT_INTERRUPTED,
-    progress_bar,
-    run_command,
-    stderr,
-)
+from gopro_tools.console import EXIT_FINDINGS, EXIT_INTERRUPTED, progress_bar, run_command, stderr
 
 
 def command(
     config: Annotated[Table1Config, tyro.conf.arg(name="")],
     results: Path | None = None,
-    readme: Path | None = None,
 ) -> int:
     """Train, restore and score the methods of Table 1, and write the comparison.
 
     Args:
         config: What to compare.
-        results: Also keep the record under this folder.
-        readme: With --results: page whose tables are made again (see `benchmarks.pages`).
+        results: Also keep the record under this folder; `benchmarks.table1.publish` shows it.
     """
     from benchmarks.keeping import keep_run
-    from benchmarks.table1.publish import publish
     from benchmarks.table1.run import run_table1
-    from benchmarks.table1.training import StoppedError
+    from benchmarks.table1.training import OutOfTimeError
 
     try:
         with progress_bar("parts") as bar:
             report = run_table1(config, on_progress=bar.show_task)
-    except StoppedError as stopped:
-        why = f"{config.minutes:g} minutes are over" if stopped.out_of_time else "Stopped"
-        stderr.print(f"{why} ({stopped}). The same command continues ({config.out}).")
-        return EXIT_UNFINISHED if stopped.out_of_time else EXIT_INTERRUPTED
-    except KeyboardInterrupt:
-        stderr.print(f"Stopped. The same command continues ({config.out}).")
-        return EXIT_INTERRUPTED
+    except (OutOfTimeError, KeyboardInterrupt) as stopped:
+        in_time = isinstance(stopped, KeyboardInterrupt)
+        why = "Stopped" if in_time else f"{config.minutes:g} minutes are over ({stopped})"
+        stderr.print(f"{why}. The same command continues ({config.out}).")
+        return EXIT_INTERRUPTED if in_time else EXIT_UNFINISHED
     if report is None:
         return 0
     failures, absent = (report.run.results[name] for name in ("failures", "absent"))
@@ -53,8 +42,6 @@ def command(
         stderr.print(f"absent: {name}: {why}", style="yellow")
     if results is not None:
         stderr.print(f"Recorded in {keep_run(report.folder, results)}.")
-        if readme is not None:
-            publish(results, readme)
     stderr.print(f"Look at {config.out / 'report/README.md'} and the figures beside it.")
     sys.stdout.write(f"{config.out / 'report/table1.csv'}\n")
     return EXIT_FINDINGS if failures else 0

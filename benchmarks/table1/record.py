@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from baselines.devices import chosen_device
-from benchmarks.table1.figures import CROP_PERCENTILES, CROPS_FILE, crops
+from benchmarks.table1.figures import CROPS_FILE, crops
 from benchmarks.table1.plan import PROTOCOLS
 from benchmarks.table1.training import Ready, Work
 from benchmarks.train.journal import BLURRED_DB, VALIDATION_DB, read_log
 from gopro_tools.content import dataset_facts
-from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, Pair, iterate_pairs
+from gopro_tools.dataset import BLUR_FOLDERS, iterate_pairs
 from gopro_tools.files import write_atomic, written_whole
-from gopro_tools.images import Rgb, encode_png, read_rgb
+from gopro_tools.images import encode_png
 from gopro_tools.records import RunRecord, copy_run, seal
 from gopro_tools.rendered import RENDERED_FILE, RENDERED_NAME, blur_lengths
-from gopro_tools.sources import BLURRED, SHARP
 from gopro_tools.text import csv_text
 
 
@@ -74,7 +73,8 @@ def write_record(
         rows = [(*image, f"{lengths[image]:.4f}") for image in images if lengths]
         write_atomic(partial / "blur_lengths.csv", csv_text(["sequence", "name", "blur_px"], rows))
         write_atomic(partial / "validation.csv", _validation_csv(ready))
-        write_atomic(partial / CROPS_FILE, encode_png(_crops(work, pairs, lengths, restored)))
+        picture = crops(pairs, BLUR_FOLDERS[config.blur_kind], lengths, restored)
+        write_atomic(partial / CROPS_FILE, encode_png(picture))
         seal(partial, record)
     return folder
 
@@ -94,26 +94,6 @@ def _rendered_facts(data: Path) -> dict[str, Any]:
         "photographs": {split: sorted(sources) for split, sources in photographs.items()},
         "rendered": {name: made["config"][name] for name in names},
     }
-
-
-def _crops(
-    work: Work,
-    pairs: Sequence[Pair],
-    lengths: Mapping[tuple[str, str], float],
-    restored: Mapping[str, Path],
-) -> Rgb:
-    """Four test images, from little to much blur, as every method leaves them."""
-    folder_of_blurred = BLUR_FOLDERS[work.config.blur_kind]
-    by_blur = sorted(pairs, key=lambda pair: lengths.get((pair.sequence, pair.name), 0.0))
-    shown = []
-    for share in CROP_PERCENTILES:
-        pair = by_blur[round(share / 100 * (len(pairs) - 1))]
-        images = {BLURRED: read_rgb(pair.path(folder_of_blurred))}
-        for method, folder in restored.items():
-            images[method] = read_rgb(folder / pair.sequence / pair.name)
-        images[SHARP] = read_rgb(pair.path(SHARP_FOLDER))
-        shown.append((images, lengths.get((pair.sequence, pair.name))))
-    return crops(shown)
 
 
 def _validation_csv(ready: Sequence[Ready]) -> str:

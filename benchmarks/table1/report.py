@@ -78,19 +78,15 @@ class Report:
     @cached_property
     def _figures(self) -> dict[str, tuple[str, Callable[[Path], object]]]:
         """By file name: the title of each figure that the record allows, and what draws it."""
-        figures: dict[str, tuple[str, Callable[[Path], object]]] = {
-            CROPS_FILE: (
-                "Crops of test images, with the PSNR of the whole image",
-                partial(shutil.copyfile, self.folder / CROPS_FILE),
-            )
-        }
+        title = "Crops of test images, with the PSNR of the whole image"
+        copy: Callable[[Path], object] = partial(shutil.copyfile, self.folder / CROPS_FILE)
+        figures = {CROPS_FILE: (title, copy)}
         scores, validation = self._scores[_MAIN], pd.read_csv(self.folder / "validation.csv")
         if np.isfinite(scores.index.get_level_values("blur_px")).all():
             figures[GAIN_FILE] = ("Gain in PSNR by length of blur", partial(plot_gain, scores))
         if not validation.empty:
-            figures[CURVES_FILE] = (
-                "Validation PSNR while learning", partial(plot_curves, validation)
-            )  # fmt: skip
+            curves = partial(plot_curves, validation)
+            figures[CURVES_FILE] = ("Validation PSNR while learning", curves)
         return figures
 
     @cached_property
@@ -167,6 +163,7 @@ class Report:
     # --- the page ---
 
     def _page(self, tables: Mapping[str, Table]) -> str:
+        failures = [f"- {name}: {why}" for name, why in self.run.results["failures"].items()]
         blocks = [
             f"# Table 1, {self.run.scale} scale",
             self._what_was_run(),
@@ -191,16 +188,12 @@ class Report:
                 "Scored, never trained on. Of another kind of blur than the training pairs where "
                 "the heading says so.",
             ),
-        ]
-        blocks += [
             "## What it cost",
             self._cost_table(),
             f"Seconds per image are those of {self.device_name}; trainings ran on the machines of "
             "their records under `runs/train`.",
+            *(["## What failed", "\n".join(failures)] if failures else []),
         ]
-        if failures := self.run.results["failures"]:
-            lines = [f"- {name}: {why}" for name, why in failures.items()]
-            blocks += ["## What failed", "\n".join(lines)]
         return "\n\n".join(blocks) + "\n"
 
     def _table_or_why_not(self, table: Table | None, part: str, about: str) -> list[str]:
@@ -261,20 +254,20 @@ class Report:
         return blocks
 
     def _cost_table(self) -> str:
-        rows = []
-        for method, figures in self.run.methods.items():
-            seconds = figures.get("training_s")
-            rows.append(
-                [
-                    method,
-                    str(figures.get("scale") or "–"),
-                    _counted(figures.get("n_parameters")),
-                    _counted(figures.get("n_macs"), 1e-9),
-                    _counted(figures.get("n_patches")),
-                    "–" if seconds is None else f"{seconds / 60:.1f} min",
-                    f"{figures['seconds_per_image']:.2f}",
-                ]
-            )
+        rows = [
+            [
+                method,
+                str(figures.get("scale") or "–"),
+                _counted(figures.get("n_parameters")),
+                _counted(figures.get("n_macs"), 1e-9),
+                _counted(figures.get("n_patches")),
+                "–"
+                if (seconds := figures.get("training_s")) is None
+                else f"{seconds / 60:.1f} min",
+                f"{figures['seconds_per_image']:.2f}",
+            ]
+            for method, figures in self.run.methods.items()
+        ]
         head = ["method", "scale", "parameters", "GMACs, 1280x720", "patches", "training",
                 "seconds per image, 1280x720"]  # fmt: skip
         return markdown_table(head, rows, n_text_columns=2)

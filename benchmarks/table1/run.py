@@ -62,7 +62,8 @@ def run_table1(
 
     Raises:
         InputError: The data cannot be used, or no method could be trained.
-        StoppedError: Ctrl-C or SIGTERM came while a method was trained, or the minutes are over.
+        KeyboardInterrupt: Ctrl-C came, or SIGTERM while a method was trained.
+        OutOfTimeError: The minutes are over.
     """
     work = Work(
         config=config,

@@ -29,12 +29,8 @@ log = logging.getLogger(__name__)
 _N_VALIDATION_IMAGES = 30
 
 
-class StoppedError(Exception):
-    """Stopped by a signal or out of time; what is done is stored, and the same command resumes."""
-
-    def __init__(self, doing: str, *, out_of_time: bool) -> None:
-        super().__init__(doing)
-        self.out_of_time = out_of_time
+class OutOfTimeError(Exception):
+    """The minutes are over; what is done is stored, and the same command resumes."""
 
 
 @dataclass
@@ -56,7 +52,7 @@ class Work:
     def check_budget(self, doing: str) -> None:
         """Stop before a part for which no time is left."""
         if self.time_is_over():
-            raise StoppedError(doing, out_of_time=True)
+            raise OutOfTimeError(doing)
 
     def note_failure(self, part: str, error: InputError) -> None:
         """Continue without a method, or another part of the tables."""
@@ -168,7 +164,8 @@ def train_method(work: Work, method: Method, recipe: Recipe, folder: Path) -> No
     """Train a method, or this process's part of it, to the end.
 
     Raises:
-        StoppedError: A signal came, or the minutes are over.
+        KeyboardInterrupt: A signal came.
+        OutOfTimeError: The minutes are over.
     """
     config = work.config
     n_steps = recipe.n_steps(work.train_facts["n_pairs"])
@@ -193,7 +190,7 @@ def train_method(work: Work, method: Method, recipe: Recipe, folder: Path) -> No
             should_stop=lambda: bool(found) or work.time_is_over(),
         )
     if not result.finished:
-        raise StoppedError(f"training {method.name}", out_of_time=not found)
+        raise KeyboardInterrupt if found else OutOfTimeError(f"training {method.name}")
 
 
 def _trained_elsewhere(folders: Sequence[Path], method: Method, recipe: Recipe) -> Path | None:

@@ -256,10 +256,9 @@ class _Run:
     # --- what lasts ---
 
     def _save(self) -> None:
-        if not self.leads:
-            return
-        self._add(self.steps.pending(self.state.step))
-        self.folder.save(self.learner, self.state)
+        if self.leads:
+            self._add(self.steps.pending(self.state.step))
+            self.folder.save(self.learner, self.state)
 
     def _record(self, weights_sha256: str) -> RunRecord:
         n_patches = self.n_steps * self.recipe.patches.batch
