@@ -28,8 +28,6 @@ from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png
 from gopro_tools.threads import n_cores
 
-SIZE_HW = (720, 1280)
-
 Score = Callable[[Rgb, Rgb], float]
 
 
@@ -43,7 +41,7 @@ def measure(n_repeats: int = 7, n_folder_images: int = 16) -> list[Timing]:
 
 def example_pair(seed: int = 0) -> tuple[Rgb, Rgb]:
     """A textured 1280x720 image and the same smeared over 11 pixels."""
-    noise = np.random.default_rng(seed).normal(size=(*SIZE_HW, 3))
+    noise = np.random.default_rng(seed).normal(size=(720, 1280, 3))
     texture = 128 + 150 * ndimage.gaussian_filter(noise, (1.5, 1.5, 0))
     smeared = ndimage.uniform_filter1d(texture, 11, axis=1)
     sharp, blurred = (np.clip(np.rint(x), 0, 255).astype(np.uint8) for x in (texture, smeared))

@@ -147,8 +147,7 @@ def _warm_pool(jobs: int, folder: Path) -> Iterator[ProcessPoolExecutor]:
     """Workers that have loaded and compiled all they need, as in the middle of a long run."""
     warm_up = folder / "warm.mp4"
     write_video(warm_up, [np.full((64, 64, 3), i, np.uint8) for i in range(66)], 240)
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_prepare) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_prepare) as pool:
         for turn in range(2 * jobs):
             _ours(warm_up, pool, iter([folder / f"warm-{turn}"]), THREE_KINDS)
         yield pool

@@ -261,9 +261,7 @@ class Report:
                 _counted(figures.get("n_parameters")),
                 _counted(figures.get("n_macs"), 1e-9),
                 _counted(figures.get("n_patches")),
-                "–"
-                if (seconds := figures.get("training_s")) is None
-                else f"{seconds / 60:.1f} min",
+                _counted(figures.get("training_s"), 1 / 60, "{:.1f} min"),
                 f"{figures['seconds_per_image']:.2f}",
             ]
             for method, figures in self.run.methods.items()
@@ -288,5 +286,5 @@ def _interval(comparison: Any) -> str:
     return f"{comparison.difference:+.2f} [{comparison.low:+.2f}, {comparison.high:+.2f}]"
 
 
-def _counted(count: float | None, factor: float = 1) -> str:
-    return "–" if count is None else f"{count * factor:,.0f}"
+def _counted(count: float | None, factor: float = 1, form: str = "{:,.0f}") -> str:
+    return "–" if count is None else form.format(count * factor)
