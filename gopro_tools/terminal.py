@@ -10,6 +10,8 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -43,6 +45,16 @@ LOG: logging.Handler = RichHandler(console=CONSOLE, show_time=False, show_path=F
 LOG.setFormatter(logging.Formatter("%(message)s"))
 
 
+class _RateColumn(ProgressColumn):
+    """Finds out the speed where it is shown, ten times a second, not with every image."""
+
+    def render(self, task: Task) -> Text:
+        rate = task.fields["rate"]
+        if rate is None:
+            rate = f"{task.speed:.1f}/s" if task.speed else ""
+        return Text(rate)
+
+
 class ProgressBar(Progress):
     """See `gopro_tools.console.progress_bar`."""
 
@@ -52,13 +64,13 @@ class ProgressBar(Progress):
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn(unit, markup=False),
-            TextColumn("{task.fields[rate]}", markup=False),
+            _RateColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=CONSOLE,
         )
-        self._shown = self.add_task(title, total=None, rate="")
+        self._shown = self.add_task(title, total=None, rate=None)
 
     @property
     def speed(self) -> float:
@@ -72,8 +84,5 @@ class ProgressBar(Progress):
     def show_task(
         self, title: str | None, done: int, total: int | None, *, rate: str | None = None
     ) -> None:
-        """Show another title too; ``rate`` is shown instead of units per second."""
-        self.update(self._shown, description=title, completed=done, total=total)
-        if rate is None:
-            rate = f"{self.speed:.1f}/s" if self.speed else ""
-        self.update(self._shown, rate=rate)
+        """Show another title too; None leaves a title or total as it is, a rate to the bar."""
+        self.update(self._shown, description=title, completed=done, total=total, rate=rate)
