@@ -29,6 +29,7 @@ from benchmarks.table1.run import run_table1
 from benchmarks.table1.training import OutOfTimeError
 from gopro_tools.errors import InputError
 from gopro_tools.files import write_atomic
+from gopro_tools.pairing import pair_images
 from gopro_tools.records import iterate_runs, read_record
 
 NETWORKS = ("deepdeblur-k1", "deepdeblur-k2", "deepdeblur-k3", "deblurgan")
@@ -249,6 +250,20 @@ def test_real_pairs_are_scored_in_a_table_of_their_own(
     with pytest.raises(InputError, match="NAME_blurred"):
         run_table1(replace(config, real_pairs=data))
     run_table1(config)
+
+
+def test_real_pairs_of_another_kind_of_blur_are_others(data: Path, tmp_path: Path) -> None:
+    pair = data / "test" / "GOPR0003_11_00"
+    shutil.copyfile(pair / "blur" / "000001.png", tmp_path / "Street_blurred.png")
+    shutil.copyfile(pair / "sharp" / "000001.png", tmp_path / "Street_sharp.png")
+    for kind in ("gamma", "linear_crf"):
+        config = Table1Config(
+            out=tmp_path / "out", data=data, real_pairs=tmp_path, real_blur_kind=kind
+        )
+        work = training.Work(config, data, lambda *_: None, lambda: False)
+        sources = steps._real_pairs(work)
+        assert sources is not None
+        assert list(pair_images(sources).image_sets[0].paths) == ["sharp", "blurred"]
 
 
 def test_unequal_budgets_are_refused(config: Table1Config, monkeypatch: pytest.MonkeyPatch) -> None:
