@@ -287,7 +287,7 @@ def test_processes_of_torchrun_share_the_training(data: Path, tmp_path: Path) ->
     def run(*more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*torchrun, "--nproc-per-node", "2", *arguments, *more],
-            env=environment, capture_output=True, text=True, timeout=300, check=False,
+            env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
     found = run()

@@ -316,11 +316,10 @@ def test_sigterm_checkpoints_and_resume_is_exact(dataset: Path, tmp_path: Path) 
     process = subprocess.Popen(
         command(dataset, parts, *steps), env=ONE_THREAD, cwd=tmp_path, stderr=subprocess.PIPE
     )
-    deadline = time.monotonic() + 120
-    while len(read_log(parts)) < 20 and time.monotonic() < deadline and process.poll() is None:
+    while len(read_log(parts)) < 20 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    _, messages = process.communicate(timeout=120)
+    _, messages = process.communicate()
     assert process.returncode == 143, messages.decode()
     assert b"--resume continues" in messages
     stopped_at = load_checkpoint(parts / "checkpoint.safetensors").record.step
@@ -355,7 +354,7 @@ def test_two_gloo_processes_equal_one(dataset: Path, tmp_path: Path) -> None:
     ]
     found = subprocess.run(
         torchrun + command(dataset, two, *more)[3:],
-        env=ONE_THREAD, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
+        env=ONE_THREAD, cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     with pytest.raises(SystemExit):
@@ -391,9 +390,7 @@ def test_no_thread_of_the_process_group_outlives_it(tmp_path: Path) -> None:
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
         str(script),
     ]  # fmt: skip
-    found = subprocess.run(
-        command, env=ONE_THREAD, capture_output=True, text=True, timeout=120, check=False
-    )
+    found = subprocess.run(command, env=ONE_THREAD, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
 
 
