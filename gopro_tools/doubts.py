@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gopro_tools.blur_origin import are_of_other_kind, image_of_other_kind
 from gopro_tools.errors import InputError
 from gopro_tools.image_headers import read_header
 from gopro_tools.images import Rgb, read_rgb
@@ -81,6 +82,7 @@ def doubts_about_results(
                 paths = [image_sets[index].paths[method] for index in images.chosen]
                 were_jpeg = all(looks[index][method].was_jpeg for index in images.chosen)
                 found += _doubts_about_files(method, paths, were_jpeg=were_jpeg)
+                found += _of_other_kind(method, images)
         except InputError:
             pass
     return tuple(found)
@@ -234,6 +236,16 @@ def _doubts_about_files(method: str, paths: Sequence[Path], *, were_jpeg: bool) 
         )
 
 
+def _of_other_kind(method: str, images: "_LookedAt") -> Iterator[str]:
+    moments = list(images.in_both_kinds(method))
+    if moments and are_of_other_kind([pictures for _, pictures in moments]):
+        own, other = moments[0][0]
+        yield (
+            f"{method}: what they keep of the blur is that of {other}, not of {own}, beside which "
+            "they are scored: restored from the other kind? Restore and compare the same images."
+        )
+
+
 def _of_other_sizes(looks: Sequence[Look]) -> Iterator[Likeness | None]:
     as_is_db = np.array([look.as_is_db for look in looks])
     for what in dict.fromkeys(what for look in looks for what in look.resized_db):
@@ -282,6 +294,17 @@ class _LookedAt:
     def of_chosen(self, method: str) -> Iterator[Rgb]:
         """The images of a method that were looked at, one after another."""
         return (read_rgb(self._sets[index].paths[method]) for index in self.chosen)
+
+    def in_both_kinds(self, method: str) -> Iterator[tuple[tuple[str, str], tuple[Rgb, ...]]]:
+        """Where the dataset has both kinds of blur: own and other folder, and the four images."""
+        for index in self.chosen:
+            paths = self._sets[index].paths
+            if (other := image_of_other_kind(paths[BLURRED])) is None:
+                continue
+            pictures = [read_rgb(path) for path in (paths[SHARP], paths[BLURRED], other)]
+            pictures.append(read_rgb(paths[method]))
+            if len({picture.shape for picture in pictures}) == 1:
+                yield (paths[BLURRED].parent.name, other.parent.name), tuple(pictures)
 
     def matched(self, method: str, own_db: NDArray[np.float64]) -> Likeness | None:
         """The sharp images that results are most like, if these are others than by name."""
