@@ -542,3 +542,16 @@ def test_an_image_named_as_a_video_is_called_one(
             open_source(tmp_path / name)
     else:
         assert open_source(tmp_path / name).info.n_frames == 12
+
+
+@pytest.mark.parametrize(
+    ("suffixes", "said"), [((".png", ".jpg"), "(12 .png and 12 .jpg)"), ((".jpg", ".JPEG"), "")]
+)
+def test_frames_of_several_formats_are_noted(
+    tmp_path: Path, suffixes: tuple[str, str], said: str
+) -> None:
+    for number, frame in enumerate(moving(24)):
+        Image.fromarray(frame).save(tmp_path / f"{number:04d}{suffixes[number // 12]}")
+    notes = " ".join(open_source(tmp_path, fps=240).info.notes)
+    assert ("several formats" in notes) == bool(said)
+    assert said in notes

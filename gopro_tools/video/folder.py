@@ -1,6 +1,7 @@
 """A folder of numbered images, one sequence of frames."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -70,7 +71,12 @@ class FrameFolder:
             keyframes=np.stack([np.arange(len(numbers)), np.array(numbers)], axis=1),
             frame_rate_from_header=fps,
             codec=self._files[0].suffix[1:].lower(),
-            notes=(*notes, *look.notes, *_notes_on_jpeg(self._files)),
+            notes=(
+                *notes,
+                *look.notes,
+                *_note_on_formats(self._files),
+                *_notes_on_jpeg(self._files),
+            ),
         )
 
     def read(self, start: int, stop: int, on_problem: Problem) -> Iterator[tuple[int, Rgb]]:
@@ -107,6 +113,17 @@ def _lost_colours(frame: Rgb, after: Rgb) -> bool:
     luma = [image[::4, ::4] @ _LUMA for image in (frame, after)]
     is_one_scene = float(np.abs(luma[0] - luma[1]).mean()) < _ALIKE_CODES
     return is_one_scene and min(chroma) == 0 and max(chroma) > _COLOURED
+
+
+def _note_on_formats(files: Sequence[Path]) -> tuple[str, ...]:
+    counts = Counter(_FORMATS.get(name := file.suffix.lower(), name) for file in files)
+    if len(counts) == 1:
+        return ()
+    found = " and ".join(f"{count} {name}" for name, count in counts.most_common())
+    return (
+        f"the frames are files of several formats ({found}): if they are of two shots, move "
+        "each into a folder of its own",
+    )
 
 
 def _notes_on_jpeg(files: Sequence[Path]) -> tuple[str, ...]:
@@ -175,6 +192,7 @@ def _prefix_and_number(path: Path) -> tuple[str, int]:
     return prefix, int(number)
 
 
+_FORMATS = {".jpeg": ".jpg", ".tiff": ".tif"}
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
 _DARK = 1 << 14
 """Samples of 12 bit in a file of 16 stay below it."""
