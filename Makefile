@@ -30,11 +30,13 @@ install = export VIRTUAL_ENV=.venv; $(UV) pip install --quiet --offline $(1) 2>/
 # small as the images that it was made for: deblurring is most of the work.
 NETWORK := $(wildcard gopro_tools/weights/*.onnx)
 
+# Threads of numpy's that multiply nothing here cost each command the time to start them.
+demo: export OPENBLAS_NUM_THREADS = 1
 demo: .venv/base
 	rm -rf $(DEMO)
 	# Meanwhile, what is needed next is compiled, where this machine has not done so yet.
 	$(BIN)/python -m gopro_tools.loops & \
-	$(BIN)/python -m gopro_tools.scenes --out $(DEMO)/videos --clips 2 --seconds 0.2 --size 216x384; \
+	$(BIN)/python -m gopro_tools.scenes --out $(DEMO)/videos --clips 2 --seconds 0.15 --size 216x384; \
 	status=$$?; wait; exit $$status
 	$(BIN)/python -m gopro_tools.synthesize $(DEMO)/videos --out $(DEMO)/dataset \
 		--test-fraction 0.5 --measure-motion
