@@ -6,9 +6,12 @@ DEMO   := demo
 .PHONY: demo test check clean
 
 # uv installs in parallel what pip would install one by one; it brings pip too, in a tenth of the
-# time that `venv` takes for it. One on the PATH is taken; else pip fetches it, and where Python has
-# no pip of its own, `ensurepip` does.
-UV  := $(if $(shell uv --version 2>/dev/null),uv,$(BIN)/uv)
+# time that `venv` takes for it. One on the PATH is taken, or the one that an earlier checkout kept;
+# else pip fetches it, which takes seconds, as it looks at all of uv's thousands of files. Where
+# Python has no pip of its own, `ensurepip` makes it.
+KEPT_UV := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/gopro_tools/uv
+HAS_KEPT_UV := $(shell "$(KEPT_UV)" --version 2>/dev/null)
+UV  := $(if $(shell uv --version 2>/dev/null),uv,$(if $(HAS_KEPT_UV),"$(KEPT_UV)",$(BIN)/uv))
 PIP := install --quiet --disable-pip-version-check uv
 # Asking the index about every package takes seconds, and nobody has to be asked where uv's cache
 # holds all of them.
@@ -19,6 +22,8 @@ install = export VIRTUAL_ENV=.venv; $(UV) pip install --quiet --offline $(1) 2>/
 	test -x $(BIN)/python || $(PYTHON) -m venv --without-pip .venv
 	command -v $(UV) >/dev/null || $(PYTHON) -m pip --python $(BIN)/python $(PIP) || \
 		{ $(BIN)/python -m ensurepip && $(BIN)/python -m pip $(PIP); }
+	{ test ! -x $(BIN)/uv || { mkdir -p "$(dir $(KEPT_UV))" && cp $(BIN)/uv "$(KEPT_UV).$$$$" && \
+		mv "$(KEPT_UV).$$$$" "$(KEPT_UV)"; }; } 2>/dev/null || true
 	$(call install,pip --editable .)
 	touch $@
 
