@@ -1,6 +1,7 @@
 """What a command loads before it has anything to do, and what its workers load."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +75,31 @@ def test_scores_need_no_pandas_and_no_numba() -> None:
     )
     _loaded("-c", code)
     assert not _loaded("-c", code) & {"numba", "pandas", "scipy", "torch"}
+
+
+NEW_PAGES = """
+import resource
+import numpy as np
+from gopro_tools.synthesize.worker import prepare
+prepare()
+faults = []
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    frames = [np.ones(3 << 20, np.uint8) for _ in range(12)]
+    del frames
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(*faults)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_workers_keep_the_memory_of_frames_for_the_next_ones() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", NEW_PAGES],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(PYTHONPATH=str(ROOT)),
+    )
+    first, second = map(int, result.stdout.split())
+    assert second < first / 10, (first, second)
