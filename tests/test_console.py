@@ -404,6 +404,26 @@ def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     assert 'if __name__ == "__main__":' in ended.stderr.splitlines()[-1]
 
 
+MASKS = """
+import signal
+from gopro_tools.processes import Workers
+def mask(task):
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+if __name__ == "__main__":
+    with Workers(2) as workers:
+        workers.run(mask, range(4), lambda task, found: print(len(found)), print)
+"""
+
+
+def test_no_worker_hears_what_a_terminal_sends_to_all(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(MASKS)
+    result = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=True, env=environment()
+    )
+    assert result.stdout.split() == ["2"] * 4  # SIGINT and SIGHUP, from the first worker on
+
+
 # --- files ---------------------------------------------------------------------------------------
 
 
