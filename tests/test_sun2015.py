@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from motions import candidate_index
 from tiny_dataset import write_dataset
 
 from baselines.checkpoints.restorers import describe, load_restorer_network
@@ -18,7 +19,7 @@ from baselines.method import Method
 from baselines.methods import KINDS, method_named, open_restorer
 from baselines.options import RestoreOptions, RunOptions
 from baselines.sun2015.confidences import PAPER, PLUS, Confidences, Sun2015Options
-from baselines.sun2015.kernels import candidate_index, kernels
+from baselines.sun2015.kernels import kernels
 from baselines.sun2015.method import SOURCE_PX, SUN2015, SUN2015_PLUS, Sun2015Recipe
 from baselines.sun2015.network import MotionClassifier, Sun2015
 from baselines.sun2015.restorer import Sun2015Restorer
@@ -210,9 +211,7 @@ def test_a_motion_that_is_found_is_undone(
     def certain(classifier: object, image: np.ndarray, options: Sun2015Options) -> Confidences:
         values = np.full((361, 13, 17), 1e-3, np.float32)
         values[candidate] = 1
-        return Confidences(
-            values / values.sum(0), np.ones((13, 17), np.float32), 8, 14.5, (128, 160)
-        )
+        return Confidences(values / values.sum(0), np.ones((13, 17), np.float32), 8, (128, 160))
 
     monkeypatch.setattr("baselines.sun2015.restorer.dense_confidences", certain)
     network, _ = load_restorer_network(weights, KINDS)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from motions import candidate_index
 from scipy import ndimage
 from scipy.signal import convolve2d
 from scipy.stats import multivariate_normal
@@ -15,7 +16,7 @@ from scipy.stats import multivariate_normal
 from baselines.sun2015 import deconvolution
 from baselines.sun2015 import prior as prior_module
 from baselines.sun2015.deconvolution import VaryingBlur, denoised_image
-from baselines.sun2015.kernels import LENGTHS_PX, LinearMotion, candidate_index, kernels
+from baselines.sun2015.kernels import LENGTHS_PX, LinearMotion, kernels
 from baselines.sun2015.prior import GREY_WEIGHTS, PatchDenoiser, PatchPrior, fit_prior
 from gopro_tools.errors import InputError
 from gopro_tools.scenes.textures import read_photograph
@@ -83,7 +84,7 @@ def random_kernels(rng, n, side):
 def test_a_uniform_blur_is_a_convolution(size_hw):
     rng = np.random.default_rng(0)
     kernel = random_kernels(rng, 1, 7)
-    blur = VaryingBlur(np.zeros(size_hw, int), kernel, dtype=np.float64)
+    blur = VaryingBlur(np.zeros(size_hw, int), kernel)
     x = rng.random((*blur.extended_hw, 2))
     inside = x[blur.margin - 3 : x.shape[0] - blur.margin + 3]
     inside = inside[:, blur.margin - 3 : x.shape[1] - blur.margin + 3]
@@ -96,7 +97,7 @@ def test_each_pixel_is_blurred_by_its_own_kernel():
     rng = np.random.default_rng(1)
     stack = random_kernels(rng, 4, 5)
     field = rng.integers(0, 4, (67, 6))  # more rows than are made at once
-    blur = VaryingBlur(field, stack, least_margin=4, dtype=np.float64)
+    blur = VaryingBlur(field, stack, least_margin=4)
     assert blur.margin == 4
     x = rng.random((*blur.extended_hw, 3))
     expected = np.zeros((67, 6, 3))
@@ -115,7 +116,7 @@ def test_each_pixel_is_blurred_by_its_own_kernel():
 def test_the_adjoint_is_the_transpose(seed, height, width):
     rng = np.random.default_rng(seed)
     field = rng.integers(0, 3, (height, width))
-    blur = VaryingBlur(field, random_kernels(rng, 3, 5), dtype=np.float64)
+    blur = VaryingBlur(field, random_kernels(rng, 3, 5))
     x = torch.from_numpy(rng.normal(size=(*blur.extended_hw, 3)))
     y = torch.from_numpy(rng.normal(size=(height * width, 3)))
     back = blur.adjoint(y)
@@ -244,7 +245,7 @@ def test_the_quick_choice_of_a_component_is_nearly_the_full_one(prior, noise_sig
 def test_denoising_with_one_gaussian_is_the_wiener_filter():
     prior = random_prior(2, n=1)
     noise_variance = 0.003
-    patches = 0.5 + drawn_patches(prior, 50)[None]
+    patches = 0.5 + drawn_patches(prior, 50).expand(3, -1, -1)
     covariance = prior.covariances[0].double().numpy()
     wiener = covariance @ np.linalg.inv(covariance + noise_variance * np.eye(64))
     rest = patches[0].double().numpy() - 0.5
@@ -254,13 +255,11 @@ def test_denoising_with_one_gaussian_is_the_wiener_filter():
     np.testing.assert_allclose(result, expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("n_channels", [1, 3])
-def test_all_channels_are_filtered_by_the_component_of_their_grey(n_channels):
+def test_all_channels_are_filtered_by_the_component_of_their_grey():
     prior = random_prior(3, n=4)
-    patches = torch.stack([drawn_patches(prior, 60, seed) for seed in range(n_channels)])
+    patches = torch.stack([drawn_patches(prior, 60, seed) for seed in range(3)])
     denoiser = PatchDenoiser(prior.spectrum(), 0.002)
-    weights = np.array(GREY_WEIGHTS if n_channels == 3 else [1])
-    labels = denoiser.choose(torch.from_numpy(np.tensordot(weights, patches, 1)).float())
+    labels = denoiser.choose(torch.from_numpy(np.tensordot(GREY_WEIGHTS, patches, 1)).float())
     assert len(labels.unique()) > 1
     result = denoiser(patches + 0.3)
     for index, label in enumerate(labels):
@@ -388,7 +387,7 @@ def test_conjugate_gradients_descend_to_the_solution(monkeypatch, clip_at):
 
     def energy(x):
         rest = problem.blur(x) - problem.observed
-        rest = rest if problem._mask is None else rest * problem._mask
+        rest = rest * problem._mask
         return 100 / 2 * float(rest.square().sum()) + penalty / 2 * float((x - z).square().sum())
 
     found = [problem.minimise(start, z, penalty, n) for n in (1, 2, 4, 8, 60)]

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from motions import candidate_index
 from scipy import ndimage
 from torch import nn
 
@@ -27,9 +28,8 @@ from baselines.sun2015.kernels import (
     N_ORIENTATIONS,
     TRAINED,
     LinearMotion,
-    candidate_index,
     kernels,
-    turned_candidate,
+    turned_candidates,
 )
 from baselines.sun2015.network import PATCH_PX, MotionClassifier
 from baselines.sun2015.patches import TURNS_DEGREES
@@ -91,13 +91,13 @@ def test_turned_copies_reach_each_orientation_once():
         trained = [candidate_index(length_index, orientation) for orientation in range(0, 30, 5)]
         assert set(trained) <= set(TRAINED)
         reached = [
-            turned_candidate(candidate, -degrees)
+            turned_candidates(candidate, -degrees)
             for degrees in TURNS_DEGREES
             for candidate in trained
         ]
         assert sorted(reached) == [candidate_index(length_index, n) for n in range(30)]
-    assert turned_candidate(0, 12) == 0
-    motion = CANDIDATES[turned_candidate(candidate_index(4, 28), 12)]
+    assert turned_candidates(0, 12) == 0
+    motion = CANDIDATES[turned_candidates(candidate_index(4, 28), 12)]
     assert motion == LinearMotion(9, 0)
 
 
@@ -151,7 +151,6 @@ def test_each_turned_copy_finds_things_where_they_are(size_hw):
     assert found.values.min() >= 0
     np.testing.assert_allclose(found.values.sum(0), 1, rtol=1e-5)
     y, x = (4 * np.mgrid[:height, :width] + 14.5).round(1)
-    assert found.origin_px == 14.5
     edges = np.zeros(size_hw, bool)
     edges[1:] |= labels[1:] != labels[:-1]
     edges[:, 1:] |= labels[:, 1:] != labels[:, :-1]
@@ -280,7 +279,7 @@ def test_bands_of_rows_are_the_whole(monkeypatch):
 @pytest.mark.parametrize("size_hw", [(37, 50), (128, 90)])
 def test_each_pixel_takes_the_nearest_point_s_label(size_hw):
     confidences = Confidences(
-        np.zeros((361, 3, 4), np.float32), np.ones((3, 4), np.float32), 8, 14.5, size_hw
+        np.zeros((361, 3, 4), np.float32), np.ones((3, 4), np.float32), 8, size_hw
     )
     labels = np.arange(12).reshape(3, 4)
     places = [14.5 + 8 * np.arange(n) for n in (3, 4)]
@@ -295,7 +294,7 @@ def test_fusing_is_a_weighted_mean():
     values = np.zeros((361, 15, 15), np.float32)
     values[0] = 1
     values[0, 7, 7], values[5, 7, 7] = 0, 1
-    confidences = Confidences(values, np.ones(values.shape[1:], np.float32), 8, 14.5, (150, 150))
+    confidences = Confidences(values, np.ones(values.shape[1:], np.float32), 8, (150, 150))
     options = plus(fusion_sigma_px=8.0, fusion="mean")
     together = fused(confidences, options).values
     np.testing.assert_allclose(together.sum(0), 1, rtol=1e-5)
@@ -309,7 +308,7 @@ def test_fusing_by_product_lets_patches_exclude():
     values = np.zeros((361, 15, 15), np.float32)
     values[0, :, ::2], values[1, :, 1::2] = 0.6, 0.6
     values[2] = 0.4
-    confidences = Confidences(values, np.ones(values.shape[1:], np.float32), 8, 14.5, (150, 150))
+    confidences = Confidences(values, np.ones(values.shape[1:], np.float32), 8, (150, 150))
     options = plus(fusion_sigma_px=16)
     by_product = fused(confidences, options).values
     np.testing.assert_allclose(by_product.sum(0), 1, rtol=1e-4)
@@ -385,7 +384,7 @@ def test_flat_places_take_their_neighbours_motion():
     values[wrong, :, 10:] += 0.9
     size_hw = (100, 150)
     weights[:, 10:] = 0.02
-    together = fused(Confidences(values, weights, 8, 14.5, size_hw), plus(fusion_sigma_px=8))
+    together = fused(Confidences(values, weights, 8, size_hw), plus(fusion_sigma_px=8))
     assert (together.values[:, :, 10].argmax(0) == true).all()
     np.testing.assert_allclose(together.values.sum(0), 1, rtol=1e-4)
 
@@ -445,7 +444,7 @@ def test_uncertainty_favours_shorter_motions(monkeypatch):
     values[:, :, 1] = 1 / 361
     values[sure, :, 2], values[doubtful, :, 2] = 0.55, 0.45
     values[0, :, 3], values[sure, :, 3] = 0.45, 0.55
-    confidences = Confidences(values, np.ones((3, 4), np.float32), 8, 14.5, (46, 62))
+    confidences = Confidences(values, np.ones((3, 4), np.float32), 8, (46, 62))
     undone = field_module.safest_field(confidences, 0.03)
     assert undone.shape == (46, 62)
     lengths = np.array([motion.length_px for motion in CANDIDATES])[undone]
@@ -457,7 +456,7 @@ def test_uncertainty_favours_shorter_motions(monkeypatch):
     short = candidate_index(1, 12)
     values[:] = 0
     values[short], values[0] = 0.6, 0.4
-    rest = Confidences(values, confidences.weights, 8, 14.5, (46, 62))
+    rest = Confidences(values, confidences.weights, 8, (46, 62))
     assert not field_module.safest_field(rest, 0.03).any()
     values[short], values[0] = 0.95, 0.05
     assert field_module.safest_field(rest, 0.03).all()

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from motions import candidate_index
 
-from baselines.sun2015.kernels import candidate_index, motion_vectors
+from baselines.sun2015.kernels import motion_vectors
 from baselines.sun2015.mrf import energy, pair_costs, smoothed_labels
 
 

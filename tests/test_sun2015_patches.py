@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from motions import candidate_index
 from scipy import ndimage
 
 from baselines.sun2015 import patches
@@ -16,7 +17,6 @@ from baselines.sun2015.kernels import (
     N_KERNELS,
     TRAINED,
     LinearMotion,
-    candidate_index,
     kernels,
     linear_kernel,
     motion_vectors,
@@ -78,8 +78,9 @@ def test_kernels_along_the_axes_have_as_many_equal_taps(length_px, angle_degrees
 def test_kernels_stretch_as_far_as_their_motion_and_along_its_vector():
     """Second moments; with v counted downwards, as rows are."""
     y, x = np.mgrid[-13:14, -13:14]
+    vectors = motion_vectors()
     for index, motion in enumerate(CANDIDATES[1:], start=1):
-        u, v = motion_vectors()[index] / motion.length_px
+        u, v = vectors[index] / motion.length_px
         assert math.hypot(u, v) == pytest.approx(1, abs=1e-6)
         assert v <= 0
         along = (kernels()[index] * (x * u + y * v) ** 2).sum()
@@ -90,7 +91,7 @@ def test_kernels_stretch_as_far_as_their_motion_and_along_its_vector():
         assert across < 0.21
         covariance = (kernels()[index] * x * y).sum()
         assert covariance == pytest.approx((along - across) * u * v, abs=0.15)
-    assert motion_vectors()[0].tolist() == [0, 0]
+    assert vectors[0].tolist() == [0, 0]
 
 
 def test_counter_clockwise_is_as_seen():

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch.nn import functional as F
 
-from baselines.sun2015.kernels import LENGTHS_PX, N_KERNELS, TRAINED, turned_candidate
+from baselines.sun2015.kernels import LENGTHS_PX, N_KERNELS, TRAINED, turned_candidates
 from baselines.sun2015.network import GRID_PX, PATCH_PX, MotionClassifier
 from baselines.sun2015.patches import TURNS_DEGREES, centred, normalised
 from gopro_tools.images import Rgb
@@ -28,6 +28,7 @@ LEAST_CONFIDENCE = 1e-4
 _HALF_DETAIL_PER_PX = 0.01
 _FINE_SIGMAS_PX = (0.7, 2.0)  # noise is finer, defocused detail coarser
 _LEAST_SIDE_PX = 64  # below, too few turned patches lie inside
+_MIDDLE_PX = (PATCH_PX - 1) / 2  # of a patch, in x and in y, in pixel centres
 _BAND_PX2 = 120_000  # pixels classified at a time, so that large images fit into memory
 
 
@@ -43,8 +44,9 @@ class Sun2015Options:
     """Copies of the image that are classified, turned by multiples of 6 degrees; with the trained
     orientations they reach all 30."""
     sizes: tuple[float, ...] = (1.0,)
-    """Sizes of the copies, at most 1. A patch shows too little of a long motion to distinguish 17
-    pixels from 21; in a smaller copy it is a short one. Copies below 64 pixels are left out."""
+    """Sizes of the copies: 1, and smaller ones. A patch shows too little of a long motion to
+    distinguish 17 pixels from 21; in a small copy it is a short one. Copies below 64 pixels are
+    left out."""
     fusion_sigma_px: float = 10.0
     """Confidences of overlapping patches are fused with a Gaussian weight of this sigma."""
     fusion: Literal["product", "mean"] = "mean"
@@ -83,16 +85,14 @@ class Confidences:
     weights: NDArray[np.float32]
     """(h, w) float32 in (0, 1]: how much detail there is to estimate motion from."""
     stride_px: int
-    """Distance of the points."""
-    origin_px: float
-    """Coordinate of the first point, in x and in y, in pixel centres."""
+    """Distance of the points, the first of which is the middle of the image's first patch."""
     size_hw: tuple[int, int]
     """Of the image."""
 
     def enlarged(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """(h, w) to (H, W): each pixel takes the label of the nearest point."""
         rows, columns = (
-            np.clip(np.rint((np.arange(side) - self.origin_px) / self.stride_px), 0, n - 1)
+            np.clip(np.rint((np.arange(side) - _MIDDLE_PX) / self.stride_px), 0, n - 1)
             for side, n in zip(self.size_hw, labels.shape, strict=True)
         )
         return labels[rows.astype(np.int64)[:, None], columns.astype(np.int64)]
@@ -110,16 +110,12 @@ def dense_confidences(
     short = [max(0, _LEAST_SIDE_PX - side) for side in size_hw]
     seen = np.pad(blurred, ((0, short[0]), (0, short[1]), (0, 0)), mode="symmetric")
     stride = options.stride_px
-    origin_px = (PATCH_PX - 1) / 2
     n_rows, n_columns = ((side - PATCH_PX) // stride + 1 for side in seen.shape[:2])
-    y, x = np.mgrid[:n_rows, :n_columns] * float(stride) + origin_px
+    y, x = np.mgrid[:n_rows, :n_columns] * float(stride) + _MIDDLE_PX
     points = np.stack([x, y, np.ones_like(x)])
     sizes = [size for size in options.sizes if size * min(seen.shape[:2]) >= _LEAST_SIDE_PX]
     values = _geometric_mean(
-        [
-            _confidences_at(size, classifier, seen, points, options)
-            for size in sizes or [max(options.sizes)]
-        ]
+        [_confidences_at(size, classifier, seen, points, options) for size in sizes]
     )
     detail = detail_per_patch(seen, stride, _HALF_DETAIL_PER_PX)
     weights = options.flat_weight + (1 - options.flat_weight) * detail
@@ -128,7 +124,6 @@ def dense_confidences(
         values[:, rows, columns],
         weights[:n_rows, :n_columns][rows, columns].astype(np.float32),
         stride,
-        origin_px,
         size_hw,
     )
 
@@ -152,7 +147,7 @@ def _confidences_at(
 ) -> NDArray[np.float32]:
     """(361, h, w) confidences at points of an image, from turned copies of it at one size."""
     height, width = image.shape[:2]
-    small_wh = (max(PATCH_PX, round(width * size)), max(PATCH_PX, round(height * size)))
+    small_wh = (round(width * size), round(height * size))
     if small_wh != (width, height):
         image = cv2.resize(image, small_wh, interpolation=cv2.INTER_AREA).astype(np.uint8)
         points = points.copy()
@@ -164,10 +159,9 @@ def _confidences_at(
     n_copies = np.zeros(N_KERNELS, np.float32)  # that show each candidate
     for degrees in options.turns_degrees:
         found = _filled(_turned_probabilities(classifier, image, points, degrees, options))
-        probabilities = at_full_size(found, size)
-        for place, candidate in enumerate(TRAINED):
-            values[turned_candidate(candidate, -degrees)] += probabilities[place]
-            n_copies[turned_candidate(candidate, -degrees)] += 1
+        shown = turned_candidates(TRAINED, -degrees)
+        values[shown] += at_full_size(found, size)
+        n_copies[shown] += 1
     values /= n_copies[:, None, None]
     values /= values.sum(axis=0)
     return values
@@ -230,27 +224,22 @@ def _turned_probabilities(
     rows, columns = probabilities.shape[-2:]
     stride_px = options.stride_px
     # Whether the corners of each patch lie inside the image.
-    from_turned = np.linalg.inv(to_turned)
-    inside = np.ones((rows, columns), bool)
-    patch_y, patch_x = np.mgrid[:rows, :columns] * float(stride_px)
-    for dy in (0, PATCH_PX - 1):
-        for dx in (0, PATCH_PX - 1):
-            place = np.stack([patch_x + dx, patch_y + dy, np.ones_like(patch_x)])
-            at = np.einsum("ij,jyx->iyx", from_turned, place)
-            inside &= (at[0] > -1) & (at[0] < width) & (at[1] > -1) & (at[1] < height)
+    y, x = np.mgrid[:rows, :columns] * float(stride_px)
+    ends = (0, PATCH_PX - 1)
+    patch_corners = [[x + right, y + down, np.ones_like(x)] for down in ends for right in ends]
+    at_x, at_y, _ = np.einsum("ij,cjyx->icyx", np.linalg.inv(to_turned), patch_corners)
+    inside = ((at_x > -1) & (at_x < width) & (at_y > -1) & (at_y < height)).all(axis=0)
     at = np.einsum("ij,jyx->iyx", to_turned, points)
-    grid = (at[:2] - (PATCH_PX - 1) / 2) / stride_px
+    grid = (at[:2] - _MIDDLE_PX) / stride_px
     if grid.shape[1:] == (rows, columns) and np.allclose(grid, np.mgrid[:rows, :columns][::-1]):
         return probabilities.numpy()
     scale = 2 / np.maximum(np.array([columns - 1, rows - 1]), 1)
     sampled_at = torch.from_numpy((np.moveaxis(grid, 0, -1) * scale - 1).astype(np.float32)[None])
     weight = torch.from_numpy(inside.astype(np.float32))[None, None]
     both = torch.cat([probabilities[None] * weight, weight], dim=1)
-    sampled = F.grid_sample(both, sampled_at, padding_mode="zeros", align_corners=True)[0].numpy()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        result: NDArray[np.float32] = np.where(
-            sampled[-1:] > 0.25, sampled[:-1] / sampled[-1:], np.nan
-        )
+    sampled = F.grid_sample(both, sampled_at, padding_mode="zeros", align_corners=True)[0]
+    found, seen = sampled[:-1], sampled[-1:]
+    result: NDArray[np.float32] = torch.where(seen > 0.25, found / seen, torch.nan).numpy()
     return result
 
 
@@ -286,13 +275,8 @@ def _probabilities(
 
 def _filled(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     """Points that no patch inside the image is near take the values of the nearest one."""
-    known = np.isfinite(probabilities[0])
-    if known.all():
-        return probabilities
-    if not known.any():
-        return np.full_like(probabilities, 1 / len(probabilities))
     rows, columns = ndimage.distance_transform_edt(
-        ~known, return_distances=False, return_indices=True
+        np.isnan(probabilities[0]), return_distances=False, return_indices=True
     )
     return probabilities[:, rows, columns]
 

@@ -86,16 +86,14 @@ class _Problem:
     def __init__(self, blur: "VaryingBlur", observed: Tensor, noise_sigma: float) -> None:
         self.blur, self.observed = blur, observed
         self.precision = 1 / noise_sigma**2
-        clipped = observed >= _CLIPPED_ABOVE
-        self._clipped = clipped if bool(clipped.any()) else None
-        self._mask = torch.ones_like(observed) if self._clipped is not None else None
+        self._clipped = observed >= _CLIPPED_ABOVE
+        self._mask = torch.ones_like(observed)
 
     def observe_clipping(self, x: Tensor, done: float) -> None:
         """Leave out the clipped pixels that the estimate explains; `done` is a share of steps."""
-        if self._clipped is not None:
-            slack = _FIRST_SLACK * (1 - done)
-            explained = self._clipped & (self.blur(x) >= self.observed - slack)
-            self._mask = 1 - explained.float()
+        slack = _FIRST_SLACK * (1 - done)
+        explained = self._clipped & (self.blur(x) >= self.observed - slack)
+        self._mask = 1 - explained.float()
 
     def minimise(
         self, x: Tensor, z: Tensor, penalty: float, n_steps: int = _N_CONJUGATE_GRADIENTS
@@ -106,9 +104,7 @@ class _Problem:
         """
 
         def data(blurred: Tensor) -> Tensor:
-            if self._mask is not None:
-                blurred = blurred * self._mask
-            return self.blur.adjoint(blurred).mul_(self.precision)
+            return self.blur.adjoint(blurred * self._mask).mul_(self.precision)
 
         def dot(a: Tensor, b: Tensor) -> Tensor:
             return torch.einsum("hwc,hwc->c", a, b)  # channels are problems of their own
@@ -143,7 +139,7 @@ def denoised_image(
 ) -> Tensor:
     """The mean of the denoised patches over each pixel: (h, w, C) to the same.
 
-    Patches lie ``stride`` pixels apart, the first at ``offset`` (down and across, below
+    Patches lie ``stride`` pixels apart, at most 8, the first at ``offset`` (down and across, below
     ``stride``); pixels at the borders that none covers stay as they are.
     """
     planes = image.permute(2, 0, 1)[:, None, offset[0] :, offset[1] :]
@@ -161,10 +157,8 @@ def denoised_image(
         ones = torch.ones_like(columns[:1])
         count[part] += F.fold(ones, size, PATCH_PX, stride=stride)[0, 0]
     result = image.clone()
-    covered = count > 0
     inside = result[offset[0] : offset[0] + height, offset[1] : offset[1] + width]
-    mean = (total[:, 0] / count.clamp(min=1)).permute(1, 2, 0)
-    inside.copy_(torch.where(covered[..., None], mean, inside))
+    inside.copy_((total[:, 0] / count).permute(1, 2, 0))
     return result
 
 
@@ -183,16 +177,17 @@ class VaryingBlur:
         device: torch.device | str = "cpu",
         *,
         least_margin: int = 0,
-        dtype: type[np.floating[Any]] = np.float32,
     ) -> None:
         """Make the matrix of an (H, W) field of indices into (N, S, S) kernels, S odd.
 
         The margin is as wide as the kernels reach, and at least ``least_margin``.
         """
         radius = kernels.shape[1] // 2
-        taps = {index: np.argwhere(kernels[index])[::-1] for index in np.unique(field)}
-        reach = max(int(np.abs(tap - radius).max(initial=0)) for tap in taps.values())
-        self.margin = max(reach, least_margin)
+        used, kernel_of_pixel = np.unique(field, return_inverse=True)
+        flipped = kernels[used, ::-1, ::-1]  # x[p - o]: so taps come in the order of x's pixels
+        taps = np.nonzero(flipped)
+        down, right = (place.astype(np.int32) - radius for place in taps[1:])
+        self.margin = max(int(np.abs([down, right]).max()), least_margin)
         height, width = field.shape
         self.size_hw: tuple[int, int] = (height, width)
         self.extended_hw = (height + 2 * self.margin, width + 2 * self.margin)
@@ -201,21 +196,18 @@ class VaryingBlur:
             (np.arange(height, dtype=np.int32) + self.margin) * row_length,
             np.arange(width, dtype=np.int32) + self.margin,
         ).ravel()
-        pixels_of = {index: np.flatnonzero(field == index) for index in taps}
-        n_taps = np.zeros(field.size, np.int64)
-        for index, pixels in pixels_of.items():
-            n_taps[pixels] = len(taps[index])
-        # Written in place: from lists of rows and columns the matrix would need twice the memory.
-        starts = np.concatenate([[0], np.cumsum(n_taps)])
-        columns, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], dtype)
-        for index, pixels in pixels_of.items():
-            down, right = taps[index].T.astype(np.int32)  # in the order of x's pixels
-            entries = np.add.outer(starts[pixels], np.arange(len(down)))
-            offset = (radius - down) * row_length + radius - right
-            columns[entries] = np.add.outer(home[pixels], offset)
-            values[entries] = kernels[index][down, right]
+        n_taps = np.bincount(taps[0])
+        first_tap = np.cumsum(n_taps) - n_taps
+        n_entries = n_taps[kernel_of_pixel.ravel()]
+        starts = np.concatenate([[0], np.cumsum(n_entries)]).astype(np.int32)
+        # Which tap each entry is, from the place of the entry: all in 32 bits, to save memory.
+        tap_less_place = (first_tap[kernel_of_pixel.ravel()] - starts[:-1]).astype(np.int32)
+        tap = np.repeat(tap_less_place, n_entries)
+        tap += np.arange(starts[-1], dtype=np.int32)
+        columns = np.repeat(home, n_entries)
+        columns += (down * row_length + right)[tap]
         shape = (field.size, self.extended_hw[0] * row_length)
-        matrix = sparse.csr_array((values, columns, starts.astype(np.int32)), shape=shape)
+        matrix = sparse.csr_array((flipped[taps][tap], columns, starts), shape=shape)
         self._matrix = _torch_csr(matrix, device)
         self._transposed = _torch_csr(matrix.T.tocsr(), device)
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 LENGTHS_PX = tuple(range(1, 26, 2))
@@ -52,19 +52,11 @@ TRAINED: tuple[int, ...] = tuple(
 """Indices of the 73 candidates that are the network's classes, in the order of its outputs."""
 
 
-def candidate_index(length_index: int, orientation_index: int) -> int:
-    """Index of a candidate by indices of its length and, modulo 180 degrees, its orientation."""
-    if length_index == 0:
-        return 0
-    return 1 + N_ORIENTATIONS * (length_index - 1) + orientation_index % N_ORIENTATIONS
-
-
-def turned_candidate(candidate: int, degrees: int) -> int:
-    """The candidate whose motion is this one's, turned counter-clockwise by a multiple of 6."""
-    if candidate == 0:
-        return 0
-    length_index, orientation = divmod(candidate - 1, N_ORIENTATIONS)
-    return candidate_index(length_index + 1, orientation + degrees // ORIENTATION_STEP_DEGREES)
+def turned_candidates(candidates: ArrayLike, degrees: ArrayLike) -> NDArray[np.int64]:
+    """The candidates whose motions are these, turned counter-clockwise by multiples of 6."""
+    moving = np.asarray(candidates) - 1  # the orientations of each length in turn; -1 is no motion
+    turned = (moving + np.asarray(degrees) // ORIENTATION_STEP_DEGREES) % N_ORIENTATIONS
+    return np.where(moving < 0, 0, 1 + moving // N_ORIENTATIONS * N_ORIENTATIONS + turned)
 
 
 def linear_kernel(motion: LinearMotion) -> NDArray[np.float64]:
@@ -109,16 +101,13 @@ def transfers(side_px: int) -> Tensor:
     return spectra.real.contiguous()
 
 
-@lru_cache(maxsize=1)
 def motion_vectors() -> NDArray[np.float32]:
-    """The candidates as displacements during the exposure: (361, 2) float32, read-only.
+    """The candidates as displacements during the exposure: (361, 2) float32.
 
     (u, v) in pixels to the right and **down**, as in optical flow; (0, 0) is no motion.
     Orientations in [0, 180) stand for both directions: v <= 0.
     """
-    vectors = np.zeros((N_KERNELS, 2), np.float32)
-    for index, motion in enumerate(CANDIDATES[1:], start=1):
-        angle = np.deg2rad(motion.angle_degrees)
-        vectors[index] = motion.length_px * np.cos(angle), -motion.length_px * np.sin(angle)
-    vectors.setflags(write=False)
-    return vectors
+    angles = np.deg2rad([motion.angle_degrees for motion in CANDIDATES])
+    lengths_px = np.array([0, *(motion.length_px for motion in CANDIDATES[1:])])
+    vectors = np.stack([lengths_px * np.cos(angles), -lengths_px * np.sin(angles)], axis=1)
+    return vectors.astype(np.float32)

@@ -42,7 +42,7 @@ def smoothed_labels(
     surroundings: Float,
     *,
     smoothness: float = 0.01,
-    n_labels: int = 32,
+    n_labels: int = 16,
     n_sweeps: int = 6,
 ) -> Labels:
     """An (h, w) labelling of low energy, never above that of each cell's own best label.
@@ -53,31 +53,23 @@ def smoothed_labels(
         surroundings: (L, h, w), a smoother version of ``unary`` that proposes labels to cells whose
             own costs say little.
         smoothness: Weight of squared differences of motion, per px^2.
-        n_labels: Labels per cell while messages are passed, half of them by the surroundings.
+        n_labels: While messages are passed each cell considers so many labels that are cheapest by
+            ``unary``, and as many by ``surroundings``; some may be both.
         n_sweeps: How often messages are passed in all four directions.
     """
-    starts: list[Labels] = [unary.argmin(axis=0)]
-    if smoothness > 0:
-        labels = _candidates(unary, surroundings, n_labels)
-        starts.append(_after_messages(unary, vectors, labels, smoothness, n_sweeps))
+    n = min(n_labels, len(unary))
+    best = [np.argpartition(costs, n - 1, axis=0)[:n] for costs in (unary, surroundings)]
+    candidates = np.moveaxis(np.concatenate(best), 0, -1)
+    after_messages = _after_messages(unary, vectors, candidates, smoothness, n_sweeps)
+    starts = unary.argmin(axis=0), after_messages
     found = [_descended(labels, unary, vectors, smoothness) for labels in starts]
     return min(found, key=lambda labels: energy(labels, unary, vectors, smoothness))
-
-
-def _candidates(unary: Float, surroundings: Float, n_labels: int) -> Labels:
-    """(h, w, N) labels that each cell considers, the cheapest by either; some may be twice."""
-    n_all = len(unary)
-    if n_all <= n_labels:
-        return np.broadcast_to(np.arange(n_all), (*unary.shape[1:], n_all)).copy()
-    n = max(1, n_labels // 2)
-    best = [np.argpartition(costs, n - 1, axis=0)[:n] for costs in (unary, surroundings)]
-    return np.moveaxis(np.concatenate(best), 0, -1)
 
 
 def _after_messages(
     unary: Float, vectors: Float, candidates: Labels, smoothness: float, n_sweeps: int
 ) -> Labels:
-    """The best labels after min-sum belief propagation over the candidates of each cell."""
+    """The best labels after min-sum belief propagation over the (h, w, N) candidates of cells."""
     own = np.take_along_axis(np.moveaxis(unary, 0, -1), candidates, axis=-1)  # (h, w, N)
     motion = vectors[candidates]
     # (h, w - 1, N, N) and (h - 1, w, N, N): first the label of the left or upper cell.

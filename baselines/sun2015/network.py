@@ -103,7 +103,7 @@ class Sun2015(nn.Module):
             "n_components": n_components,
             "batch_norm": batch_norm,
         }
-        self.classifier = MotionClassifier((widths[0], widths[1], widths[2]), dropout, batch_norm)
+        self.classifier = MotionClassifier(widths, dropout, batch_norm)
         self.prior = PatchPrior(n_components)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ computed at once, by Fourier transforms, so that a GPU makes patches as fast as 
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,7 +17,7 @@ from baselines.sun2015.kernels import (
     TRAINED_STEP_DEGREES,
     kernels,
     transfers,
-    turned_candidate,
+    turned_candidates,
 )
 from baselines.sun2015.method import SOURCE_PX, PatchOptions
 from baselines.sun2015.network import PATCH_PX
@@ -70,15 +71,10 @@ class MotionPatches:
         light = (torch.arange(_N_LEVELS).double()[:, None] / (_N_LEVELS - 1)).square().expand(-1, 3)
         codes = torch.from_numpy(response.encode(light.numpy()))
         self._code_of_level = (codes.float() / 255).to(device)
-        turns = TURNS_DEGREES if options.between_orientations else (0,)
-        self._turns = torch.tensor([math.radians(degrees) for degrees in turns], device=device)
-        self._candidates = torch.tensor(
-            [
-                [[turned_candidate(one, off - turn) for turn in turns] for off in turns]
-                for one in TRAINED
-            ],
-            device=device,
-        )
+        turns = np.array(TURNS_DEGREES if options.between_orientations else (0,))
+        self._turns = torch.from_numpy(np.radians(turns)).float().to(device)
+        candidates = turned_candidates(np.array(TRAINED)[:, None, None], turns[:, None] - turns)
+        self._candidates = torch.from_numpy(candidates).to(device)
         self._shares = torch.stack(
             [torch.stack([shares_of(i, off) for off in turns]) for i in range(len(TRAINED))]
         ).to(device)
@@ -184,7 +180,7 @@ def shares_of(one: int, off_degrees: int) -> Tensor:
     shares = torch.zeros(len(TRAINED))
     share = abs(off_degrees) / TRAINED_STEP_DEGREES
     step = TRAINED_STEP_DEGREES if off_degrees > 0 else -TRAINED_STEP_DEGREES
-    shares[TRAINED.index(turned_candidate(TRAINED[one], step))] = share
+    shares[TRAINED.index(int(turned_candidates(TRAINED[one], step)))] = share
     shares[one] += 1 - share  # "no motion" has one class, and gets all
     return shares
 

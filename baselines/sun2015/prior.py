@@ -105,18 +105,14 @@ class PatchDenoiser:
         return torch.cat([self._scorer(part).argmax(1) for part in torch.split(patches, _CHUNK)])
 
     def __call__(self, patches: Tensor) -> Tensor:
-        """Denoise patches of one grey or several colour channels: (C, N, 64) to the same.
+        """Denoise patches of red, green and blue: (3, N, 64) to the same.
 
-        Where C is 3 the component is chosen on the channels' weighted sum, which saves two thirds
-        of the work and treats all channels alike.
+        The component is chosen on the channels' weighted sum, which saves two thirds of the work
+        and treats all channels alike.
         """
         means = patches.mean(2, keepdim=True)
         rest = patches - means
-        if len(rest) == 3:
-            grey = torch.einsum("cnv,c->nv", rest, rest.new_tensor(GREY_WEIGHTS))
-        else:
-            grey = rest.mean(0)
-        labels = self.choose(grey)
+        labels = self.choose(torch.einsum("cnv,c->nv", rest, rest.new_tensor(GREY_WEIGHTS)))
         order = torch.argsort(labels, stable=True)
         sizes = torch.bincount(labels, minlength=len(self._filters)).tolist()
         ordered = rest[:, order]
