@@ -201,14 +201,13 @@ TORCH7_DISCRIMINATOR = [
 
 
 @pytest.mark.parametrize(
-    ("layout", "plan", "last_bias"),
+    ("layout", "plan"),
     [
-        ("torch7", TORCH7_DISCRIMINATOR, True),
-        ("pytorch-release", TORCH7_DISCRIMINATOR, False),
-        ("paper", [(5, 3, 32, 2, 2), *TORCH7_DISCRIMINATOR[2:]], True),
+        ("torch7", TORCH7_DISCRIMINATOR),
+        ("paper", [(5, 3, 32, 2, 2), *TORCH7_DISCRIMINATOR[2:]]),
     ],
 )
-def test_discriminator_layouts(layout, plan, last_bias):
+def test_discriminator_layouts(layout, plan):
     with torch.device("meta"):
         network = Discriminator(layout)
         assert network(torch.rand(2, 3, 256, 256)).shape == (2,)
@@ -219,7 +218,7 @@ def test_discriminator_layouts(layout, plan, last_bias):
         assert (m.kernel_size[0], m.in_channels, m.out_channels) == (kernel, n_in, n_out)
         # The 4x4 kernel has a 4x4 map before it, so its stride of 4 makes no difference.
         assert (m.stride[0], m.padding[0]) == ((1 if kernel == 4 else stride), padding)
-        assert (m.bias is not None) == (last_bias and k == len(plan) - 1)
+        assert (m.bias is not None) == (k == len(plan) - 1)
     slopes = {m.negative_slope for m in network.modules() if isinstance(m, nn.LeakyReLU)}
     assert slopes == {0.2}
     assert not isinstance(network.layers[-1], nn.LeakyReLU | nn.Sigmoid)
@@ -228,7 +227,7 @@ def test_discriminator_layouts(layout, plan, last_bias):
 @pytest.mark.parametrize("patch_px", [64, 128])
 def test_smaller_patches_get_a_discriminator_that_fits(patch_px):
     patches = torch.rand(2, 3, patch_px, patch_px)
-    assert Discriminator("torch7", 4, patch_px)(patches).shape == (2,)
+    assert Discriminator("torch7", patch_px)(patches).shape == (2,)
 
 
 def test_patches_no_discriminator_fits_are_refused():

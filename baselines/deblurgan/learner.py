@@ -27,7 +27,6 @@ def gradient_penalty(
     restored: Tensor,
     norm: GradientNorm = "image",
     alpha: PenaltyAlpha = "image",
-    generator: torch.Generator | None = None,
 ) -> Tensor:
     """How far the critic's gradient is from norm 1 between sharp and restored images.
 
@@ -43,12 +42,9 @@ def gradient_penalty(
         norm: "image" takes the norm over all values of an image (Gulrajani et al. 2017, equation
             3), "pixel" over the channels of each pixel, as the released code does.
         alpha: Whether each image, or only the batch, draws its own random mixing weight.
-        generator: Source of the weights instead of torch's own.
     """
     n_draws = len(sharp) if alpha == "image" else 1
-    weight = torch.rand(
-        (n_draws, 1, 1, 1), generator=generator, device=sharp.device, dtype=sharp.dtype
-    )
+    weight = torch.rand((n_draws, 1, 1, 1), device=sharp.device, dtype=sharp.dtype)
     mixed = weight * sharp.detach() + (1 - weight) * restored.detach()
     signed = to_signed(mixed).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(from_signed(signed)).sum(), signed, create_graph=True)

@@ -182,21 +182,18 @@ class Critic(nn.Module):
     It judges the image alone, without the blurred one.
     """
 
-    def __init__(self, n_features: int = 64, n_layers: int = 3) -> None:
-        """Make the layers; `n_layers` of them halve the image, two more do not."""
+    def __init__(self, n_features: int = 64) -> None:
+        """Make the layers; three of them halve the image, two more do not."""
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(3, n_features, 4, 2, padding=2), nn.LeakyReLU(0.2)]
-        n_in = n_features
-        for k in range(1, n_layers + 1):
-            n_out = n_features * min(2**k, 8)
+        for k, stride in enumerate((2, 2, 1), start=1):
+            n_out = n_features * 2**k
             layers += [
-                nn.Conv2d(n_in, n_out, 4, stride=2 if k < n_layers else 1, padding=2),
+                nn.Conv2d(n_out // 2, n_out, 4, stride, padding=2),
                 nn.InstanceNorm2d(n_out),
                 nn.LeakyReLU(0.2),
             ]
-            n_in = n_out
-        layers.append(nn.Conv2d(n_in, 1, 4, padding=2))
-        self.model = nn.Sequential(*layers)
+        self.model = nn.Sequential(*layers, nn.Conv2d(8 * n_features, 1, 4, padding=2))
         self.apply(_initialise)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -218,8 +215,7 @@ def from_signed(images: Tensor) -> Tensor:
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+        nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
 
 def load_deblurgan(tensors: Mapping[str, Tensor], path: Path) -> Generator | None:

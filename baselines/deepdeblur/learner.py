@@ -76,16 +76,16 @@ class DeepDeblurLearner(Learner):
         content = multi_scale_loss(restored, sharp, recipe.content_loss, recipe.loss_reduction)
         if not recipe.adversarial_weight:
             return self.update("restorer", content, {"content": content})
-        judged = self._judge(batch, restored[0].detach()) if recipe.discriminator_first else {}
         with self.frozen("discriminator"), self.precision():
             logits = self.networks["discriminator"](restored[0])
         adversarial = self._adversarial(logits, labelled_sharp=True)
-        figures = judged | self.update(
+        figures = self.update(
             "restorer",
             content + recipe.adversarial_weight * adversarial,
             {"content": content, "adversarial": adversarial},
         )
-        return figures if judged else figures | self._judge(batch, restored[0].detach())
+        # After the network, as in the Torch7 code.
+        return figures | self._judge(batch, restored[0].detach())
 
     def _judge(self, batch: Batch, restored: Tensor) -> Figures:
         losses = []

@@ -1,15 +1,13 @@
 """DeepDeblur as a method: its recipes, and K = 1, 2, 3 in the tables.
 
 paper2017
-    Nah et al. 2017. Where the paper is silent, its Torch7 code: a tenth of the pairs sharp to
-    sharp, noise, crops on multiples of 4, a sequence drawn before its image. The number of
-    iterations and the learning-rate schedule are from memory of the paper, unverified.
+    Nah et al. 2017; where the paper is silent, its Torch7 code. The number of iterations and the
+    learning-rate schedule are from memory of the paper, unverified.
 torch7-release
-    What that code does by default: 19 blocks for any K, batch 4, saturation changed in a tenth of
-    the patches, losses summed over the scales, one more discriminator layer.
+    What that code does by default.
 pytorch-release
-    The author's later code: L1, no adversary, batch 16, 19 blocks for any K, vertical flips, the
-    other pyramid. It computes on 0..255 and ours on 0..1, so biases learn at another rate.
+    The author's later code, by default without an adversary. It computes on 0..255 and ours on
+    0..1, so biases learn at another rate.
 reduced, reduced-cpu, smoke
     For minutes on a GPU, for an hour or two on two CPU cores, and to see that all of it learns.
 """
@@ -24,7 +22,7 @@ from baselines.method import Imported, Method, NetworkKind
 from baselines.recipe import NAH2017_AUGMENTATION, Augmentation, Optimisation, PatchConfig, Recipe
 
 PyramidKind = Literal["torch7", "pytorch-release"]
-DiscriminatorLayout = Literal["paper", "torch7", "pytorch-release"]
+DiscriminatorLayout = Literal["paper", "torch7"]
 
 KIND = NetworkKind(
     name="deepdeblur",
@@ -59,8 +57,6 @@ class DeepDeblurRecipe(Recipe):
     """Whether the adversarial loss is divided by log 2 (Torch7 code)."""
     discriminator: DiscriminatorLayout = "paper"
     """Which layers it has."""
-    discriminator_first: bool = False
-    """Whether it is updated before the network in a step (PyTorch release) or after (Torch7)."""
 
 
 _PAPER2017 = DeepDeblurRecipe(
@@ -134,8 +130,6 @@ _PRESETS: Mapping[str, DeepDeblurRecipe] = {
         content_loss="l1",
         loss_reduction="sum",
         adversarial_weight=0.0,
-        discriminator="pytorch-release",
-        discriminator_first=True,
     ),
     "reduced": _REDUCED,
     "reduced-cpu": _REDUCED.changed(

@@ -11,7 +11,7 @@ finer one also sees the enlarged restoration of the scale below.
 |               |                     | PyTorch: scikit-image's      | trained the published rows  |
 | range         | not said            | Torch7: [0, 1] less 0.5;     | [0, 1] less 0.5; dividing   |
 |               |                     | PyTorch: [0, 255] less 127.5 | all biases by 255 converts  |
-| discriminator | 9 convolutions and  | one more, with stride 1,     | all three, `layout=`        |
+| discriminator | 9 convolutions and  | one more, with stride 1,     | paper and Torch7, `layout=` |
 |               | a dense layer       | before them (issue 7);       |                             |
 |               |                     | PyTorch: no last bias        |                             |
 | content loss  | mean squares, sum   | Torch7: the sum of the mean  | all, `content_loss`,        |
@@ -78,10 +78,14 @@ class DeepDeblur(nn.Module):
                 f"n_scales={n_scales}, n_resblocks={n_resblocks}, n_features={n_features}: "
                 "each must be at least 1."
             )
+        self.architecture: dict[str, Any] = {
+            "n_scales": n_scales,
+            "n_resblocks": n_resblocks,
+            "n_features": n_features,
+            "pyramid": pyramid,
+        }
         self.n_scales = n_scales
-        self.n_resblocks = n_resblocks
-        self.n_features = n_features
-        self.pyramid_kind: PyramidKind = pyramid
+        self.pyramid_kind = pyramid
         # Index 0 is the finest scale; only the coarsest has no restoration from below to look at.
         self.scale_networks = nn.ModuleList(
             _residual_network(3 if k == n_scales - 1 else 6, n_resblocks, n_features)
@@ -94,19 +98,9 @@ class DeepDeblur(nn.Module):
         )
 
     @property
-    def architecture(self) -> dict[str, Any]:
-        """The constructor's arguments that make a network of this shape again."""
-        return {
-            "n_scales": self.n_scales,
-            "n_resblocks": self.n_resblocks,
-            "n_features": self.n_features,
-            "pyramid": self.pyramid_kind,
-        }
-
-    @property
     def receptive_radius_px(self) -> int:
         """How far an output pixel sees to each side, in pixels of the finest scale."""
-        own = 4 * self.n_resblocks + 4  # 2 R + 2 convolutions, two pixels each
+        own = 4 * int(self.architecture["n_resblocks"]) + 4  # 2 R + 2 convolutions, two pixels each
         down = 1 if self.pyramid_kind == "torch7" else 4
         radius = own
         for k in range(1, self.n_scales):
@@ -163,8 +157,8 @@ def start_as_identity(network: DeepDeblur) -> None:
     training on learning to copy. Here three features carry the image from the first convolution to
     the last, and the second convolution of each block starts at zero; other weights stay random.
     """
-    if network.n_features < 3:
-        raise InputError(f"n_features={network.n_features}: at least 3 carry an image's colours.")
+    if (n_features := network.architecture["n_features"]) < 3:
+        raise InputError(f"n_features={n_features}: at least 3 carry an image's colours.")
     for layers in network.scale_networks.children():
         first, *blocks, last = layers.children()
         assert isinstance(first, nn.Conv2d)
@@ -211,16 +205,12 @@ class Discriminator(nn.Module):
     It takes patches of one size, which its strides reduce to a single value.
     """
 
-    def __init__(
-        self, layout: DiscriminatorLayout = "paper", n_features: int = 64, patch_px: int = 256
-    ) -> None:
+    def __init__(self, layout: DiscriminatorLayout = "paper", patch_px: int = 256) -> None:
         """Make the layers.
 
         Args:
-            layout: "paper" starts with 3 -> 32, stride 2. "torch7" has one more convolution before
-                it, 3 -> 32 with stride 1 (issue 7 of the release); "pytorch-release" is the same
-                without a bias in the last layer.
-            n_features: Twice the channels of the first layer (64 in the paper).
+            layout: "paper" starts with 3 -> 32, stride 2; "torch7" has one more convolution before
+                it, 3 -> 32 with stride 1 (issue 7 of the release).
             patch_px: Side of the patches, a multiple of 64, or InputError; the last large kernel
                 covers what the strides leave of them: 4x4 for 256.
         """
@@ -230,21 +220,17 @@ class Discriminator(nn.Module):
                 f"patch_px={patch_px}: the discriminator needs patches of a multiple of 64 pixels. "
                 "Change the patch size or turn the adversarial loss off."
             )
-        half, c = n_features // 2, n_features
         # Channels and strides of the 5x5 convolutions.
-        channels = [half, c, c, 2 * c, 2 * c, 4 * c, 4 * c, 8 * c]
-        strides = [2, 1, 2, 1, 4, 1, 4, 1]
-        plan = list(zip(channels, strides, strict=True))
-        if layout != "paper":
-            plan.insert(0, (half, 1))
+        plan = [(32, 2), (64, 1), (64, 2), (128, 1), (128, 4), (256, 1), (256, 4), (512, 1)]
+        if layout == "torch7":
+            plan.insert(0, (32, 1))
         layers: list[nn.Module] = []
         n_in = 3
         for n_out, stride in plan:
             layers += [nn.Conv2d(n_in, n_out, 5, stride, padding=2, bias=False), nn.LeakyReLU(0.2)]
             n_in = n_out
-        layers += [nn.Conv2d(n_in, 8 * c, patch_px // 64, bias=False), nn.LeakyReLU(0.2)]
-        layers.append(nn.Conv2d(8 * c, 1, 1, bias=layout != "pytorch-release"))
-        self.layers = nn.Sequential(*layers)
+        layers += [nn.Conv2d(n_in, n_in, patch_px // 64, bias=False), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(n_in, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, patch_px, patch_px) in [0, 1] to (N,) logits.
