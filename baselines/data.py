@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from baselines.augmentation import augment
+from baselines.devices import to_layout
 from baselines.options import Cache
 from baselines.recipe import PatchConfig
 from gopro_tools.dataset import BlurKind, Split
@@ -40,9 +41,8 @@ class Batch:
 
     def placed(self, device: torch.device, *, channels_last: bool) -> "Batch":
         """The same on a device; copied in the background where the memory is pinned."""
-        layout = torch.channels_last if channels_last else torch.preserve_format
         blurred, sharp = (
-            images.to(device, non_blocking=True).to(memory_format=layout)
+            to_layout(images.to(device, non_blocking=True), channels_last=channels_last)
             for images in (self.blurred, self.sharp)
         )
         return Batch(blurred=blurred, sharp=sharp)

@@ -6,9 +6,11 @@ an affine walk over its image (flips and quarter turns only change start and ste
 draws a few integers per patch and the device gathers pixels.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -41,23 +43,18 @@ class DevicePatches:
             torch.OutOfMemoryError: They do not fit.
         """
         self._patches = patches
-        self._device = device
         frames = patches.frames
-        self._starts: list[int] = []  # of each image's pixels
-        n_pixels = 0
-        for index in range(len(frames)):
-            height, width = frames.size_hw(index)
-            self._starts.append(n_pixels)
-            n_pixels += height * width
-        self._n_pixels = n_pixels
-        # The blurred images first, then the sharp ones.
-        self._pixels = torch.empty((2 * n_pixels, 3), dtype=torch.uint8, device=device)
+        sizes = (math.prod(frames.size_hw(index)) for index in range(len(frames)))
+        # Where each image's pixels start: the blurred images first, then the sharp ones.
+        *self._starts, self._n_pixels = accumulate(sizes, initial=0)
+        self._pixels = torch.empty((2 * self._n_pixels, 3), dtype=torch.uint8, device=device)
         for index, start in enumerate(self._starts):
-            for image, first in zip(frames.frames(index), (start, n_pixels + start), strict=True):
+            for image, first in zip(
+                frames.frames(index), (start, start + self._n_pixels), strict=True
+            ):
                 rows = torch.from_numpy(np.ascontiguousarray(image)).reshape(-1, 3)
                 self._pixels[first : first + len(rows)] = rows.to(device)
-        size = patches.config.patch_px
-        self._steps = torch.arange(size, device=device)
+        self._steps = torch.arange(patches.config.patch_px, device=device)
         # A tensor, because GPUs divide by a plain number through its rounded reciprocal.
         self._largest = torch.tensor(255.0, device=device)
 

@@ -40,21 +40,23 @@ class Learner(ABC):
     """By the same names."""
     n_batches: int = 1
     """Batches per step."""
+    not_finite: Tensor
+    """0 or 1, on the device: whether a figure of any step so far was not finite, for learners that
+    keep figures there; weights have not changed since."""
 
     def __init__(
         self, networks: dict[str, nn.Module], optimisation: Optimisation, setting: Setting
     ) -> None:
         """Move the networks to the device and make their optimizers."""
-        options, device, processes = setting.options, setting.device, setting.processes
+        device = setting.device
         self.networks = networks
-        self._device, self._options = device, options
-        self._processes = processes
+        self._setting = setting
         self._clip = optimisation.clip_gradient_norm or math.inf
         self._deferred = setting.defers
-        self._not_finite = torch.zeros((), device=device)
+        self.not_finite = torch.zeros((), device=device)
         self.optimizers = {}
         for name, network in networks.items():
-            placed(network.train(), device, options)
+            placed(network.train(), device, setting.options)
             rate = optimisation.learning_rate
             self.optimizers[name] = torch.optim.Adam(
                 network.parameters(),
@@ -89,7 +91,7 @@ class Learner(ABC):
 
     def precision(self) -> AbstractContextManager[Any]:
         """The autocast context of a forward pass."""
-        return autocast(self._device, self._options)
+        return autocast(self._setting.device, self._setting.options)
 
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
@@ -107,7 +109,7 @@ class Learner(ABC):
         network, optimizer = self.networks[name], self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._processes.average_gradients(network)
+        self._setting.processes.average_gradients(network)
         norm = nn.utils.clip_grad_norm_(network.parameters(), self._clip)
         figures = {
             key: value.detach().float().reshape(())
@@ -116,19 +118,12 @@ class Learner(ABC):
         values = torch.stack(list(figures.values()))
         if self._deferred:
             bad = 1 - values.isfinite().all().float()
-            self._not_finite.copy_(torch.maximum(self._not_finite, bad))
-            optimizer.found_inf = self._not_finite  # type: ignore[attr-defined]
+            self.not_finite.copy_(torch.maximum(self.not_finite, bad))
+            optimizer.found_inf = self.not_finite  # type: ignore[attr-defined]
         elif not bool(values.isfinite().all()):
             raise NotFiniteError(scalars(figures))
         optimizer.step()
         return figures
-
-    def not_finite(self) -> Tensor:
-        """Whether a figure of any step so far was not finite; weights have not changed since.
-
-        One element on the device, 0 or 1; for learners that keep figures on the device.
-        """
-        return self._not_finite
 
     def finish(self, pairs: FramePairs, on_progress: Progress) -> None:  # noqa: B027
         """Fit what is not learned by gradient descent; called once, after the last step."""

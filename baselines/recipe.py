@@ -36,10 +36,8 @@ class Augmentation:
                 raise InputError(
                     f"{name} = {getattr(self, name)}: a probability in [0, 1] was expected."
                 )
-        if (
-            self.noise_sigma_std < 0
-            or not 0 <= self.saturation_range[0] <= self.saturation_range[1]
-        ):
+        low, high = self.saturation_range
+        if self.noise_sigma_std < 0 or not 0 <= low <= high:
             raise InputError("noise_sigma_std and saturation_range: 0 <= low <= high was expected.")
 
 
@@ -121,18 +119,15 @@ class Optimisation:
 
     def learning_rate_at(self, step: int, epoch_length: int) -> float:
         """Learning rate in a step, counted from 0."""
-        risen = min(1.0, (step + 1) / self.n_warm_up_steps) if self.n_warm_up_steps else 1.0
-        return risen * self.learning_rate_in(step // epoch_length)
-
-    def learning_rate_in(self, epoch: int) -> float:
-        """Learning rate in an epoch, counted from 0, after the warm-up."""
+        epoch = step // epoch_length
         steps_down = sum(epoch >= milestone for milestone in self.milestones)
         rate = self.learning_rate * self.milestone_factor**steps_down
         if self.n_epochs_decay:
             # The first decaying epoch still has the full rate, as in DeblurGAN's code.
             into_decay = max(0, epoch - (self.n_epochs - self.n_epochs_decay))
             rate *= 1 - into_decay / self.n_epochs_decay
-        return rate
+        risen = min(1.0, (step + 1) / self.n_warm_up_steps) if self.n_warm_up_steps else 1.0
+        return risen * rate
 
 
 @dataclass(frozen=True, kw_only=True)

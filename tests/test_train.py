@@ -169,15 +169,15 @@ def test_presets_hold_the_published_values() -> None:
 
 def test_published_learning_rates() -> None:
     paper = deepdeblur_recipe("paper2017").optimisation
-    assert [paper.learning_rate_in(e) for e in (0, 299, 300, 899)] == pytest.approx(
+    assert [paper.learning_rate_at(e, 1) for e in (0, 299, 300, 899)] == pytest.approx(
         [5e-5, 5e-5, 5e-6, 5e-6]
     )
     later = deepdeblur_recipe("pytorch-release").optimisation
-    assert [later.learning_rate_in(e) for e in (499, 500, 750, 999)] == pytest.approx(
+    assert [later.learning_rate_at(e, 1) for e in (499, 500, 750, 999)] == pytest.approx(
         [1e-4, 5e-5, 2.5e-5, 1.25e-5]
     )
     gan = DEBLURGAN.presets["paper"].optimisation
-    assert [gan.learning_rate_in(e) for e in (0, 150, 225, 299)] == pytest.approx(
+    assert [gan.learning_rate_at(e, 1) for e in (0, 150, 225, 299)] == pytest.approx(
         [1e-4, 1e-4, 0.5e-4, 1e-4 / 150]
     )
 

@@ -16,7 +16,7 @@ from baselines.deblurgan.network import (
     to_signed,
 )
 from baselines.deblurgan.vgg import content_features
-from baselines.devices import to_layout
+from baselines.devices import placed
 from baselines.learning import Figures, Learner
 from baselines.machine import Setting
 
@@ -82,9 +82,7 @@ class DeblurGanLearner(Learner):
         if recipe.content_loss == "vgg":
             weights = setting.options.vgg_weights
             features = content_features(weights, recipe.vgg_layer, recipe.vgg_input)
-            self._features = to_layout(
-                features.to(setting.device), channels_last=setting.options.channels_last
-            )
+            self._features = placed(features, setting.device, setting.options)
         super().__init__(networks, recipe.optimisation, setting)
 
     def step(self, batches: Sequence[Batch]) -> Figures:

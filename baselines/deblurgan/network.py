@@ -253,14 +253,7 @@ def load_deblurgan(tensors: Mapping[str, Tensor], path: Path) -> Generator | Non
         return ours.replace("conv_block.6.", "conv_block.5.") if without_dropout else ours
 
     # Kept by instance norm in old versions of PyTorch and in the later code; neither reads them.
-    norms = {
-        name for name, layer in network.named_modules() if isinstance(layer, nn.InstanceNorm2d)
-    }
-    used = {
-        name: tensor
-        for name, tensor in tensors.items()
-        if not (name.endswith(_STATISTICS) and name.rpartition(".")[0] in norms)
-    }
+    used = {name: tensor for name, tensor in tensors.items() if not name.endswith(_STATISTICS)}
     load_into(network, used, f"{path} (DeblurGAN)", name_in_file)
     resemblance = output_resemblance(network)
     if resemblance > _RESEMBLES:

@@ -88,10 +88,8 @@ class DeepDeblurLearner(Learner):
         return figures | self._judge(batch, restored[0].detach())
 
     def _judge(self, batch: Batch, restored: Tensor) -> Figures:
-        losses = []
-        for images, labelled_sharp in ((batch.sharp, True), (restored, False)):
-            with self.precision():
-                logits = self.networks["discriminator"](images)
-            losses.append(self._adversarial(logits, labelled_sharp=labelled_sharp))
-        loss = losses[0] + losses[1]
+        with self.precision():
+            of_sharp, of_restored = map(self.networks["discriminator"], (batch.sharp, restored))
+        loss = self._adversarial(of_sharp, labelled_sharp=True)
+        loss = loss + self._adversarial(of_restored, labelled_sharp=False)
         return self.update("discriminator", loss, {"discriminator": loss})

@@ -66,17 +66,13 @@ class DeepDeblur(nn.Module):
                 scales and none is named.
         """
         super().__init__()
+        asked = f"n_scales={n_scales}, n_resblocks={n_resblocks}, n_features={n_features}"
         if n_resblocks is None:
-            if n_scales not in PAPER_N_RESBLOCKS:
-                raise InputError(
-                    f"n_scales={n_scales}: the paper gives the depth for 1, 2 and 3 scales; "
-                    "name n_resblocks for another number."
-                )
-            n_resblocks = PAPER_N_RESBLOCKS[n_scales]
+            n_resblocks = PAPER_N_RESBLOCKS.get(n_scales, 0)
         if min(n_scales, n_resblocks, n_features) < 1:
             raise InputError(
-                f"n_scales={n_scales}, n_resblocks={n_resblocks}, n_features={n_features}: "
-                "each must be at least 1."
+                f"{asked}: each must be at least 1, and n_resblocks is needed for other n_scales "
+                "than the paper's 1, 2 and 3."
             )
         self.architecture: dict[str, Any] = {
             "n_scales": n_scales,
@@ -160,19 +156,13 @@ def start_as_identity(network: DeepDeblur) -> None:
     if (n_features := network.architecture["n_features"]) < 3:
         raise InputError(f"n_features={n_features}: at least 3 carry an image's colours.")
     for layers in network.scale_networks.children():
-        first, *blocks, last = layers.children()
-        assert isinstance(first, nn.Conv2d)
-        assert isinstance(last, nn.Conv2d)
-        first.weight[:3].zero_()
-        last.weight.zero_()
+        first, *blocks, last = (dict(layer.named_parameters()) for layer in layers.children())
         for convolution in (first, last):
-            nn.init.zeros_(convolution.bias[:3])  # type: ignore[index]
-            for colour in range(3):
-                convolution.weight[colour, colour, 2, 2] = 1.0
+            nn.init.dirac_(convolution["weight"][:3])
+            nn.init.zeros_(convolution["bias"][:3])
         for block in blocks:
-            assert isinstance(block, ResBlock)
-            nn.init.zeros_(block.conv2.weight)
-            nn.init.zeros_(block.conv2.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(block["conv2.weight"])
+            nn.init.zeros_(block["conv2.bias"])
 
 
 class ResBlock(nn.Module):
@@ -243,7 +233,12 @@ class Discriminator(nn.Module):
 
 
 def load_deepdeblur_pytorch(tensors: Mapping[str, Tensor], path: Path) -> DeepDeblur | None:
-    """DeepDeblur-PyTorch's MSResNet: depth and width are read off its names and shapes."""
+    """DeepDeblur-PyTorch's MSResNet: depth and width are read off its names and shapes.
+
+    It works on 0..255 less 127.5, and ours on 0..1 less 0.5, so biases are divided by 255. That is
+    exact but for rounding: convolution, ReLU, sum and pixel shuffle without biases commute with a
+    positive factor; if y = W x + b, then y / 255 = W (x / 255) + b / 255, layer after layer.
+    """
     if not any(name.startswith("body_models.") for name in tensors):
         return None
     places = [re.match(r"body_models\.(\d+)\.body\.(\d+)\.", name) for name in tensors]

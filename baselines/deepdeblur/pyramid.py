@@ -1,17 +1,16 @@
 """The Gaussian pyramids of DeepDeblur's two releases."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from baselines.deepdeblur.method import PyramidKind
 
-
-def pyramid(images: Tensor, n_scales: int, kind: "PyramidKind" = "torch7") -> list[Tensor]:
+def pyramid(
+    images: Tensor, n_scales: int, kind: Literal["torch7", "pytorch-release"] = "torch7"
+) -> list[Tensor]:
     """The Gaussian pyramid that the network sees and its loss compares with; differentiable.
 
     "torch7" is what the paper's own code does: subtract the mean of each channel, then at each

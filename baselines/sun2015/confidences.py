@@ -107,8 +107,8 @@ def dense_confidences(
     the nearest ones that lie inside.
     """
     size_hw = (blurred.shape[0], blurred.shape[1])
-    short = [max(0, _LEAST_SIDE_PX - side) for side in size_hw]
-    seen = np.pad(blurred, ((0, short[0]), (0, short[1]), (0, 0)), mode="symmetric")
+    short = [(0, max(0, _LEAST_SIDE_PX - side)) for side in size_hw]
+    seen = np.pad(blurred, [*short, (0, 0)], mode="symmetric")
     stride = options.stride_px
     n_rows, n_columns = ((side - PATCH_PX) // stride + 1 for side in seen.shape[:2])
     y, x = np.mgrid[:n_rows, :n_columns] * float(stride) + _MIDDLE_PX
@@ -150,9 +150,8 @@ def _confidences_at(
     small_wh = (round(width * size), round(height * size))
     if small_wh != (width, height):
         image = cv2.resize(image, small_wh, interpolation=cv2.INTER_AREA).astype(np.uint8)
-        points = points.copy()
-        points[0] = (points[0] + 0.5) * (small_wh[0] / width) - 0.5
-        points[1] = (points[1] + 0.5) * (small_wh[1] / height) - 0.5
+        shrunk = np.array([[[small_wh[0] / width]], [[small_wh[1] / height]], [[1]]])
+        points = (points + 0.5) * shrunk - 0.5
         stride = GRID_PX * max(1, round(options.stride_px * size / GRID_PX))
         options = replace(options, stride_px=stride)
     values = np.zeros((N_KERNELS, *points.shape[1:]), np.float32)

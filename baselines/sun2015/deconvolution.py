@@ -14,14 +14,11 @@ ties to x (Sun et al. 2015, section 5; EPLL: Zoran & Weiss, ICCV 2011):
   the sensor would have recorded the same. The linear model does not hold there, and bright lights
   would ring.
 - x is found by conjugate gradients, starting from the last estimate; all arithmetic is float32.
-
-| | paper (from memory, unverified) | here |
-|---|---|---|
-| prior | EPLL, 200 components, all patches | patches on a grid, shifted at each step |
-| colour | not known to us | one choice of component for the three channels |
+- Patches lie on a grid that moves at every step; the paper (from memory, unverified) takes all.
 """
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -73,11 +70,9 @@ def deconvolve(
     copy = np.array(blurred, np.float32, order="C")  # torch takes no read-only array
     observed = torch.from_numpy(copy).to(device)
     problem = _Problem(blur, observed.view(-1, 3), noise_sigma)
-    start = blur.extended(observed)
     with torch.inference_mode():
-        estimate = _epll(problem, start, prior)
-    restored = blur.cropped(estimate).clamp(0, 1).cpu().numpy()
-    return np.ascontiguousarray(restored)
+        estimate = _epll(problem, blur.extended(observed), prior)
+    return np.ascontiguousarray(blur.cropped(estimate).clamp(0, 1).cpu().numpy())
 
 
 class _Problem:
@@ -123,19 +118,18 @@ class _Problem:
 
 
 def _epll(problem: _Problem, x: Tensor, prior: Spectrum) -> Tensor:
-    stride = _PATCH_STRIDE
     for step in range(_N_PENALTIES):
         penalty = _FIRST_PENALTY * 2**step * problem.precision
         # Steps apart by about the golden section, down and across: no two grids coincide early.
-        offset = (round(step * 0.618 * stride) % stride, round(step * 0.382 * stride) % stride)
-        z = denoised_image(x, PatchDenoiser(prior, 1 / penalty), stride, offset)
+        offset = [round(step * part * _PATCH_STRIDE) % _PATCH_STRIDE for part in (0.618, 0.382)]
+        z = denoised_image(x, PatchDenoiser(prior, 1 / penalty), _PATCH_STRIDE, offset)
         problem.observe_clipping(x, (step + 1) / _N_PENALTIES)
         x = problem.minimise(x, z, penalty)
     return x
 
 
 def denoised_image(
-    image: Tensor, denoiser: PatchDenoiser, stride: int, offset: tuple[int, int]
+    image: Tensor, denoiser: PatchDenoiser, stride: int, offset: Sequence[int]
 ) -> Tensor:
     """The mean of the denoised patches over each pixel: (h, w, C) to the same.
 

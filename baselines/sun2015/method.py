@@ -147,16 +147,15 @@ SUN2015 = Method(
 )
 """The paper as faithfully as it is known."""
 
-SUN2015_PLUS = Method(
+SUN2015_PLUS = replace(
+    SUN2015,
     name="sun2015-plus",
     title="Sun et al. plus",
+    published_name=None,
     kind=KIND_PLUS,
     presets={
         name: recipe.changed(method="sun2015-plus", synthesis=_PLUS_SYNTHESIS)
         for name, recipe in _PRESETS.items()
     },
-    learner=Imported("baselines.sun2015.learner:Sun2015Learner"),
-    restorer=Imported("baselines.sun2015.restorer:sun2015_restorer"),
-    half_on_gpu=False,
 )
 """With shrunk copies, other patches, the motion of least risk; see the table of the package."""

@@ -102,26 +102,20 @@ def _descended(labels: Labels, unary: Float, vectors: Float, smoothness: float) 
 
     Neighbours never change together, so no step can raise the energy.
     """
-    labels = labels.copy()
-    height, width = labels.shape
-    y, x = np.mgrid[:height, :width]
-    costs_of = np.moveaxis(unary, 0, -1)
+    colour_of = np.indices(labels.shape).sum(axis=0) % 2
     for _ in range(_MOST_DESCENTS):
-        changed = False
+        before = labels
         for colour in (0, 1):
-            rows, columns = np.nonzero((y + x) % 2 == colour)
-            costs = costs_of[rows, columns].copy()
-            for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):
-                near_y, near_x = rows + dy, columns + dx
-                inside = (near_y >= 0) & (near_y < height) & (near_x >= 0) & (near_x < width)
-                neighbour = vectors[labels[near_y[inside], near_x[inside]]]
-                costs[inside] += pair_costs(vectors[None], neighbour[:, None], smoothness)
-            best = costs.argmin(axis=1)
-            before = labels[rows, columns]
-            cells = np.arange(len(rows))
-            better = costs[cells, best] < costs[cells, before]
-            labels[rows[better], columns[better]] = best[better]
-            changed |= bool(better.any())
-        if not changed:
+            # (L, h, w): what each label costs the neighbours of a cell, and then the cell itself.
+            beside = pair_costs(vectors[:, None, None], vectors[labels], smoothness)
+            costs = unary.copy()
+            costs[:, :, :-1] += beside[:, :, 1:]
+            costs[:, :, 1:] += beside[:, :, :-1]
+            costs[:, :-1] += beside[:, 1:]
+            costs[:, 1:] += beside[:, :-1]
+            own = np.take_along_axis(costs, labels[None], axis=0)[0]
+            better = (colour_of == colour) & (costs.min(axis=0) < own)
+            labels = np.where(better, costs.argmin(axis=0), labels)
+        if np.array_equal(labels, before):
             break
     return labels

@@ -66,11 +66,12 @@ class MotionPatches:
         """Prepare spectra and tables; blur happens in the linear light of the response."""
         self.options = options
         self._transfers = transfers(SOURCE_PX).to(device)
-        self._light_of_code = torch.from_numpy(response.linear_of_code).float().to(device)
+        # The responses are those of `RESPONSES`: the same for all channels.
+        self._light_of_code = torch.from_numpy(response.linear_of_code[:, 0]).float().to(device)
         # Codes are dense in the shadows; so are equal steps of the square root.
         light = (torch.arange(_N_LEVELS).double()[:, None] / (_N_LEVELS - 1)).square().expand(-1, 3)
         codes = torch.from_numpy(response.encode(light.numpy()))
-        self._code_of_level = (codes.float() / 255).to(device)
+        self._code_of_level = (codes[:, 0].float() / 255).to(device)
         turns = np.array(TURNS_DEGREES if options.between_orientations else (0,))
         self._turns = torch.from_numpy(np.radians(turns)).float().to(device)
         candidates = turned_candidates(np.array(TRAINED)[:, None, None], turns[:, None] - turns)
@@ -112,8 +113,7 @@ class MotionPatches:
         (N, 3, 80, 80) and (N,) to (N, 3, 54, 54), code values in [0, 1].
         """
         codes = (sharp * 255).round().long().clamp(0, 255)
-        light = torch.stack([self._light_of_code[:, c][codes[:, c]] for c in range(3)], dim=1)
-        spectrum = torch.fft.rfft2(light)
+        spectrum = torch.fft.rfft2(self._light_of_code[codes])
         transfer = self._transfers[candidates]
         if self.options.grain_share:
             spectrum = spectrum + self._grain(len(sharp), sharp.device)
@@ -124,8 +124,7 @@ class MotionPatches:
         whole = torch.fft.irfft2(spectrum * transfer[:, None], s=(SOURCE_PX, SOURCE_PX))
         inside = slice(_REACH_PX, _REACH_PX + _BLURRED_PX)
         levels = whole[..., inside, inside].clamp(0, 1).sqrt() * (_N_LEVELS - 1)
-        index = levels.round().long()
-        return torch.stack([self._code_of_level[:, c][index[:, c]] for c in range(3)], dim=1)
+        return self._code_of_level[levels.round().long()]
 
     def _gaussian(self, sigma_px: Tensor) -> Tensor:
         """(N, h, w) transfer functions of Gaussians; sigma_px (N,)."""

@@ -55,11 +55,7 @@ class Sun2015Restorer:
         self._prior = network.prior.to(device).spectrum()
 
     def restore(self, blurred: Rgb) -> Rgb:
-        """See `Restorer`.
-
-        Raises:
-            InputError: The image is smaller than 30x30 pixels.
-        """
+        """See `Restorer`; raises what `motion_to_undo` does."""
         motion = self.motion_to_undo(blurred)
         light = self._response.decode(blurred).astype(np.float32)
         restored = deconvolve(

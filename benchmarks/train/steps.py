@@ -184,7 +184,7 @@ class DeviceSteps(Steps):
                     (), dtype=torch.float64, device=self.setting.device
                 )
             self._totals[name] += value
-        self._n_good += (self.learner.not_finite() == 0).long()
+        self._n_good += (self.learner.not_finite == 0).long()
 
 
 def _not_finite(step: int, figures: Mapping[str, float]) -> InputError:
