@@ -7,10 +7,10 @@ decoded frames where processes would copy them.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -19,15 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from baselines.augmentation import augment
 from baselines.devices import to_layout
 from baselines.options import Cache
-from baselines.recipe import PatchConfig
+from baselines.recipe import Augmentation, PatchConfig
 from gopro_tools.dataset import BlurKind, Split
 from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 from gopro_tools.pairs import Pairs
-from gopro_tools.threads import Progress, n_cores, no_progress
+from gopro_tools.threads import Progress, no_progress, thread_pool
+
+SATURATION_RANGE = (0.5, 1.5)
+"""Of the factor that HSV saturation is multiplied by, drawn uniformly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,7 @@ class FramePairs:
                 errors.append(str(error))
                 return None
 
-        with ThreadPoolExecutor(n_cores()) as threads:
+        with thread_pool() as threads:
             for done, frames in enumerate(threads.map(decode, range(len(self))), start=1):
                 if frames is not None:
                     decoded.append(frames)
@@ -138,6 +140,78 @@ def resized(image: Rgb, size_hw: tuple[int, int]) -> Rgb:
     smooth = F.interpolate(planes, size_hw, mode="bicubic", antialias=True, align_corners=False)
     result: Rgb = smooth[0].round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
     return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationDraw:
+    """What was drawn for one patch, except the values of its noise."""
+
+    sharp_to_sharp: bool
+    """The input is the sharp patch itself."""
+    hflip: bool
+    """Left-right, before the other two."""
+    vflip: bool
+    """Upside down, before the turn."""
+    quarter_turns: int
+    """Counter-clockwise, 0 to 3."""
+    channels: tuple[int, int, int]
+    """Which of the image's channels come first, second and third."""
+    saturation: float | None
+    """Factor of the HSV saturation; None leaves it."""
+    noise_sigma: float
+    """Of the input's noise, of either sign."""
+
+    def oriented(self, patch: NDArray[Any]) -> NDArray[Any]:
+        """A view of a patch, (H, W) or (H, W, 3): flipped and turned."""
+        flipped = patch[:: -1 if self.vflip else 1, :: -1 if self.hflip else 1]
+        return np.rot90(flipped, self.quarter_turns)
+
+
+def draw_augmentation(config: Augmentation, rng: np.random.Generator) -> AugmentationDraw:
+    """Draw for one patch; the number of draws does not depend on their outcome."""
+    copy_p, hflip_p, vflip_p, saturation_p = rng.random(4)
+    quarter_turns = int(rng.integers(4)) if config.rotate else 0
+    red, green, blue = rng.permutation(3).tolist() if config.permute_channels else (0, 1, 2)
+    factor = float(rng.uniform(*SATURATION_RANGE))
+    sigma = float(rng.normal(0, config.noise_sigma_std)) if config.noise_sigma_std else 0.0
+    return AugmentationDraw(
+        sharp_to_sharp=bool(copy_p < config.sharp_to_sharp_p),
+        hflip=bool(hflip_p < config.hflip_p),
+        vflip=bool(vflip_p < config.vflip_p),
+        quarter_turns=quarter_turns,
+        channels=(red, green, blue),
+        saturation=factor if saturation_p < config.saturation_p else None,
+        noise_sigma=sigma,
+    )
+
+
+def augment(
+    blurred: Rgb, sharp: Rgb, config: Augmentation, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Augment a blurred and a sharp patch in the same way, except for the input's noise.
+
+    (P, P, 3) uint8 to (3, P, P) float32 in [0, 1].
+    """
+    draw = draw_augmentation(config, rng)
+    if draw.sharp_to_sharp:
+        blurred = sharp
+
+    def placed(patch: Rgb) -> NDArray[np.float32]:
+        turned = draw.oriented(patch).transpose(2, 0, 1)
+        planes = turned[list(draw.channels)].astype(np.float32)
+        planes /= 255
+        if draw.saturation is not None:
+            # Scaling HSV saturation with hue and value fixed moves each channel on the line
+            # through the largest one; what leaves [0, 1] is clipped, as the recipes do.
+            value = planes.max(axis=0)
+            planes = np.clip(value - (value - planes) * np.float32(draw.saturation), 0, 1)
+        return planes
+
+    blurred_planes, sharp_planes = placed(blurred), placed(sharp)
+    if draw.noise_sigma:
+        noise = rng.standard_normal(blurred_planes.shape, dtype=np.float32)
+        blurred_planes = np.clip(blurred_planes + np.float32(draw.noise_sigma) * noise, 0, 1)
+    return blurred_planes, sharp_planes
 
 
 class Patches:

@@ -17,8 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.augmentation import draw_augmentation
-from baselines.data import Patches
+from baselines.data import Patches, draw_augmentation
 
 _N_INTEGERS = 7  # start in the blurred and in the sharp image, step down, step right, channels
 

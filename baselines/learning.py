@@ -63,7 +63,6 @@ class Learner(ABC):
                 # A captured step reads its rate from the device.
                 lr=torch.tensor(rate, device=device) if self._deferred else rate,
                 betas=optimisation.adam_betas,
-                eps=optimisation.adam_epsilon,
                 fused=self._deferred or device.type == "cuda",
                 capturable=self._deferred and device.type == "cuda",
             )
@@ -166,7 +165,6 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     optimizer.load_state_dict(state)
     for group, kept in zip(optimizer.param_groups, own, strict=True):
         group.update(kept)
-    for group in optimizer.param_groups:
         for weights in group["params"]:
             entries = optimizer.state[weights]
             for key, value in entries.items():

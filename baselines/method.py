@@ -1,10 +1,8 @@
 """A deblurring method: everything that training, restoring and the tables need to know of it.
 
 Each method's own file makes its `Method`; `baselines.methods` lists them, and nothing else names
-one. A method of your own is named ``package.module:NAME`` on the command line.
-
-Descriptions are data: what needs torch is `imported` when it is called, so that command lines can
-list methods and presets at once.
+one. Descriptions are data: what needs torch is `Imported` when it is called, so that command lines
+can list methods and presets at once.
 """
 
 import json

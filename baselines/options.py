@@ -42,8 +42,7 @@ class RestoreOptions(ComputeOptions):
         if self.tile is not None:
             from gopro_tools.tiles import TILE_ALIGNMENT_PX
 
-            if self.tile < 2 * TILE_ALIGNMENT_PX:
-                least = 2 * TILE_ALIGNMENT_PX
+            if self.tile < (least := 2 * TILE_ALIGNMENT_PX):
                 raise InputError(f"--tile {self.tile}: at least {least} was expected.")
 
 

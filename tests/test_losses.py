@@ -218,11 +218,16 @@ def test_missing_vgg_weights_say_what_to_do_and_torchvision_s_are_found(
 ):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(InputError, match=r"(?s)--vgg-weights FILE.*--content-loss l1"):
-        content_features()
+        content_features(None, "relu3_3", "imagenet")
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     torch.save(torchvision_names(vgg_tensors), folder / "vgg19-dcbb9e9d.pth")
-    assert content_features()(torch.rand(1, 3, 8, 8)).shape == (1, 256, 2, 2)
+    assert content_features(None, "relu3_3", "imagenet")(torch.rand(1, 3, 8, 8)).shape == (
+        1,
+        256,
+        2,
+        2,
+    )
 
 
 def test_unfitting_vgg_weights_are_listed(tmp_path, vgg_tensors):
@@ -232,7 +237,7 @@ def test_unfitting_vgg_weights_are_listed(tmp_path, vgg_tensors):
     tensors["features.12.bias"] = torch.zeros(3)
     torch.save(tensors, path)
     with pytest.raises(InputError, match=r"(?s)7\.weight: missing.*12\.bias: \(3,"):
-        content_features(path)
+        content_features(path, "relu3_3", "imagenet")
 
 
 def test_vgg16_is_not_taken_for_vgg19(tmp_path, vgg_tensors):
@@ -241,13 +246,13 @@ def test_vgg16_is_not_taken_for_vgg19(tmp_path, vgg_tensors):
     later = {"features.17.weight": torch.zeros(512, 256, 3, 3)}
     torch.save(torchvision_names(vgg_tensors) | later, path)
     with pytest.raises(InputError, match="this is VGG16"):
-        content_features(path)
+        content_features(path, "relu3_3", "imagenet")
 
 
 @pytest.mark.shared
 def test_normalised_vgg_gives_activations_of_about_one_and_a_gradient(shared_data):
     weights = shared_data / "weights" / "vgg_normalised_conv3_1.pth"
-    network = content_features(weights, "relu3_1")
+    network = content_features(weights, "relu3_1", "imagenet")
     photographs = [data.astronaut(), data.coffee(), data.chelsea()]
     for photograph in photographs:
         images = torch.from_numpy(photograph[:255, :257].copy()).permute(2, 0, 1)[None] / 255
@@ -260,7 +265,7 @@ def test_normalised_vgg_gives_activations_of_about_one_and_a_gradient(shared_dat
     assert blurred.grad.isfinite().all()
     assert blurred.grad.abs().mean() > 0
     with pytest.raises(InputError, match="--vgg-layer relu3_1"):
-        content_features(weights, "relu3_3")
+        content_features(weights, "relu3_3", "imagenet")
 
 
 def test_normalised_vgg_equals_a_direct_computation(tmp_path):
@@ -278,9 +283,9 @@ def test_normalised_vgg_equals_a_direct_computation(tmp_path):
             x = F.max_pool2d(x, 2, 2, ceil_mode=True)
         x = F.pad(x, (1, 1, 1, 1), mode="reflect")
         x = F.relu(F.conv2d(x, tensors[f"{place}.weight"], tensors[f"{place}.bias"]))
-    network = content_features(tmp_path / "vgg.pth", "relu3_1")
+    network = content_features(tmp_path / "vgg.pth", "relu3_1", "imagenet")
     torch.testing.assert_close(network(images), x, rtol=1e-4, atol=1e-4)
     del tensors["12.bias"]
     torch.save(tensors, tmp_path / "vgg.pth")
     with pytest.raises(InputError, match=r"12\.bias: missing"):
-        content_features(tmp_path / "vgg.pth", "relu3_1")
+        content_features(tmp_path / "vgg.pth", "relu3_1", "imagenet")

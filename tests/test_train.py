@@ -146,7 +146,6 @@ def test_presets_hold_the_published_values() -> None:
         rotate=True,
         permute_channels=True,
         saturation_p=1.0,
-        saturation_range=(0.5, 1.5),
         noise_sigma_std=2 / 255,
     )
     torch7 = deepdeblur_recipe("torch7-release")

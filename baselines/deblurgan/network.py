@@ -65,15 +65,11 @@ class Generator(nn.Module):
     ) -> None:
         """Make the layers, their weights normal with deviation 0.02 and their biases zero.
 
-        Args:
-            n_features: Channels at full size; doubled at each of the two halvings.
-            n_blocks: Residual blocks.
-            dropout: Share of features dropped inside a block.
-            dropout_at_test: Whether `eval()` leaves dropout on; seed torch to repeat a result.
-            learn_residual: Whether the layers give a correction (the paper), or the restored image
-                itself (the released code unless it is run with the option of this name).
-            up_kernel_px: Side of the kernels that double the size: 3 in the released code; 4 in
-                variants of it, which avoid the checkerboard of an odd size.
+        The first four arguments are those of `DeblurGanRecipe`; where `eval()` leaves dropout on,
+        seed torch to repeat a result. With ``learn_residual`` the layers give a correction (the
+        paper), without it the restored image itself (the released code unless it is run with the
+        option of this name). Kernels that double the size have a side of ``up_kernel_px``: 3 in the
+        released code, 4 in variants of it, which avoid the checkerboard of an odd size.
         """
         super().__init__()
         c = n_features

@@ -27,9 +27,7 @@ _WHERE_TO_GET_VGG = (
 
 
 def content_features(
-    weights: Path | None = None,
-    layer: ContentLayer = "relu3_3",
-    network_input: VggInput = "imagenet",
+    weights: Path | None, layer: ContentLayer, network_input: VggInput
 ) -> nn.Module:
     """VGG19 for the perceptual loss, fixed: (N, 3, H, W) in [0, 1] to (N, 256, H / 4, W / 4).
 

@@ -229,13 +229,9 @@ class VaryingBlur:
 
 def _torch_csr(matrix: Any, device: torch.device | str) -> Tensor:
     # 32-bit indices, as scipy has them: half the memory, and what the CPU's library works with.
-    starts, columns, values = (
-        torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data)
-    )
-    with warnings.catch_warnings():
-        # torch calls sparse tensors a beta; the tests compare every product with scipy.
-        warnings.simplefilter("ignore", UserWarning)
-        result: Tensor = torch.sparse_csr_tensor(
+    starts, columns, values = map(torch.from_numpy, (matrix.indptr, matrix.indices, matrix.data))
+    # torch calls sparse tensors a beta; the tests compare every product with scipy.
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        return torch.sparse_csr_tensor(
             starts, columns, values, matrix.shape, device=device, check_invariants=False
         )
-    return result

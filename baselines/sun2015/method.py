@@ -40,8 +40,6 @@ KIND_PLUS = replace(KIND, name="sun2015-plus")
 class PatchOptions:
     """How training patches are made; the defaults are the paper's as far as it is known."""
 
-    noise_sigma_max: float = 0.015
-    """Noise has a sigma drawn uniformly from 0 to this, of [0, 1]."""
     normalise: bool = False
     """Show pixels against the mean and contrast of their surroundings (`normalised`)."""
     between_orientations: bool = False
@@ -62,8 +60,6 @@ class PatchOptions:
         shares = (self.grain_share, self.soft_share)
         if min(shares) < 0 or max(shares) > 1 or self.band_gain_max < 1:
             raise InputError("Shares lie between 0 and 1, band_gain_max is at least 1.")
-        if not 0 <= self.noise_sigma_max < 1:
-            raise InputError("noise_sigma_max: 0 to below 1 was expected.")
 
 
 _PAPER_PATCHES = PatchOptions()

@@ -33,6 +33,7 @@ _BLURRED_PX = SOURCE_PX - 2 * _REACH_PX
 TURNS_DEGREES = (-12, -6, 0, 6, 12)
 """With these turns each of the 30 orientations is reached from exactly one of the trained six."""
 
+_MOST_NOISE_SIGMA = 0.015  # of [0, 1]; a patch's is drawn uniformly up to it
 _LEAST_CONTRAST = 0.01  # of [0, 1]: limits how much noise is amplified
 _N_LEVELS = 4096
 _OCTAVE_SIGMAS_PX = (0.7, 1.4, 2.8)
@@ -97,7 +98,7 @@ class MotionPatches:
         off = torch.randint(len(self._turns), (n,), device=device)
         turn = torch.randint(len(self._turns), (n,), device=device)
         blurred = self.blurred(sharp, self._candidates[one, off, turn])
-        sigma = self.options.noise_sigma_max * torch.rand(n, 1, 1, 1, device=device)
+        sigma = _MOST_NOISE_SIGMA * torch.rand(n, 1, 1, 1, device=device)
         noisy = blurred + sigma * torch.randn_like(blurred)
         codes = (noisy.clamp(0, 1) * 255).round() / 255
         if self.options.between_orientations:
