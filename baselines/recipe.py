@@ -145,11 +145,6 @@ class Recipe:
     seed: int = 0
     """Of the initial weights, of the patches and of dropout."""
 
-    @property
-    def output_rounding(self) -> Literal["nearest", "truncate"] | None:
-        """How the method's code makes 8 bits of values; None rounds to the nearest."""
-        return None
-
     def n_steps(self, n_pairs: int) -> int:
         """Training steps on a dataset of ``n_pairs`` pairs."""
         length = self.optimisation.epoch_length(n_pairs, self.patches.batch)

@@ -74,8 +74,8 @@ class NetworkRestorer:
 def network_restorer(
     network: nn.Module, record: CheckpointRecord, options: RestoreOptions
 ) -> Restorer:
-    """A restorer that runs the network on the whole image."""
-    rounding = options.rounding or record.output_rounding
+    """A restorer that runs the network on the whole image, and rounds as its recipe says."""
+    rounding = options.rounding or record.config.get("recipe", {}).get("output_rounding")
     return NetworkRestorer(network, replace(options, rounding=rounding))
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -44,13 +44,6 @@ class CheckpointRecord:
     """Hash of the training data's manifest."""
     source: str | None = None
     """Layout, name and SHA-256 of an official file; None if trained here."""
-
-    @property
-    def output_rounding(self) -> Literal["nearest", "truncate"] | None:
-        """How the code that trained it makes 8 bits of values; None if unknown."""
-        rounding: Literal["nearest", "truncate"] | None
-        rounding = self.config.get("recipe", {}).get("output_rounding")
-        return rounding
 
 
 @dataclass(frozen=True, kw_only=True)

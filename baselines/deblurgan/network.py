@@ -265,12 +265,10 @@ def load_deblurgan(tensors: Mapping[str, Tensor], path: Path) -> Generator | Non
 
 
 def output_resemblance(network: Generator) -> float:
-    """How much of an image its output contains: about 0 or 1, with or without the skip.
+    """The slope of output over input for noise with the spectrum of photographs.
 
-    With the skip the layers return a small correction; without it they must return the image.
-
-    Returns:
-        The slope of output over input, for noise with the spectrum of photographs.
+    It is about 0 with the skip, where the layers return a small correction, and about 1 without it,
+    where they must return the image.
     """
     side = 128
     noise = torch.randn(3, side, side, generator=torch.Generator().manual_seed(0))

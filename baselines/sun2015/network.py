@@ -37,22 +37,19 @@ class MotionClassifier(nn.Module):
         """Make the layers, initialised as He et al. do; see `Sun2015Recipe` for the arguments."""
         super().__init__()
         first, second, hidden = widths
-
-        def normalised(n: int) -> nn.Module:
-            return nn.BatchNorm2d(n) if batch_norm else nn.Identity()
-
+        norm = nn.BatchNorm2d if batch_norm else nn.Identity
         self.features = nn.Sequential(
             nn.Conv2d(3, first, 7),
             nn.MaxPool2d(2),
-            normalised(first),
+            norm(first),
             nn.ReLU(inplace=True),
             nn.Conv2d(first, second, 5),
             nn.MaxPool2d(2),
-            normalised(second),
+            norm(second),
             nn.ReLU(inplace=True),
         )
         self.hidden = nn.Conv2d(second, hidden, 4)
-        self.hidden_norm = normalised(hidden)
+        self.hidden_norm = norm(hidden)
         self.dropout = nn.Dropout(dropout)
         self.classes = nn.Conv2d(hidden, len(TRAINED), 1)
         for layer in self.modules():

@@ -40,7 +40,7 @@ class Validation:
             device=str(setting.device),
             precision=options.precision,
             channels_last=options.channels_last,
-            rounding=recipe.output_rounding,
+            rounding=getattr(recipe, "output_rounding", None),
         )
 
     def scores(self, network: nn.Module) -> tuple[dict[str, float], Rgb]:
