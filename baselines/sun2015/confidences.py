@@ -214,12 +214,10 @@ def _turned_probabilities(
     right, bottom = np.ceil(corners[:2].max(axis=1) - 1e-6)
     to_turned[:2, 2] -= left, top
     size_wh = (int(right - left) + 1, int(bottom - top) + 1)
-    turned = image
-    if degrees:
-        turned = cv2.warpAffine(
-            image, to_turned[:2], size_wh, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
-        ).astype(np.uint8, copy=False)
-    probabilities = _probabilities(classifier, turned, options)
+    turned = cv2.warpAffine(
+        image, to_turned[:2], size_wh, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+    )
+    probabilities = _probabilities(classifier, turned.astype(np.uint8, copy=False), options)
     rows, columns = probabilities.shape[-2:]
     stride_px = options.stride_px
     # Whether the corners of each patch lie inside the image.
