@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +69,14 @@ def save_checkpoint(
     Args:
         path: Ends in `.safetensors`.
         networks: By name; "restorer" is the one that restores.
-        training_state: State dicts of optimisers and so on: what `torch.load` reads without
-            running code. It comes back equal, bit for bit.
+        training_state: State dicts of optimisers and so on: dicts with string or integer keys,
+            lists and tuples of tensors, numbers, strings and None, nested. It comes back equal, bit
+            for bit.
         keep_previous: Keep an existing checkpoint as `previous_of(path)`.
         known: Fields of its `CheckpointRecord`, as JSON can hold them.
 
     Raises:
+        TypeError: `training_state` holds anything else.
         OSError: The file cannot be written; an older one in its place is unharmed.
     """
     architecture: Any = networks["restorer"].architecture
@@ -85,10 +86,7 @@ def save_checkpoint(
         for name, network in networks.items()
         for key, tensor in network.state_dict().items()
     }
-    if training_state is not None:
-        file = BytesIO()
-        torch.save(training_state, file)
-        tensors[_TRAINING] = torch.frombuffer(file.getbuffer(), dtype=torch.uint8)
+    packed = _packed(training_state, tensors)
     # Copies, row by row: safetensors takes neither shared nor channels_last storage.
     copies = {
         name: tensor.detach().clone(memory_format=torch.contiguous_format)
@@ -99,6 +97,7 @@ def save_checkpoint(
         "format": FORMAT,
         "record": json.dumps(asdict(record)),
         "networks": json.dumps(list(networks)),
+        _TRAINING: json.dumps(packed),
         _DIGEST: hashlib.sha256(memoryview(data)[_start_of_tensors(data) :]).hexdigest(),
     }
     if keep_previous:
@@ -168,18 +167,13 @@ def load_checkpoint(path: Path, *, with_training_state: bool = True) -> Checkpoi
             f"{path}: not a checkpoint of this project (its header has no format {FORMAT}). "
             "`python -m baselines.checkpoints show` describes weight files."
         )
-    if with_training_state and header.get(_TRAINING, "null") != "null":
-        raise InputError(
-            f"{path}: a training that an earlier version of this project began. Finish it with "
-            "that version, or train anew."
-        )
     try:
         if _DIGEST in header:  # earlier versions wrote none
             _check_tensors(path, header[_DIGEST])
         return _checkpoint(path, header, with_training_state=with_training_state)
     except InputError:
         raise
-    except Exception as error:  # the unpickler may raise anything on other files
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
         raise InputError(
             f"{path}: the header of the checkpoint is damaged ({str(error)[:200]}). Take another "
             "copy, or train anew."
@@ -187,15 +181,43 @@ def load_checkpoint(path: Path, *, with_training_state: bool = True) -> Checkpoi
 
 
 def _checkpoint(path: Path, header: Mapping[str, str], *, with_training_state: bool) -> Checkpoint:
-    networks: dict[str, dict[str, Tensor]] = {name: {} for name in json.loads(header["networks"])}
-    state = None
+    names: list[str] = json.loads(header["networks"])
+    networks: dict[str, dict[str, Tensor]] = {name: {} for name in names}
+    training: dict[str, Tensor] = {}
     with safetensors.safe_open(path, framework="pt") as file:
         for key in file.keys():  # noqa: SIM118 - not a dict
             owner, _, rest = key.partition(".")
             if owner in networks:
                 networks[owner][rest] = file.get_tensor(key)
             elif with_training_state:
-                file_of_state = BytesIO(file.get_tensor(key).numpy().tobytes())
-                state = torch.load(file_of_state, map_location="cpu", weights_only=True)
+                training[key] = file.get_tensor(key)
+    state = _unpacked(json.loads(header[_TRAINING]), training) if with_training_state else None
     record = CheckpointRecord(**json.loads(header["record"]))
     return Checkpoint(record=record, networks=networks, training_state=state)
+
+
+def _packed(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """JSON for `value`; its tensors are added to `tensors`."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Tensor):
+        name = f"{_TRAINING}.{len(tensors)}"
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        return {"dict": [[key, _packed(entry, tensors)] for key, entry in value.items()]}
+    if isinstance(value, list | tuple):
+        return {type(value).__name__: [_packed(entry, tensors) for entry in value]}
+    raise TypeError(f"training_state: {type(value).__name__} cannot be stored")
+
+
+def _unpacked(packed: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if not isinstance(packed, dict):
+        return packed
+    ((kind, content),) = packed.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: _unpacked(entry, tensors) for key, entry in content}
+    entries = [_unpacked(entry, tensors) for entry in content]
+    return tuple(entries) if kind == "tuple" else entries
