@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from baselines.devices import to_layout
+from baselines.devices import LAYOUTS
 from baselines.options import Cache
 from baselines.recipe import Augmentation, PatchConfig
 from gopro_tools.dataset import BlurKind, Split
@@ -44,7 +44,7 @@ class Batch:
     def placed(self, device: torch.device, *, channels_last: bool) -> "Batch":
         """The same on a device; copied in the background where the memory is pinned."""
         blurred, sharp = (
-            to_layout(images.to(device, non_blocking=True), channels_last=channels_last)
+            images.to(device, non_blocking=True, memory_format=LAYOUTS[channels_last])
             for images in (self.blurred, self.sharp)
         )
         return Batch(blurred=blurred, sharp=sharp)

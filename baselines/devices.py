@@ -11,6 +11,9 @@ from torch import nn
 from baselines.options import ComputeOptions
 from gopro_tools.errors import InputError
 
+LAYOUTS = {False: torch.preserve_format, True: torch.channels_last}
+"""Of networks and images in memory, by ``ComputeOptions.channels_last``."""
+
 
 def chosen_device(name: str) -> torch.device:
     """The device of this process; torchrun's processes take one GPU each.
@@ -36,11 +39,6 @@ def chosen_device(name: str) -> torch.device:
     return device
 
 
-def to_layout(value: Any, *, channels_last: bool) -> Any:
-    """A network or an image batch in the memory format asked for."""
-    return value.to(memory_format=torch.channels_last) if channels_last else value
-
-
 def placed(network: nn.Module, device: torch.device, options: ComputeOptions) -> nn.Module:
     """Move a network to a device, in the memory format and compiled as options say, in place.
 
@@ -49,7 +47,7 @@ def placed(network: nn.Module, device: torch.device, options: ComputeOptions) ->
     and is hardly faster. Where a stance of "force_eager" is set (`torch.compiler.set_stance`), the
     blocks run uncompiled.
     """
-    to_layout(network.to(device), channels_last=options.channels_last)
+    network.to(device).to(memory_format=LAYOUTS[options.channels_last])
     if options.compile:
         for module in network.modules():
             if getattr(module, "is_repeated_block", False):

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from baselines.data import Batch, FramePairs, Patches
 from baselines.deepdeblur.learner import DeepDeblurLearner
 from baselines.deepdeblur.method import DeepDeblurRecipe, deepdeblur_recipe
-from baselines.devices import chosen_device, to_layout
+from baselines.devices import chosen_device
 from baselines.learning import Learner
 from baselines.machine import Setting, scalars
 from baselines.options import RunOptions
@@ -182,11 +182,8 @@ def _device_steps(
 def _batch(recipe: DeepDeblurRecipe, setting: Setting) -> Batch:
     torch.manual_seed(0)
     shape = (recipe.patches.batch, 3, recipe.patches.patch_px, recipe.patches.patch_px)
-    blurred, sharp = (
-        to_layout(torch.rand(shape).to(setting.device), channels_last=setting.options.channels_last)
-        for _ in range(2)
-    )
-    return Batch(blurred=blurred, sharp=sharp)
+    batch = Batch(blurred=torch.rand(shape), sharp=torch.rand(shape))
+    return batch.placed(setting.device, channels_last=setting.options.channels_last)
 
 
 def _n_flop(device: torch.device) -> float:

@@ -1,7 +1,6 @@
 """Methods ready to restore: trained here, trained elsewhere, or without training."""
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -222,8 +221,3 @@ def _trained_elsewhere(folders: Sequence[Path], method: Method, recipe: Recipe) 
         log.warning("%s: trained by another recipe (%s); %s is trained here.",
                     folder, how, method.name)  # fmt: skip
     return None
-
-
-def n_processes() -> int:
-    """Processes that torchrun started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
