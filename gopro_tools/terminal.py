@@ -74,7 +74,7 @@ class ProgressBar(Progress):
 
     @property
     def speed(self) -> float:
-        """Done per second, of late; 0 where that is not known yet."""
+        """Recently done per second; 0 while that is not known."""
         return self.tasks[0].speed or 0.0
 
     def show(self, done: int, total: int) -> None:

@@ -172,6 +172,24 @@ def test_ctrl_c_during_imports_is_quiet(module: str, n_later: int) -> None:
     assert "Traceback" not in text
 
 
+def started(folder: Path, text: str, *arguments: str) -> "subprocess.Popen[str]":
+    """Run a script as a shell would, and wait until it says that it has started."""
+    script = folder / "script.py"
+    script.write_text(text)
+    process = subprocess.Popen(
+        [sys.executable, str(script), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+        preexec_fn=hear_signals,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    return process
+
+
 UNRAISABLE = """
 import time
 from gopro_tools.console import run_command
@@ -190,18 +208,7 @@ if __name__ == "__main__":
 
 
 def test_ctrl_c_that_python_drops_ends_the_command_all_the_same(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(UNRAISABLE)
-    process = subprocess.Popen(
-        [sys.executable, str(script)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        preexec_fn=hear_signals,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "started\n"
+    process = started(tmp_path, UNRAISABLE)
     process.send_signal(signal.SIGINT)
     _, text = process.communicate(timeout=30)
     assert (process.returncode, text) == (130, "Stopped.\n")
@@ -245,19 +252,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("how", ["workers", "threads", "library", "saving"])
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_every_command_ends_within_two_seconds(tmp_path: Path, how: str, name: str) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(STUBBORN)
-    process = subprocess.Popen(
-        [sys.executable, str(script), "--how", how],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        start_new_session=True,
-        preexec_fn=hear_signals,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "started\n"
+    process = started(tmp_path, STUBBORN, "--how", how)
     time.sleep(1.0)  # its processes are there by now
     children = psutil.Process(process.pid).children(recursive=True)
     assert bool(children) == (how == "workers")

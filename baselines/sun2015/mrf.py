@@ -53,8 +53,8 @@ def smoothed_labels(
         surroundings: (L, h, w), a smoother version of ``unary`` that proposes labels to cells whose
             own costs say little.
         smoothness: Weight of squared differences of motion, per px^2.
-        n_labels: While messages are passed each cell considers so many labels that are cheapest by
-            ``unary``, and as many by ``surroundings``; some may be both.
+        n_labels: Labels that each cell considers while messages are passed: this number of the
+            cheapest by ``unary``, and as many by ``surroundings``; some may be both.
         n_sweeps: How often messages are passed in all four directions.
     """
     n = min(n_labels, len(unary))
