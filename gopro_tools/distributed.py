@@ -1,4 +1,4 @@
-"""Executors of other machines: Dask's, for ``--executor gopro_tools.distributed:dask``.
+"""Executors on other machines: Dask's, for ``--executor gopro_tools.distributed:dask``.
 
 Without options, Dask starts processes on this machine; with an address or a scheduler file, the
 work goes to a cluster that is running. Its workers need this package, in the same version, and must
@@ -37,10 +37,10 @@ class DaskExecutor(Executor):
         from distributed import KilledWorker
 
         self.worker_died = (KilledWorker,)
-        """What a task raises that took down as many workers as the scheduler's setting
-        ``distributed.scheduler.allowed-failures`` lets it; until then Dask tries another worker."""
+        """Raised for a task that took down more workers than the scheduler's setting
+        ``distributed.scheduler.allowed-failures`` allows; until then Dask tries another worker."""
         self._client, self._cluster = client, cluster
-        # Tasks write files: the result of an equal one that ran before is not the same thing.
+        # Tasks write files, so the result of an equal one that ran before cannot stand in for it.
         self._executor = client.get_executor(pure=False, retries=0)
         self._n_slots, self._counted_at = 0, -_COUNT_AGAIN_S
 
@@ -60,7 +60,7 @@ class DaskExecutor(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Wait for the tasks, or drop them, and disconnect; a cluster of our own is ended."""
+        """Wait for the tasks, or drop them, and disconnect; a cluster started here is shut down."""
         with suppress(OSError, TimeoutError):  # a scheduler that went away
             self._executor.shutdown(wait=wait and not cancel_futures)
             self._client.close()
@@ -78,7 +78,7 @@ def dask(address: str = "", scheduler_file: str = "", workers: int = 0) -> Execu
 
     Raises:
         InputError: Dask is not installed, no scheduler answers, or a worker has other versions of
-            what decides results.
+            what decides the results.
     """
     try:
         from dask import config

@@ -1,6 +1,6 @@
 """What works on this machine, what is missing, and how to get it: ``python -m gopro_tools.doctor``.
 
-Parts are tried instead of looked up: packages are imported, a video is encoded. A part that is
+Parts are tried rather than looked up: packages are imported, a video is encoded. A part that is
 installed and does not work is reported as broken, which no list of packages would show. So each is
 loaded where it is tried.
 """
@@ -77,8 +77,8 @@ def examine() -> list[Part]:
     """Try every part.
 
     Returns:
-        Parts by group, required ones first. Takes seconds where torch is installed, for it is
-        imported to ask for devices.
+        Parts by group, required ones first. Takes seconds where torch is installed, as importing it
+        is how devices are found.
     """
     from gopro_tools.onnx_process import silence_onnxruntime
 

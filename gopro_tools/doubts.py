@@ -32,29 +32,30 @@ from gopro_tools.pairing import ImageSet
 from gopro_tools.sources import BLURRED, SHARP
 
 MOST_UNEXPLAINED_DB = 3.0
-"""How far below the blurred input they may be to the sharp images with the mistake: the rest of
-what is wrong with them."""
+"""A mistake explains results only if undoing it leaves them at most this far below the blurred
+input in PSNR."""
 
-# Limits of what is no mistake: the results of 15 networks and of both Sun et al. on eight sets of
-# real and rendered pairs stay on the right side, by what is in brackets (medians of five images).
+# Limits beyond which results look like a mistake: those of 15 networks and of both Sun et al. on
+# eight sets of real and rendered pairs stay within; brackets give the nearest (medians of five
+# images).
 _LEAST_BROKEN, _MOST_BROKEN = 0.01, 0.5
-"""Share of an image's area (0); where it is more, it is no part that is wrong."""
+"""Share of an image's area (0); beyond the second, the whole image is wrong, not a part."""
 _MOST_COLOURS, _LEAST_TIMES_FEWER = 512, 4
 """On the grid (1,577 colours, 0.9 times the sharp images')."""
 _LEAST_COARSER_DB = 3.0
-"""How much more an image is like itself at half the size than blurred and sharp are (-0.2)."""
+"""By how many dB halving the size harms a result less than the blurred and sharp images (-0.2)."""
 _LEAST_CLOSE_DB, _LEAST_CLOSER_DB = 40.0, 15.0
 """PSNR, and PSNR above that of the blurred images (1.8): no method restores that well."""
 _FAR_BELOW_DB = 5.0
 """How far below the blurred images no method leaves them (1.7)."""
 _LEAST_HALF_PX_LOOKS = 3
-"""Of fewer, one may have moved while it was exposed (1.4 dB of `LEAST_GAIN_DB`)."""
+"""With fewer images, one may have moved during its exposure (1.4 dB of `LEAST_GAIN_DB`)."""
 
 _MOST_COMPARED = 200
 """Sharp images among which those of wrongly named results are looked for."""
 _THUMBNAIL = 32
 _FAILED_DB = 10.0
-"""An image so far below its blurred input is looked at by name."""
+"""An image this far below its blurred input is reported by name."""
 
 
 def doubts_about_results(
@@ -70,7 +71,7 @@ def doubts_about_results(
         hashes: Hashes of the pixels of each method's images, in order.
 
     Returns:
-        Some for a method, or none. An image that cannot be read any more is no doubt.
+        Any number per method. An image that can no longer be read raises no doubt.
     """
     found = [*_copies(hashes)]
     if looks:
@@ -91,7 +92,7 @@ def doubts_about_results(
 def doubts_about_scores(
     names: Sequence[str], methods: Sequence[str], psnr_db: NDArray[np.float64]
 ) -> tuple[str, ...]:
-    """Single images whose results are no restored versions of them.
+    """Single images whose results cannot be restored versions of them.
 
     Args:
         names: Of the images.
@@ -112,7 +113,7 @@ def doubts_about_scores(
 
 
 def _copies(hashes: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """What is somebody else's pixels."""
+    """Images that are copies of the blurred, the sharp or another method's."""
     blurred = hashes[BLURRED]
     sharp = hashes.get(SHARP, [""] * len(blurred))
     methods = [name for name in hashes if name not in (SHARP, BLURRED)]
@@ -160,7 +161,7 @@ def _doubts(method: str, looks: Sequence[Look], images: "_LookedAt") -> Iterator
 
 
 def _unlike_a_restored_image(looks: Sequence[Look]) -> str:
-    """What no method makes of an image, whatever it was; empty where there is nothing such."""
+    """What shows that these cannot be a method's results; empty where nothing does."""
 
     def median(of: Callable[[Look], float]) -> float:
         return float(np.median([of(look) for look in looks]))
@@ -203,10 +204,10 @@ def _damaged(median: Callable[[Callable[[Look], float]], float]) -> str:
 
 
 def _half_a_pixel_off(looks: Sequence[Look]) -> str:
-    """As where images are resized with other centres of pixels.
+    """A shift by half a pixel, as resizing with another convention of pixel centres causes.
 
     The sharp images moved one way are as soft as those moved the other way, so softness in itself
-    explains nothing here.
+    is not a sign of it.
     """
     if len(looks) < _LEAST_HALF_PX_LOOKS:
         return ""
@@ -231,7 +232,7 @@ def _doubts_about_files(method: str, paths: Sequence[Path], *, were_jpeg: bool) 
         )
     elif were_jpeg:
         yield (
-            f"{method}: JPEG files that were turned into others afterwards; their scores are those "
+            f"{method}: JPEG files that were later saved in another format; their scores are those "
             "after JPEG. Save PNG from the start."
         )
 
@@ -275,7 +276,7 @@ def _shifted(method: str, looks: Sequence[Look], images: "_LookedAt") -> Likenes
 
 
 def _overlap(image: Rgb, right: int, down: int) -> Rgb:
-    """What remains of an image whose content was moved so far out of another's frame."""
+    """What remains of an image whose content was moved this far out of another's frame."""
     height, width = image.shape[:2]
     return image[
         max(0, down) : height + min(0, down),
@@ -284,7 +285,7 @@ def _overlap(image: Rgb, right: int, down: int) -> Rgb:
 
 
 class _LookedAt:
-    """The images looked at, read again where a method is in doubt, and the sharp ones in small."""
+    """The images looked at, read again where a method is in doubt; thumbnails of sharp ones."""
 
     def __init__(self, image_sets: Sequence[ImageSet], chosen: Sequence[int]) -> None:
         self.chosen = chosen
@@ -307,7 +308,7 @@ class _LookedAt:
                 yield (paths[BLURRED].parent.name, other.parent.name), tuple(pictures)
 
     def matched(self, method: str, own_db: NDArray[np.float64]) -> Likeness | None:
-        """The sharp images that results are most like, if these are others than by name."""
+        """The sharp images that results resemble most, where those have other names."""
         if not self._small:
             self._small = {i: _small(self._sharp(i)) for i in self._looked_among()}
         names: list[str] = []

@@ -16,7 +16,7 @@ import psutil
 _GRACE_S = 1.2
 """What a command has to clean up after the first signal."""
 _SECOND_GRACE_S = 0.4
-"""The same after the second, and for one that notices the first by itself."""
+"""The same after the second, and for one that handles the first itself."""
 _SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )

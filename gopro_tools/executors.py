@@ -37,7 +37,7 @@ _AHEAD_PER_THREAD = 2
 
 @contextmanager
 def named_executor(name: str) -> Iterator[Executor | None]:
-    """Make the executor of ``--executor``, and end it after the block; None where ``name`` is "".
+    """Make the executor of ``--executor``, and shut it down after the block; None for no name.
 
     Raises:
         InputError: It cannot be loaded.
@@ -77,7 +77,7 @@ def mapped(
         executor: Where to work instead.
 
     Raises:
-        InputError: In an executor, a worker ended at an item, and so did a process here.
+        InputError: In an executor, a worker died on an item, and so did a process here.
     """
     if executor is None:
         n_threads = jobs or n_cores()

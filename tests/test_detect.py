@@ -451,7 +451,7 @@ class TestBadInput:
             class_names = ("person",)  # type: ignore[assignment]
 
         for broken in (TooFew(), Unnamed()):
-            with pytest.raises(InputError, match=r"by-colour: 8 answers .*000000\.png"):
+            with pytest.raises(InputError, match=r"by-colour: 8 results .*000000\.png"):
                 summary_of(asked(folders, "worse"), detector=broken)
 
     def test_confidence_below_what_the_detector_gives(self, folders: Path) -> None:

@@ -321,7 +321,7 @@ def test_jpeg_files_turned_into_png_are_named(
     softer = [blurred(image, 0.6) for image in sharp]
     assert not any(jpeg_trace(image) > LEAST_TRACE for image in softer)
     found = doubts(tmp_path, sharp, [through_jpeg(image, quality) for image in softer]).doubts
-    assert any("JPEG files that were turned" in line for line in found)
+    assert any("JPEG files that were later" in line for line in found)
 
 
 def test_traces_of_jpeg_in_the_blurred_images_are_no_doubt(

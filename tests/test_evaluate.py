@@ -493,7 +493,7 @@ def test_scores_by_any_column_and_any_table(root: Path, tmp_path: Path) -> None:
     [
         ("motion_px", None, "cannot be read"),
         ("focus", [1] * 6, "no column focus"),
-        ("motion_px", ["long"] * 6, "is no number"),
+        ("motion_px", ["long"] * 6, "is not a number"),
         ("nowhere.csv:blur", [1] * 6, "cannot be read"),
     ],
 )

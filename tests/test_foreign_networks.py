@@ -207,7 +207,7 @@ def test_a_network_that_ultralytics_takes_for_another_is_one_sentence():
     detector = load_detector(
         str(ONNX_CASES / "v5.onnx"), runtime="ultralytics", input_size_px=SIZE_PX
     )
-    with pytest.raises(InputError, match="no boxes"):
+    with pytest.raises(InputError, match="did not return boxes"):
         detector.detect([IMAGE])
 
 

@@ -61,7 +61,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "category ids as text": (each("annotations", "category_id", str), r"category_id '1' \(text\)"),
     "categories mixed": (lambda d: d["categories"][0].update(id="1"), "some numbers, some text"),
     "a category without name": (lambda d: d["categories"][0].update(name=None), "instead of a"),
-    "two categories of one name": (each("categories", "name", lambda _: "car"), "one id or one"),
+    "two categories of one name": (each("categories", "name", lambda _: "car"), "share an id or"),
     "two images of one id": (each("images", "id", lambda _: 1), "two images"),
     "two images of one name": (each("images", "file_name", lambda _: "a/1.png"), "two images"),
     "an id that is a fraction": (lambda d: d["images"][0].update(id=1.5), "whole numbers or text"),
@@ -72,12 +72,12 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "huge numbers": (each("annotations", "bbox", lambda _: [0, 0, 10**400, 1]), "out of any range"),
     "corners": (each("annotations", "bbox", lambda _: [120, 50, 190, 90]), "not right and bottom"),
     "parts of the image": (
-        each("annotations", "bbox", lambda _: [0.1, 0.2, 0.3, 0.4]), "not in parts of the image",
+        each("annotations", "bbox", lambda _: [0.1, 0.2, 0.3, 0.4]), "not relative to the image",
     ),
     "a negative size": (each("annotations", "bbox", lambda _: [10, 20, -5, 5]), "negative size"),
     "no box": (each("annotations", "bbox", lambda _: None), "a bbox None"),
     "labels of other images": (
-        each("images", "file_name", lambda name: f"x{name}z.png"), "of none of the images.*xa/1",
+        each("images", "file_name", lambda name: f"x{name}z.png"), "to none of the images.*xa/1",
     ),
     "three numbers": (each("annotations", "bbox", lambda b: b[:3]), "3 numbers"),
     "a file name that is none": (each("images", "file_name", lambda _: 7), "instead of a name"),
@@ -122,7 +122,7 @@ def test_a_file_that_is_not_there_is_called_that(tmp_path):
 def test_a_list_of_results_lacks_its_images(tmp_path):
     results = [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]
     (tmp_path / "x.json").write_text(json.dumps(results))
-    with pytest.raises(InputError, match="does not say of which images"):
+    with pytest.raises(InputError, match="does not say which images"):
         read_detections(tmp_path / "x.json")
 
 
@@ -342,7 +342,7 @@ def test_without_names_the_numbers_are_the_detectors(tmp_path):
         ("data.yaml", "nc: 3\nnames: [person, car]", "nc"),
         ("data.yaml", "names: [a, a]", "names"),
         ("data.yaml", "names: [a", "not YAML"),
-        ("data.yaml", "names: {0: person, 0: car}", "0 is there twice"),
+        ("data.yaml", "names: {0: person, 0: car}", "0 occurs twice"),
         ("data.yaml", "names: " + "[" * 50_000, "not YAML"),
         ("data.yaml", "names:\n " + "- " * 50_000, "not YAML"),
         ("classes.txt", "person\n\ncar\n", "line 2"),

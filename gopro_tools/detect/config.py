@@ -25,11 +25,11 @@ class DetectConfig:
     classes: tuple[str, ...] = ()
     """Only these classes count, by name or number, such as car truck; all by default."""
     confidence: float = 0.25
-    """Least confidence of a box, for precision, recall and F1."""
+    """Minimum confidence of a box, for precision, recall and F1."""
     reference_confidence: float = 0.25
-    """Least confidence of a box on a sharp image to be a reference."""
+    """Minimum confidence of a box on a sharp image to be a reference."""
     iou: float = 0.5
-    """Least overlap of a match, for precision, recall and F1."""
+    """Minimum IoU of a match, for precision, recall and F1."""
     min_area_px: float = 256.0
     """Boxes of less area, in px², are ignored."""
     runtime: DetectorRuntime = "auto"

@@ -105,7 +105,7 @@ def score_detections(
         config: The detector, and how boxes are compared.
         store: Folder that keeps the boxes.
         detector: Instead of `DetectConfig.detector`.
-        on_progress: Called with the images done and all, those of each method counted.
+        on_progress: Called with the number of images done and in total, counted once per method.
         executor: As `gopro_tools.detect.detect`.
         parts: Of a run that is divided: boxes are found in the images of this share and stored, and
             the share that finds all others stored gives the result.

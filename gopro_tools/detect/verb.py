@@ -39,7 +39,7 @@ def detect(
         out: Folder for the tables, the plot, the overlays and the boxes that were found; None
             writes nothing.
         detector: Instead of `DetectConfig.detector`.
-        on_progress: Called with the images done and all, those of each method counted.
+        on_progress: Called with the number of images done and in total, counted once per method.
         executor: Reads and detects instead of this process; its workers must see the same files
             and load the detector of ``config`` themselves.
         shard: Detect in this share of the images only. The share that finds all others done makes

@@ -3,15 +3,16 @@
 The measure of Kupyn et al. (CVPR 2018, §6.3), who left confidence, overlap, classes and averaging
 open. Protocol ``yolo-consistency-v1`` fixes them; what is an option is written with every row:
 
-- References are the detector's own boxes on the sharp image from confidence 0.25 up, or human
-  labels. Candidates are its boxes on another image from confidence 0.25 up.
-- A candidate takes the free reference of its class that it overlaps most, from IoU 0.5 up, best
-  score first: a true positive. Other candidates are false positives, other references are missed.
+- References are the detector's own boxes on the sharp image with a confidence of at least 0.25, or
+  human labels. Candidates are its boxes on another image, with the same threshold.
+- By descending score, each candidate takes the free reference of its class that it overlaps most,
+  with an IoU of at least 0.5: a true positive. Other candidates are false positives, other
+  references are missed.
 - Boxes under 16² px are ignored: a candidate that takes a small reference, or takes none and is
   small itself, is neither true nor false. Crowd labels are ignored as COCO does.
 - Precision, recall and F1 come from the totals over all images (micro), and as means over images
   (`PER_IMAGE_RULES`). AP50, AP75 and mAP50-95 are COCO's and take candidates of every confidence.
-- Intervals come from resampling the images; differences to the blurred input are paired.
+- Intervals come from resampling the images; differences from the blurred input are paired.
 """
 
 from gopro_tools.detection.boxes import (
@@ -49,7 +50,7 @@ from gopro_tools.detection.ultralytics_yolo import UltralyticsDetector
 from gopro_tools.detection.weights import COCO_CLASS_NAMES
 
 PROTOCOL = "yolo-consistency-v1"
-"""Name of the protocol, with every result."""
+"""Name of the protocol, stored with every result."""
 
 __all__ = [
     "COCO_CLASS_NAMES",

@@ -91,13 +91,13 @@ class DetectorIdentity:
     weights_sha256: str
     """SHA-256 of the weight file's bytes; for a detector without one, a text that stands for it."""
     input_size_px: int
-    """Long side to which images are resized; 0 where it is not known."""
+    """Long side to which images are resized, in px; 0 if unknown."""
     runtime: str
     """What runs the network, with its version, such as ``onnxruntime 1.20.0``."""
     min_score: float = 0.001
-    """Boxes below were not asked for."""
+    """Boxes with lower scores were not requested."""
     nms_iou: float = 0.7
-    """Overlap from which non-maximum suppression drops the lesser box of a class."""
+    """IoU threshold of non-maximum suppression, class by class."""
 
 
 class Detector(Protocol):
@@ -109,7 +109,7 @@ class Detector(Protocol):
 
     @property
     def identity(self) -> DetectorIdentity:
-        """What decides its boxes; cheap, for it is asked before anything is loaded."""
+        """What decides its boxes; must be cheap, as it is read before anything is loaded."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ class Detector(Protocol):
     def detect(self, images: Sequence[Rgb]) -> list[Detections]:
         """Find the objects in each image: (H, W, 3) uint8 RGB, of any sizes.
 
-        It answers with all boxes of score `DetectorIdentity.min_score` and up, after non-maximum
+        Returns every box with a score of at least `DetectorIdentity.min_score`, after non-maximum
         suppression: what counts is decided later.
         """
 
@@ -128,8 +128,8 @@ def references_from(detections: Detections, *, confidence: float, min_area_px: f
 
     Args:
         detections: On the sharp image.
-        confidence: Boxes of this score and up are references; the rest are not.
-        min_area_px: Boxes of less area, in px², are marked `References.too_small`.
+        confidence: Boxes with at least this score are references.
+        min_area_px: Boxes with a smaller area, in px², are marked `References.too_small`.
     """
     sure = detections.select(detections.score >= np.float32(confidence))
     return References(
@@ -147,7 +147,7 @@ def box_area_px(box_xyxy: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def is_too_small(box_xyxy: NDArray[np.float32], min_area_px: float) -> NDArray[np.bool_]:
-    """(N,) whether a box has less than the least area in px², or none at all."""
+    """(N,) whether a box is smaller than the minimum area in px², or empty."""
     area = box_area_px(box_xyxy)
     return np.asarray((area < min_area_px) | (area == 0))
 
@@ -195,14 +195,14 @@ def match(
     """Give candidates their references, greedily by descending score, class by class.
 
     Each candidate takes the free reference of its class that it overlaps most, from the threshold
-    up; a crowd only where there is no other, and a crowd stays free. Among equal overlaps the last
-    reference wins, as in COCO's own program. What lower-scored candidates take never changes what
-    higher-scored ones took, so one matching serves every confidence.
+    up; a crowd only where there is nothing else, and a crowd stays free. Among equal overlaps the
+    last reference wins, as in COCO's own program. What lower-scored candidates take never changes
+    what higher-scored ones took, so one matching serves every confidence.
 
     Args:
         references: (M,) boxes.
         candidates: (N,) boxes by descending score, see `most_confident`.
-        iou_thresholds: (T,) least overlaps.
+        iou_thresholds: (T,) minimum IoUs.
 
     Returns:
         (T, N) index of the reference taken, -1 for none.
@@ -215,7 +215,7 @@ def match(
     for row, threshold in enumerate(iou_thresholds):
         # COCO's guard: rounding must not make a perfect overlap miss a threshold of 1.
         enough = iou >= min(threshold, 1 - 1e-10)
-        if row and (enough == before).all():  # most thresholds tell no other boxes apart
+        if row and (enough == before).all():  # as most thresholds are
             taken[row] = taken[row - 1]
             continue
         before = enough
@@ -239,14 +239,14 @@ def judge(
 ) -> NDArray[np.int8]:
     """What each candidate is: `TRUE_POSITIVE`, `FALSE_POSITIVE` or `IGNORED`.
 
-    Ignored are candidates that matched a crowd or a too small reference, and unmatched ones that
-    are themselves too small: a box whose area falls just below the minimum in one image and just
-    above it in the other is no mistake.
+    A candidate is ignored if it matched a crowd or a reference that is too small, or if it is
+    unmatched and itself too small: a box whose area is just below the minimum in one image and just
+    above it in the other is not an error.
 
     Args:
         references: Of one image.
         candidates: Of the same image, by descending score.
-        iou_thresholds: (T,) least overlaps.
+        iou_thresholds: (T,) minimum IoUs.
         min_area_px: Area in px² from which a candidate can be false.
 
     Returns:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from gopro_tools.errors import InputError
 
 MAX_TEXT_BYTES = 2**30
-"""COCO's own largest label file has half of it."""
+"""COCO's own largest label file is half as large."""
 
 
 def read_coco(path: Path) -> dict[str, Any]:
@@ -20,15 +20,15 @@ def read_coco(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_without_doubles)
     except _GivenTwiceError as error:
-        raise InputError(f"{path}: {error}; which of them counts is not said. Keep one.") from error
+        raise InputError(f"{path}: {error}; which of them counts is unknown. Keep one.") from error
     except (ValueError, RecursionError, MemoryError) as error:
         reason = "too deeply nested" if isinstance(error, RecursionError) else error
         raise InputError(f"{path}: not JSON, or cut off ({reason}); write it again.") from error
     if isinstance(document, list) and document and isinstance(document[0], dict):
         raise InputError(
-            f"{path}: a list of results alone does not say of which images and classes they are. "
-            "Write an object with `images` and `categories` of the labels' file, and the list as "
-            "`annotations`."
+            f"{path}: a list of results alone does not say which images and classes they are "
+            "of. Write an object with `images` and `categories` of the labels' file, and the list "
+            "as `annotations`."
         )
     parts = ("images", "annotations", "categories")
     if not isinstance(document, dict) or not all(isinstance(document.get(p), list) for p in parts):
@@ -43,11 +43,11 @@ def read_coco(path: Path) -> dict[str, Any]:
 
 
 class _GivenTwiceError(ValueError):
-    """A key that an object has twice."""
+    """A key that occurs twice in one object."""
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, of which Python would take the last of equal keys."""
+    """A JSON object without duplicate keys, of which Python would silently keep the last."""
     found = dict(pairs)
     if len(found) < len(pairs):
         (key, count), *_ = Counter(key for key, _ in pairs).most_common(1)
@@ -64,7 +64,7 @@ def categories(path: Path, document: Mapping[str, Any]) -> tuple[tuple[str, ...]
             f"{path}: each category needs `id` and `name`; found {described(error)}."
         ) from error
     if len(names) != len(document["categories"]) or len(set(names.values())) != len(names):
-        raise InputError(f"{path}: two categories have one id or one name.")
+        raise InputError(f"{path}: two categories share an id or a name.")
     if len({type(key) for key in names}) > 1:
         raise InputError(
             f"{path}: category ids are {ids_text(names)}: some numbers, some text. Write all as "
@@ -78,8 +78,8 @@ def image_ids(path: Path, document: Mapping[str, Any]) -> dict[Any, dict[str, An
     """Images by their ids.
 
     Raises:
-        InputError: An image lacks id or name, or two have the same; or an annotation is of none:
-            it would vanish without a word.
+        InputError: An image lacks id or name, or two have the same; or an annotation belongs to no
+            image: it would silently be lost.
     """
     images: dict[Any, dict[str, Any]] = {}
     names: set[str] = set()
@@ -109,7 +109,7 @@ def image_ids(path: Path, document: Mapping[str, Any]) -> dict[Any, dict[str, An
 
 
 def box_xywh(entry: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    """The ``bbox`` of an annotation; `ValueError` where it is no left, top, width and height."""
+    """The ``bbox`` of an annotation; `ValueError` where it is not left, top, width and height."""
     if not isinstance(entry["bbox"], list):
         raise ValueError(f"a bbox {entry['bbox']!r:.60}")
     numbers = [as_number(value, "bbox") for value in entry["bbox"]]
@@ -122,7 +122,7 @@ def box_xywh(entry: Mapping[str, Any]) -> tuple[float, float, float, float]:
 
 
 def class_of_box(path: Path, entry: Mapping[str, Any], class_of: Mapping[Any, int]) -> int:
-    """Class id of an annotation; `InputError` where its category is none of the file's."""
+    """Class id of an annotation; `InputError` where the file has no such category."""
     key = as_id(entry["category_id"])
     if key not in class_of:
         raise InputError(
@@ -177,7 +177,7 @@ def read_text(path: Path) -> str:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-            raise InputError(f"{path}: a text file was expected, found something that is none.")
+            raise InputError(f"{path}: a text file was expected, found something else.")
         if status.st_size > MAX_TEXT_BYTES:
             raise InputError(f"{path}: {status.st_size:,} bytes are too many for a text file.")
         return path.read_text(encoding="utf-8-sig")
@@ -200,4 +200,4 @@ def listed(names: Iterable[str], most: int = 20) -> str:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,7 +1,7 @@
 """Detectors by file name: ultralytics, ONNX without torch, stored boxes, and your own.
 
-Nothing of theirs is imported before it is used. An ONNX file needs OpenCV alone, and takes
-onnxruntime where it is installed.
+Their packages are imported only when they are used. An ONNX file needs only OpenCV, and runs with
+onnxruntime where that is installed.
 """
 
 import importlib.util
@@ -61,14 +61,14 @@ def load_detector(
     Args:
         detector: A weight file (``.onnx``, or any that ultralytics loads: ``.pt``, ``.tflite``,
             ...), stored boxes (``.json``, or a folder of them), or
-            ``package.module:factory[:name=value...]``, whose call gives a `Detector`.
-        runtime: What runs a weight file. ``auto``: ONNX by onnxruntime where it is installed and by
-            OpenCV where not, all others by ultralytics.
-        input_size_px: Long side that images are resized to; the file's own, else 640.
-        nms_iou: Overlap from which the lesser box of a class is dropped.
-        min_score: Least confidence of a box.
+            ``package.module:factory[:name=value...]``, which returns a `Detector`.
+        runtime: What runs a weight file. ``auto``: ONNX with onnxruntime if it is installed, else
+            with OpenCV; all others with ultralytics.
+        input_size_px: Long side that images are resized to; by default the file's own, else 640.
+        nms_iou: IoU threshold of non-maximum suppression, class by class.
+        min_score: Minimum confidence of a box.
         class_names: File with one name per line, for ONNX files whose classes are not COCO's.
-        trust_weights: Read a ``.pt`` file even where that may run programs in it.
+        trust_weights: Load a ``.pt`` file even where that may run code in it.
 
     Raises:
         InputError: The file is missing or damaged, or a package is (the message says which).

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from gopro_tools.detection.boxes import Detections, References, box_iou
 
 _SAME_PLACE = 0.5
-"""Overlap from which two boxes are of one object."""
+"""Minimum IoU of two boxes of the same object."""
 
 
 _LEAST_FITTING = 2
-"""Labelled boxes that have to be found, read otherwise, before that is reported."""
+"""How many labelled boxes must be found under another reading before that is reported."""
 
 _Boxes = NDArray[np.float32]
 
@@ -41,8 +41,8 @@ _OTHER_READINGS: tuple[tuple[str, Callable[[_Boxes], _Boxes]], ...] = (
     ("centre, width and height", lambda box: _moved(box, -0.5)),
     ("top, left, height and width", lambda box: box[:, [1, 0, 3, 2]]),
 )
-"""What the four numbers of a box may have been meant as, and the box (x0, y0, x1, y1) it is then,
-of the box that it is as read."""
+"""What the four numbers of a box may have been meant as, and how to get that box (x0, y0, x1, y1)
+from the one that was read."""
 
 
 def doubts_about_labels(
@@ -56,9 +56,9 @@ def doubts_about_labels(
 
     Args:
         references: What people drew, one per image.
-        found: On the sharp images, in the same order, of all classes.
+        found: Boxes of all classes on the sharp images, in the same order.
         class_names: Of the detector.
-        confidence: Least score of a box that counts as found.
+        confidence: Minimum score of a box that counts as found.
     """
     sure = [boxes.select(boxes.score >= np.float32(confidence)) for boxes in found]
     n_labelled = sum(int(labelled.counts.sum()) for labelled in references)
@@ -96,10 +96,10 @@ def _found_where(
     sure: Sequence[Detections],
     change: Callable[[_Boxes], _Boxes],
 ) -> tuple[int, Counter[tuple[int, int]]]:
-    """How many labelled boxes are found as their class, and as which others, if they are changed.
+    """How many labelled boxes are found, once changed, as their own class and as others.
 
     Returns:
-        The number, and the numbers by (labelled class, class found).
+        The number found as their own class, and counts by (labelled class, class found).
     """
     n_own = 0
     others: Counter[tuple[int, int]] = Counter()

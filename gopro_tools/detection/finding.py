@@ -32,7 +32,7 @@ class Found:
     """Pixel hash of each image by method, in the same order."""
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row per image, as JSON can hold it; the boxes as text, which takes least memory."""
+        """One row per image, as JSON can hold it; the boxes as text, which takes less memory."""
         return [
             {
                 "size_hw": size_hw,
@@ -48,7 +48,7 @@ class Found:
     def of_rows(
         cls, rows: Sequence[Mapping[str, Any]], keys: Sequence[str], class_names: tuple[str, ...]
     ) -> "Found":
-        """What `rows` were made of; ``keys`` are those of the images."""
+        """Inverse of `rows`; ``keys`` are those of the images."""
         methods = tuple(rows[0]["methods"])
         return cls(
             class_names=class_names,
@@ -126,14 +126,14 @@ def find_boxes(
 
     Args:
         pairing: The images.
-        detector: Not asked at all where the folder has its boxes for every image.
+        detector: Not called at all where the folder has its boxes for every image.
         folder: Where `DetectionStore` keeps the boxes of all detectors.
-        batch: Images the detector is given at once.
-        stored_names: Take the names of classes from the folder where it has them.
+        batch: Images passed to the detector at once.
+        stored_names: Take the class names from the folder where it has them.
         jobs: Threads that read images; 0 takes one per core.
-        on_progress: Called with the images done and all, those of each method counted.
-        executor: Reads and detects instead of threads and ``detector`` here; the images of one
-            moment are given at once, whatever ``batch`` says.
+        on_progress: Called with the number of images done and in total, counted once per method.
+        executor: Reads and detects in place of the threads and ``detector`` here; the images of one
+            moment are passed at once, whatever ``batch`` says.
         open_detector: Gives an executor's worker its detector.
 
     Raises:
@@ -237,7 +237,7 @@ def _detect(detector: Detector, images: Mapping[str, _Waiting]) -> dict[str, Det
     """Boxes by pixel hash.
 
     Raises:
-        InputError: The detector failed, or gave something else than boxes of its classes.
+        InputError: The detector failed, or returned something other than boxes of its classes.
     """
     _, paths, pixels = zip(*images.values(), strict=True)
     named = f"The images: {', '.join(map(str, paths))}."
@@ -257,7 +257,7 @@ def _detect(detector: Detector, images: Mapping[str, _Waiting]) -> dict[str, Det
     n_classes = len(detector.class_names)
     if len(found) != len(images) or any((boxes.class_id >= n_classes).any() for boxes in found):
         raise InputError(
-            f"{detector.name}: {len(images)} answers with class ids below {n_classes} were "
+            f"{detector.name}: {len(images)} results with class ids below {n_classes} were "
             f"expected, one per image; it gave {len(found)}, or other classes. {named}"
         )
     return dict(zip(images, found, strict=True))

@@ -34,12 +34,12 @@ def recognised_head(
     names: Sequence[str] | None,
     task: str | None,
 ) -> Head | None:
-    """Recognise the head of a network of ``C`` classes and ``N`` cells; None where it is no known.
+    """Recognise the head of a network of ``C`` classes and ``N`` cells; None where it is unknown.
 
     YOLOX's is (N, 5 + C), YOLOv5's and v7's (3 N, 5 + C), YOLOv8's to v12's (4 + C, N) or, where
-    the names of the classes say so, its transpose. Those that suppress doubles themselves (YOLOv10,
-    exports with ``nms=True`` or end to end) give (M, 6): corners, score and class. Coefficients of
-    masks and key points follow the classes.
+    the names of the classes say so, its transpose. Those that include non-maximum suppression or
+    need none (YOLOv10, exports with ``nms=True`` or end to end) give (M, 6): corners, score and
+    class. Mask coefficients and key points follow the classes.
 
     Args:
         outputs: For one input.

@@ -44,9 +44,9 @@ class Labels:
     """One per image, in the order that was asked for; of the wanted classes."""
     judged: frozenset[int]
     """Class ids of the detector that the labels have: boxes of others are neither right nor wrong,
-    for nobody looked for them."""
+    as nobody looked for them."""
     notes: tuple[str, ...]
-    """Classes of one side that the other does not have."""
+    """What readers should know, such as classes that only the labels or the detector has."""
 
 
 def read_labels(
@@ -59,22 +59,23 @@ def read_labels(
 ) -> Labels:
     """Read the boxes that people drew on the sharp images.
 
-    Images are found by their path without suffix, the folders sharp, blur and blur_gamma left out;
-    a shorter path will do where it fits one image only. Classes are found by their names, whatever
-    their case.
+    Images are matched by their path without suffix and without the folders sharp, blur and
+    blur_gamma; a shorter path will do where it fits only one image. Classes are matched by name,
+    ignoring case.
 
     Args:
-        path: COCO JSON file, or a folder of YOLO text files (``class x y width height`` in parts of
-            the image, one object per line). Their classes are named by ``classes.txt`` or a
-            ``data.yaml`` in or above the folder, else numbered as the detector's.
+        path: COCO JSON file, or a folder of YOLO text files (``class x y width height`` as
+            fractions of the image size, one object per line). Their classes are named by
+            ``classes.txt`` or a ``data.yaml`` in or above the folder, else numbered as the
+            detector's.
         sizes_hw: Size of each image by key ``<sequence>/<name>``; the order of the answer.
         class_names: Of the detector; labels name their classes the same.
         wanted: Class ids to keep.
-        min_area_px: Boxes of less area, in px², are marked `References.too_small`.
+        min_area_px: Boxes with a smaller area, in px², are marked `References.too_small`.
 
     Raises:
-        InputError: The labels cannot be read, some images have none, a box is of no image or class,
-            a class that is not filtered out is unknown to the detector, or none is wanted.
+        InputError: The labels cannot be read, some images have none, a box belongs to no image or
+            class, a class that is not filtered out is unknown to the detector, or none is wanted.
     """
     read = _yolo_labels if path.is_dir() else _coco_labels
     labels, own_names = read(path, sizes_hw, class_names)
@@ -113,7 +114,7 @@ def read_labels(
         try:
             references.append(_references(rows, ids, min_area_px))
         except ValueError as error:
-            raise InputError(f"{path}: the labels of {key} are no boxes: {error}.") from error
+            raise InputError(f"{path}: the labels of {key} are not boxes: {error}.") from error
     return Labels(references=references, judged=judged, notes=tuple(notes))
 
 
@@ -157,7 +158,7 @@ def _coco_labels(path: Path, sizes_hw: Mapping[str, SizeHw], _class_names: Seque
     images = image_ids(path, document)
     file_names = [image["file_name"] for image in images.values()]
     key_of = _keys_of_labels(path, file_names, sizes_hw)
-    # Without a key an image is of another split, say.
+    # An image without a key may be of another split.
     by_id = {i: key_of[im["file_name"]] for i, im in images.items() if im["file_name"] in key_of}
     labels: dict[str, list[_Label]] = {key: [] for key in by_id.values()}
     n_outside = n_boxes = n_tiny = 0
@@ -183,12 +184,12 @@ def _coco_labels(path: Path, sizes_hw: Mapping[str, SizeHw], _class_names: Seque
         ) from error
     if n_outside > n_boxes / 2:
         raise InputError(
-            f"{path}: {n_outside} of {n_boxes} boxes reach out of their images; a bbox is left, "
+            f"{path}: {n_outside} of {n_boxes} boxes reach beyond their images; a bbox is left, "
             "top, width and height in px, not right and bottom."
         )
     if n_boxes and n_tiny == n_boxes:
         raise InputError(
-            f"{path}: every box lies within one pixel; a bbox is in px, not in parts of the image."
+            f"{path}: every box lies within one pixel; a bbox is in px, not relative to the image."
         )
     _require_all(
         path, labels, sizes_hw, file_names, "list it under `images` where it shows no object"
@@ -302,7 +303,7 @@ def _require_all(
     missing = [key for key in keys if key not in labels]
     if len(missing) == len(keys) and file_names:
         raise InputError(
-            f"{path}: its labels are of none of the images: they are named "
+            f"{path}: its labels belong to none of the images: they are named "
             f"{listed(file_names, 3)}, and the images {listed(keys, 3)}."
         )
     if missing:

@@ -28,7 +28,7 @@ _SCORE_TOLERANCE = 1e-3
 _SURE = 0.1
 _MOST_VALUE = 1e9
 _PARTS = 2.0
-"""Boxes that are sure and no larger than this are in parts of the input, not in px."""
+"""Confident boxes no larger than this are fractions of the input, not px."""
 _CELLS_NEAR = 1.5
 _CELLS_FAR = 6.0
 
@@ -36,10 +36,10 @@ _CELLS_FAR = 6.0
 class OnnxDetector:
     """A YOLOX, YOLOv5 to v12 or YOLOv10 network in an ONNX file, run by onnxruntime or OpenCV.
 
-    The shape of the output tells which head it has, see `gopro_tools.detection.heads`. YOLOX's has
-    grid and stride still to apply (Ge et al. 2021, arXiv 2107.08430); YOLOv5's and YOLOv8's have
-    centre, width and height in px of the input; boxes that are final are taken as they are. Of
-    networks for poses and masks, the boxes are taken. YOLOX's shape with boxes that are decoded
+    The shape of the output tells which head it has, see `gopro_tools.detection.heads`. YOLOX's
+    boxes still need grid and stride applied (Ge et al. 2021, arXiv 2107.08430); YOLOv5's and
+    YOLOv8's have centre, width and height in px of the input; final boxes are taken as they are. Of
+    pose and mask networks, only the boxes are used. YOLOX's shape with boxes that are decoded
     already (``--decode_in_inference``, YOLOv6) is refused. The file runs in a process of its own
     (see `gopro_tools.onnx_process`).
 
@@ -203,8 +203,8 @@ class OnnxDetector:
         """Boxes of one image from the network's output: best class, threshold, suppression."""
         if not np.isfinite(output).all() or np.abs(output).max(initial=0) > _MOST_VALUE:
             raise InputError(
-                f"{self._path}: the network gave values that are no boxes (not numbers, or beyond "
-                f"{_MOST_VALUE:g}); is the file whole?"
+                f"{self._path}: the network gave values that are not boxes (not numbers, or beyond "
+                f"{_MOST_VALUE:g}); is the file complete?"
             )
         if self._head.kind == "suppressed":
             return self._final(output, placement, size_hw)
@@ -241,7 +241,7 @@ class OnnxDetector:
             np.hstack([box_xyxy[:, :2], box_xyxy[:, 2:] - box_xyxy[:, :2]]).tolist(),
             best.tolist(),
             class_id.tolist(),
-            0.0,  # the least score is asked for above
+            0.0,  # the minimum score is applied above
             self.identity.nms_iou,
         )
         index = np.asarray(kept, np.int64).reshape(-1)

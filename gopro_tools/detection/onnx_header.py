@@ -1,4 +1,4 @@
-"""What an ONNX file says of its input and its classes, read without an ONNX package.
+"""What an ONNX file says about its input and classes, read without an ONNX package.
 
 OpenCV runs ONNX files but tells neither the shape of the input nor the metadata. Both are a few
 fields of the protocol buffer (`ModelProto` in onnx.proto3), so they are read here.
@@ -25,7 +25,7 @@ class OnnxHeader:
     """The input of a network, and the names of its classes."""
 
     input_shape: tuple[int | None, ...]
-    """Of the first input that is no weight; None for a size left open."""
+    """Shape of the first input that is not a weight; None for a size left open."""
     class_names: tuple[str, ...] | None
     """From the metadata that ultralytics writes."""
     task: str | None = None

@@ -70,7 +70,7 @@ def overlay(
     Args:
         panels: One per method; images of one size.
         class_names: Of the detector.
-        iou: Least overlap of a match.
+        iou: Minimum IoU of a match.
         min_area_px: Area in px² below which a box is ignored, and not drawn.
 
     Returns:
@@ -137,7 +137,7 @@ def boxes_by_kind(
     Args:
         references: Of one image.
         candidates: At the chosen confidence and up.
-        iou: Least overlap of a match.
+        iou: Minimum IoU of a match.
         min_area_px: Area in px² below which a box is ignored, and in none of the kinds.
     """
     candidates = most_confident(candidates)

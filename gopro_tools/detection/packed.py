@@ -15,7 +15,7 @@ _NUMBERS = 5  # left, top, right, bottom, score
 
 
 class PackedDetections(Sequence[Detections]):
-    """Detections one after another, 24 bytes per box; each is made anew when it is asked for."""
+    """Detections one after another, 24 bytes per box; each is rebuilt when it is asked for."""
 
     def __init__(self, found: Iterable[Detections] = ()):
         self._numbers = array("f")

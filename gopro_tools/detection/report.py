@@ -37,7 +37,7 @@ def plot_sweep(path: Path, sweep: "pd.DataFrame", *, confidence: float) -> None:
             rows = sweep[sweep["method"] == method]
             style: dict[str, Any] = {"color": f"C{i % 10}", "marker": "osD^vP*X"[i % 8]}
             if method in (SHARP, BLURRED):
-                # On top and broken, so that a method that is equal shows through.
+                # On top and dashed, so that a method with an equal curve shows through.
                 colour, line = ("black", ":") if method == SHARP else ("0.35", "--")
                 style = {"color": colour, "linestyle": line, "linewidth": 2, "zorder": 3}
             axis.plot(rows["confidence"], rows[measure], label=method, markersize=4, **style)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COMPARED = ("precision", "recall", "f1", "ap50", "map50_95")
-"""Scores whose difference to the blurred input has columns of its own."""
+"""Scores with columns for their difference from the blurred input."""
 
 SWEEP = tuple(round(0.05 * i, 2) for i in range(1, 20))
 """Confidences of the sweep."""
@@ -37,11 +37,11 @@ def summary_rows(
     n_resamples: int,
     seed: int,
 ) -> "pd.DataFrame":
-    """One row per method: all `SCORES`, their intervals, and differences to the blurred input.
+    """One row per method: all `SCORES`, their intervals, and differences from the blurred input.
 
     Args:
         judged: By method.
-        confidence: Least confidence of a box, for precision, recall and F1.
+        confidence: Minimum confidence of a box, for precision, recall and F1.
         units: (images,) index of what each image is drawn with (`gopro_tools.bootstrap.units_of`).
             With fewer than two units there are no intervals: empty cells.
         n_resamples: How often to draw.

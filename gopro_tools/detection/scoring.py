@@ -1,6 +1,6 @@
 """Precision, recall, F1 and COCO's average precision, from what became of every candidate box.
 
-Each score is a function of one weight an image: all ones give the score itself, the counts of a
+Each score is a function of one weight per image: all ones give the score itself, the counts of a
 resample with replacement give a bootstrap replicate. One implementation serves both.
 """
 
@@ -25,7 +25,7 @@ COCO_IOUS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
 """0.50, 0.55, ..., 0.95, with the rounding of COCO's own program."""
 
 _COCO_RECALLS = np.linspace(0.0, 1.0, 101)
-_BOOTSTRAP_CELLS = 1_000_000  # curve points held at once: 8 MB an array
+_BOOTSTRAP_CELLS = 1_000_000  # curve points held at once: 8 MB per array
 
 SCORES = (
     "precision", "recall", "f1",
@@ -100,7 +100,7 @@ def outcomes_of(
         candidates: One per image, in the same order, at every confidence; class ids below
             `n_classes`.
         n_classes: C.
-        iou: Least overlap for precision, recall and F1; average precision has COCO's.
+        iou: Minimum IoU for precision, recall and F1; average precision uses COCO's.
         min_area_px: See `judge`.
     """
     thresholds = (iou, *COCO_IOUS)
@@ -138,8 +138,8 @@ def counts_at(
 
     Args:
         outcomes: Of one method.
-        confidence: Least score of a candidate.
-        per: Count each image or each class for itself; all together by default.
+        confidence: Minimum score of a candidate.
+        per: Count each image or each class separately; all together by default.
     """
     kept = outcomes.score >= np.float32(confidence)
     candidate, reference, n_cells = _cells(outcomes, per)
@@ -180,8 +180,8 @@ def scores(
 
     Args:
         outcomes: Of the method.
-        confidence: Least score of a candidate for precision, recall and F1; average precision
-            takes all.
+        confidence: Minimum score of a candidate for precision, recall and F1; average precision
+            uses all candidates.
         image_weight: (B, I) how often each image counts; once by default, which gives B = 1.
 
     Returns:
@@ -206,7 +206,7 @@ def average_precision(
     """COCO's average precision (area ``all``, 101 recalls, 100 boxes per image and class).
 
     Precision is made monotone from the right, read at recall 0, 0.01, ..., 1, and averaged; a
-    recall that is never reached counts 0.
+    recall that is never reached counts as 0.
 
     Args:
         outcomes: Of one method.

@@ -52,7 +52,7 @@ class StoredImage:
     """The boxes of one image of a file."""
 
     pixels: str
-    """`pixel_hash` of the image: an image is known by its pixels, not by its name."""
+    """`pixel_hash` of the image: an image is identified by its pixels, not its name."""
     size_hw: SizeHw
     found: Detections
 
@@ -80,7 +80,7 @@ def detecting_code() -> str:
 
 
 def storable(found: Detections) -> Detections:
-    """Round so that writing and reading gives the same boxes: to 1/64 px, scores to 6 decimals."""
+    """Round so that reading gives back what was written: boxes to 1/64 px, scores to 6 decimals."""
     return Detections(
         box_xyxy=np.round(found.box_xyxy * _STEPS_A_PX) / np.float32(_STEPS_A_PX),
         score=np.round(found.score.astype(np.float64), _SCORE_DECIMALS).astype(np.float32),
@@ -112,11 +112,11 @@ def write_coco(
     """Write a COCO JSON file: ``images``, ``annotations`` with ``score``, ``categories``, ``info``.
 
     Category ids are class ids (from 0), image and annotation ids count from 1, and each image has
-    its ``pixel_hash``. One image at a time is in memory where ``images`` computes them.
+    its ``pixel_hash``. Only one image is in memory at a time where ``images`` computes them.
 
     Args:
         path: Where it goes.
-        images: Each with its file name; gone through twice.
+        images: Each with its file name; iterated over twice.
         name: Of the detector.
         identity: Of the detector.
         class_names: Of the detector.
@@ -168,7 +168,7 @@ def _coco_annotations(images: Sequence[tuple[str, StoredImage]]) -> Iterator[dic
 def read_detections(path: Path) -> StoredDetections:
     """Read detections from COCO JSON, of `write_detections` or of another program.
 
-    A file of another program needs no ``pixel_hash`` where its ``file_name``s lead from its folder
+    Another program's file needs no ``pixel_hash`` if its ``file_name`` entries lead from its folder
     to the images.
 
     Raises:
@@ -244,7 +244,7 @@ def line_of(found: Detections) -> list[list[float]]:
 
 
 def of_line(rows: Any) -> Detections:
-    """What `line_of` was made of; `ValueError` or `TypeError` where it cannot have been."""
+    """Inverse of `line_of`; `ValueError` or `TypeError` where the rows are not boxes."""
     numbers = np.array(rows, np.float32).reshape(-1, 6)
     return Detections(
         box_xyxy=numbers[:, :4], score=numbers[:, 4], class_id=numbers[:, 5].astype(np.int64)
@@ -255,9 +255,9 @@ class DetectionStore:
     """What a detector found, by the pixels of the images; kept in a file with a line per image.
 
     The file lies in a folder named after the detector and a digest of its identity, so boxes of
-    other weights, another input size or another runtime are never taken for its own. Boxes found by
-    other code of ours are not taken either, nor is what follows a damaged line, such as one that a
-    crash cut short: those images are detected again.
+    other weights, another input size or another runtime are never mistaken for its own. Boxes found
+    by another version of our code are not used either, nor is anything after a damaged line, such
+    as one cut short by a crash: those images are detected again.
 
     Args:
         folder: Where the folders of all detectors lie.
@@ -288,7 +288,7 @@ class DetectionStore:
         return pixels in self._at
 
     def boxes_of(self, pixels: Sequence[str]) -> Sequence[Detections]:
-        """The boxes of images that were seen, each made when it is asked for."""
+        """The boxes of images already seen, each rebuilt when it is asked for."""
         return Computed(self._found.__getitem__, array("q", map(self._at.__getitem__, pixels)))
 
     def expected(self, key: str) -> frozenset[str]:

@@ -18,22 +18,22 @@ from gopro_tools.images import Rgb
 from gopro_tools.onnx_process import silence_onnxruntime
 
 _EXPORT = (
-    "A PyTorch file is read without running programs in it; one that needs more is refused. Export "
-    "it where you trust it (yolo export model=FILE.pt format=onnx) and name the .onnx file, or say "
-    "--trust-weights."
+    "A PyTorch file is loaded without running code in it; one that needs more is refused. Export "
+    "it where you trust it (yolo export model=FILE.pt format=onnx) and name the .onnx "
+    "file, or pass --trust-weights."
 )
 
 
 class UltralyticsDetector:
     """Any network the ultralytics package loads, without network traffic, settings or installs.
 
-    A PyTorch file is a pickle, which can run any program as it is read. So it is read by the
+    A PyTorch file is a pickle, which can run any code when it is loaded. So it is loaded by the
     package's restricted loader, which builds known parts of networks and nothing else.
 
     Args:
         path: Weight file.
         identity: Its hash, and how to run it.
-        trust_weights: Read a PyTorch file without that restriction: it may run programs.
+        trust_weights: Load a PyTorch file without that restriction: it may run any code.
     """
 
     def __init__(self, path: Path, identity: DetectorIdentity, *, trust_weights: bool = False):
@@ -68,7 +68,7 @@ class UltralyticsDetector:
             )
             for i, result in zip(members, found, strict=True):
                 if result.boxes is None:
-                    raise InputError(f"{self._path}: no detector, its task is {model.task!r}.")
+                    raise InputError(f"{self._path}: not a detector; its task is {model.task!r}.")
                 try:
                     results[i] = Detections(
                         box_xyxy=result.boxes.xyxy.cpu().numpy(),
@@ -77,14 +77,14 @@ class UltralyticsDetector:
                     )
                 except ValueError as error:
                     raise InputError(
-                        f"{self._path}: ultralytics gave what are no boxes ({error}); does it know "
+                        f"{self._path}: ultralytics did not return boxes ({error}); does it know "
                         "this kind of network? Files of YOLOv5 run with --runtime onnxruntime."
                     ) from error
         used = max(model.predictor.imgsz) if model.predictor else self.identity.input_size_px
         if used != self.identity.input_size_px:
             raise InputError(
                 f"{self._path}: made for images of {used} px, not {self.identity.input_size_px}; "
-                f"say --input-size {used}."
+                f"pass --input-size {used}."
             )
         return results
 
@@ -117,9 +117,9 @@ class UltralyticsDetector:
         loader = getattr(tasks, "_SafeLoad", None)
         if not self._trusted and not getattr(loader, "SUPPORTED", False):
             raise InputError(
-                f"{self._path}: a PyTorch file can run any program as it is read, and this version "
-                f"of ultralytics has no restricted loader (8.4 and later with torch 2.6 have). "
-                f"{_EXPORT}"
+                f"{self._path}: a PyTorch file can run any code when it is loaded, and this "
+                "version of ultralytics has no restricted loader (8.4 and later with torch 2.6 "
+                f"have). {_EXPORT}"
             )
         tasks.SAFE_LOAD = not self._trusted
 
@@ -135,7 +135,7 @@ class UltralyticsDetector:
         except Exception as error:  # it raises anything at all on a damaged file
             raise InputError(
                 f"{self._path}: ultralytics cannot run it ({type(error).__name__}: "
-                f"{' '.join(str(error).split())[:300]}). Is the file whole, and a detector? "
+                f"{' '.join(str(error).split())[:300]}). Is the file complete, and a detector? "
                 f"{_EXPORT if self._is_restricted else WEIGHTS_FROM}"
             ) from error
 

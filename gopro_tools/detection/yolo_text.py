@@ -1,4 +1,4 @@
-"""YOLO text files: a folder of ``class x y width height`` lines, in parts of the image."""
+"""YOLO text files: a folder of ``class x y width height`` lines, as fractions of the image size."""
 
 import re
 from collections import Counter
@@ -22,21 +22,21 @@ _NESTED = re.compile(r"(?:[-?]\s+){50,}")
 _N_FOLDERS_UP = 2
 _TOLERANCE = 1e-6
 _TIGHT = 0.02
-"""How far, in parts of the image, a box may be from what it is drawn around."""
+"""How far, as a fraction of the image size, a box may be from what it is drawn around."""
 
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class YoloClasses:
-    """What the files beside the labels say of them."""
+    """What the files beside the labels say about them."""
 
     names: tuple[str, ...] | None
     """None where nothing names the classes."""
     source: Path | None = None
     """The file that does."""
     keypoint_shape: tuple[int, int] | None = None
-    """Number of key points and of numbers per point, of labels for poses."""
+    """For pose labels: the number of key points, and of values per point."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +45,7 @@ class YoloObject:
 
     class_number: int
     edges: Box
-    """Left, top, right, bottom in parts of the image."""
+    """Left, top, right, bottom as fractions of the image size."""
 
 
 def find_classes(folder: Path) -> YoloClasses:
@@ -78,7 +78,7 @@ def find_classes(folder: Path) -> YoloClasses:
 def _classes_in(folder: Path) -> Iterator[YoloClasses]:
     try:
         entries = sorted(path for path in folder.iterdir() if path.is_file())
-    except OSError:  # a folder further up that nobody may look into has no names for us
+    except OSError:  # a parent folder that may not be read
         return
     for path in entries:
         if path.name in _LISTS:
@@ -88,26 +88,26 @@ def _classes_in(folder: Path) -> Iterator[YoloClasses]:
 
 
 class _TextLoader(yaml.BaseLoader):
-    """Scalars as text, and no key twice: the last would win without a word."""
+    """Scalars as text, and no duplicate keys, of which the last would silently win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         if repeated := [key for key, count in keys.items() if count > 1]:
-            raise yaml.YAMLError(f"{', '.join(repeated)} is there twice")
+            raise yaml.YAMLError(f"{', '.join(repeated)} occurs twice")
         return super().construct_mapping(node, deep)
 
 
 def _read_yaml(path: Path) -> YoloClasses | None:
-    """Names and key points of a data set's YAML file; None where it names no classes."""
+    """Names and key points of a dataset's YAML file; None where it names no classes."""
     text = read_text(path)
     if "names" not in text:
         return None
     depths = accumulate((c in "[{") - (c in "]}") for c in text)
     if len(text) > _MAX_YAML or max(depths, default=0) > _MAX_DEPTH or _NESTED.search(text):
         # The parser's time grows with the square of the depth.
-        raise InputError(f"{path}: not YAML of a data set, but far larger or deeper.")
+        raise InputError(f"{path}: not YAML of a dataset: far too large or too deeply nested.")
     try:
-        # All scalars as text: a class called `no` is no truth value.
+        # All scalars as text: a class called `no` is not a Boolean.
         document = yaml.load(text, Loader=_TextLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         deep = isinstance(error, RecursionError)
@@ -169,8 +169,8 @@ def read_objects(
     A line has a box, a box and its key points, or the outline of segmentation labels.
 
     Raises:
-        InputError: A line is none of these (it is named), or lines could be outlines and key
-            points as well.
+        InputError: A line is none of these (it is named), or the lines could be either outlines or
+            key points.
     """
     lines = {
         path: [
@@ -183,9 +183,9 @@ def read_objects(
     have_points = _have_points([w for rows in lines.values() for _, w in rows], keypoint_shape)
     if have_points is None:
         raise InputError(
-            f"{files[0].parent}: every line has as many numbers, and the first four could be a box "
-            "around the rest: key points or outlines? Say kpt_shape in data.yaml, or leave the "
-            "box alone on each line."
+            f"{files[0].parent}: every line has equally many numbers, and the first four could "
+            "be a box around the rest: key points or outlines? Set kpt_shape in data.yaml, or "
+            "leave the box alone on each line."
         )
     objects: dict[Path, list[YoloObject]] = {}
     for path, rows in lines.items():
@@ -209,7 +209,7 @@ def read_objects(
 
 
 def _have_points(rows: Sequence[Sequence[str]], shape: tuple[int, int] | None) -> bool | None:
-    """Whether lines longer than a box have key points; None where outlines are as likely."""
+    """Whether lines longer than a box have key points; None where outlines are equally likely."""
     if shape is not None:
         return True
     longer = []
@@ -252,11 +252,11 @@ def _corners(numbers: Sequence[float]) -> Box:
 
 
 def _edges(numbers: Sequence[float], have_points: bool) -> Box:
-    """Edges in parts of the image, from a box, a box with more, or an outline."""
+    """Edges as fractions of the image size, from a box, a box with more, or an outline."""
     as_box = len(numbers) == 4 or (len(numbers) > 5 and (have_points or _box_is_of_rest(numbers)))
     shown = numbers[:4] if as_box else numbers
     if not all(-_TOLERANCE <= number <= 1 + _TOLERANCE for number in shown):
-        raise ValueError("not in parts of the image")
+        raise ValueError("not fractions of the image size")
     if as_box:
         return _corners(numbers)
     if len(numbers) < 6 or len(numbers) % 2:
@@ -266,5 +266,5 @@ def _edges(numbers: Sequence[float], have_points: bool) -> Box:
 
 def _index(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise ValueError(f"{text[:40]!r} is no class number")
+        raise ValueError(f"{text[:40]!r} is not a class number")
     return int(text)

@@ -13,7 +13,7 @@ The blurred input is always a row: a method that does not beat it has done harm.
     ``method, sequence, n_images`` and the mean of each metric over the sequence's images; where
     all lie in one folder, the sequence is what precedes the number in the name.
 ``summary.csv``
-    One row per method and metric: mean and median over images, the mean difference to the blurred
+    One row per method and metric: mean and median over images, the mean difference from the blurred
     input with its 95 % bootstrap interval, and what a table needs to know before it sets the row
     beside another (see `SummaryRow`).
 ``strata.csv``

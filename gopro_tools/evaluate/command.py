@@ -29,9 +29,9 @@ def command(
         sources: What to compare.
         config: How.
         executor: package.module:factory[:name=value...] of a concurrent.futures.Executor that
-            scores the images instead of threads here, such as gopro_tools.distributed:dask.
+            scores the images in place of threads here, such as gopro_tools.distributed:dask.
         shard: I/N: score only the I-th of N shares of the images, for job arrays. The one that ends
-            last writes the files, the same as those of one run.
+            last writes the files, which equal those of a single run.
     """
     from gopro_tools.evaluate.verb import evaluate
 

@@ -19,8 +19,9 @@ class EvaluateConfig:
     protocol: tuple[str, ...] = ("standard",)
     """Bundles (standard, all, nah2017, deepdeblur_pytorch, mprnet, nafnet, basicsr, basicsr_y,
     mimo, uformer, realblur, no_reference) or single metrics, such as dists, niqe, blur_effect or,
-    for frames of videos, tof_farneback. A bundle's metric is left out, and said to be, where its
-    parts are absent; asked for by name it is an error. Without sharp images, what needs none."""
+    for frames of videos, tof_farneback. A bundle's metric is left out, with a note, where its files
+    are missing; one asked for by name is then an error. Without sharp images, only metrics that
+    need none are computed."""
     lpips_weights: Path | None = None
     """File with torchvision's AlexNet weights, for LPIPS; by default it is looked for in torch's
     cache folder."""
@@ -29,20 +30,20 @@ class EvaluateConfig:
     niqe_model: Path | None = None
     """File with NIQE's model: the authors' modelparameters.mat, or BasicSR's .npz of it."""
     bootstrap_over: DrawnUnit = "sequence"
-    """What is drawn again: whole sequences, or images. Frames of one sequence are alike, so images
-    give intervals that are too narrow for another dataset."""
+    """What the bootstrap resamples: whole sequences, or images. Frames of one sequence are alike,
+    so images give intervals that are too narrow for another dataset."""
     by: str = ""
     """Also give scores by stratum of what is known of each pair: motion_px, another numeric column
     of the dataset's manifest, or FILE.csv:COLUMN with the columns sequence and name."""
     n_resamples: int = 10_000
-    """Resamples of the bootstrap."""
+    """Number of bootstrap resamples."""
     seed: int = 0
     """Of the bootstrap."""
     jobs: int = 0
     """Threads; 0 takes one per core."""
 
     def __post_init__(self) -> None:
-        """Refuse names that are no protocol, and counts that are none."""
+        """Refuse unknown protocols and invalid counts."""
         from gopro_tools.metrics import metrics_of
 
         convert_fields(self)

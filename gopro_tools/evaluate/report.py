@@ -98,7 +98,7 @@ def summary_markdown(evaluation: Evaluation) -> str:
     lines.append(_means_table(evaluation))
     lines += [
         "",
-        "Difference to the blurred input: mean within images. Intervals, paired: "
+        "Difference from the blurred input: mean within images. Intervals, paired: "
         f"{_intervals(evaluation)}.",
         "",
     ]

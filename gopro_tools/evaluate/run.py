@@ -75,7 +75,7 @@ class Evaluation(ShownResult):
 
     @cached_property
     def units(self) -> NDArray[np.int64]:
-        """(images,) what each image is drawn with in the bootstrap."""
+        """(images,) the bootstrap unit that each image belongs to."""
         sequences = [images.group for images in self.pairing.image_sets]
         return units_of(sequences, self.config.bootstrap_over)
 
@@ -112,14 +112,14 @@ def score_images(
     Args:
         sources: Folders or dataset, and the restored folders.
         config: Protocols and bootstrap.
-        on_progress: Called after each image, all methods of it together.
-        executor: Reads and scores instead of threads here; it must see the same files.
-        parts: Of a run that is divided: this share is scored and stored, and the share that finds
-            all others stored gives the evaluation.
+        on_progress: Called after each image, once all methods' results on it are scored.
+        executor: Reads and scores in place of threads here; it must see the same files.
+        parts: For a divided run: this share is scored and stored, and the share that finds all
+            others stored returns the evaluation.
 
     Raises:
         OtherShardsLeftError: This share is done, others are not.
-        InputError: Files without partner; images that cannot be read, are not 8-bit RGB, have
+        InputError: Files without a partner; images that cannot be read, are not 8-bit RGB, have
             another size or cannot be scored (all are listed, after all the others were read); a
             metric that was asked for by name and lacks its parts; or images that were restored from
             others than those they are compared with.
@@ -238,7 +238,7 @@ class _Work(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What names it where a worker ends at it."""
+        """Its name in the error if a worker dies on it."""
         return self.images.key
 
 
@@ -252,7 +252,7 @@ class _Scored:
     scores: list[list[float]]
     """(methods, metrics)."""
     looks: Mapping[str, Look]
-    """Of restored methods, where the image is looked at."""
+    """By restored method; only for images that are examined for mistakes."""
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "_Scored":

@@ -30,9 +30,9 @@ class StratumRow:
     column: str
     """What the images are sorted by."""
     low: float
-    """Least value of the stratum."""
+    """Lower end, included."""
     high: float
-    """First value above it."""
+    """Upper end, not included."""
     method: str
     metric: str
     n_images: int
@@ -164,7 +164,7 @@ def _column(path: Path, column: str, by: str) -> Mapping[tuple[str, str], float]
     try:
         return {(row["sequence"], row["name"]): float(row[column]) for row in rows}
     except (TypeError, ValueError) as error:
-        raise InputError(f"--by {by}: {column} of {path} is no number ({error}).") from error
+        raise InputError(f"--by {by}: {column} of {path} is not a number ({error}).") from error
 
 
 def _quartiles(values: NDArray[np.float64]) -> tuple[float, ...]:

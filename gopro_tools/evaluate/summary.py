@@ -1,4 +1,4 @@
-"""From scores to rows: means, medians, and differences to the blurred input with intervals."""
+"""From scores to rows: means, medians, and differences from the blurred input with intervals."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class SummaryRow:
     metric: str
     """Name in `gopro_tools.metrics.METRICS`."""
     mean: float
-    """Over the images where the metric is defined; NaN where it is nowhere."""
+    """Over the images where the metric is defined; NaN where there are none."""
     median: float
     """Over images."""
     delta_mean: float
@@ -30,7 +30,7 @@ class SummaryRow:
     delta_high: float
     """Upper end."""
     n_images: int
-    """How many images the means are over: of metrics of motion, not the first of a sequence."""
+    """How many images the means are over; metrics of motion skip the first of each sequence."""
     n_missing: int
     """Sharp images that were left out because some method lacks them (--allow-missing)."""
     scale: str
@@ -115,7 +115,7 @@ def differences(evaluation: Evaluation) -> NDArray[np.float64]:
 
 
 def mean_of_defined(values: NDArray[np.float64]) -> float:
-    """Mean of the values that are no NaN; NaN where all are."""
+    """Mean of the values that are not NaN; NaN if all are."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")
 

@@ -30,9 +30,9 @@ def evaluate(
     Args:
         sources: What to compare.
         config: Protocols and bootstrap.
-        out: Folder for the files listed above; None writes none.
-        on_progress: Called with the images done and all.
-        executor: Reads and scores instead of threads here; it must see the same files.
+        out: Folder for the files that `gopro_tools.evaluate` lists; None writes none.
+        on_progress: Called with the number of images done and in total.
+        executor: Reads and scores in place of threads here; it must see the same files.
         shard: Score only this share of the images. The share that finds all others done makes the
             result, the same as that of one run.
 

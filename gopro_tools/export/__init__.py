@@ -1,4 +1,4 @@
-"""A dataset in the formats that other training codes read.
+"""A dataset in the formats that other training repositories read.
 
     python -m gopro_tools.export DATASET --to lmdb -o OUT
     python -m gopro_tools.export verify OUT DATASET
@@ -15,7 +15,7 @@ huggingface  a folder that ``datasets.load_dataset`` reads: ``{train,test}/metad
 ===========  =====================================================================================
 
 A wrong database is expensive: it trains without an error and costs decibels. So an export can be
-proven: ``verify`` decodes every image of it and compares its pixels with the dataset's.
+checked: ``verify`` decodes every image of it and compares its pixels with the dataset's.
 """
 
 import sys
