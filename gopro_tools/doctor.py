@@ -290,8 +290,6 @@ def _metric_parts() -> list[Part]:
 
 
 def _file_parts() -> list[Part]:
-    from gopro_tools.images import PNG_ENCODER
-
     def isal() -> str:
         from isal import isal_zlib
 
@@ -307,13 +305,6 @@ def _file_parts() -> list[Part]:
         return f"{tempfile.gettempdir()}: names are case-{case}, paths of {longest} characters work"
 
     return [
-        Part(
-            group="files",
-            name="PNG encoder",
-            status="works" if PNG_ENCODER == "fpng" else "missing",
-            detail=PNG_ENCODER,
-            hint="" if PNG_ENCODER == "fpng" else "pip install fpng (OpenCV's is ten times slower)",
-        ),
         _tried("files", "fast PNG decoder", isal, "pip install isal (without it, twice the time)"),
         _tried("files", "temporary folder", temporary, "set TMPDIR to a writable folder"),
     ]

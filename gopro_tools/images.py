@@ -16,23 +16,14 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from gopro_tools import png_encoder
 from gopro_tools.errors import InputError
-from gopro_tools.png import PNG_SIGNATURE, decode_fpng, plain_png
-
-try:
-    from fpng import fpng_ext as _fpng
-
-    _fpng.init()  # picks the SSE code path
-except ImportError:
-    _fpng = None
+from gopro_tools.png import PNG_SIGNATURE, decode_plain_rows, plain_png
 
 Rgb = NDArray[np.uint8]
 """An image as everything here passes it on: (H, W, 3) uint8, red first, sRGB-like code values."""
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-
-PNG_ENCODER = "fpng" if _fpng is not None else "opencv"
-"""Which encoder `encode_png` uses; OpenCV, ten times slower, where fpng is not installed."""
 
 MAX_PIXELS = 2**27
 """134 million, four times an 8K frame: a file of 2 MB can name a size that takes gigabytes."""
@@ -108,7 +99,7 @@ def read_upright(path: Path) -> NDArray[Any]:
 
 
 def _decode_upright(path: Path, data: bytes) -> NDArray[Any]:
-    ours = decode_fpng(data, MAX_PIXELS)
+    ours = decode_plain_rows(data, MAX_PIXELS)
     if ours is not None:
         return ours
     # Loaded here, as datasets of ours do without it.
@@ -293,18 +284,9 @@ def encode_png(image: Rgb) -> bytes:
 
     The pixels are what counts: the bytes depend on the encoder, so compare `pixel_hash`.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"(H, W, 3) uint8 was expected, found {image.shape} {image.dtype}")
-    if _fpng is not None:
-        return bytes(_fpng.encode_ndarray(np.ascontiguousarray(image)))
-    # OpenCV drops its fast strategy when only a level is given, so both are named.
-    options = [
-        cv2.IMWRITE_PNG_COMPRESSION,
-        1,
-        cv2.IMWRITE_PNG_STRATEGY,
-        cv2.IMWRITE_PNG_STRATEGY_RLE,
-    ]
-    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+    return png_encoder.encode(image)
 
 
 def encode_jpeg(image: Rgb, quality: int) -> bytes:

@@ -4,13 +4,14 @@ Every command compiles what it needs where it is not there yet, once per machine
 `gopro_tools.machine_code`. Here it is done beside other work, as ``make demo`` does.
 """
 
-from gopro_tools import averaging, flow
+from gopro_tools import averaging, flow, png_encoder
 from gopro_tools.metrics import kernels
 
 
 def main() -> None:
-    """Load, and so compile, what averaging, optical flow and SSIM usually need, in this order."""
+    """Load, and so compile, what is used most: averaging, PNG files, optical flow, SSIM."""
     averaging.load_loops()
+    png_encoder.load_loops()
     flow.load_loops()
     kernels.load_loops()
 

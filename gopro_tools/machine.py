@@ -13,7 +13,7 @@ import psutil
 from gopro_tools.threads import n_cores
 
 _PACKAGES = (
-    "gopro-tools", "numpy", "scipy", "opencv-python", "numba", "av", "fpng", "scikit-image",
+    "gopro-tools", "numpy", "scipy", "opencv-python", "numba", "av", "scikit-image",
     "torch", "torchvision", "safetensors", "spandrel", "ultralytics", "onnxruntime", "lpips",
     "imageio-ffmpeg",
 )  # fmt: skip

@@ -1,9 +1,9 @@
 """PNG files as our encoder writes them, read at three times the speed of libpng.
 
-fpng marks its files with a chunk of its own and leaves rows as they are or as differences to the
-row above, so that inflating is nearly all the work, which ISA-L does best. A file is taken only
-where every checksum holds and nothing is missing or left over. All others go to libpng, less what
-it would only complain of.
+`gopro_tools.png_encoder` and fpng mark their files with a chunk of their own and leave rows as they
+are or as differences to the row above, so that inflating is nearly all the work, which ISA-L does
+best. A file is taken only where every checksum holds and nothing is missing or left over. All
+others go to libpng, less what it would only complain of.
 """
 
 import struct
@@ -18,14 +18,16 @@ except ImportError:  # the general reader does as well
     _isal = None  # type: ignore[assignment]
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_MARK = b"fdEC"
-_AS_IT_IS, _FROM_ABOVE = 0, 2
+MARK = b"upRW"
+"""Name of the empty chunk by which our encoder marks its files."""
+_MARKS = (MARK, b"fdEC")
+_AS_IT_IS, FROM_ABOVE = 0, 2
 """Filters of rows."""
 _DECISIVE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
-def decode_fpng(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
-    """The image in an undamaged file of fpng's.
+def decode_plain_rows(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
+    """The image in an undamaged file of our encoder's, or of fpng's.
 
     Args:
         data: The whole file.
@@ -34,10 +36,10 @@ def decode_fpng(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
     Returns:
         (H, W, 3) uint8 RGB; None where the file is not exactly that.
     """
-    if _isal is None or data[37:41] != _MARK or not data.startswith(PNG_SIGNATURE):
+    if _isal is None or data[37:41] not in _MARKS or not data.startswith(PNG_SIGNATURE):
         return None
     chunks = _chunks(data)
-    if chunks is None or [name for name, _ in chunks] != [b"IHDR", _MARK, b"IDAT", b"IEND"]:
+    if chunks is None or [name for name, _ in chunks] != [b"IHDR", data[37:41], b"IDAT", b"IEND"]:
         return None
     header, _, compressed, end = (body for _, body in chunks)
     if len(header) != 13 or len(end):
@@ -74,12 +76,12 @@ def _chunks(data: bytes) -> list[tuple[bytes, memoryview]] | None:
 
 
 def _rows(stored: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """The image of rows that each start with their filter; None for filters fpng does not use."""
+    """The image of rows that each start with their filter; None for other filters."""
     height, stride = stored.shape
     image = np.empty((height, stride - 1), np.uint8)
     above = np.zeros(stride - 1, np.uint8)
     for row, kind, values in zip(image, stored[:, 0].tolist(), stored[:, 1:], strict=True):
-        if kind == _FROM_ABOVE:
+        if kind == FROM_ABOVE:
             np.add(above, values, out=row)
         elif kind == _AS_IT_IS:
             row[:] = values

@@ -9,18 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import av
 import cv2
 
-from gopro_tools import __version__
+from gopro_tools import __version__, png_encoder
 from gopro_tools.dataset import LATENT_FOLDER, MANIFEST_FILE, SPLITS
 from gopro_tools.errors import InputError
 from gopro_tools.files import refuse_links, sync_folder, write_atomic
-from gopro_tools.images import PNG_ENCODER
 from gopro_tools.locks import held, is_held
 from gopro_tools.seal import DATASET_FILE, GOPRO_LARGE_FORMAT, Seal, changed_files, read_seal
 from gopro_tools.synthesize.plan import Plan
@@ -49,16 +47,12 @@ class _Begun:
 
 def identity_of(plan: Plan) -> dict[str, Any]:
     """What decides every byte: equal identities may be worked on by several runs."""
-    try:
-        encoder = f"{PNG_ENCODER} {version(PNG_ENCODER)}"
-    except PackageNotFoundError:
-        encoder = f"{PNG_ENCODER} {cv2.__version__}"
     versions = {
         "gopro_tools": __version__,
         "ffmpeg": av.ffmpeg_version_info,
         "libraries": {name: list(numbers) for name, numbers in av.library_versions.items()},
         "opencv": cv2.__version__,
-        "png_encoder": encoder,
+        "png_encoder": png_encoder.NAME,
     }
     identity = {**plan.identity(), "versions": versions}
     return json.loads(json.dumps(identity, sort_keys=True))  # type: ignore[no-any-return]

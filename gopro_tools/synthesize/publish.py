@@ -12,11 +12,11 @@ from typing import Any, BinaryIO
 import av
 import cv2
 
-from gopro_tools import __version__
+from gopro_tools import __version__, png_encoder
 from gopro_tools.animation import ANIMATION_FILE
 from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.files import sync_file_system, write_atomic, written_atomic
-from gopro_tools.images import PNG_ENCODER, encode_png
+from gopro_tools.images import encode_png
 from gopro_tools.seal import DATASET_FILE, FORMAT, sealed
 from gopro_tools.synthesize.card import CARD_FILE, PREVIEW_FILE, REJECTED_FILE, Tally, card
 from gopro_tools.synthesize.plan import Plan, Probe, SequencePlan
@@ -212,7 +212,7 @@ def _describe(plan: Plan, tally: Tally) -> dict[str, Any]:
         "identity": plan.identity(),
         "n_pairs": {split: n for split, n in sorted(n_pairs.items()) if n},
         "n_rejected": tally.n_rejected_of.total(),
-        "png_encoder": PNG_ENCODER,
+        "png_encoder": png_encoder.NAME,
         "versions": {
             "av": version("av"),
             "ffmpeg": av.ffmpeg_version_info,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
 from gopro_tools.files import sync_file_system, write_atomic
-from gopro_tools.images import PNG_ENCODER
 from gopro_tools.locks import held
 from gopro_tools.processes import Workers
 from gopro_tools.seal import Seal, read_seal
@@ -200,8 +199,6 @@ def synthesize_with(
             )
         return synthesize_to(url_of(out), workers, sources, config, on_progress)
     refuse_foreign(out)
-    if PNG_ENCODER == "opencv":
-        logger.warning("fpng is not installed: OpenCV writes the PNG files, ten times slower.")
     plan = plan_of(sources, out, config, workers)
     if not plan.segments:
         raise nothing_to_make(plan)

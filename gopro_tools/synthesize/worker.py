@@ -75,6 +75,7 @@ def prepare() -> None:
 def warm_up() -> None:
     """Load what making segments needs beyond that."""
     import gopro_tools.synthesize.segment  # noqa: F401
-    from gopro_tools.averaging import load_loops
+    from gopro_tools import averaging, png_encoder
 
-    load_loops()
+    averaging.load_loops()
+    png_encoder.load_loops()
