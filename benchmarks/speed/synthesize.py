@@ -12,8 +12,9 @@ import itertools
 import logging
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
@@ -28,7 +29,7 @@ from gopro_tools.processes import end_with_parent
 from gopro_tools.scenes import Encoding, Scene, SceneConfig, render_frames, write_video
 from gopro_tools.synthesize import SynthesisConfig, synthesize
 from gopro_tools.synthesize.config import Kind
-from gopro_tools.synthesize.worker import prepare
+from gopro_tools.synthesize.worker import prepare, warm_up
 from gopro_tools.video import open_source
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def measure(video: Path | None = None, *, n_repeats: int = 3, jobs: int = 2) -> 
             render_clip(video)
         n_frames = open_source(video).info.n_frames
         n_windows = min(_SCRIPT_WINDOWS, n_frames // N_FRAMES)
-        with _warm_pool(jobs, folder) as pool:
+        with _warm_pool(jobs) as pool:
             with_pool, no_sharp = f"{jobs} running workers", "plain mean only, no sharp"
             ours = partial(_ours, video, pool, outs)
             contenders: list[tuple[str, Callable[[], object], str]] = [
@@ -143,13 +144,10 @@ def _usual_script(video: Path, out: Path, n_windows: int) -> None:
 
 
 @contextmanager
-def _warm_pool(jobs: int, folder: Path) -> Iterator[ProcessPoolExecutor]:
+def _warm_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Workers that have loaded and compiled all they need, as in the middle of a long run."""
-    warm_up = folder / "warm.mp4"
-    write_video(warm_up, [np.full((64, 64, 3), i, np.uint8) for i in range(66)], 240)
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_prepare) as pool:
-        for turn in range(2 * jobs):
-            _ours(warm_up, pool, iter([folder / f"warm-{turn}"]), THREE_KINDS)
+        wait([pool.submit(time.sleep, 1) for _ in range(jobs)])  # a pool starts those it needs
         yield pool
 
 
@@ -157,3 +155,4 @@ def _prepare() -> None:
     """Make a process what the workers of `synthesize` are."""
     end_with_parent()
     prepare()
+    warm_up()
