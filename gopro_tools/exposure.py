@@ -17,7 +17,7 @@ class Window:
 
     @property
     def middle(self) -> int:
-        """Index of the sharp frame; of an even number, the later of the two middle ones."""
+        """Index of the sharp frame; the later of the two middle ones for an even number."""
         return (self.start + self.stop) // 2
 
     @property
@@ -52,7 +52,7 @@ def windows(
     Args:
         start: First frame of the clip, zero-based.
         stop: End of the clip.
-        n_frames: Frames a window (M), odd.
+        n_frames: Frames per window (M), odd.
         stride: Frames from one window to the next; M by default: contiguous, no dead time.
         clip: Number of the clip in its recording (ZZ), which shifts the grid by that many frames.
     """

@@ -1,4 +1,4 @@
-"""Exceptions that nobody foresaw, as one line for people and a log file for those who mend them."""
+"""Unforeseen exceptions, as one line for users and a log file for those who fix them."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def system_message(error: OSError | MemoryError) -> str:
-    """What the system refused, of which file, and what to do about it."""
+    """What the system refused, for which file, and what to do about it."""
     if isinstance(error, MemoryError):
         return (
             f"not enough memory{f' ({error})' if str(error) else ''}. What was written is kept; "
@@ -28,12 +28,12 @@ def system_message(error: OSError | MemoryError) -> str:
     if error.errno in _NO_SPACE:
         advice = " Make room and run the same command again; what was finished is kept."
     elif error.errno in _NOT_ALLOWED:
-        advice = " Name another place, or change its permissions."
+        advice = " Choose another place, or change its permissions."
     return f"{f'{files}: ' if files else ''}{reason}.{advice}"
 
 
 def fault_message(error: Exception) -> str:
-    """One line on an exception that nobody foresaw; its traceback goes to a log file."""
+    """One line on an unforeseen exception; its traceback goes to a log file."""
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
         return f"not enough memory on the device ({str(error).splitlines()[0]})."
     what = " ".join(f"{type(error).__name__}: {error}".split())
@@ -44,7 +44,7 @@ def fault_message(error: Exception) -> str:
 
 
 def _place(error: Exception) -> str:
-    """The last line of ours that was on the way to it."""
+    """The innermost line of our code in the traceback."""
     here = Path(__file__).parent.parent
     frames = [
         frame

@@ -23,14 +23,14 @@ def new_figure(width_in: float, height_in: float) -> Any:
 
 
 def _keep_caches_out_of_home() -> None:
-    """Let matplotlib keep its list of fonts with other temporary files: nobody asked for it."""
+    """Let matplotlib cache its font list among temporary files rather than in the user's home."""
     if "MPLCONFIGDIR" in os.environ:
         return
     user = os.getuid() if hasattr(os, "getuid") else 0
     folder = Path(tempfile.gettempdir(), f"gopro_tools-matplotlib-{user}")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        # Another user may have laid a folder or a link of that name to have us write there.
+        # Another user may have planted a folder or link of that name to make us write there.
         if folder.is_symlink() or (hasattr(os, "getuid") and folder.stat().st_uid != user):
             folder = Path(tempfile.mkdtemp(prefix="gopro_tools-matplotlib-"))
     except OSError:  # matplotlib makes a folder of its own then

@@ -21,12 +21,12 @@ from gopro_tools.locks import held
 LOCK_FILE = ".lock"
 """In an output folder while a run holds it."""
 _PROCESS = f"{os.getpid()}{secrets.randbelow(10**6):06d}"
-"""Two machines that share a folder may have processes of one number."""
+"""Two machines that share a folder may have processes with the same number."""
 _TEMPORARY = re.compile(r"\.gopro-\d+-\d+\.tmp(\.\w+)?")
 
 
 def temporary_beside(path: Path, suffix: str = "") -> Path:
-    """A hidden name in the folder of ``path``, for a file that is renamed to it when it is whole.
+    """A hidden name in the folder of ``path``, to be renamed to it once the file is complete.
 
     It is short, so that a name as long as the file system takes still has one; what a killed run
     leaves behind is removed by `claimed`.
@@ -75,7 +75,7 @@ def written_atomic(
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             file = temporary.open("xb")
-        except FileExistsError:  # of a killed run, or a link that somebody laid
+        except FileExistsError:  # of a killed run, or a planted link
             temporary.unlink()
             file = temporary.open("xb")
         with file:
@@ -84,8 +84,8 @@ def written_atomic(
             if durable:
                 os.fsync(file.fileno())
             elif hasattr(os, "posix_fadvise"):
-                # Linux begins to write it to disk, and waits for nothing: syncing all in the end is
-                # quick then. What is not on disk yet stays in memory.
+                # This makes Linux start writing to disk without waiting for it, so that syncing
+                # everything at the end is quick. What is not on disk yet stays cached.
                 with suppress(OSError):
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         temporary.replace(path)
@@ -103,7 +103,7 @@ def read_json(path: Path) -> Any:
     """What a JSON file holds.
 
     Raises:
-        InputError: It cannot be read, or is cut off, damaged or no JSON; the message says which.
+        InputError: It cannot be read, or is cut off, damaged or not JSON; the message says which.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -118,7 +118,7 @@ def read_json(path: Path) -> Any:
 
 
 def user_cache() -> Path:
-    """Where this user's programs keep what can be made again.
+    """Where this user's programs keep what they can make again.
 
     Raises:
         RuntimeError: The user has no home.
@@ -181,8 +181,8 @@ def claimed(folder: Path, *inside: Path | str) -> Iterator[None]:
         inside: Folders below it (relative paths) that the run writes to as well.
 
     Raises:
-        InputError: It is no folder or cannot be made, another run holds it, or a folder below it is
-            a link, so that results would land elsewhere.
+        InputError: It is not a folder, cannot be made, another run holds it, or a folder below it
+            is a link, so that results would land elsewhere.
     """
     refuse_url(folder)
     with held(folder / LOCK_FILE, f"{folder}: another run is at work there."):
@@ -192,10 +192,10 @@ def claimed(folder: Path, *inside: Path | str) -> Iterator[None]:
 
 
 def refuse_url(folder: Path) -> None:
-    """Raise InputError where an output is a URL, before a folder ``s3:`` is made of it."""
+    """Raise InputError where an output is a URL, before it is taken for a folder ``s3:``."""
     if re.match(r"[a-z][a-z0-9+.-]+:/", folder.as_posix()) and not Path(folder.parts[0]).exists():
         raise InputError(
-            f"{folder}: this command writes to folders of this machine only; synthesize takes URLs."
+            f"{folder}: this command writes only to folders on this machine; synthesize takes URLs."
         )
 
 
@@ -205,13 +205,13 @@ def refuse_links(folder: Path, *inside: Path | str) -> None:
     for path in sorted(folder / way for way in ways - {Path()}):
         if path.is_symlink():
             raise InputError(
-                f"{path}: a link (to {path.readlink()}); results are written to {folder} itself "
-                "only. Remove the link, or name another output folder."
+                f"{path}: a link (to {path.readlink()}); results are written only to {folder} "
+                "itself. Remove the link, or name another output folder."
             )
 
 
 def refuse_inside(out: Path, *inputs: Path) -> None:
-    """Refuse an output among the files it is made from, where the next run would take it as input.
+    """Refuse an output folder inside an input, where the next run would read it as input.
 
     Raises:
         InputError: ``out`` is one of the input folders or lies in one.
@@ -256,7 +256,7 @@ def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
 
 
 class FreeNames:
-    """Names for results, no two of which are one file, even where case does not count."""
+    """Names for results that never collide, even on file systems that ignore case."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
@@ -268,7 +268,7 @@ class FreeNames:
 
         Args:
             choices: Names, best first.
-            files: All files that a result of a name is written to; they have to be free as well.
+            files: All files that a result with that name is written to; they must be free as well.
         """
         first = choices[0]
         numbered = (first.with_name(f"{first.stem}_{n}{first.suffix}") for n in itertools.count(2))

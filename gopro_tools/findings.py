@@ -20,7 +20,7 @@ _STYLES: dict[Severity, str] = {"error": "red", "warning": "yellow", "info": "di
 _COLUMNS = ("severity", "check", "split", "sequence", "name", "message")
 _MOST_SHOWN = 60
 _MOST_ALIKE = 3
-"""Findings of one kind in one sequence that are shown one by one."""
+"""At most this many findings of one kind in a sequence are listed one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Finding:
 
     @property
     def sort_key(self) -> tuple[object, ...]:
-        """Order of reports: the whole dataset first, then as a person walks through the folders."""
+        """Order in reports: the whole dataset first, then in the order of the folders."""
         splits = ("", *SPLITS, *VALIDATION)
         name = self.split.lower()
         split = splits.index(name) if name in splits else len(splits)
@@ -73,7 +73,7 @@ def read_findings(path: Path) -> list[Finding]:
     """Findings from their CSV.
 
     Raises:
-        InputError: The file is damaged, or is of another program.
+        InputError: The file is damaged, or another program's.
     """
     rows = read_csv(path, _COLUMNS)
     if others := {row["severity"] for row in rows} - set(_STYLES):
@@ -90,7 +90,7 @@ def read_findings(path: Path) -> list[Finding]:
 
 
 def report_findings(findings: Sequence[Finding], subject: str, out: Path | None) -> int:
-    """End a checking command: table and counts on stderr, CSV in ``out`` or on stdout.
+    """Report what a check found: table and counts on stderr, CSV to ``out`` or stdout.
 
     Returns:
         The exit code: 0, or 1 if there are errors.
@@ -123,10 +123,10 @@ def report_findings(findings: Sequence[Finding], subject: str, out: Path | None)
 
 
 def _merged(findings: Sequence[Finding]) -> Iterator[Finding]:
-    """Findings for a table: of many of one kind in a sequence, the first with their number."""
+    """Findings for a table: many of one kind in a sequence become one, with their number."""
     alike: defaultdict[tuple[str, ...], list[Finding]] = defaultdict(list)
     for finding in findings:
-        # Numbers, hashes and names of images are all that tells findings of one kind apart.
+        # Findings of one kind differ only in numbers, hashes and names of images.
         what = re.sub(r"[^\s/]*\d[^\s/]*", "", finding.message)
         place = (finding.split, finding.sequence) if finding.name else (finding.message,)
         alike[finding.severity, finding.check, what, *place].append(finding)

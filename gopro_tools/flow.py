@@ -1,4 +1,4 @@
-"""Dense motion between two frames, in both directions, with what in it can be trusted.
+"""Dense motion between two frames, in both directions, and where it can be trusted.
 
 The flow is OpenCV's DIS (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", 2016):
 nothing to download, tens of milliseconds for 640x360. Like every flow that smooths, it carries the
@@ -21,11 +21,11 @@ Field = NDArray[np.float32]
 Mask = NDArray[np.uint8]
 
 CELL_PX = 8
-"""Side of the cells in which edges of motion are sought."""
+"""Side of the cells in which motion boundaries are sought."""
 _EDGE_RANGE_PX = 1.0
 """Motion that varies by more than this over three cells has an edge there."""
 _REFINE_CELLS = 2
-"""How far around an edge of motion pixels try others' motion: as far as DIS smears it."""
+"""How far around a motion boundary pixels try others' motion: as far as DIS smears it."""
 _CANDIDATES_YX = np.array(
     [
         (dy * reach, dx * reach)
@@ -69,7 +69,7 @@ class FlowPair:
     backward: Field
     """From the second to the first."""
     forward_ok: Mask
-    """(H, W) 1 where following forward, then backward leads home; 0 where a pixel is hidden in the
+    """(H, W) 1 where forward, then backward flow leads back; 0 where a pixel is occluded in the
     other frame, leaves it, or was not matched."""
     backward_ok: Mask
     """The same, starting from the second frame."""
@@ -85,11 +85,11 @@ class FlowPair:
 
     @property
     def lost_share(self) -> float:
-        """Share of the pixels of both frames, in [0, 1], without a match that look it, too.
+        """Share of the pixels of both frames, in [0, 1], without a match, that also look different.
 
         Flat places match anywhere, which does no harm; here a pixel must also differ from where the
         flow leads, by more than noise does. Rendered scenes of 640x360 lost 0.1 to 1 % up to 10 px
-        of motion per frame, 5 % at 48 px and 8 % at 95 px, where flow followed no more.
+        of motion per frame, 5 % at 48 px and 8 % at 95 px, where flow no longer followed.
         """
         lost = [
             ((ok == 0) & (cost > _LOST_CODES)).mean()
@@ -105,7 +105,7 @@ class FlowEstimator:
     """Estimates flow between frames. One instance serves one thread.
 
     Args:
-        refine: Let pixels near edges of motion try other motions nearby (see the module).
+        refine: Let pixels near motion boundaries try other motions nearby (see the module).
     """
 
     def __init__(self, *, refine: bool = True) -> None:

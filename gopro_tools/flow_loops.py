@@ -11,7 +11,7 @@ from gopro_tools.machine_code import INNER_OPTIONS, OPTIONS
 
 @njit(**OPTIONS)
 def extremes_of_cells(flow: Any, low: Any, high: Any) -> None:
-    """(H, W, 2) -> least and largest of each cell."""
+    """(H, W, 2) -> smallest and largest values in each cell."""
     height, width = flow.shape[:2]
     low[:] = np.inf
     high[:] = -np.inf
@@ -72,7 +72,7 @@ def check(one: Any, two: Any, flow: Any, returning: Any, ok: Any, cost: Any) -> 
 
 @njit(**INNER_OPTIONS, fastmath=True, inline="always")
 def _patch_cost(one: Any, two: Any, x: Any, y: Any, u: Any, v: Any, limit: Any) -> Any:
-    """Sum of absolute differences over 3x3 pixels; given up once it exceeds ``limit``."""
+    """Sum of absolute differences over 3x3 pixels; stops once it exceeds ``limit``."""
     height, width = one.shape
     to_x = x + u
     to_y = y + v

@@ -1,4 +1,4 @@
-"""What image files say of themselves before any pixel is decoded, as Pillow reads it."""
+"""What image files say about themselves before any pixel is decoded, as Pillow reads it."""
 
 import io
 import threading
@@ -19,7 +19,7 @@ _TILE_WIDTH = 322
 _LARGEST_EXACT_STEP = 2
 """Of JPEG's quantisation."""
 
-# The classes and not `Image.open`, whose limit on pixels is one for the whole process.
+# The classes rather than `Image.open`, whose limit on pixels holds for the whole process.
 _HEADER_READERS: tuple[tuple[bytes, Callable[[io.BytesIO], Any]], ...] = (
     (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
     (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
@@ -34,7 +34,7 @@ _header_lock = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageHeader:
-    """What a file says of itself before any pixel is decoded."""
+    """What a file says about itself before any pixel is decoded."""
 
     width: int
     height: int
@@ -45,28 +45,28 @@ class ImageHeader:
     icc_profile: bytes
     """Empty where there is none."""
     lossy: str
-    """The format, where its values are not those that were saved; empty elsewhere. JPEG of quality
-    99 and above counts as exact: its values are off by a level or so."""
+    """The name of a lossy format, in which values are not those that were saved; else empty. JPEG
+    of quality 99 and above counts as exact: its values are off by a level or so."""
 
 
 def read_header(path: Path, data: bytes) -> ImageHeader:
-    """What the bytes of a file say of its image; ``path`` names it in errors.
+    """What the bytes of a file say about its image; ``path`` names it in errors.
 
     Raises:
-        InputError: It is no image of a kind that is read, or its header is damaged.
+        InputError: It is not an image of a supported kind, or its header is damaged.
     """
     reader = next((read for start, read in _HEADER_READERS if data.startswith(start)), None)
     if reader is None:
         raise unreadable(path, data)
-    # Pillow warns of odd metadata, which changes no pixel; the lock keeps the filters of threads
-    # from mixing.
+    # Pillow warns of odd metadata, which changes no pixel; the lock keeps threads from mixing up
+    # their warning filters.
     with _header_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             image = reader(io.BytesIO(data))
             if _is_turned_in_tiles(image):
                 raise InputError(
-                    f"{path}: a TIFF file in tiles that also names an orientation; programs do not "
+                    f"{path}: a tiled TIFF file that also has an orientation; programs do not "
                     "agree on how to turn it. Save it upright."
                 )
             return ImageHeader(

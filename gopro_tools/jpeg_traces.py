@@ -5,15 +5,15 @@ import numpy as np
 from gopro_tools.images import Rgb
 
 LEAST_TRACE = 0.3
-"""Of an image that was a JPEG file: above 0.4 at qualities of 30 to 95 with and without colour
-subsampling, none at 98; at most 0.12 in 2,517 restored, sharp and blurred images of networks,
-GOPRO, REDS and rendered clips, and 0.14 in frames of H.264, HEVC, VP9 and ProRes. MPEG-2 and DNxHD
-quantise the same cosines: 0.6 and more in each frame that is coded on its own."""
+"""The trace of an image that was a JPEG file: above 0.4 at qualities of 30 to 95 with and without
+colour subsampling, none at 98; at most 0.12 in 2,517 restored, sharp and blurred images of
+networks, GOPRO, REDS and rendered clips, and 0.14 in frames of H.264, HEVC, VP9 and ProRes. MPEG-2
+and DNxHD quantise the same cosines: 0.6 and more in each intra-coded frame."""
 _BLOCK_PX = 8
 _SIDE_PX = 384
 _FEWEST_VALUES = 48
 _STEPS = range(2, 33)
-"""Steps of quantisation that are tried; a step of 1 is lost in rounding to code values."""
+"""Quantisation steps that are tried; a step of 1 is lost in rounding to code values."""
 _WAVES = [(down, across) for down in range(6) for across in range(6) if 1 <= down + across <= 5]
 _AT = np.arange(_BLOCK_PX)
 _DCT = np.cos(np.pi * (2 * _AT + 1) * _AT[:, None] / (2 * _BLOCK_PX)) / 2
@@ -22,10 +22,10 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def jpeg_trace(image: Rgb) -> float:
-    """How well the cosine coefficients of 8x8 blocks keep to multiples of a step, as in JPEG.
+    """How closely the DCT coefficients of 8x8 blocks keep to multiples of a step, as in JPEG.
 
-    For each of the coarse waves, the step is sought whose multiples are nearest to the coefficients
-    above half of it, by the mean cosine of their phase: 1 for multiples, below 0 for the smooth
+    For each low frequency, the step is sought whose multiples are nearest to the coefficients above
+    half of it, by the mean cosine of their phase: 1 for multiples, below 0 for the smooth
     distribution of an image that was never quantised. Blocks start in the upper left corner, so an
     image that was cut or resized afterwards has none.
 
@@ -33,7 +33,7 @@ def jpeg_trace(image: Rgb) -> float:
         image: (H, W, 3) uint8 RGB.
 
     Returns:
-        The median over the waves, in [-1, 1]; see `LEAST_TRACE`. -1 where there is too little
+        The median over the frequencies, in [-1, 1]; see `LEAST_TRACE`. -1 where there is too little
         texture to say.
     """
     top, left = (max(0, side - _SIDE_PX) // (2 * _BLOCK_PX) * _BLOCK_PX for side in image.shape[:2])

@@ -1,8 +1,8 @@
 """Blur kernels of random hand-held motion, and blurring photographs with them.
 
 The motion is the random walk of DeblurGAN (Kupyn et al., CVPR 2018, algorithm 1, after Boracchi and
-Foi 2012): a point that keeps its speed, is pulled back to where it started, shaken, and now and
-then turned around. What the released code made of it has flaws (kernels scaled by their largest
+Foi 2012): a point that keeps its velocity, is pulled back to where it started, is shaken, and now
+and then reverses. What the released code made of it has flaws (kernels scaled by their largest
 value instead of their sum, off-centre, square images only, blurred in code values), which trained
 networks on images of changed contrast and shifted truth. Here a kernel sums to 1, has its centroid
 in its middle and acts on linear light. The released behaviour is kept under `legacy_kernel` and
@@ -26,7 +26,7 @@ Kernel = NDArray[np.float32]
 SHAKES = (0.01, 0.009, 0.008, 0.007, 0.005, 0.003)
 """How shaky a motion is, drawn from these (the released code's ``expl``)."""
 LEGACY_FRACTIONS = (0.01, 0.1, 0.5, 1.0)
-"""Shares of the exposure after which the released code reads a kernel."""
+"""Fractions of the exposure at which the released code reads a kernel."""
 _LEGACY_CANVAS = 64
 
 
@@ -39,7 +39,7 @@ class TrajectoryConfig:
     n_samples: int = 2000
     """Points of the path."""
     shake: float | None = None
-    """One of `SHAKES`, or another share in [0, 1]; None draws one per path."""
+    """One of `SHAKES`, or another value in [0, 1]; None draws one per path."""
 
 
 def trajectory(rng: np.random.Generator, config: TrajectoryConfig | None = None) -> Path2d:
@@ -72,7 +72,7 @@ def kernel_of(path: Path2d, *, least_side: int = 1) -> Kernel:
     """The kernel of a path: sum 1, centroid in the middle, as large as it needs to be.
 
     Centred by its centroid, it blurs an image without shifting it on average, so that the sharp
-    image stays its truth.
+    image remains its ground truth.
 
     Args:
         path: See `trajectory`; any other (N, 2) path will do.
@@ -120,7 +120,7 @@ def legacy_kernel(path: Path2d, *, fraction: float = 1.0) -> NDArray[np.float64]
 
     Args:
         path: See `trajectory`; only what fits into 64 pixels is kept.
-        fraction: Share of the exposure (`LEGACY_FRACTIONS`); 0.01 gives nearly one point.
+        fraction: Fraction of the exposure (`LEGACY_FRACTIONS`); 0.01 gives nearly one point.
     """
     moved = path - path.min(axis=0)
     moved += np.ceil((_LEGACY_CANVAS - moved.max(axis=0)) / 2)
@@ -157,7 +157,7 @@ def extent_px(path: Path2d) -> float:
 
 
 def _splat(points: Path2d, side: int) -> NDArray[np.float64]:
-    """Points spread over the four pixels around each, bilinearly, and divided by their number."""
+    """Points spread bilinearly over the four pixels around each, divided by their number."""
     kernel = np.zeros((side, side))
     corner = np.floor(points).astype(int)
     part = points - corner

@@ -2,8 +2,8 @@
 
 The OS releases the lock when a process is killed. The file is removed when its holder ends, and so
 a process may open one that is gone by the time it has locked it, while a third makes and locks the
-next: `held` therefore takes a lock only where the file it locked is still the
-one of that name, and removes none but its own.
+next: `held` therefore takes a lock only if the file it locked still has that name, and removes no
+    file but its own.
 """
 
 import errno
@@ -29,7 +29,7 @@ def held(lock_file: Path, in_use: str, *, timeout_s: float = 0) -> Iterator[None
 
     Args:
         lock_file: Its folder is made if it is missing.
-        in_use: Beginning of the error where another process holds it.
+        in_use: Start of the error message where another process holds it.
         timeout_s: How long to wait for it.
 
     Raises:
@@ -40,7 +40,7 @@ def held(lock_file: Path, in_use: str, *, timeout_s: float = 0) -> Iterator[None
         descriptor = _taken(lock_file, timeout_s)
     except OSError as error:
         raise InputError(
-            f"{lock_file.parent}: cannot be used as an output folder ({error.strerror}). Mend that "
+            f"{lock_file.parent}: cannot be used as an output folder ({error.strerror}). Fix that "
             "or name another folder."
         ) from error
     if descriptor is None:
@@ -134,8 +134,8 @@ def _locks(descriptor: int, lock_file: Path) -> bool:
     except OSError as error:
         if error.errno in _NO_LOCKS:
             logger.warning(
-                "%s: its file system has no locks (%s), so nothing keeps a second run out; start "
-                "none.",
+                "%s: its file system has no locks (%s), so nothing keeps a second run out; do not "
+                "start one.",
                 lock_file.parent,
                 error.strerror,
             )

@@ -1,4 +1,4 @@
-"""What single results are like, measured where they are scored, for doubts about all of them.
+"""What single results look like, measured where they are scored, for `gopro_tools.doubts`.
 
 Everything is compared on a grid of pixels or on blocks, which is enough to notice a mistake that
 is in every image, and costs less than one of the metrics.
@@ -21,16 +21,16 @@ from gopro_tools.pairing import ImageSet, read_images
 from gopro_tools.sources import BLURRED, SHARP
 
 LEAST_HARM_DB = 1.0
-"""How much another size has to explain in an image to be noted."""
+"""By how many dB another size must explain an image better to be noted."""
 _MIDDLE_PX = 512
 """Side of the part of an image in which a shift is looked for."""
 _BLOCK_PX = 16
 _LEAST_VARIANCE = 64.0
-"""Of code values in a block where a mistake shows."""
+"""Minimum variance of code values in a block in which a mistake shows."""
 _WORSE = 10.0
-"""Times the blurred image's mean squared error, that is 10 dB."""
+"""Times the blurred image's mean squared error: 10 dB."""
 _MULTIPLES = (4, 8, 16, 32, 64)
-"""Of which networks take sizes."""
+"""Networks take sizes that are multiples of these."""
 _KEPT, _A_LITTLE, _MORE = (
     np.array(kernel) / sum(kernel) for kernel in ([1], [1, 10, 1], [1, 2, 1])
 )
@@ -38,10 +38,10 @@ _SOFTENING = (
     *((_A_LITTLE, _A_LITTLE), (_MORE, _MORE)),
     *((_A_LITTLE, _KEPT), (_KEPT, _A_LITTLE), (_MORE, _KEPT), (_KEPT, _MORE)),
 )
-"""Kernels across and down: what linear resampling softens on the average over its phases, and more;
-in one direction alone, as rests of motion blur are."""
+"""Kernels across and down: softening as by linear resampling, averaged over its phases, and more;
+also in one direction alone, as remaining motion blur is."""
 _MOST_SIDE_PX = 2**15 - 1
-"""OpenCV's resampling takes no longer sides."""
+"""The longest side that OpenCV resamples."""
 HALF_PX: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
         "right": (0.5, 0.0),
@@ -59,20 +59,20 @@ HALF_PX: Mapping[str, tuple[float, float]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one result is like, taken where its image is scored; a part of a run stores it."""
+    """What one result looks like, measured where its image is scored; stored with a run's parts."""
 
     as_is_db: float
     """PSNR to the sharp image."""
     blurred_db: float
     """The blurred input's."""
     mistakes_db: Mapping[str, float]
-    """PSNR to the sharp image with each mistake that leaves its shape as it is."""
+    """PSNR against the sharp image with each mistake that keeps its shape."""
     shift_px: tuple[float, float]
     """How far right and down its content lies from the sharp image's."""
     half_px_db: Mapping[str, float]
-    """PSNR to the sharp image moved by half a pixel, by the direction."""
+    """PSNR against the sharp image moved by half a pixel, by direction."""
     resized_db: Mapping[str, float]
-    """PSNR to the sharp image as a result of another size would be after resizing, where that is
+    """PSNR against the sharp image resized as a result of another size would be, where that is
     higher."""
     coarser_db: float
     """By how much the PSNR to itself, shrunk to half and enlarged, exceeds that of the sharp and of
@@ -85,13 +85,13 @@ class Look:
     """Of the sharp image."""
     is_of_one_value: bool
     is_grey: bool
-    """And the sharp image is not."""
+    """Grey, and the sharp image is not."""
     was_jpeg: bool
-    """And the blurred image was not."""
+    """Was saved as JPEG, and the blurred image was not."""
 
 
 def looked_at(image_sets: Sequence[ImageSet]) -> frozenset[int]:
-    """Index of the images to `look` at, evenly spread.
+    """Indices of the images to `look` at, evenly spread.
 
     None where there are no sharp images, or several of one moment.
     """
@@ -137,7 +137,7 @@ def look(images: Mapping[str, Rgb]) -> dict[str, Look]:
 
 
 def looks_at(image_sets: Sequence[ImageSet]) -> dict[int, dict[str, Look]]:
-    """Read the images to look at, and `look`; none where one of them cannot be read any more."""
+    """Read the images to look at, and `look`; none where one of them can no longer be read."""
     try:
         return {index: look(read_images(image_sets[index])) for index in looked_at(image_sets)}
     except InputError:
@@ -159,7 +159,7 @@ def _n_colours(image: Rgb) -> int:
 
 
 def _broken(result: Rgb, sharp: Rgb, blurred: Rgb) -> float:
-    """Share of the blocks with more error than one flat value has, and than the blurred image."""
+    """Share of the blocks with more error than one flat value and than the blurred image have."""
     right = _blocks(sharp)
     if not right.size:
         return 0.0
@@ -193,9 +193,9 @@ def _own_half_db(image: Rgb) -> float:
 
 
 def _half_px_db(result: Rgb, sharp: Rgb) -> dict[str, float]:
-    """By the direction that the sharp image is moved in.
+    """By direction in which the sharp image is moved.
 
-    Of all pixels in the middle: of images with doubled pixels, a grid sees one phase alone.
+    All pixels in the middle are compared: with doubled pixels, a grid would see only one phase.
     """
     own, right = _middle(result), _middle(sharp)
     rows, columns = map(np.arange, right.shape[:2])
@@ -227,7 +227,7 @@ def _resized(result: Rgb, sharp: Rgb) -> dict[str, float]:
     }
     if all(db <= least_db for db in found.values()):
         return {}
-    # Resizing softens as well: a result that is merely soft has to be less like this.
+    # Resizing softens as well: a result that is merely soft must fit this less well.
     for across, down in _SOFTENING:
         soft = np.asarray(cv2.sepFilter2D(sharp, -1, across, down), np.uint8)
         least_db = max(least_db, psnr(own, soft[GRID]) + LEAST_HARM_DB)

@@ -1,4 +1,4 @@
-"""What a result depends on beside its input: the machine, the installed packages, the code."""
+"""What a result depends on besides its input: the machine, the installed packages, the code."""
 
 import importlib.metadata
 import os

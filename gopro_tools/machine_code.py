@@ -46,7 +46,7 @@ _lock = threading.RLock()
 class Loop:
     """A function of a module of loops for arguments of given types.
 
-    Calling it releases the interpreter's lock. Arguments are the caller's to get right: types are
+    Calling it releases the interpreter's lock. Arguments are the caller's responsibility: types are
     checked, indices are not.
     """
 
@@ -102,7 +102,7 @@ class Loop:
         return None
 
     def _compiled(self) -> tuple[str, bytes]:
-        """Name and object code of the loop, fresh from numba, and stored for later."""
+        """Name and object code of the loop, compiled by numba and stored for later."""
         dispatcher: Any = pkgutil.resolve_name(self._name)
         dispatcher.compile(f"void({', '.join(self._types)})")
         made = next(reversed(dispatcher.overloads.values()))
@@ -142,7 +142,7 @@ class _Argument:
     def __init__(self, text: str) -> None:
         match = _TYPE.fullmatch(text)
         if match is None:
-            raise ValueError(f"{text!r} is no type such as uint8[:,::1] or int64")
+            raise ValueError(f"{text!r} is not a type such as uint8[:,::1] or int64")
         self._text = text
         self._dtype = np.dtype(match["scalar"])
         self._n_axes = match["axes"].count(",") + 1 if match["axes"] else 0
@@ -175,7 +175,7 @@ def _source_of(module: str) -> Path:
 
 
 def _linker() -> Any:
-    # Half of what loading a stored loop takes.
+    # This is half the time of loading a stored loop.
     import llvmlite.binding
 
     return llvmlite.binding

@@ -533,7 +533,7 @@ def test_bundles_name_metrics_that_exist() -> None:
         "ssim_matlab_rgb3d",
         "ssim_gauss",
     )
-    with pytest.raises(InputError, match=r"'ssim' is no protocol.*nah2017.*ssim_gauss"):
+    with pytest.raises(InputError, match=r"'ssim' is not a protocol.*nah2017.*ssim_gauss"):
         metrics.metrics_of(["ssim"])
     with pytest.raises(InputError, match="no protocol"):
         metrics.metrics_of([])

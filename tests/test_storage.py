@@ -404,7 +404,7 @@ def test_a_protocol_without_its_package_is_said(monkeypatch: pytest.MonkeyPatch)
 def test_other_commands_write_to_no_url(tmp_path: Path) -> None:
     root = write_dataset(tmp_path / "data", test=(2,))
     sources = Sources(dataset=root, blur_kind="gamma")
-    with pytest.raises(InputError, match="folders of this machine only"):
+    with pytest.raises(InputError, match="only to folders on this machine"):
         evaluate(sources, out=Path("s3://bucket/scores"))
     for write in (
         lambda out: report([root], out),
@@ -412,7 +412,7 @@ def test_other_commands_write_to_no_url(tmp_path: Path) -> None:
         lambda out: export(root, ExportConfig(to="flat", blur_kind="gamma"), out),
         lambda out: restore(root, RestoreConfig(method="twice", restorer=Twice()), out=out),
     ):
-        with pytest.raises(InputError, match="folders of this machine only"):
+        with pytest.raises(InputError, match="only to folders on this machine"):
             write(Path("s3://bucket/out"))
     assert not Path("s3:").exists()
 

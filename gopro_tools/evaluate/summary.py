@@ -53,7 +53,7 @@ class SummaryRow:
     color_space: str
     """RGB or Y."""
     rounding: str
-    """How values were brought to code values."""
+    """How images were turned into code values."""
     ssim_kind: str
     """Window, covariance and borders of an SSIM."""
     resolution: str

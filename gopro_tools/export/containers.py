@@ -1,7 +1,7 @@
 """Where samples are written to and read back from: folders, databases and tar files.
 
-Each container knows what of it is complete, so that an interrupted export resumes, and gives back
-the very bytes that its readers will see, so that it can be checked.
+Each container knows which of its parts are complete, so that an interrupted export resumes, and
+returns the very bytes that its readers will see, so that it can be checked.
 """
 
 import io
@@ -128,7 +128,7 @@ class Folders(Opened):
 
 
 def _place(sample: Sample) -> dict[str, Any]:
-    """Where in the dataset a sample is from."""
+    """Where in the dataset a sample comes from."""
     return {"sequence": sample.pair.sequence, "name": sample.pair.name}
 
 
@@ -149,12 +149,12 @@ configs:
 # Blurred and sharp images
 
 {n_pairs} pairs, exported by gopro_tools. Columns: `blurred`, `sharp` (images of one size),
-`sequence` and `name` (where each pair is from).
+`sequence` and `name` (where each pair comes from).
 """
 
 
 def _files_of_card(card: str) -> str:
-    """The part of a card that says which files are read; people may write the rest anew."""
+    """The part of a card that says which files are read; users may rewrite the rest."""
     return card[card.index("    data_files:") : card.index("\n---", 4)]
 
 
@@ -247,7 +247,7 @@ def _faults_of(shard: Unit) -> Iterator[Finding]:
 
 
 def _member_names(samples: Sequence[Sample]) -> list[str]:
-    """What a shard consists of, in order: readers take neighbours of one key for one sample."""
+    """Members of a shard, in order: readers take neighbours with one key for a sample."""
     suffixes = ("blurred.png", "sharp.png", "json")
     return [f"{sample.key}.{suffix}" for sample in samples for suffix in suffixes]
 
@@ -271,7 +271,7 @@ class _Tar:
 def _opened(path: Path) -> Iterator[_Tar]:
     with ExitStack() as stack:
         try:
-            # As it was written, so there is nothing to unpack.
+            # Read as written: the PNG files are not compressed again.
             tar = stack.enter_context(tarfile.open(path, "r:"))
             members = {m.name: m for m in tar.getmembers() if not m.issparse()}
             names = tar.getnames()
@@ -288,7 +288,7 @@ def _opened(path: Path) -> Iterator[_Tar]:
 
 
 def container_of(out: Path, config: ExportConfig, *, read_only: bool = False) -> Container:
-    """The container of a format; one that is read only writes nothing, no lock either.
+    """The container of a format; a read-only one writes nothing, not even a lock.
 
     Raises:
         InputError: The package it needs is not installed.

@@ -67,7 +67,7 @@ class Databases(Opened):
                 )
             except lmdb.Error as error:
                 raise _damaged(path, str(error)) from error
-            # Beyond the end of its file a mapped database ends the process.
+            # Reading a mapped database beyond the end of its file kills the process.
             size = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
             if database.info()["last_pgno"] and (path / _DATA_FILE).stat().st_size < size:
                 database.close()
@@ -189,7 +189,7 @@ class Databases(Opened):
 def _check(path: Path) -> None:
     """Raise InputError where a finished database has changed: LMDB maps the file and trusts it.
 
-    Following a damaged page ends the process (SIGBUS or SIGSEGV), which nothing here could report.
+    Following a damaged page kills the process (SIGBUS or SIGSEGV), which nothing here could report.
     """
     try:
         written = (path / _CHECKSUM_FILE).read_bytes().split()
@@ -202,7 +202,7 @@ def _check(path: Path) -> None:
 
 @contextmanager
 def _writing(path: Path, n_bytes: int) -> Iterator[None]:
-    """Where the database cannot be written: LMDB calls a full disk an input/output error."""
+    """Turn errors of writing into messages: LMDB calls a full disk an input/output error."""
     import lmdb
 
     try:

@@ -88,6 +88,6 @@ def unexpected(name: str) -> Finding:
 
 
 def other_list(name: str) -> Finding:
-    """A list of samples that says something else than the samples are."""
+    """A list that does not match the samples."""
     message = f"{name}: not what these samples are; readers would take others. Export again."
     return Finding("error", "list", message)

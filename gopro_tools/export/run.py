@@ -1,4 +1,4 @@
-"""Export a dataset, resume an interrupted export, and prove what came of it."""
+"""Export a dataset, resume an interrupted export, and verify the result."""
 
 import dataclasses
 import json
@@ -69,7 +69,8 @@ def export(
         What was made. A pair that cannot be read is left out and named; the rest is exported.
 
     Raises:
-        InputError: No dataset; both kinds of blur and none chosen; or ``out`` holds something else.
+        InputError: There is no dataset, it has both kinds of blur and none was chosen, or ``out``
+            holds something else.
     """
     config, out = config_from(ExportConfig, config), path_from(out, "out")
     refuse_url(out)
@@ -109,7 +110,7 @@ def export(
 def _encoded(
     unit: Unit, crop_px: int, kind: BlurKind, jobs: int, failed: dict[Sample, str]
 ) -> Iterator[Encoded]:
-    """The unit's images in order, encoded by threads; why others cannot be read, in ``failed``."""
+    """The unit's images in order, encoded by threads; ``failed`` gets what cannot be read, and why."""
 
     def encode(sample: Sample) -> Images | InputError:
         try:
@@ -126,7 +127,7 @@ def _encoded(
 
 
 def _hash_of_dataset(samples: Sequence[Sample], kind: BlurKind) -> str:
-    """Changes where an image is added, removed or replaced by one of another size in bytes.
+    """A hash that changes if an image is added, removed or replaced by a file of another size.
 
     Pixels are not hashed: `verify_export` compares them all.
     """
@@ -148,7 +149,7 @@ def _claimed(out: Path, state: Mapping[str, Any]) -> Iterator[None]:
         changed = [k for k, value in state.items() if before and before.get(k) != value]
         if changed:
             raise InputError(
-                f"{out}: an export of other settings or images lies there (other: "
+                f"{out}: an export with other settings or images lies there (other: "
                 f"{', '.join(changed)}); name another folder, or remove that one."
             )
         _write_json(out / _STATE_FILE, state)
@@ -157,7 +158,7 @@ def _claimed(out: Path, state: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _state_of(out: Path) -> Mapping[str, Any] | None:
-    """What the export in a folder was started with; None where there is none of ours."""
+    """The settings an export in this folder was started with; None where there is no export."""
     path = out / _STATE_FILE
     if not path.is_file():
         return None
@@ -187,16 +188,16 @@ def verify_export(
         on_progress: Called with (samples compared, all).
 
     Returns:
-        What differs, is missing, or is there besides; empty for an export that is right.
+        What differs, is missing or does not belong there; empty for a correct export.
 
     Raises:
-        InputError: ``out`` is no export, or ``dataset`` no dataset.
+        InputError: ``out`` is not an export, or ``dataset`` not a dataset.
     """
     out, dataset = local_copy(out), local_copy(dataset)
     state = _state_of(out)
     if state is None:
         raise InputError(
-            f"{out}: no export of this program (no {_STATE_FILE} there); name the folder that "
+            f"{out}: not an export of this program (no {_STATE_FILE} there); name the folder that "
             "`python -m gopro_tools.export` wrote."
         )
     try:

@@ -21,10 +21,10 @@ from gopro_tools.export.config import ExportConfig, Format
 from gopro_tools.images import Rgb, encode_png, read_rgb
 from gopro_tools.text import size_text
 
-# BasicSR's meta_info.txt and WebDataset take a name to end at its first dot.
+# BasicSR's meta_info.txt and WebDataset end a name at its first dot.
 _KEYS_END_AT_A_DOT: frozenset[Format] = frozenset({"lmdb", "webdataset"})
 
-_LONGEST_NAME_BYTES = 200  # file systems take 255, and formats append to it
+_LONGEST_NAME_BYTES = 200  # file systems allow 255, and formats append to it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +82,7 @@ def samples_of(
     """Every sample of an export, in order.
 
     Returns:
-        The samples, and why each pair that gives none is left out.
+        The samples, and for each pair left out, the reason.
 
     Raises:
         InputError: A split has no pair to export, or names collide or are too long.

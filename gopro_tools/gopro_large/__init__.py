@@ -1,4 +1,4 @@
-"""GOPRO_Large's own recipe: rebuild its pairs from the released frames, and prove a copy.
+"""GOPRO_Large's own recipe: rebuild its pairs from the released frames, and verify a copy.
 
 GOPRO_Large (Nah et al., CVPR 2017) came without the program that made it. Its frames came as
 GOPRO_Large_all, and the images show what was done to them: windows of M frames follow each other

@@ -1,4 +1,4 @@
-"""Prove a copy of GOPRO_Large against GOPRO_Large_all."""
+"""Verify a copy of GOPRO_Large against GOPRO_Large_all."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,7 +37,7 @@ class Agreement:
     n_off: int = 0
     """Others."""
     values_by_level: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
-    """(256,) How many values differ by that many levels."""
+    """(256,) how many values differ by k levels, k = 0..255."""
 
     def add(self, values_by_level: NDArray[np.int64], tolerance_levels: int) -> int:
         """Count one image; returns the largest difference in levels."""
@@ -115,7 +115,7 @@ def check(config: CheckConfig, *, on_progress: Progress | None = None) -> CheckR
 
 
 def _refuse_mixed_up(config: CheckConfig) -> None:
-    """Name the mistake where the folders are others than those that were asked for."""
+    """Name the mistake where the two folders were mixed up."""
     order = "The order is `check GOPRO_Large GOPRO_Large_all`: the images, then their frames."
     refuse_images(config.frames, config.sequences, order)
     for sequence in recipe(config.sequences):
@@ -146,10 +146,10 @@ def _compare(image: LargeImage, config: CheckConfig) -> _Compared:
     elif image.middle_frame in frames:
         expected = {"sharp": frames[image.middle_frame]}
     paths = {kind: image.path(config.dataset, kind) for kind in config.kinds}
-    # Of a folder that is missing as a whole, `_missing_folders` speaks.
+    # `_missing_folders` reports folders that are missing as a whole.
     missing = [k for k, path in paths.items() if path.parent.is_dir() and not path.is_file()]
     if missing:
-        # A copy that was rebuilt cannot have the 14; the original has them.
+        # A rebuilt copy cannot have the 14; the original has them.
         severity: Severity = "warning" if compared.unreleased else "error"
         message = f"{', '.join(missing)}: {image.name} is missing"
         compared.findings.append(Finding(severity, "missing", message, *image.key))
@@ -183,7 +183,7 @@ def _missing_folders(config: CheckConfig, sequences: Iterable[LargeSequence]) ->
 
 
 def _foreign_images(config: CheckConfig) -> Iterator[Finding]:
-    """What a copy has that GOPRO_Large has not."""
+    """What a copy has that GOPRO_Large does not."""
     own: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for sequence in recipe():
         own[sequence.split, sequence.sequence] = {image.name for image in sequence.images()}
@@ -199,5 +199,5 @@ def _foreign_images(config: CheckConfig) -> Iterator[Finding]:
                 folder = config.dataset / split / sequence_name / kind
                 for path in sorted(folder.glob("[!.]*")):
                     if path.name not in own[place]:
-                        message = f"{kind}/{path.name} is no image of GOPRO_Large"
+                        message = f"{kind}/{path.name} is not an image of GOPRO_Large"
                         yield Finding("error", "foreign", message, *place, path.name)

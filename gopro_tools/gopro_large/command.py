@@ -80,5 +80,5 @@ def print_agreement(result: "CheckResult", tolerance_levels: int) -> None:
     stderr.print(table, soft_wrap=False)
     stderr.print(
         f"{result.n_unreleased} image(s) cannot be rebuilt, as some of their frames were never "
-        "released; of those only sharp was compared."
+        "released; only their sharp images were compared."
     )

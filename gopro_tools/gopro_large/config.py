@@ -1,4 +1,4 @@
-"""What a user can ask of GOPRO_Large's recipe: to rebuild it, to check it, to get it."""
+"""What a user can ask for: to rebuild GOPRO_Large, check it, or download it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ class RegenerateConfig:
     kinds: tuple[Kind, ...] = KINDS
     """Which images to write."""
     sequences: tuple[str, ...] = ()
-    """Only these, such as GOPR0384_11_00, for a part of the frames; all 33 by default."""
+    """Only these, such as GOPR0384_11_00, if only some frames are there; all 33 by default."""
     jobs: int = 0
-    """Images made at once; 0 takes all cores."""
+    """Images made at once; 0 uses all cores."""
     findings: Path | None = None
     """CSV file for the findings; stdout by default."""
 
@@ -40,7 +40,7 @@ class RegenerateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckConfig:
-    """Prove a copy of GOPRO_Large against the released frames."""
+    """Verify a copy of GOPRO_Large against the released frames."""
 
     dataset: tyro.conf.Positional[Path]
     """The copy of GOPRO_Large."""
@@ -52,9 +52,9 @@ class CheckConfig:
     kinds: tuple[Kind, ...] = KINDS
     """Which images to check."""
     sequences: tuple[str, ...] = ()
-    """Only these, for a part of the dataset; all 33 by default."""
+    """Only these, if only part of the dataset is there; all 33 by default."""
     jobs: int = 0
-    """Images checked at once; 0 takes all cores."""
+    """Images checked at once; 0 uses all cores."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """CSV file for the findings; stdout by default."""
 
@@ -67,14 +67,14 @@ class CheckConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadConfig:
-    """Get the original dataset, and check it."""
+    """Download the original dataset, and check it."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder that GOPRO_Large goes into. A ZIP that lies there already is unpacked, and kept."""
     what: tuple[Archive, ...] = ("GOPRO_Large",)
     """GOPRO_Large (the pairs) and GOPRO_Large_all (the 240 fps frames they were made from)."""
     endpoint: str | None = None
-    """A mirror of the Hugging Face Hub; by default that of the variable HF_ENDPOINT, or the Hub."""
+    """A mirror of the Hugging Face Hub; by default the one in HF_ENDPOINT, or the Hub itself."""
     keep_zip: bool = False
     """Keep the ZIP that was downloaded after it is unpacked."""
     findings: Path | None = None

@@ -1,7 +1,7 @@
-"""Get GOPRO_Large from its author's page on the Hugging Face Hub, unpack it and check it.
+"""Download GOPRO_Large from its author's page on the Hugging Face Hub, unpack it and check it.
 
 `huggingface_hub` (the extra ``download``) does the transfer. The partial file is ours: the Hub's
-own `hf_hub_download` begins again after an interruption, which costs hours with such archives.
+own `hf_hub_download` starts over after an interruption, which costs hours with such archives.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ def download(
 
     Args:
         config: What, and where to.
-        on_progress: Called with a task, and bytes or files done and all.
+        on_progress: Called with the name of a task, and the bytes or files done and in total.
 
     Raises:
         InputError: `huggingface_hub` is missing, no connection, too little space, or a file that is
@@ -115,7 +115,7 @@ def _fetch(path: Path, endpoint: str | None, progress: OnProgress) -> None:
     url = hf_hub_url(REPOSITORY, path.name, repo_type="dataset", endpoint=endpoint)
     try:
         remote = get_hf_file_metadata(url, token=False)
-        # What was begun of another version of the file is of no use.
+        # A partial file of another version is of no use.
         version = hashlib.sha256(str(remote.etag).encode()).hexdigest()[:8]
         begun = path.with_name(f"{path.name}.{version}.partial")
         for other in {*path.parent.glob(f"{path.name}.*.partial")} - {begun}:
@@ -130,7 +130,7 @@ def _fetch(path: Path, endpoint: str | None, progress: OnProgress) -> None:
     except (HTTPError, OSError) as error:
         if reason := getattr(error, "errno", None) and error.strerror:
             raise InputError(
-                f"{path.parent}: cannot be written ({reason}). Make room or mend that; the same "
+                f"{path.parent}: cannot be written ({reason}). Make room or fix that; the same "
                 "command resumes."
             ) from error
         raise InputError(
@@ -167,7 +167,7 @@ def _receive(remote: Any, begun: Path, name: str, progress: OnProgress) -> None:
 
 
 def _by_hand(path: Path) -> str:
-    return f"get the file in another way, put it to {path} and start the same command again."
+    return f"get the file in another way, save it as {path} and start the same command again."
 
 
 # --- checking ---

@@ -38,7 +38,7 @@ class RegenerateResult:
 
     findings: list[Finding] = field(default_factory=list)
     n_written: int = 0
-    """Images written, each kind counted."""
+    """Images written, counting each kind."""
     n_kept: int = 0
     """Images that were there already and complete."""
 
@@ -125,9 +125,10 @@ def _rebuild(image: LargeImage, config: RegenerateConfig, write: _Write) -> _Bui
 
 @contextmanager
 def _output(out: Path) -> Iterator[_Write]:
-    """Hold ``out`` for one run, and give what writes a file there whole.
+    """Hold ``out`` for one run, and give a function that writes whole files there.
 
-    What a killed run left behind lies in one hidden folder, which also says that it is unfinished.
+    What a killed run left behind lies in one hidden folder, which also marks the output as
+    unfinished.
     """
     unfinished = out / UNFINISHED
 
@@ -158,8 +159,8 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be written ({error.strerror}). Mend that, for instance by making "
-            "space, and give the same command again: it resumes where it stopped."
+            f"{path}: cannot be written ({error.strerror}). Fix that, for instance by making room, "
+            "and run the same command again: it resumes where it stopped."
         ) from error
 
 
@@ -171,7 +172,7 @@ def _refuse_foreign(out: Path) -> None:
     seal = read_seal(out)
     if _FACTS.items() <= seal.record.items():
         return
-    # Of a dataset in the making, a power cut may have emptied the record.
+    # While a dataset is being made, a power cut may empty its record.
     if seal.state in ("none", "damaged") and (out / UNFINISHED).is_dir():
         return
     if any(not entry.name.startswith(".") for entry in out.iterdir()):
@@ -202,7 +203,7 @@ def _read_manifest(out: Path) -> _Rows:
         rows = read_csv(path, ("split", "sequence", "name"))
     except InputError as error:
         raise InputError(
-            f"{error} Remove it and give the same command again for each part: what is there is "
+            f"{error} Remove it and run the same command again for each part: what is there is "
             "kept."
         ) from error
     return {

@@ -30,14 +30,14 @@ class LargeSequence:
     """Number in the name of its first image."""
     last_image: int
     first_middle_frame: int
-    """Number in the name of the frame that is the first image's sharp one."""
+    """Number in the name of the first image's sharp frame."""
     last_middle_frame: int
     n_unreleased: int
     """Images at its beginning whose frames were not all released."""
 
     @property
     def n_frames(self) -> int:
-        """Frames averaged into one image (M), which is also how far one image is from the next."""
+        """Frames averaged into one image (M), which is also the distance between images."""
         name = SequenceName.parse(self.sequence)
         assert name is not None
         return name.n_frames
@@ -100,7 +100,7 @@ def recipe(sequences: Sequence[str] = ()) -> list[LargeSequence]:
         sequences: Names of those wanted; all 33 if empty.
 
     Raises:
-        InputError: A name is none of the 33.
+        InputError: A name is not one of the 33.
     """
     table = [
         LargeSequence(
@@ -130,7 +130,7 @@ def images_of(image: LargeImage, frames: Mapping[int, Rgb]) -> dict[Kind, Rgb]:
 
 
 def read_frames(image: LargeImage, frames_root: Path) -> tuple[dict[int, Rgb], list[Finding]]:
-    """The frames that can be read, by number, and why the exposure cannot be made if it cannot.
+    """The frames that can be read, by number, and if the image cannot be made, why.
 
     The check is ``unreleased``, a mere note, for the 14 images whose first frames were never
     released. Their middle frames were, so what is missing from there on is missing from this copy.

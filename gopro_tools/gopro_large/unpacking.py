@@ -17,7 +17,7 @@ from gopro_tools.files import refuse_links, temporary_beside
 
 _BLOCK_BYTES = 1 << 20
 _LONGEST_PART_BYTES = 255
-"""What file systems take as the name of a file or folder."""
+"""What file systems allow as the name of a file or folder."""
 _LARGEST_RATIO = 100
 _SMALL_BYTES = 1 << 20
 """Images hardly shrink in a ZIP: no image above this size grows more than the ratio."""
@@ -44,10 +44,10 @@ def unpack(packed: Path, folder: Path, progress: Callable[[int, int], None]) -> 
     Args:
         packed: A ZIP with ``train`` and ``test`` somewhere in it.
         folder: Where those go.
-        progress: Called with members dealt with and all.
+        progress: Called with the number of members done and in total.
 
     Raises:
-        InputError: It is no ZIP, it is damaged, or it holds what no dataset does: encrypted,
+        InputError: It is not a ZIP, it is damaged, or it holds what no dataset does: encrypted,
             repeated or symbolic members, names that lead out or are too long, a bomb. Or the disk
             is full. What was unpacked before stays.
     """
@@ -126,7 +126,7 @@ def _read(member: IO[bytes], packed: Path) -> bytes:
 
 def _not_writable(path: Path, error: OSError) -> InputError:
     return InputError(
-        f"{path}: cannot be written ({error.strerror}). Make room or mend that, and start the same "
+        f"{path}: cannot be written ({error.strerror}). Make room or fix that, and run the same "
         "command again; what was unpacked stays."
     )
 
@@ -170,7 +170,7 @@ def _members(
         raise InputError(f"{packed}: no train/ or test/ in it; this is not the dataset.")
     if n_packed_bytes > os.path.getsize(packed):  # noqa: PTH202
         raise InputError(
-            f"{packed}: its members take more than the file has, so that they lie over each other; "
+            f"{packed}: its members take more than the file has, so that they overlap; "
             "this is not the dataset."
         )
 
@@ -185,7 +185,7 @@ def _problem(info: zipfile.ZipInfo, parts: tuple[str, ...]) -> str:
         return "is encrypted; the dataset is not, and no password is asked for"
     mode = info.external_attr >> 16
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-        return "is a link or a device and no file"
+        return "is a link or a device, not a file"
     if info.file_size > _SMALL_BYTES and info.file_size > _LARGEST_RATIO * info.compress_size:
         return f"grows from {info.compress_size:,} to {info.file_size:,} bytes; no image does that"
     return ""

@@ -1,4 +1,4 @@
-"""Frames between frames: what turns the ghosts of a 120 or 240 fps average into a streak.
+"""Frames between frames, which turn the ghosts in a 120 or 240 fps average into a streak.
 
 The mean of a few frames shows fast objects as many times as there are frames. Every later recipe
 therefore interpolates first (REDS: 15 frames into each gap; RSBlur: 7). The built-in interpolator
@@ -61,14 +61,14 @@ def make():
 
 
 def load_interpolator(name: str) -> Interpolator:
-    """The interpolator called ``flow``, or a part of the user's own.
+    """The interpolator called ``flow``, or one of the user's own.
 
     Args:
-        name: ``flow``, or ``package.module:factory[:option=value...]``. What such a part returns is
-            checked each time.
+        name: ``flow``, or ``package.module:factory[:option=value...]``. What the user's own returns
+            is checked each time.
 
     Raises:
-        InputError: There is none of that name, or it cannot be made.
+        InputError: There is none by that name, or it cannot be made.
     """
     if name == FLOW:
         return FlowInterpolator()
@@ -78,10 +78,10 @@ def load_interpolator(name: str) -> Interpolator:
 
 
 def interpolator_sha256(name: str) -> str:
-    """Hash of the code of a part of the user's own, for the record; empty for ``flow``.
+    """Hash of the code of the user's own interpolator, for the record; empty for ``flow``.
 
     Raises:
-        InputError: There is none of that name.
+        InputError: There is none by that name.
     """
     if name == FLOW:
         return ""
@@ -92,7 +92,7 @@ def interpolator_sha256(name: str) -> str:
 
 
 class _Checked:
-    """A part of the user's own, whose mistakes are named instead of averaged."""
+    """An interpolator of the user's own, whose mistakes are reported instead of averaged."""
 
     def __init__(self, name: str, interpolator: Interpolator) -> None:
         self._name = name
@@ -113,7 +113,7 @@ class _Checked:
 
 
 class FlowInterpolator:
-    """Follows DIS flow in both directions, blends, and takes what is hidden from one side alone."""
+    """Follows DIS flow both ways and blends; what one frame occludes comes from the other."""
 
     def __init__(self) -> None:
         self._estimator = FlowEstimator()
@@ -149,7 +149,7 @@ class FlowInterpolator:
 
 
 def _near_edges(flow: FlowPair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Cells where edges of motion matter at some instant, and cells whose pixels may get there."""
+    """Cells where motion boundaries matter at some instant, and those whose pixels may get in."""
     edges = cells_with_edges(flow.forward) | cells_with_edges(flow.backward)
     if not edges.any():
         return edges, edges

@@ -9,11 +9,11 @@ from gopro_tools.flow import CELL_PX
 from gopro_tools.images import Rgb
 
 _HALF_PIXEL_TAPS = np.array([-1, 4, -11, 40, 40, -11, 4, -1], np.float32) / 64
-"""H.265's filter for half a pixel: bilinear fetches from the doubled grid keep fine detail, which
-from the frame itself they would smooth."""
+"""H.265's half-pixel filter: bilinear fetches from the doubled grid keep fine detail that they
+would smooth if they read the frame itself."""
 
 NOTHING = np.float32(1e9)
-"""Priority of an instant's pixel to which no motion leads; less is better."""
+"""Priority of an instant's pixel to which no motion leads; lower is better."""
 UNMATCHED = np.float32(1000)
 """Added to the priority of motion that failed the forward-backward check."""
 _DISTANCE_CODES = np.float32(4)
@@ -22,7 +22,7 @@ _LANES = np.uint64(0xFFFF)
 
 
 def doubled(image: Rgb) -> NDArray[np.uint64]:
-    """The image on a grid of half pixels, each pixel a number with a channel in each 16 bits.
+    """The image on a grid of half pixels, each pixel one number with 16 bits per channel.
 
     Args:
         image: (H, W, 3) uint8.
@@ -64,10 +64,10 @@ def _packed(pixel):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, fastmath=True)
 def project(flow, ok, cost, source_cells, t, sign, motion, priority):  # type: ignore[no-untyped-def]
-    """Carry each pixel's motion to where the pixel is at time ``t`` of its way.
+    """Carry each pixel's motion to where the pixel is at time ``t``.
 
-    Where several arrive, what was matched in both frames wins, as what is in front is seen in
-    both; then what differs less.
+    Where several arrive, one matched in both frames wins, as foreground is visible in both; then
+    the one with the smaller mismatch.
 
     Args:
         flow: (H, W, 2) motion from the frame the pixels belong to.
@@ -141,10 +141,10 @@ def blend(  # type: ignore[no-untyped-def]
 ):
     """The frame at time ``t`` between two.
 
-    Away from edges of motion the motion at the instant is that of the first frame, looked up once
+    Away from motion boundaries the motion at the instant is that of the first frame, looked up once
     where a pixel came from. Near edges it is what `project` carried there: from the first frame or
-    the second, whichever has the better claim. What only one of them claims is hidden in the other,
-    and is taken from that frame alone.
+    the second, whichever has the better claim. What only one of them claims is occluded in the
+    other, and is taken from that frame alone.
 
     Args:
         first: Doubled first frame (see `doubled`).

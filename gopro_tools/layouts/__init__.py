@@ -12,7 +12,7 @@ Köhler       ``BlurryA_B.png``, and ``GroundTruthA_B_C.png`` along the camera's
 ===========  =====================================================================================
 
 Folders go by any of the names in `naming.SHARP_WORDS` and `naming.BLURRED_WORDS`, in any case, and
-the whole may lie in folders that hold nothing else, as archives unpack.
+the dataset may lie in folders that hold nothing else, as archives unpack.
 """
 
 from gopro_tools.layouts.finding import find_dataset, open_dataset

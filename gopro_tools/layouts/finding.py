@@ -25,20 +25,21 @@ _REDS_KINDS = (
 )  # fmt: skip
 """Sharp kinds of REDS, each with its blurred ones, the usual first."""
 _DVD_FOLDERS = ("quantitative_datasets", "DeepVideoDeblurring_Dataset")
-"""Of Su et al., beside which their archive holds videos without truth."""
+"""Su et al.'s; their archive also holds videos without ground truth."""
 _MOST_WRAPPERS = 4
 _MOST_LOOKED_INTO = 50
 
 
 def find_dataset(root: Path, split: str) -> Place | None:
-    """Recognise the layout of a dataset; None where there is none that is known.
+    """Recognise the layout of a dataset; None where it is unknown.
 
-    Looks at names alone, and only as far as needed. Folders around it that hold nothing else are
-    gone through.
+    Looks at names alone, and only as far as needed. Outer folders that hold nothing else are
+    skipped.
 
     Args:
         root: The dataset's folder, or the folder of one split.
-        split: Wanted where the dataset has splits. ``test`` takes ``val`` where there is no test.
+        split: Which split, where the dataset has splits. ``test`` means ``val`` where there is no
+            test.
 
     Raises:
         InputError: The folder holds several datasets, or images in LMDB files.
@@ -59,10 +60,10 @@ def find_dataset(root: Path, split: str) -> Place | None:
 
 
 def open_dataset(root: Path, split: Split) -> Place:
-    """`find_dataset`, where there has to be one.
+    """`find_dataset`, where there must be one.
 
     Raises:
-        InputError: There is none; the message lists what is read, or what there is instead.
+        InputError: There is none; the message lists what can be read, or what is there instead.
     """
     place = find_dataset(root, split)
     if place is None:
@@ -75,7 +76,7 @@ def open_dataset(root: Path, split: Split) -> Place:
             names = ", ".join(path.name for path in found)
             raise InputError(f"{root}: holds folders with datasets ({names}); name one of these.")
         raise InputError(
-            f"{root}: no dataset of a known layout with a split {split!r} there. Read are "
+            f"{root}: no dataset of a known layout with a split {split!r} there. Known are "
             f"{split}/<sequence>/{SHARP_FOLDER}/000001.png (GOPRO), {split}/input and "
             f"{split}/target (MPRNet, NAFNet), <sequence>/input and <sequence>/GT (DVD), RealBlur, "
             "RSBlur, REDS, HIDE and Köhler. Name two folders with --sharp and --blurred otherwise."
@@ -134,7 +135,7 @@ def _has_pair(folders: Mapping[str, Path]) -> bool:
 
 
 def _is_gopros(folders: Mapping[str, Path]) -> bool:
-    """Whether a sequence has the names of GOPRO; with others for blurred images it is another's."""
+    """Whether folders have GOPRO's names; other names for blurred images are another layout's."""
     if SHARP_FOLDER not in folders:
         return False
     own = set(BLUR_FOLDERS.values())
@@ -161,7 +162,7 @@ def _reds(root: Path, split: str) -> Place | None:
             found = [kind for kind in blurred_kinds if f"{split}_{kind}" in here]
             if sharp is None or not found:
                 continue
-            notes = ["REDS keeps its test images back: val is taken"] if split == "val" else []
+            notes = ["REDS has no public test images: val is taken"] if split == "val" else []
             if len(found) > 1:
                 notes.append(f"{split}_{found[0]} is taken, not {', '.join(found[1:])}")
             blurred = here[f"{split}_{found[0]}"]
@@ -198,7 +199,7 @@ def _with_list(place: Place, root: Path, split: str) -> Place:
         if lists:
             raise InputError(
                 f"{root}: {lists[0].name} lists another split, and nothing lists {split!r}; "
-                "without a list its images cannot be told from those of the other split."
+                "without a list its images cannot be told apart from those of the other split."
             )
     return Place(
         layout=place.layout,

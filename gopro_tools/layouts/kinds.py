@@ -1,4 +1,4 @@
-"""Folders of a dataset, and what their names say of the images in them."""
+"""Folders of a dataset, and what their names say about the images in them."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -29,7 +29,7 @@ def kind_of_folder(name: str) -> str:
 
 
 def _of_kinds(folders: Mapping[str, Path], words: Collection[str]) -> dict[str, Path]:
-    """Folders of some kinds by kind; crops only where what they are cut from is not there."""
+    """Folders of some kinds, by kind; crops only where the images they are cut from are absent."""
     found: dict[str, Path] = {}
     for name in sorted(folders, key=lambda name: name.lower() in _CROPS):
         if (kind := kind_of_folder(name)) in words:

@@ -1,4 +1,4 @@
-"""Listing the images of a dataset that was recognised."""
+"""Listing the images of a recognised dataset."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -20,7 +20,7 @@ def list_pairs(place: Place, blur_kind: BlurKind | None) -> Pairs:
         blur_kind: Which blurred images, where the dataset has both; ``gamma`` by default.
 
     Raises:
-        InputError: It holds no images, or those of the kind are not there.
+        InputError: It holds no images, or none of that kind.
     """
     if place.layout == KOEHLER:
         return koehler_pairs(place)
@@ -98,7 +98,7 @@ def _paired(blurred: Mapping[PurePosixPath, Path], sharp: Mapping[PurePosixPath,
 
 
 def _renamed(pairs: Pairs, name: str) -> Pairs:
-    """A pair of which the folder is the name."""
+    """A pair named after its folder."""
     return Pairs(
         sharp={PurePosixPath(name): paths for paths in list(pairs.sharp.values())[:1]},
         blurred={PurePosixPath(name): path for path in list(pairs.blurred.values())[:1]},
@@ -106,7 +106,7 @@ def _renamed(pairs: Pairs, name: str) -> Pairs:
 
 
 def _only_listed(pairs: Pairs, listed: Path) -> Pairs:
-    """The pairs whose blurred image a list names, a line each: sharp, then blurred."""
+    """The pairs whose blurred image a list names; a line has the sharp, then the blurred file."""
     try:
         lines = [line.split() for line in listed.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -123,7 +123,7 @@ def _only_listed(pairs: Pairs, listed: Path) -> Pairs:
 
 
 def _tail(path: PurePosixPath) -> tuple[str, ...]:
-    """Scene, kind and name: enough to know an image of RealBlur or RSBlur by."""
+    """Scene, kind and name: enough to identify an image of RealBlur or RSBlur."""
     return path.parts[-4:] if path.stem == "real_blur" else path.parts[-3:]
 
 
@@ -132,5 +132,5 @@ def _no_such_kind(folder: Path, blur_kind: BlurKind | None) -> InputError:
     other: BlurKind = "linear_crf" if asked == "gamma" else "gamma"
     return InputError(
         f"{folder}: no blurred images in folders named {BLUR_FOLDERS[asked]}; if they are in "
-        f"{BLUR_FOLDERS[other]}, say --blur-kind {other}."
+        f"{BLUR_FOLDERS[other]}, pass --blur-kind {other}."
     )

@@ -19,15 +19,15 @@ class Place:
     split: str
     """The split as the dataset calls it; empty where it has none."""
     sharp: Path | None = None
-    """Folder of sharp images, of layouts that have one."""
+    """Folder of sharp images, in layouts that have one."""
     blurred: Path | None = None
-    """Folder of blurred images, of layouts that have one."""
+    """Folder of blurred images, in layouts that have one."""
     listed: Path | None = None
     """File that lists the pairs of the split."""
     has_both_kinds: bool = False
     """Whether it has blurred images of both kinds, by GOPRO's names."""
     note: str = ""
-    """What a reader must know of the choice; empty where it is plain."""
+    """What a reader must know about the choice; empty where it is obvious."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,5 +35,5 @@ class Pairs:
     """The images of a dataset by key ``<sequence>/<name>``, named as the blurred ones are."""
 
     sharp: Mapping[PurePosixPath, tuple[Path, ...]]
-    """One sharp image; several of the camera's path in Köhler's set."""
+    """One sharp image; in Köhler's set several, along the camera's path."""
     blurred: Mapping[PurePosixPath, Path]

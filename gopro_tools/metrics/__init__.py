@@ -10,7 +10,7 @@ and no function has options::
 Images are (H, W, 3) uint8 RGB, so the range is 255 by definition and never guessed from the data.
 Round a network's output to uint8 first, as saving it does. Every function is symmetric unless it
 says otherwise, and raises InputError for another type, shape or size. Identical images have a PSNR
-of infinity, as in MATLAB; what a mean over such images is, the caller has to say.
+of infinity, as in MATLAB; what a mean over such images is, the caller must decide.
 
 Several protocols share most of their work (window averages, luma, an alignment): `score` computes
 several of them at once, each shared part once.

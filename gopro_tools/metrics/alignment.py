@@ -50,7 +50,7 @@ def align(sharp: Rgb, restored: Rgb) -> Aligned:
     Raises:
         InputError: The search fails: the images have too little in common, or one is flat.
     """
-    if np.array_equal(sharp, restored):  # the search would end a hair from the identity
+    if np.array_equal(sharp, restored):  # the search would end slightly off the identity
         return Aligned(
             sharp=sharp.astype(np.float64),
             restored=restored.astype(np.float64),

@@ -49,15 +49,15 @@ class Metric:
     higher_is_better: bool = True
     """Direction."""
     color_space: Literal["RGB", "Y", "grey"] = "RGB"
-    """What is looked at: code values of R, G and B, BT.601 luma, or grey of full range."""
+    """What is compared: code values of R, G and B, BT.601 luma, or full-range grey."""
     needs_sharp: bool = True
     """Whether it compares with the sharp image."""
     needs_before: bool = False
     """Whether it compares motion since the image before, in the same sequence."""
     ssim_kind: str = ""
-    """Window, covariance and borders; empty where it is no SSIM."""
+    """Window, covariance and borders; empty unless it is an SSIM."""
     rounding: str = "uint8"
-    """How values were brought to code values before."""
+    """How images were turned into code values beforehand."""
     used_by: str = ""
     """Papers and code that report it."""
     citation: str = ""
@@ -221,7 +221,7 @@ class Bundle:
     metrics: tuple[str, ...]
     """Names in `METRICS`."""
     note: str
-    """Whose, and how it differs from what they ran."""
+    """Whose it is, and how it differs from what they ran."""
 
 
 _MATLAB_LINE = ("psnr_rgb", "ssim_matlab_rgb3d")
@@ -287,7 +287,7 @@ def metrics_of(names: Sequence[str]) -> tuple[str, ...]:
             chosen[name] = None
         else:
             raise InputError(
-                f"{name!r} is no protocol. Bundles: {', '.join(BUNDLES)}. "
+                f"{name!r} is not a protocol. Bundles: {', '.join(BUNDLES)}. "
                 f"Single ones: {', '.join(METRICS)}."
             )
     if not chosen:
@@ -311,11 +311,11 @@ def score(
         before: The sharp and the restored image before these, for metrics of sequences.
 
     Returns:
-        The score under each name; NaN where it is not defined, as that of a motion without an image
+        The score under each name; NaN where it is undefined, such as for motion without an image
         before.
 
     Raises:
-        InputError: The pair, or the machine, does not do for one of them.
+        InputError: One of them cannot be computed for this pair, or on this machine.
     """
     chosen = [METRICS[name] for name in metrics]
     if sharp is None and any(metric.needs_sharp for metric in chosen):

@@ -1,4 +1,4 @@
-"""DISTS, which needs weights that must be named: nothing is downloaded, torch is imported late."""
+"""DISTS, whose weights the user names: nothing is downloaded, torch is imported late."""
 
 import functools
 import importlib
@@ -69,7 +69,7 @@ def dists_distance(sharp: Rgb, restored: Rgb) -> float:
 
 
 def _features(images: Any, weights: dict[str, Any]) -> Iterator[Any]:
-    """The images themselves, then VGG16 after each stage, with L2 pooling instead of maxima."""
+    """The images, then VGG16's features after each stage, with L2 instead of max pooling."""
     functional = importlib.import_module("torch.nn.functional")
     yield images
     maps = (images - weights["mean"]) / weights["deviation"]
