@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from gopro_tools.images import Rgb
 
 N_LOOKED_AT = 5
-"""Images of each kind that are enough, evenly spread."""
+"""How many images of each kind are enough, evenly spread."""
 LEAST_GAIN_DB = 3.0
-"""How much more like the right images with the mistake they have to be than like those without."""
+"""By how many dB images must be closer to the right ones with the mistake than without."""
 _GAMMA = 2.2
 MOST_DB = 60.0
-"""Of images that are equal, so that means stay finite."""
+"""PSNR of equal images, in dB, so that means stay finite."""
 
 ROWS = (slice(None, None, 4),)
-"""Rows that are compared of small images."""
+"""Rows of small images that are compared."""
 GRID = (slice(None, None, 4), slice(None, None, 5))
-"""Pixels that are compared of whole images: enough to tell mistakes of all of them."""
+"""Pixels of whole images that are compared: enough to tell mistakes that affect all of them."""
 
 _CODES = np.arange(256)
 
@@ -54,7 +54,7 @@ _MOVED: Mapping[str, Callable[[Rgb], Rgb]] = MappingProxyType(
         "turned right by 90 degrees": lambda image: np.rot90(image, -1),
     }
 )
-"""Mistakes that move pixels, as views of a right image."""
+"""Mistakes that move pixels, as functions of a right image."""
 
 _CHANGED: Mapping[str, Callable[[Rgb], Rgb]] = MappingProxyType(
     {
@@ -82,16 +82,16 @@ _UNDONE: Mapping[str, Callable[[Rgb], Rgb]] = MappingProxyType(
         ),
     }
 )
-"""Mistakes that leave images so flat that any flat image is like them: what makes them right."""
+"""Inverses of mistakes that leave images so flat that any flat image resembles them."""
 
 
 OTHER_TONE = "in other brightness, contrast or colours"
-"""What a factor and an offset for each channel undo."""
+"""What one factor and one offset per channel undo."""
 
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """To right images with a mistake, and to those without, in dB."""
+    """PSNR in dB against right images with a mistake, and against those without."""
 
     mistake: str
     with_db: float
@@ -99,7 +99,7 @@ class Likeness:
 
     @property
     def gain_db(self) -> float:
-        """How much the mistake explains."""
+        """By how many dB the mistake explains the images."""
         return self.with_db - self.without_db
 
 
@@ -112,7 +112,7 @@ def mistakes_in(images: Sequence[Rgb], right: Sequence[Rgb]) -> list[Likeness]:
     """Mistakes that explain most of the difference between images and those they should be like.
 
     Blurred against sharp, 80 px wide, in 173 groups of 5 pairs of GOPRO, REDS and rendered clips:
-    none is found as they are. With a mistake in the sharp images, it is found in 157 (red and blue
+    as they are, none is found. With a mistake in the sharp images, it is found in 157 (red and blue
     swapped), 103 to 152 (channels in another order), 98 to 103 (10 % or 10 levels brighter).
 
     Args:
@@ -127,7 +127,7 @@ def mistakes_in(images: Sequence[Rgb], right: Sequence[Rgb]) -> list[Likeness]:
 
 
 def psnrs_with_mistakes(image: Rgb, right: Rgb, some: tuple[slice, ...]) -> dict[str, float]:
-    """PSNR in dB to a right image with each mistake that leaves its shape as it is.
+    """PSNR in dB against a right image with each mistake that keeps its shape.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -147,7 +147,7 @@ def psnrs_with_mistakes(image: Rgb, right: Rgb, some: tuple[slice, ...]) -> dict
 
 
 def _in_tone_of(right: Rgb, own: Rgb) -> Rgb:
-    """An image times a factor plus an offset, for each channel those nearest to the right image."""
+    """An image times a factor plus an offset per channel, fitted to the right image."""
     values, expected = (
         pixels - pixels.mean((0, 1), keepdims=True, dtype=np.float64) for pixels in (own, right)
     )
@@ -163,7 +163,7 @@ def mistakes_that_explain(
     """Mistakes that explain most of the difference of most images.
 
     Args:
-        as_is_db: PSNR of each image to the right one.
+        as_is_db: PSNR in dB of each image against the right one.
         with_mistakes_db: `psnrs_with_mistakes` of each.
     """
     found = [
@@ -175,7 +175,7 @@ def mistakes_that_explain(
 
 
 def best_explanation(found: Sequence[Likeness]) -> Likeness:
-    """The mistake that explains most; a tone of its own only where no other one does."""
+    """The mistake that explains most; a change of tone only where nothing else explains it."""
     return max(found, key=lambda one: (one.mistake != OTHER_TONE, one.gain_db))
 
 

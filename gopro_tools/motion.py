@@ -1,7 +1,7 @@
-"""How much a pair is blurred, saturated and noisy: what results are broken down by.
+"""How blurred, saturated and noisy a pair is: what results are broken down by.
 
 The length of blur is measured by optical flow from the middle frame to the first and the last of
-the exposure: how far what a pixel shows moved while the shutter was open.
+the exposure: how far the content of a pixel moved while the shutter was open.
 """
 
 from collections.abc import Sequence
@@ -46,8 +46,8 @@ class MotionMeter:
         """Length of the blur of an exposure.
 
         Args:
-            frames: (H, W, 3) uint8 RGB, evenly spaced in time, at least two; the middle one and
-                the two ends are looked at.
+            frames: (H, W, 3) uint8 RGB, evenly spaced in time, at least two; the middle one and the
+                two ends are used.
             exposure_frames: How many frame intervals the exposure lasts; by default as many as
                 there are frames, which is what their mean stands for. The ends are one less apart.
         """

@@ -15,4 +15,4 @@ class MovieConfig:
     hdr: bool = False
     """Convert PQ and HLG video to SDR; without this it is refused."""
     deinterlace: bool = False
-    """Read interlaced video, one field of each frame; without this it is refused."""
+    """Read interlaced video, one field per frame; without this it is refused."""

@@ -61,10 +61,10 @@ def restore_video(
         out: Where the result goes; its suffix as `take_movie_name` says. The side-by-side clip
             goes to `beside` it.
         config: How to read and write.
-        on_progress: Called with frames done, and all.
+        on_progress: Called with the number of frames done and in total.
 
     Raises:
-        InputError: The source cannot be read, no frame of it can, or the result not be written.
+        InputError: The source, or any frame of it, cannot be read, or the result cannot be written.
     """
     config = config or MovieConfig()
     video = open_movie(source, config)
@@ -106,7 +106,7 @@ def restore_video(
 
 
 def find_videos(source: Path, config: MovieConfig) -> list[tuple[Path, Path]]:
-    """Video files to restore: the source itself, or those of a folder that is no dataset.
+    """Video files to restore: the source itself, or those of a folder that is not a dataset.
 
     Returns:
         Each file, and what its result is called inside the output folder, in natural order. Names
@@ -144,12 +144,12 @@ def take_movie_name(names: FreeNames, relative: Path, config: MovieConfig) -> Pa
 
 
 def beside(path: Path, suffix: str | None = None) -> Path:
-    """Where the comparison goes that belongs to a result."""
+    """Where the comparison that belongs to a result goes."""
     return path.with_name(f"{path.stem}{COMPARE}{suffix or path.suffix}")
 
 
 def side_by_side(blurred: Rgb, restored: Rgb) -> Rgb:
-    """Both images under a line that names them: (28 + H, 2 W, 3), even in both, uint8."""
+    """Both images under a line that names them: (28 + H, 2 W, 3) uint8, both made even."""
     height, width = blurred.shape[:2]
     head = np.full((_LABEL_PX, 2 * width, 3), 32, np.uint8)
     for left, text in ((0, "blurred"), (width, "restored")):

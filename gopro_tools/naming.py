@@ -1,10 +1,10 @@
 """Which result belongs to which image, when a program named its results its own way.
 
-Every program of this field stores results under other names: ``<sequence>-<number>.png`` in one
+Every program of this field names its results differently: ``<sequence>-<number>.png`` in one
 folder, ``<name>_<network>.png``, ``<sequence>/blur_gamma/<number>.png``, another suffix. All of
-these say which image they are of, so they pair without renaming. What does not say it (a number
-that several sequences have, a folder of another sequence) pairs with nothing: a wrong pair would
-look like a bad method.
+these identify the image, so they pair without renaming. What does not (a number that several
+sequences have, a folder of another sequence) pairs with nothing: a wrong pair would look like a bad
+method.
 """
 
 import re
@@ -34,7 +34,7 @@ _COMPANIONS = (
     "gt", "sharp", "target", "real_a", "real_b", "lq", "input", "blur", "blurred", "blurry",
     "label", "in", "source", "ground_truth", "original",
 )  # fmt: skip
-"""Ends of names under which programs store the input or the truth beside a result."""
+"""Name endings under which programs store the input or the ground truth beside a result."""
 
 _RESULT_PREFIXES = frozenset(
     {"deblurred", "deblur", "restored", "out", "output", "result", "pred", "prediction", "fake",
@@ -50,7 +50,7 @@ _Canonical = Callable[[PurePosixPath], str]
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """The files of one method, by the image they are of."""
+    """The files of one method, by the image they belong to."""
 
     paths: Mapping[PurePosixPath, Path]
     """By key, of those that were asked for."""
@@ -65,7 +65,7 @@ class _Way:
     """A way to compare names."""
 
     note: str
-    """What it passes over, for people."""
+    """What it ignores, in words."""
     of_key: _Canonical
     of_file: _Canonical
     takes_numbers: bool = False
@@ -88,15 +88,15 @@ def match_files(
     Names are compared exactly first, then with less and less of what programs change: the suffix
     of the file and the form of accents, folders named blur, sharp, input and the like, ``-``, ``_``
     and ``/`` between sequence and number, case, leading zeros, folders that all files share, words
-    before and after the name. The first way that finds a file for every key is taken, or else the
-    one that finds most. A way counts only where it leaves no two keys, and no two files, alike.
-    Files named as copies of the input or the truth, or in folders of such, are left out.
+    before and after the name. The first way that finds a file for every key is used, or else the
+    one that finds most. A way counts only if it leaves no two keys and no two files alike. Files
+    named as copies of the input or the ground truth, or in folders of such, are left out.
 
     Args:
         keys: ``<sequence>/<name>`` of each image.
         files: By path inside their folder.
         suffix: What follows the name of the image in the file's, such as ``_fake_B``; by default
-            nothing, or whatever the same letters are after every name.
+            nothing, or any suffix that all names share.
         may_name_kinds: For sharp and blurred images, where ``1_gt`` and ``1_blur`` are a pair.
 
     Raises:
@@ -119,7 +119,7 @@ def match_files(
     if not best.paths or not copies:
         return replace(best, extra=(*best.extra, *copies))
     ends = ", ".join(sorted(set(copies.values())))
-    note = f"{len(copies)} copies of input or truth ({ends}) passed over"
+    note = f"{len(copies)} copies of input or ground truth ({ends}) passed over"
     return replace(best, note=", ".join(filter(None, [best.note, note])))
 
 
@@ -139,7 +139,7 @@ def _best_match(
 
 
 def group_of(key: PurePosixPath) -> str:
-    """The sequence that an image is of: its folder, or what precedes the number in its name."""
+    """The sequence an image belongs to: its folder, or what precedes the number in its name."""
     if key.parent != PurePosixPath():
         return str(key.parent)
     numbered = re.fullmatch(r"(.+?)[-_]\d+", key.stem)
@@ -149,8 +149,8 @@ def group_of(key: PurePosixPath) -> str:
 def renumbered(keys: Iterable[PurePosixPath], match: Match) -> str:
     """Say where a method's files have the numbers of a sequence's images shifted; empty if nowhere.
 
-    Where one program counts from 0 and another from 1, most numbers are on both sides, and each is
-    of another image.
+    Where one program counts from 0 and another from 1, most numbers occur on both sides but mean
+    different images.
     """
     names: dict[str, str] = {}
     numbers: dict[str, tuple[set[int], set[int]]] = {}
@@ -163,7 +163,7 @@ def renumbered(keys: Iterable[PurePosixPath], match: Match) -> str:
                 of_files.add(int(numbered[2]))
     for path in match.extra:
         if numbered := _NUMBERED.fullmatch(_bare(path)):
-            # Without a name of its own it can only be of the one sequence there is.
+            # Without a name it can only be the one sequence there is.
             sequence = next(iter(numbers)) if len(numbers) == 1 and not numbered[1] else numbered[1]
             if sequence in numbers:
                 numbers[sequence][1].add(int(numbered[2]))
@@ -221,7 +221,7 @@ def _ways(keys: Collection[PurePosixPath], files: Mapping[PurePosixPath, Path]) 
         )  # fmt: skip
     if have_groups:
         yield _Way(note="", of_key=_flat, of_file=_flat, takes_numbers=True, only_complete=True)
-    # Without a folder nothing contradicts: it is the image of that name, where only one has it.
+    # Without a folder, nothing contradicts a name that only one image has.
     if all(without_kinds(path).parent == PurePosixPath() for path in files):
         yield alike("by name alone", lambda path: plain(path.stem))
     yield _Way(
@@ -239,7 +239,7 @@ def _flat(path: PurePosixPath) -> str:
 
 
 def _has_own_folder(path: PurePosixPath) -> bool:
-    """Whether a file lies in a folder of its image's name, as BasicSR's validation images do."""
+    """Whether a file lies in a folder named after its image, as BasicSR's validation images do."""
     folder = path.parent.name
     return bool(folder and re.match(rf"{re.escape(folder)}(?![^\W_])", path.stem))
 
@@ -269,7 +269,7 @@ def _without_folders(path: PurePosixPath, names: Collection[str]) -> PurePosixPa
 
 
 def _shared_prefix(files: Mapping[PurePosixPath, Path]) -> str:
-    """The word, with what divides it from the rest, that every file's name starts with."""
+    """The word that every file's name starts with, including the separator after it."""
     words = {match[0] if match else "" for match in map(_WORD.match, (p.stem for p in files))}
     return next(iter(words)) if len(words) == 1 else ""
 
@@ -351,7 +351,7 @@ def _chosen_suffix(
         return ""
     if len(fullest) > 1:
         if len(set().union(*(by_suffix[end] for end in fullest))) == most * len(fullest):
-            return None  # each is of other images: these are names, not suffixes
+            return None  # each belongs to other images: these are names, not suffixes
         ends = ", ".join(sorted(fullest))
         raise InputError(
             f"each image has several results, with {ends} after its name; choose with --suffix."
@@ -365,7 +365,7 @@ def _spellings(suffix: str) -> set[str]:
 
 
 def _companion_end(path: PurePosixPath) -> str:
-    """The end of a name that says it is a copy of the input or the truth; empty for others."""
+    """The end of a name that marks a copy of the input or the ground truth; empty for others."""
     whole = _flat(path)
     ends = (f"_{name}" for name in _COMPANIONS)
     return next((whole[-len(end) :] for end in ends if whole.lower().endswith(end)), "")

@@ -112,8 +112,8 @@ class OnnxProcess:
             with contextlib.suppress(ValueError):
                 how = signal.Signals(-code).name
         return InputError(
-            f"{self._path}: {self._library} crashed on it ({how}); is the file whole, and does it "
-            "fit into memory?"
+            f"{self._path}: {self._library} crashed on it ({how}); is the file complete, and does "
+            "it fit into memory?"
         )
 
 
@@ -162,7 +162,7 @@ def _read_arrays(read: Callable[[int], bytes]) -> list[NDArray[Any]]:
 
 
 def silence_onnxruntime() -> None:
-    """Keep onnxruntime from storing and sending events, as its own builds do unless told.
+    """Keep onnxruntime from storing and sending telemetry, as its official builds do by default.
 
     It reads this once, when it is first imported.
     """
@@ -184,7 +184,7 @@ def _opened(path: str, library: str) -> Callable[[NDArray[Any]], list[NDArray[np
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    # The processor alone: results are the same on every machine.
+    # CPU only: results are the same on every machine.
     session = onnxruntime.InferenceSession(
         path, sess_options=options, providers=["CPUExecutionProvider"]
     )

@@ -19,7 +19,7 @@ Run: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def with_onnxruntime(path: Path) -> Run:
-    """Open a file with onnxruntime, on the processor: results are the same on every machine.
+    """Open a file with onnxruntime, on the CPU: results are the same on every machine.
 
     Raises:
         InputError: onnxruntime is not installed.

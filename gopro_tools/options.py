@@ -1,4 +1,4 @@
-"""What command lines share: lists as ``--kinds sharp blur`` or ``--kinds sharp,blur``, choices."""
+"""What command lines share: choices, and lists as ``--kinds a b`` or ``--kinds a,b``."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ LISTS = ConstructorRegistry()
 
 
 def words_of(arguments: Sequence[str]) -> list[str]:
-    """Take arguments apart at their commas.
+    """Split arguments at their commas.
 
     A comma before a space belongs to a name (``SRN, released model``), and an argument that names a
     file or folder stays whole.
@@ -61,7 +61,7 @@ def _reader(element: Any) -> tuple[Callable[[str], Any], str] | None:
 
     def chosen(word: str) -> str:
         if word not in choices:
-            raise ValueError(f"{word!r} is none of {', '.join(choices)}")
+            raise ValueError(f"{word!r} is not one of {', '.join(choices)}")
         return word
 
     return chosen, f"{{{','.join(choices)}}}"

@@ -20,7 +20,7 @@ from gopro_tools.text import size_text
 
 _MOST_LISTED = 20
 _MOST_PADDING_PX = 64
-"""More rows or columns than that are no padding to a multiple of what networks halve by."""
+"""More rows or columns than this are not padding to a multiple that a network needs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,11 +68,11 @@ class Pairing:
 
     image_sets: tuple[ImageSet, ...]
     left_out: tuple[str, ...] = ()
-    """A line a method, such as ``mynet: 1 missing (a/000002.png)``; empty when all are there."""
+    """A line per method, such as ``mynet: 1 missing (a/000002.png)``; empty when all are there."""
     n_missing: int = 0
-    """Sharp images that were left out."""
+    """Number of sharp images that were left out."""
     notes: tuple[str, ...] = ()
-    """How names were matched where they differ, and what was taken of a dataset."""
+    """How names were matched where they differ, and what was used of a dataset."""
 
 
 def pair_images(sources: Sources) -> Pairing:
@@ -82,15 +82,15 @@ def pair_images(sources: Sources) -> Pairing:
 
     Raises:
         InputError: A folder is missing or holds no image; or a method lacks an image of the sharp
-            folder or has one more (all are listed) and `Sources.allow_missing` is off; or nothing
-            is common to all.
+            folder or has an extra one (all are listed) and `Sources.allow_missing` is off; or no
+            image is common to all.
     """
     place = sources.place
     pairs = list_pairs(place, sources.blur_kind) if place else _pairs_of_folders(sources)
     if not pairs.sharp:
         raise InputError(
             f"{sources.dataset or sources.sharp}: no sharp images there that belong to its blurred "
-            "ones; some datasets have them in an archive of their own, to be unpacked beside."
+            "ones; some datasets keep them in a separate archive, to be unpacked beside these."
         )
     sharp = {key: paths[0] for key, paths in pairs.sharp.items()}
     extra = pairs.blurred.keys() - sharp.keys()
@@ -108,7 +108,7 @@ def pair_images(sources: Sources) -> Pairing:
         broken = {key for key, path in match.paths.items() if _leads_nowhere(path)}
         found = [
             _listed(sharp.keys() - match.paths.keys(), "missing"),
-            _listed(broken, "missing, a link leads nowhere"),
+            _listed(broken, "missing, a broken link"),
             _listed(match.extra, "extra"),
         ]
         if any(found):
@@ -145,7 +145,7 @@ def read_images(images: ImageSet) -> dict[str, Rgb]:
 
     Raises:
         InputError: Images that cannot be read, are not 8-bit RGB or have another size; the message
-            names every one of them, not the first.
+            names every one of them, not just the first.
     """
     found: dict[str, Rgb] = {}
     problems: list[str] = []
@@ -179,10 +179,10 @@ def _remedy_for_size(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
     if rows >= 0 and columns >= 0:
         return (
             f"It has {columns} columns and {rows} rows more, as where a network's padding is left "
-            "on: cut that off"
+            "on: crop it"
         )
     return (
-        "A few rows or columns are other, as where images are cut to a multiple: pad them before "
+        "A few rows or columns differ, as where images are cropped to a multiple: pad them before "
         "they are restored, and cut the padding off afterwards"
     )
 
@@ -229,12 +229,12 @@ def _results_of(
         raise InputError(f"{folder}: {error}") from error
     if shift := renumbered(keys, match):
         raise InputError(
-            f"{folder}: numbered otherwise than the sharp images: {shift}. Equal numbers would "
+            f"{folder}: not numbered like the sharp images: {shift}. Equal numbers would "
             "compare different images; rename the files."
         )
     if not match.paths and (other := _split_of(files, sources)):
         raise InputError(
-            f"{folder}: these are results of the split {other}; compare them with --split {other}."
+            f"{folder}: these are results for the split {other}; compare them with --split {other}."
         )
     if not match.paths and (fitting := _folders_that_fit(keys, files)):
         raise InputError(
@@ -245,7 +245,7 @@ def _results_of(
 
 
 def _split_of(files: Mapping[PurePosixPath, Path], sources: Sources) -> str:
-    """The other split of the dataset, where the files are results of all its images."""
+    """The other split of the dataset, if the files are results for all its images."""
     if sources.dataset is None:
         return ""
     for split in SPLITS:
@@ -262,7 +262,7 @@ def _split_of(files: Mapping[PurePosixPath, Path], sources: Sources) -> str:
 def _folders_that_fit(
     keys: Collection[PurePosixPath], files: Mapping[PurePosixPath, Path]
 ) -> list[str]:
-    """Folders among a method's files that have a result of every image on their own."""
+    """Folders among a method's files that each hold a result for every image."""
     by_folder: dict[str, dict[PurePosixPath, Path]] = {}
     for path, file in files.items():
         if len(path.parts) > 1:

@@ -27,7 +27,7 @@ class Pairs(Sequence[tuple[Rgb, Rgb]]):
     It holds no pixels and no open files: workers of a ``DataLoader`` can share it.
 
     Args:
-        path: Folder with ``train`` and ``test``, or a URL: what is new there is copied first.
+        path: Folder with ``train`` and ``test``, or a URL: new objects are copied first.
         split: Which of them.
         blur_kind: Which blurred images: ``gamma`` (averaged in linear light) or ``linear_crf``.
 

@@ -1,4 +1,4 @@
-"""Parts that users bring, named ``package.module:factory`` wherever a part of ours can be named.
+"""Plugins, named ``package.module:factory`` wherever a built-in part can be named.
 
 Options follow the name, as in FFmpeg's filters: ``package.module:factory:sigma=3:name=wide``. A
 value that reads as a Python number, boolean or None becomes one; all others stay text. A URL keeps
@@ -26,12 +26,12 @@ _NAME = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<factory>[^\W\d]\w
 _OPTION = re.compile(r":(?P<key>[^\W\d]\w*)=(?P<value>\w+://[^:]*(:\d+)?[^:]*|[^:]*)")
 
 FOREIGN_FAULTS = (Exception, SystemExit)
-"""What parts of users raise: a script that ends itself must not end the run without a word."""
+"""What plugins may raise; a script that calls ``sys.exit`` must not silently end the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PluginKind:
-    """One kind of part that users can bring."""
+    """One kind of plugin."""
 
     what: str
     """What the factory makes, for messages: ``restorer``."""
@@ -40,7 +40,7 @@ class PluginKind:
     signature: str
     """How the factory is called: ``factory(weights, device) -> restorer``."""
     needs: tuple[str, ...]
-    """Attributes the part must have."""
+    """Attributes that the object must have."""
     example: str
     """A whole module that works, shown in errors."""
 
@@ -50,7 +50,7 @@ class PluginKind:
         Args:
             name: ``package.module:factory``, with ``:name=value`` for each option. Modules in the
                 working folder are found.
-            arguments: What the factory is called with, before the options.
+            arguments: Passed to the factory before the options.
 
         Raises:
             InputError: The name, the module, the factory, its signature or what it makes is not
@@ -120,12 +120,12 @@ class PluginKind:
 
 
 def is_plugin_name(text: str) -> bool:
-    """Whether a text names a part as ``package.module:factory``; an existing path does not."""
+    """Whether a text names a plugin as ``package.module:factory``; an existing path does not."""
     return ":" in text and not Path(text).exists() and not re.match(r"[A-Za-z]:[\\/]", text)
 
 
 def described(error: BaseException) -> str:
-    """An exception of foreign code in one line: type, message, and where it was raised."""
+    """An exception of foreign code in one line: type, message and where it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     message = " ".join(str(error).split())
@@ -135,8 +135,8 @@ def described(error: BaseException) -> str:
 def source_sha256(module_name: str) -> str:
     """Hash of a module's source: all Python files of its package, or the lone file.
 
-    Results that code made are stored under it, so that they do not outlive a change of the code.
-    Options and packages it imports are not covered.
+    Stored results are keyed by it, so that they do not outlive a change of the code. Options and
+    imported packages are not covered.
     """
     module = importlib.import_module(module_name)
     file = Path(getattr(module, "__file__", None) or "")
@@ -151,10 +151,9 @@ def source_sha256(module_name: str) -> str:
 
 
 def imports_sha256(modules: Iterable[str]) -> str:
-    """Hash of modules and of all that they import, late too, of the top-level packages they are in.
+    """Hash of modules and all that they import, even late, from their own top-level packages.
 
-    What is imported for type checkers alone does not count, and what is imported by a computed name
-    is not seen.
+    Imports for type checkers alone do not count, and imports by a computed name are not seen.
     """
     names = list(modules)
     folders: dict[str, Path] = {}

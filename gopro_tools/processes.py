@@ -1,4 +1,4 @@
-"""Work in processes of our own: a crash, a kill and Ctrl-C cost what was in hand and no more."""
+"""Work in processes of our own: a crash, a kill or Ctrl-C costs only the task at hand."""
 
 import copy
 import logging
@@ -32,7 +32,8 @@ _KILLED = {
     for name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
     if hasattr(signal, name)
 }
-"""How a process ends that somebody else ended: the out-of-memory killer, a scheduler, a person."""
+"""Exit codes of a process killed by something else: the out-of-memory killer, a scheduler, a
+person."""
 _READY = "ready"
 
 
@@ -60,9 +61,9 @@ class Workers:
         """Start nothing yet.
 
         Args:
-            n_jobs: Processes at most.
-            executor: Runs the tasks instead; it starts and ends its processes itself. Tasks whose
-                worker ended there are run again here, in a process.
+            n_jobs: Maximum number of processes.
+            executor: Runs the tasks instead, and manages its own processes. Tasks whose worker died
+                there are run again here, in a process.
             prepare: Called in each process first.
             warm_up: Called once in each process, when it first has nothing to do, to load what
                 later tasks need.
@@ -74,7 +75,7 @@ class Workers:
         self._workers: list[_Worker] = []
 
     def start(self) -> None:
-        """Start all processes now: they load what they need while this one is at other work."""
+        """Start all processes now: they load what they need while this one does other work."""
         if self._given is None:
             self._enough(self.n_jobs)
 
@@ -105,11 +106,11 @@ class Workers:
         """Run ``function`` over ``tasks``, the first ones first.
 
         Args:
-            function: What to do; an exception of it ends the run.
+            function: What to do; an exception from it ends the run.
             tasks: What to do it with.
             on_result: Called in this thread with each task and its result, as they come.
-            on_crash: Called with each task at which its process crashed, as it does when a decoder
-                writes to memory that is not its own.
+            on_crash: Called with each task whose process crashed, as it does when a decoder
+                corrupts memory.
 
         Raises:
             PassingError: A process was killed from outside.
@@ -183,23 +184,23 @@ def completed(
     """Run ``function`` over ``tasks`` in an executor, the first ones first.
 
     Two attributes beyond `concurrent.futures.Executor` are used where an executor has them:
-    ``n_slots``, how many tasks it runs at once, and ``worker_died``, a tuple of the exceptions by
-    which it says that the worker of a task ended (`BrokenExecutor` always does).
+    ``n_slots``, how many tasks it runs at once, and ``worker_died``, a tuple of the exceptions that
+    mean that the worker of a task died (`BrokenExecutor` always does).
 
     Args:
         executor: Where.
-        function: What to do; an exception of it is raised here.
+        function: What to do; an exception from it is raised here.
         tasks: What to do it with; at most twice as many as there are slots are in flight.
-        lost: Gets the tasks whose worker ended, and all that a broken executor no longer takes.
-        n_slots: Taken where the executor does not say.
+        lost: Gets the tasks whose worker died, and all that a broken executor no longer takes.
+        n_slots: Used where the executor does not say.
 
     Yields:
         Each task and its result, as they come.
 
     Raises:
-        PassingError: The executor dropped a task, as one does that lost its scheduler, or takes
-            none any more.
-        InputError: It is no such executor, or a task cannot be sent to its workers.
+        PassingError: The executor dropped a task, as it does if it lost its scheduler, or takes no
+            more.
+        InputError: It is not an executor, or a task cannot be sent to its workers.
     """
     if not hasattr(executor, "submit"):
         raise InputError(
@@ -237,7 +238,7 @@ def completed(
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a task returned, told apart from whatever else an executor may give for it."""
+    """Wraps what a task returned, so that nothing else an executor returns is mistaken for it."""
 
     result: Any
 
@@ -301,7 +302,7 @@ def _result_of(future: "Future[_Answer]", executor: Executor) -> Any:
 
 
 def _those_with_news(workers: Sequence[_Worker]) -> list[_Worker]:
-    """Wait until some workers have an answer or have ended."""
+    """Wait until some workers have a result or have ended."""
     ready = connection.wait([worker.pipe for worker in workers])
     return [worker for worker in workers if worker.pipe in ready]
 
@@ -325,7 +326,7 @@ def _started(prepare: Callable[[], None] | None, warm_up: Callable[[], None] | N
 
 @contextmanager
 def _terminal_signals_blocked() -> Iterator[None]:
-    """Children inherit the mask: what a terminal sends to all, the parent alone answers."""
+    """Children inherit the mask: only the parent reacts to what a terminal sends to all."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -355,7 +356,7 @@ def _serve(
             if message is None:
                 sys.stdout.flush()
                 sys.stderr.flush()
-                os._exit(0)  # the parent waits, and taking all modules apart takes a while
+                os._exit(0)  # the parent waits, and tearing down all modules takes a while
             function, task = message
             try:
                 answer = True, function(task)
@@ -368,7 +369,7 @@ def _sendable(error: Exception) -> Exception:
     """The exception with the traceback that it loses on its way to the parent process."""
     trace = "".join(traceback.format_exception(error))
     try:
-        error = copy.copy(error)  # made anew from its arguments, as it is on arrival
+        error = copy.copy(error)  # rebuilt from its arguments, as it is on arrival
     except Exception:
         error = RuntimeError(f"{type(error).__name__}: {error}")
     error.add_note(trace)

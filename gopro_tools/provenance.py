@@ -11,7 +11,7 @@ from gopro_tools.records import RESTORE_SUITE, RUN_FILE, RunRecord, read_record
 from gopro_tools.sources import BLURRED, SHARP, Sources, restored_folders
 
 COSTS = ("n_parameters", "n_macs")
-"""What a restoring records of its network; tables show it."""
+"""What restoring records about its network, for tables."""
 
 
 def scored_dataset(
@@ -30,7 +30,7 @@ def scored_dataset(
     """
     labels = sources.labels
     names = [(images.sequence, images.name) for images in pairing.image_sets]
-    sharp = hashes.get(SHARP, hashes[BLURRED])  # without truth, the blurred ones are the identity
+    sharp = hashes.get(SHARP, hashes[BLURRED])  # no sharp ones: the blurred are the identity
     facts = content_facts(sharp, hashes[BLURRED], sizes_hw, names)
     if sources.dataset_name:
         facts["family"] = sources.dataset_name
@@ -48,7 +48,7 @@ def scored_methods(
     hashes: Mapping[str, Sequence[str]],
     pairing: Pairing,
 ) -> dict[str, dict[str, Any]]:
-    """What is known of each restored method: from the record that restoring left in its folder.
+    """What is known of each restored method, from the record that restoring left in its folder.
 
     A folder without one (another program's images) is known by its images alone.
 

@@ -4,7 +4,7 @@ Evaluations, detections, restorations, trainings and comparisons all write this 
 file is written last, and holds the hashes of the CSV files beside it: a folder without it was left
 by a run that did not finish, and a table that was cut short or edited later is noticed.
 
-A run may hold others in folders of their own, as they were written: a comparison holds the
+A run may contain others, unchanged, in subfolders: a comparison holds the
 evaluation and the detection it is made from. ``<results>/runs/<suite>/<method>/<run-id>/`` is where
 results worth keeping lie; they are never edited, and tables and figures are pure functions of them.
 """
@@ -29,10 +29,10 @@ Scale = Literal["smoke", "reduced", "full"]
 
 RUN_FILE = "run.json"
 RESTORE_SUITE = "restore"
-"""Of the records that restoring leaves beside its images."""
+"""Suite of the records that restoring leaves beside its images."""
 RUN_FORMAT = "gopro_tools run 2"
 FIRST_FORMAT = "gopro_tools run 1"
-"""Of records without a format tag. They hold no hashes of content, so no table is made of them."""
+"""Format of records without a tag. They hold no hashes of content, so no table is made of them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,13 +40,13 @@ class RunRecord:
     """One run: its settings, its data, what ran, and the result."""
 
     format: str = RUN_FORMAT
-    """Tells the file from other JSON, and versions of it apart."""
+    """Distinguishes the file from other JSON, and its versions from each other."""
     suite: str
     """What kind of run: evaluate, detect, restore, train, table1, speed-metrics, ..."""
     method: str = ""
     """What was measured, such as ``deepdeblur-k3``; empty where ``methods`` are compared."""
     scale: Scale | None = None
-    """Effort compared with the paper's own, which is ``full``; None where that means nothing."""
+    """Effort compared with the paper's own, which is ``full``; None where that does not apply."""
     methods: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     """What was compared, by name, with what is known of each: ``scale``, ``published_name``,
     ``weights_sha256``, ``images_sha256``, and the ``code_revision`` that restored."""
@@ -55,7 +55,7 @@ class RunRecord:
     results: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Figures by name with unit: ``psnr_rgb_db``, ``patches_per_s``."""
     timings_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """Seconds by what took them."""
+    """Seconds spent, by what took them."""
     dataset: Mapping[str, Any] | None = None
     """What it ran on (see `dataset_facts`); None where no dataset was used."""
     published_name: str = ""
@@ -67,9 +67,9 @@ class RunRecord:
     protocols: Sequence[str] = ()
     """Names of the metric protocols behind the numbers."""
     seed: int | None = None
-    """Of all that is random; None where nothing is."""
+    """Seed of all that is random; None where nothing is."""
     source: Literal["measured"] = "measured"
-    """Published numbers are no runs: they live in one file with their citations."""
+    """Always true: published numbers are not runs, but live in one file with their citations."""
     machine: Mapping[str, Any] = dataclasses.field(default_factory=machine_facts)
     """See `machine_facts`."""
     versions: Mapping[str, str] = dataclasses.field(default_factory=versions)
@@ -91,7 +91,7 @@ class RunRecord:
 
     @property
     def doubts(self) -> Sequence[str]:
-        """What speaks against images or labels (see `gopro_tools.doubts`), as sentences."""
+        """Reasons to doubt images or labels (see `gopro_tools.doubts`), as sentences."""
         doubts: Any = self.results.get("doubts")
         return doubts if fits(doubts, Sequence[str]) else ()
 
@@ -108,7 +108,7 @@ def refuse_other_record(out: Path, suite: str) -> None:
     try:
         record = read_record(out)
     except InputError:
-        return  # none, or one that nobody can use
+        return  # none, or an unusable one
     if record.suite != suite:
         raise InputError(
             f"--out {out}: holds what {record.suite} made, and its {RUN_FILE} would be replaced; "
@@ -122,7 +122,7 @@ def unseal(folder: Path) -> None:
 
 
 def seal(folder: Path, record: RunRecord, names: Iterable[str] | None = None) -> RunRecord:
-    """Write ``run.json``: everything else is there and complete.
+    """Write ``run.json``, once everything else is there and complete.
 
     Args:
         folder: Of the run.
@@ -201,7 +201,7 @@ def read_record(folder: Path) -> RunRecord:
         raise InputError(f"{path}: not a complete run record ({str(error)[:200]}).") from error
     if record.format not in (FIRST_FORMAT, RUN_FORMAT):
         raise InputError(
-            f"{path}: a record of the format {str(record.format)[:60]!r}, made by another version "
+            f"{path}: a record of format {str(record.format)[:60]!r}, made by another version "
             f"of this program; {RUN_FORMAT!r} was expected."
         )
     if wrong := misfits(record):
@@ -210,7 +210,7 @@ def read_record(folder: Path) -> RunRecord:
 
 
 def check_files(folder: Path, record: RunRecord) -> None:
-    """Compare the files of a run with what its record says of them.
+    """Compare the files of a run with what its record says about them.
 
     Raises:
         InputError: One is missing, cut short or changed; the message names it.
@@ -249,10 +249,10 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def jsonable(value: Any) -> Any:
-    """Plain lists, dicts, numbers and strings of anything a config or a result is made of.
+    """Turn anything a config or a result is made of into plain lists, dicts, numbers and strings.
 
-    A path keeps its last part alone: records are published, and folders above it are nobody's
-    business. A float that JSON cannot hold (NaN, infinity) becomes a string.
+    Only the last part of a path is kept: records are published, and the folders above it are
+    private. A float that JSON cannot hold (NaN, infinity) becomes a string.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
@@ -269,7 +269,7 @@ def jsonable(value: Any) -> Any:
         return sorted(items) if isinstance(value, set | frozenset) else items
     if hasattr(value, "tolist"):  # numpy and torch
         return jsonable(value.tolist())
-    raise TypeError(f"a {type(value).__name__} does not belong into a record: {value!r}")
+    raise TypeError(f"a {type(value).__name__} does not belong in a record: {value!r}")
 
 
 def to_json(value: Any) -> str:

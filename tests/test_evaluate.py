@@ -539,5 +539,5 @@ def test_results_of_the_other_split_are_named(root: Path) -> None:
         for kind in ("sharp", "blur_gamma"):
             save(root / "dataset/train" / sequence / kind / name, picture(9))
     sources = replace(of_dataset(root, "identity"), split="train")
-    with pytest.raises(InputError, match="results of the split test; compare them with --split"):
+    with pytest.raises(InputError, match="results for the split test; compare them with --split"):
         evaluate(sources, FAST)

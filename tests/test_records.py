@@ -91,7 +91,7 @@ def test_records_hold_no_folders_of_the_machine_and_only_json() -> None:
     }
     assert jsonable(value) == {"data": "GOPRO", "n": 0.5, "s": [1, 2], "3": [None, True]}
     assert json.loads(to_json({"x": float("nan")})) == {"x": "nan"}
-    with pytest.raises(TypeError, match="does not belong into a record"):
+    with pytest.raises(TypeError, match="does not belong in a record"):
         jsonable(object())
     assert "/" not in json.dumps(machine_facts()["system"])
     assert "python" in versions()

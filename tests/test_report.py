@@ -230,7 +230,7 @@ def test_one_file_holds_a_spread_of_images_and_all_scores(results: Path, tmp_pat
     assert sum(url is not None for url in urls) == 3
     assert all(url.startswith("data:image/jpeg;base64,") for url in urls if url)
     assert len(shown["scores"]["psnr_rgb"]["better"]) == 10
-    assert "3 of 10 images can be opened; scores are of all." in shown["notes"]
+    assert "3 of 10 images can be opened; scores cover all." in shown["notes"]
     gains = np.subtract(
         shown["scores"]["psnr_rgb"]["better"], shown["scores"]["psnr_rgb"]["blurred"]
     )

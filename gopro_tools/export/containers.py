@@ -271,7 +271,7 @@ class _Tar:
 def _opened(path: Path) -> Iterator[_Tar]:
     with ExitStack() as stack:
         try:
-            # Read as written: the PNG files are not compressed again.
+            # Not compressed, as it was written.
             tar = stack.enter_context(tarfile.open(path, "r:"))
             members = {m.name: m for m in tar.getmembers() if not m.issparse()}
             names = tar.getnames()

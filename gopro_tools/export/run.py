@@ -110,7 +110,7 @@ def export(
 def _encoded(
     unit: Unit, crop_px: int, kind: BlurKind, jobs: int, failed: dict[Sample, str]
 ) -> Iterator[Encoded]:
-    """The unit's images in order, encoded by threads; ``failed`` gets what cannot be read, and why."""
+    """The unit's images in order, encoded by threads; unreadable ones go to ``failed``."""
 
     def encode(sample: Sample) -> Images | InputError:
         try:

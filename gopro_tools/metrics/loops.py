@@ -206,7 +206,7 @@ def gaussian_ssim(
 
 @_inner
 def _add_row(x: Any, y: Any, sign: Any, sums: Any) -> None:
-    """Add (sign 1) or take away (sign -1) one row's s, d, s², d² in ``sums`` (4, W)."""
+    """Add (sign 1) or subtract (sign -1) one row's s, d, s², d² in ``sums`` (4, W)."""
     sum_s, sum_d, sum_ss, sum_dd = sums[0], sums[1], sums[2], sums[3]
     for j in range(x.shape[0]):
         s = _exact(_exact(x[j]) + _exact(y[j]))
@@ -221,13 +221,13 @@ def _add_row(x: Any, y: Any, sign: Any, sums: Any) -> None:
 def _add_uniform_index(sums: Any, factor: Any, totals: Any) -> None:
     """Add SSIM of one row of windows to ``totals``, from the column sums of 7 rows.
 
-    Every number up to the quotient is a whole one and below 2^30: 49·Σs² - (Σs)² is the exact
+    Every number up to the quotient is an integer below 2^30: 49·Σs² - (Σs)² is the exact
     variance times 49².
     """
     column_s, column_d, column_ss, column_dd = sums[0], sums[1], sums[2], sums[3]
     n = UNIFORM_SIZE * UNIFORM_SIZE
     luminance_constant = factor * 2 * C1 * n * n
-    contrast_constant = factor * 2 * C2 * n * (n - 1)  # sample covariance: 49 / 48 of the other
+    contrast_constant = factor * 2 * C2 * n * (n - 1)  # sample covariance
     for j in range(totals.shape[0]):
         s = np.int32(0)
         d = np.int32(0)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 _HEADER_BYTES = 128
 _MOST_BYTES = 2**24
-"""Of a matrix when it is unpacked; NIQE's have 10 KB."""
+"""Limit on a decompressed matrix; NIQE's have 10 KB."""
 _COMPRESSED, _MATRIX, _INT32, _INT8 = 15, 14, 5, 1
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8",
             13: "u8"}  # fmt: skip
@@ -24,7 +24,7 @@ def read_mat(data: bytes) -> dict[str, NDArray[Any]]:
     """The real matrices of numbers in a MAT-file, by name, as (rows, columns); others are left out.
 
     Raises:
-        ValueError: It is none of level 5, cut off or damaged.
+        ValueError: It is not of level 5, or is cut off or damaged.
     """
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None or len(data) < _HEADER_BYTES:

@@ -1,7 +1,7 @@
 """Quality of an image without a sharp one to compare it with: NIQE and the blur effect.
 
 Neither knows what the scene looked like: a method that invents detail can please both. They are for
-photos that have no truth.
+photos without a ground truth.
 """
 
 import functools
@@ -26,7 +26,7 @@ _MODEL_KEYS = (("mu_prisparam", "cov_prisparam"), ("mu_pris_param", "cov_pris_pa
 """Names in the authors' ``modelparameters.mat`` and in BasicSR's copy of it."""
 _N_FEATURES = 36
 _MOST = 1e6
-"""No feature of an image, and no covariance of two, comes near it."""
+"""Far above any feature of an image, or covariance of two."""
 _GREY = np.array([0.298936021293775, 0.587043074451121, 0.114020904255103])
 """MATLAB's rgb2gray."""
 _SHIFTS_YX = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -50,16 +50,16 @@ class NiqeModel:
 
     @property
     def sha256(self) -> str:
-        """Identity by its numbers, whatever the file: scores of two models are not comparable."""
+        """Hash of its numbers, whatever the file: scores of two models are not comparable."""
         return hashlib.sha256(self.mean.tobytes() + self.covariance.tobytes()).hexdigest()
 
 
 def blur_effect(image: Rgb) -> float:
     """Blur without a reference, 0 (none) to 1 (most), lower is better.
 
-    How much variation between neighbours a further blur over 11 px takes away, of rows or columns
-    whichever lose less (Crete et al., "The blur effect", HVEI 2007): a sharp image loses much. As
-    scikit-image computes it, on grey.
+    The share of the variation between neighbours that remains after another blur over 11 px, along
+    rows or columns, whichever is more (Crete et al., "The blur effect", HVEI 2007): a sharp image
+    loses much. As scikit-image computes it, on grey.
 
     Args:
         image: (H, W, 3) uint8.
@@ -103,17 +103,17 @@ def niqe_distance(image: Rgb) -> float:
     whole = features[~np.isnan(features).any(axis=1)]
     if len(whole) < LEAST_BLOCKS:
         return float("nan")
-    # As in the release: means skip single missing features, the covariance whole blocks.
+    # As in the release: means skip single missing features, the covariance skips whole blocks.
     apart = model.mean - np.nanmean(features, axis=0)
     covariance = (model.covariance + np.cov(whole, rowvar=False)) / 2
     return float(np.sqrt(max(0.0, apart @ np.linalg.pinv(covariance) @ apart)))
 
 
 def niqe_features(image: Rgb) -> Values:
-    """Statistics of natural scenes of each block of an image.
+    """Natural scene statistics of each block of an image.
 
     Args:
-        image: (H, W, 3) uint8; what is left over beside whole blocks of 96x96 is cut off.
+        image: (H, W, 3) uint8; what exceeds whole blocks of 96x96 is cut off.
 
     Returns:
         (blocks, 36): 18 features at full and 18 at half size; NaN where a block has no texture.
@@ -257,8 +257,8 @@ def _read_model(path: Path, _modified_ns: int) -> NiqeModel:
             raise ValueError("values that no image has")
     except StopIteration:
         raise InputError(
-            f"{path}: no NIQE model; {_MODEL_KEYS[0][0]} (36) and {_MODEL_KEYS[0][1]} (36x36) were "
-            "expected, as in the authors' modelparameters.mat."
+            f"{path}: not a NIQE model; {_MODEL_KEYS[0][0]} (36) and {_MODEL_KEYS[0][1]} (36x36) "
+            "were expected, as in the authors' modelparameters.mat."
         ) from None
     except Exception as error:  # readers of both formats raise what they like on damaged files
         raise InputError(

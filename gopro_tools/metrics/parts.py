@@ -18,7 +18,7 @@ class MetricParts:
     """Mean and covariance of natural images, as the authors of NIQE released them."""
 
     def absolute(self) -> "MetricParts":
-        """The same for a process with another working folder."""
+        """A copy with absolute paths, for a process with another working folder."""
         return MetricParts(
             lpips_weights=self.lpips_weights and self.lpips_weights.absolute(),
             dists_weights=tuple(path.absolute() for path in self.dists_weights),
@@ -26,7 +26,7 @@ class MetricParts:
         )
 
 
-# Not a context variable: the threads that score are started before the metrics are.
+# Not a context variable: the scoring threads may start before it is set.
 _given = [MetricParts()]
 
 

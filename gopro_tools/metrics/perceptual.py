@@ -26,11 +26,11 @@ ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
 ALEXNET_SHA256_PREFIX = "7be5be79"
 
 VMAF_LEAST_PX = 17
-"""Least height and width that libvmaf takes."""
+"""Minimum height and width for libvmaf."""
 
 _LPIPS_PACKAGES = ("torch", "torchvision", "lpips")
 forward_lock = threading.Lock()
-"""One forward pass at a time: torch has threads of its own."""
+"""One forward pass at a time: torch has its own threads."""
 
 
 def lpips_absent() -> str | None:
@@ -93,8 +93,7 @@ def _check_lpips(path: Path) -> None:
     if not sha256_of_file(path).startswith(ALEXNET_SHA256_PREFIX):
         raise InputError(
             f"needs AlexNet's weights, and {path.name} is damaged or holds others: its SHA-256 "
-            f"does not start with {ALEXNET_SHA256_PREFIX}, as that of torchvision's "
-            f"{ALEXNET_FILE} does."
+            f"does not start with {ALEXNET_SHA256_PREFIX}, as torchvision's {ALEXNET_FILE} does."
         )
     check_imports(_LPIPS_PACKAGES)
 
@@ -154,7 +153,7 @@ def vmaf_score(sharp: Rgb, restored: Rgb) -> float:
             f"VMAF needs images of at least {VMAF_LEAST_PX}x{VMAF_LEAST_PX} pixels, these are "
             f"{width}x{height}. Name the protocols to compute, such as --protocol psnr_rgb."
         )
-    # Both images go in as one frame twice as high: one pipe, no temporary files.
+    # Both images go in as one frame of twice the height: one pipe, no temporary files.
     to_luma = "scale=out_color_matrix=bt709:out_range=limited,format=yuv444p"
     graph = (
         f"split[a][b];[a]crop={width}:{height}:0:0,{to_luma}[restored];"

@@ -9,14 +9,14 @@ from gopro_tools.images import Rgb
 _CELL_PX = 32
 _LEAST_MARGIN_PX = 16
 LEAST_SIDE_PX = _CELL_PX + _LEAST_MARGIN_PX
-"""Least height and width of an image with a pixel left inside the border."""
+"""Minimum height and width for a pixel to be left inside the border."""
 
 
 def tof_farneback(sharp_before: Rgb, sharp: Rgb, restored_before: Rgb, restored: Rgb) -> float:
     """How far the motion of a restored sequence is from that of the sharp one, in px.
 
     tOF of TecoGAN (Chu et al., TOG 2020) as its code has it: Farneback's flow from the frame before
-    to this one, in both sequences; the mean over pixels of the length of their difference. A border
+    to this one, in both sequences; the mean over pixels of the end-point error. A border
     is left out: sides are cut to multiples of 32 px that leave at least 16 px over. Their script
     also leaves out the first and the last two frames of a sequence. Flow by another method gives
     another number, so the method is part of the name.

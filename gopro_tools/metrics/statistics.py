@@ -25,7 +25,7 @@ Part = TypeVar("Part")
 
 
 class _Once(Generic[Part]):
-    """A property computed once an instance.
+    """A property computed once per instance.
 
     ``functools.cached_property`` does the same, but before Python 3.12 under a lock that all
     instances share: a folder's worth of threads would take turns.
@@ -56,7 +56,7 @@ class Statistics:
             before: The sharp and the restored image before these in their sequence.
 
         Raises:
-            InputError: Another type or shape, or two sizes.
+            InputError: The type or shape is wrong, or the sizes differ.
         """
         for image, role in ((sharp, "sharp"), (restored, "restored")):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -121,7 +121,7 @@ def luma(image: Rgb) -> NDArray[np.float64]:
     return np.asarray(image @ LUMA_WEIGHTS + LUMA_OFFSET, dtype=np.float64)
 
 
-# --- one function a protocol: statistics -> score -------------------------------------------------
+# --- one function per protocol: statistics -> score -----------------------------------------------
 
 
 def combine_psnr_rgb(pair: Statistics) -> float:

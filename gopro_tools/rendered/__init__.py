@@ -4,7 +4,7 @@
 
 Each clip shows a part of one photograph before a shaking camera, with cut-outs of others moving in
 front (`gopro_tools.scenes`), at a speed of its own; `gopro_tools.synthesize` averages its frames. A
-photograph is in one split only, and so are pictures that look alike. The result has the layout of
+photograph is in one split only, as are photographs that look alike. The result has the layout of
 GOPRO_Large and, because everything is rendered, the length of each image's blur is known::
 
     DATA/{train,test}/<clip>_11_00/{sharp,blur_gamma}/000001.png

@@ -23,13 +23,13 @@ RATE_HZ = 240.0
 N_FRAMES = 11
 """Frames averaged, as in the whole test set of GOPRO_Large."""
 FIGURES = ("blur_px", "background_px", "fastest_px")
-"""What is known of the blur of a pair: mean, mean over the background, 99th percentile."""
+"""What is known of the blur of a pair, in px: mean, mean over the background, 99th percentile."""
 
 # Several processes encode at once already; the encoder's own threads would only take turns. What
 # x264 learns by looking ahead varies on a busy machine: with it 7 of 25 encodings of one clip
 # differed, without it none.
-# Small images have detail in every pixel, in colour too, which halved chroma and a customary rate
-# would blur.
+# Small images have detail in every pixel, in colour too, which subsampled chroma and a usual bit
+# rate would blur.
 _ENCODING = replace(
     H264,
     pixel_format="yuv444p",
@@ -63,15 +63,15 @@ class RenderedConfig:
     n_objects: int = 3
     """Objects that move on their own."""
     photographs: tuple[str, ...] = ()
-    """Files, folders of photographs, or names of those that come with scikit-image, which are taken
-    where none is named."""
+    """Files, folders of photographs, or names of those that come with scikit-image, which are the
+    default."""
     test_photographs: tuple[str, ...] = ()
     """The same, for the test split alone; by default a fifth of ``photographs`` is kept for it."""
     seed: int = 0
     """Of everything random."""
 
     def __post_init__(self) -> None:
-        """Refuse what makes no dataset."""
+        """Refuse what cannot make a dataset."""
         if min(self.n_train, self.n_test, self.pairs_per_clip) < 1:
             raise InputError("n_train, n_test and pairs_per_clip: at least 1 each was expected.")
         if not 0 < self.speed_px_s[0] <= self.speed_px_s[1] < math.inf:
@@ -104,7 +104,7 @@ class Photograph:
     split: Split
     """The only split it is in."""
     sha256: str
-    """Hash of the file; ``scikit-image`` of a name."""
+    """SHA-256 of the file; ``scikit-image`` for a name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class Clip:
     """One clip to render."""
 
     name: str
-    """Of its files; it starts with the split."""
+    """Stem of its files; it starts with the split."""
     split: Split
     """Of its pairs."""
     n_pairs: int
@@ -120,7 +120,7 @@ class Clip:
     scene: SceneConfig
     """What it shows and how it moves."""
     view_share: float
-    """Share of the photograph's sides that is shown."""
+    """Fraction of the photograph's sides that is shown."""
     flip: bool
     """Whether the photograph is mirrored."""
 
@@ -198,7 +198,7 @@ def clips_of(config: RenderedConfig, photographs: Sequence[Photograph]) -> list[
 
 
 def render_clip(clip: Clip, folder: Path) -> None:
-    """Write NAME.mp4 and, when it is whole, NAME.csv: `FIGURES` of each exposure."""
+    """Write NAME.mp4 and, once it is complete, NAME.csv: `FIGURES` of each exposure."""
     cv2.setNumThreads(1)
     view = folder / f"{clip.name}.png"
     assert clip.scene.photograph is not None
@@ -219,7 +219,7 @@ def render_clip(clip: Clip, folder: Path) -> None:
 
 
 def _view(photograph: Rgb, clip: Clip) -> Rgb:
-    """The part of a photograph that a clip is about, at most a few times as large as its frames."""
+    """The part of a photograph that a clip shows, at most a few times as large as its frames."""
     rng = np.random.default_rng(clip.scene.seed)
     height, width = (round(side * clip.view_share) for side in photograph.shape[:2])
     top = int(rng.integers(photograph.shape[0] - height + 1))

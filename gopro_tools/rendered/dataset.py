@@ -50,16 +50,17 @@ def render_dataset(
 
     Args:
         config: Which pairs.
-        out: Folder of the dataset; one that is complete and was made by the same config is kept.
-        jobs: Processes; one per core by default. Scenes and their motion do not depend on it; what
-            the videos' lossy compression leaves of a frame was seen to vary on a busy machine.
-        on_progress: Called with the task (``rendering``, ``synthesizing``), parts done and all.
+        out: Folder of the dataset; one that is complete and was made with the same config is kept.
+        jobs: Processes; one per core by default. Scenes and their motion do not depend on it; the
+            videos' lossy compression was seen to vary on a busy machine.
+        on_progress: Called with the task (``rendering``, ``synthesizing``), and the parts done and
+            in total.
 
     Returns:
         Photographs that were left out, and why.
 
     Raises:
-        InputError: Too few usable photographs, or ``out`` holds a dataset made otherwise.
+        InputError: Too few usable photographs, or ``out`` holds a dataset made with other settings.
     """
     record = out / RENDERED_FILE
     if record.is_file():
@@ -138,7 +139,7 @@ def _render(
 
 
 def _render_clips(clips: Sequence[Clip], folder: Path, jobs: int, on_progress: OnProgress) -> None:
-    """Render the clips that are not there yet; those of other settings are removed first."""
+    """Render the clips that are not there yet; those with other settings are removed first."""
     record, text = folder / "clips.json", to_json({"figures": FIGURES, "clips": clips})
     if not record.is_file() or record.read_text() != text:
         for path in folder.glob("*_*.*"):
@@ -161,7 +162,7 @@ def _render_clips(clips: Sequence[Clip], folder: Path, jobs: int, on_progress: O
 
 
 def _collect_motion(out: Path, folder: Path) -> None:
-    """One table for the pairs that were made, as their windows are numbered."""
+    """Write one table for the pairs that were made, in the numbering of their windows."""
     rows = []
     for row in read_csv(out / MANIFEST_FILE, ()):
         known = read_csv(folder / f"{Path(row['source']).stem}.csv", FIGURES)

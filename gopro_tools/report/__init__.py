@@ -6,8 +6,8 @@ from the disk, needs no server and loads nothing from elsewhere.
 
 On it: the comparison tables, which sort; every image with its scores, to sort by gain, blur or
 quality; a slider between two methods, a key to hold for the sharp image, the same region of all
-methods enlarged, the detector's boxes; plots of gain and recall; of a dataset its pairs, rejected
-windows and what a check finds; of trainings what they reached and how.
+methods enlarged, the detector's boxes; plots of gain and recall; a dataset's pairs, rejected
+windows and check findings; what trainings reached, and how.
 """
 
 from typing import TYPE_CHECKING

@@ -36,7 +36,7 @@ def read_boxes(folder: Path, keys: Sequence[str], labels: Path | None) -> Boxes:
         labels: Human labels of the sharp images, for a run that used such.
 
     Raises:
-        InputError: The boxes or the labels are not there any more, or are damaged.
+        InputError: The boxes or the labels are no longer there, or are damaged.
     """
     settings = read_csv(folder / "detection.csv", _SETTINGS)[0]
     stored = {

@@ -49,5 +49,5 @@ def size_hint(index: Path, config: ReportConfig) -> str:
         return ""
     ways = [] if config.images == "compressed" or config.single_file else ["--images compressed"]
     return (
-        f"the page has {size_mb:.0f} MB; {' or '.join([*ways, '--max-images N'])} makes it smaller."
+        f"the page is {size_mb:.0f} MB; {' or '.join([*ways, '--max-images N'])} makes it smaller."
     )

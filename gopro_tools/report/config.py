@@ -28,11 +28,11 @@ class ReportConfig:
     single_file: bool = False
     """Write one HTML file with everything in it, instead of a folder."""
     images: Quality | None = None
-    """lossless copies the images as they are; compressed writes JPEG. lossless by default, in a
-    single file compressed."""
+    """lossless copies the images as they are; compressed writes JPEG. By default lossless, or
+    compressed in a single file."""
     max_images: int | None = None
-    """Images per dataset and split, spread over the range of gains; all by default, in a single
-    file 24. Scores and plots are always of all. Of a video 24 frames by default."""
+    """Images per dataset and split, spread over the range of gains; by default all, or 24 in a
+    single file. Scores and plots always cover all. For videos, frames; 24 by default."""
     check: bool = True
     """Check datasets as gopro_tools.verify does, and show what it finds."""
     blur_kind: BlurKind | None = None
@@ -50,18 +50,18 @@ class ReportConfig:
     """NAME=DIR, once for each method; with --dataset, or --sharp and --blurred. Or NAME=VIDEO."""
 
     def __post_init__(self) -> None:
-        """Refuse a number of images that is none, and restored images without their dataset."""
+        """Refuse an invalid number of images, and restored images without their dataset."""
         convert_fields(self)
         if self.max_images is not None and self.max_images < 1:
             raise InputError(f"--max-images {self.max_images}: at least 1 expected.")
         if self.restored and not (self.dataset or self.blurred):
             raise InputError(
-                "--restored needs --dataset, or --blurred (and --sharp, where there is such)."
+                "--restored needs --dataset, or --blurred (and --sharp, if there is one)."
             )
 
     @property
     def sources(self) -> "Sources | None":
-        """Where the images lie, as far as the command line says so."""
+        """Where the images lie, if the command line says so."""
         from gopro_tools.sources import Sources
 
         if self.videos or not (self.dataset or self.sharp or self.blurred):
@@ -78,7 +78,7 @@ class ReportConfig:
 
     @property
     def videos(self) -> dict[str, Path]:
-        """Method to video; empty where ``blurred`` is none.
+        """Method to video; empty where ``blurred`` is not a video.
 
         Raises:
             InputError: Videos and folders are mixed, or there is nothing beside the blurred video.

@@ -39,7 +39,7 @@ class Boxes:
 
 @dataclass(kw_only=True)
 class Collection:
-    """The same images as several methods show them, with everything known of them."""
+    """The same images from several methods, with everything known about them."""
 
     labels: Mapping[str, str]
     """dataset, split and blur_kind."""
@@ -50,12 +50,12 @@ class Collection:
     scores: dict[str, dict[str, Series]] = field(default_factory=dict)
     """Metric to method to values."""
     facts: dict[str, Series] = field(default_factory=dict)
-    """What the manifest says of each image, such as the length of its blur in px."""
+    """What the manifest says about each image, such as the length of its blur in px."""
     boxes: Boxes | None = None
     sweep: list[dict[str, float | str | None]] = field(default_factory=list)
     """method, confidence, precision and recall over the references that the scores use."""
     animation: bytes | None = None
-    """Animated WebP of a piece of a video, blurred beside restored."""
+    """Animated WebP of part of a video, blurred beside restored."""
     timeline: "Timeline | None" = None
     """Scores of all frames of a video that has a sharp one."""
     remarks: dict[str, list[str]] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Timeline:
     """How well each frame of a video was restored."""
 
     times_s: Sequence[float]
-    """Of each frame, from the first."""
+    """Times of each frame, from the first."""
     metric: str
     by_method: Mapping[str, Series]
     """Method to one value per frame; None where a frame could not be read."""
@@ -92,7 +92,7 @@ class CheckView:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetView:
-    """What a dataset says of itself, and what a check found."""
+    """What a dataset says about itself, and what a check found."""
 
     name: str
     splits: Mapping[str, Mapping[str, int]]
@@ -126,7 +126,7 @@ class Heading:
     """The head of one column."""
 
     lines: Sequence[str]
-    """What is measured, then what decides the numbers."""
+    """What is measured, then what the numbers depend on."""
     higher_is_better: bool
 
 
@@ -155,9 +155,9 @@ class RunView:
     """A record without scores of images."""
 
     facts: Mapping[str, str]
-    """What is shown of it, by heading."""
+    """What is shown, by heading."""
     curve: Curve | None
-    """Of a training that was validated."""
+    """For a training that was validated."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from gopro_tools.report.content import Boxes, Collection, Content, DatasetView, 
 from gopro_tools.report.pictures import Pictures
 
 PAGE_MARK = '<meta name="generator" content="gopro_tools.report">'
-"""In the head of every page: a folder without it is not overwritten."""
+"""In the head of every page; a folder without such a page is never overwritten."""
 _SCRIPTS = ("page.js", "gallery.js", "viewer.js", "plots.js")
 
 
@@ -25,8 +25,8 @@ def page_html(content: Content, pictures: Sequence[Pictures]) -> str:
     """The page as text.
 
     The browser is told to load nothing from elsewhere and to run no script but the page's own
-    (Content-Security-Policy with the script's hash), so that a name that slipped through as markup
-    could still do nothing.
+    (Content-Security-Policy with the script's hash), so that even a name that slipped through as
+    markup could do nothing.
 
     Args:
         content: What to show.
@@ -104,7 +104,7 @@ def _collection(collection: Collection, pictures: Pictures) -> dict[str, Any]:
     at = {key: index for index, key in enumerate(collection.keys)}
     notes = [*collection.notes, *pictures.problems]
     if 0 < n_shown < n_images:
-        notes.append(f"{n_shown} of {n_images} images can be opened; scores are of all.")
+        notes.append(f"{n_shown} of {n_images} images can be opened; scores cover all.")
     of_scores = [method for methods in collection.scores.values() for method in methods]
     methods = list(dict.fromkeys([*collection.paths, *of_scores]))
     return {

@@ -1,6 +1,6 @@
 """The images of a page: copied, compressed or embedded, each under a name made by us.
 
-File names of other people never become file names or addresses here.
+Other people's file names never become file names or URLs here.
 """
 
 import base64
@@ -31,10 +31,10 @@ _JPEG_QUALITY = 92
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """Addresses of the images of one collection, as the page uses them."""
+    """URLs of the images of one collection, as the page uses them."""
 
     urls: dict[str, list[str | None]]
-    """Method to one address per image; None where there is no picture."""
+    """Method to one URL per image; None where there is no picture."""
     thumbs: list[str | None]
     """A small picture of each image."""
     problems: list[str] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Pictures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Job:
-    """One picture to make, and where its address goes."""
+    """One picture to make, and where its URL goes."""
 
     path: Path
     stem: str
@@ -68,7 +68,7 @@ def write_pictures(
         folder: The page's folder, which gets ``images/``; None embeds the images as data URLs.
         quality: ``lossless`` copies files byte by byte; ``compressed`` writes JPEG.
         max_images: Images per collection, spread over the range of gains; None takes all.
-        on_progress: Called with pictures made, and all.
+        on_progress: Called with the number of pictures made and in total.
     """
     made: list[Pictures] = []
     jobs: list[_Job] = []
@@ -135,7 +135,7 @@ def _make(job: _Job, folder: Path | None, quality: Quality) -> None:
 
 
 def _address(job: _Job, folder: Path | None, quality: Quality) -> str:
-    """Write or embed one picture; the address the page gets it by."""
+    """Write or embed one picture; returns the URL under which the page loads it."""
     suffix = job.path.suffix.lower()
     copied = quality == "lossless" and not job.small and suffix in _MEDIA_TYPES
     if copied and folder is not None:

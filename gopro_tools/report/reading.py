@@ -38,7 +38,7 @@ _FACT_UNITS = ("_px", "_share", "_sigma")
 
 
 def read_comparisons(folders: Sequence[Path], sources: Sources | None) -> list[Collection]:
-    """Per-image scores below some folders; those of the same images are joined.
+    """Per-image scores in and below some folders; those of the same images are joined.
 
     Args:
         folders: OUT folders of evaluate or detect, or folders that have such folders in them.
@@ -78,7 +78,7 @@ def _read_results(folder: Path, given: Sources | None) -> Collection:
             labels = {what: first[what] for what in ("dataset", "split", "blur_kind")}
     collection = Collection(labels=labels, keys=list(dict.fromkeys(map(_key, rows))))
     _read_scores(collection, rows)
-    with suppress(InputError):  # without a record, scores are shown all the same
+    with suppress(InputError):  # without a record, scores are still shown
         collection.notes += [f"Doubtful: {doubt}" for doubt in read_record(folder).doubts]
     if sources is None:
         collection.notes.append(
@@ -158,13 +158,13 @@ def _changed_since(collection: Collection) -> Iterator[str]:
                 yield (
                     f"{method}: the images have changed since they were scored "
                     f"({collection.keys[index]}: {then:.2f} dB then, {now:.2f} dB now). The scores "
-                    "are those of then; run evaluate again."
+                    "are from before; run evaluate again."
                 )
                 break
 
 
 def _add_facts(collection: Collection, dataset: Path, split: str) -> None:
-    """Length of blur and the like, from the manifest or from a rendered dataset's motion."""
+    """Add length of blur and the like, from the manifest or from a rendered dataset's motion."""
     index = {key: i for i, key in enumerate(collection.keys)}
     for name in ("manifest.csv", "motion.csv"):
         if not (dataset / name).is_file():
@@ -180,7 +180,7 @@ def _add_facts(collection: Collection, dataset: Path, split: str) -> None:
 
 
 def _add_blur_lengths(collection: Collection, path: Path) -> None:
-    """Lengths that a record of the benchmark holds beside its scores."""
+    """Add the lengths that a benchmark's record holds beside its scores."""
     if path.is_file() and "blur_px" not in collection.facts:
         lengths = {_key(row): _number(row["blur_px"]) for row in read_csv(path, _BLUR_LENGTHS)}
         if any(key in lengths for key in collection.keys):
@@ -197,7 +197,7 @@ def _read_sweep(collection: Collection, folder: Path) -> None:
 
 
 def joined(collections: Sequence[Collection]) -> list[Collection]:
-    """Put together what is known of the same images; others stay apart.
+    """Merge what is known about the same images; others stay apart.
 
     Raises:
         InputError: Two of them disagree about a number.
@@ -230,7 +230,7 @@ def _add(old: Collection, new: Collection) -> None:
 
 
 def _same_images(a: Collection, b: Collection) -> bool:
-    """Whether two collections are of the same images: by name, and by file if both have files."""
+    """Whether two collections show the same images: by name, and by file if both have files."""
     named_alike = a.labels == b.labels and a.keys == b.keys
     return named_alike and not (a.paths and b.paths and _sharp(a) != _sharp(b))
 
@@ -254,7 +254,7 @@ def read_checks(path: Path) -> list[CheckView]:
 
 
 def add_remarks(collections: Sequence[Collection], findings: Sequence[Finding]) -> None:
-    """Tell the pairs of a dataset what was found in them."""
+    """Attach to the pairs of a dataset what was found in them."""
     for collection in collections:
         known = set(collection.keys)
         for finding in findings:
@@ -272,9 +272,9 @@ def read_dataset(
 
     Args:
         root: The dataset.
-        blur_kind: Which blurred images; ``gamma`` where there are such, else ``linear_crf``.
+        blur_kind: Which blurred images; ``gamma`` where there are any, else ``linear_crf``.
         check: Run `gopro_tools.verify` on it.
-        on_progress: Called with images checked, and all.
+        on_progress: Called with the number of images checked and in total.
     """
     splits: dict[str, dict[str, int]] = {}
     collections: list[Collection] = []
@@ -315,7 +315,7 @@ def _animation(root: Path, collections: Sequence[Collection]) -> bytes | None:
 
 
 def _pairs(root: Path, split: Split, blur_kind: BlurKind | None) -> Collection:
-    """Pairs of a split; images without a partner are left out, for the check reports them."""
+    """Pairs of a split; images without a partner are left out, as the check reports them."""
     kind = blur_kind or _kind_of(root, split)
     sources = Sources(dataset=root, split=split, blur_kind=kind, allow_missing=True)
     pairing = pair_images(sources)
@@ -329,7 +329,7 @@ def _pairs(root: Path, split: Split, blur_kind: BlurKind | None) -> Collection:
 
 
 def _kind_of(root: Path, split: Split) -> BlurKind:
-    """The kind of blur that is there: gamma, unless there is only the other one."""
+    """The kind of blur that is there: gamma, unless there is only the other."""
     for kind, folder in BLUR_FOLDERS.items():
         if any((root / split / name / folder).is_dir() for name in sequences_of(root, split)):
             return kind

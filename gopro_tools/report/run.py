@@ -42,12 +42,12 @@ def report(
     """Write a page.
 
     Args:
-        folders: OUT folders of evaluate, detect, restore or train, folders that hold such,
-            datasets in the GOPRO layout, the CSV files of verify, or URLs of such; may be none
-            where ``config`` names videos.
+        folders: OUT folders of evaluate, detect, restore or train, folders that hold such, datasets
+            in the GOPRO layout, CSV files of verify, or URLs of any of these; may be empty if
+            ``config`` names videos.
         out: Folder of the page, or the HTML file where ``config.single_file``.
         config: How.
-        on_progress: Called with images checked or pictures made, and all of them.
+        on_progress: Called with the number of images checked or pictures made, and in total.
 
     Returns:
         The HTML file.
@@ -63,7 +63,7 @@ def report(
     index = out if config.single_file else out / INDEX_FILE
     if config.single_file and out.is_dir():
         index = out / INDEX_FILE
-    with tempfile.TemporaryDirectory() as frames:  # of videos, until they are on the page
+    with tempfile.TemporaryDirectory() as frames:  # frames of videos, until they are on the page
         content = _content(here, config, Path(frames), on_progress)
         if not config.single_file:
             _clear(out)
@@ -131,7 +131,7 @@ def _content(
         collections.append(clip)
         tables += [table] if table else []
     pairs = [collection for dataset in datasets for collection in dataset.collections]
-    if len(datasets) == 1:  # of several, no CSV says which one it is of
+    if len(datasets) == 1:  # with several, no CSV says which one it belongs to
         add_remarks(pairs, [finding for check in checks for finding in check.findings])
     return Content(
         title=config.title,
@@ -157,7 +157,7 @@ def _clear(out: Path) -> None:
         return
     index, images = out / INDEX_FILE, out / IMAGE_FOLDER
     if not out.is_dir() or (any(out.iterdir()) and not _is_page(index)):
-        raise InputError(f"{out}: holds something that is no page; choose a new or empty folder.")
+        raise InputError(f"{out}: holds something that is not a page; name a new or empty folder.")
     index.unlink(missing_ok=True)
     if images.is_dir() and not images.is_symlink():
         for path in images.iterdir():

@@ -53,7 +53,7 @@ def _view(record: RunRecord, folder: Path) -> RunView:
 
 
 def _flat(results: Mapping[str, Any]) -> list[str]:
-    """``name value`` of each number; what is nested or long has pages of its own."""
+    """``name value`` of each number; nested or long values have pages of their own."""
     numbers = {name: v for name, v in results.items() if isinstance(v, int | float)}
     return [f"{name} {value:.6g}" for name, value in numbers.items() if value is not True]
 
@@ -73,7 +73,7 @@ def _curve(record: RunRecord, folder: Path) -> Curve | None:
 
 
 def _entries(lines: Sequence[str]) -> list[dict[str, Any]]:
-    """The lines that are whole: a run that was cut off leaves half a line."""
+    """The complete lines: an interrupted run leaves half a line."""
     entries = []
     for line in lines:
         try:

@@ -18,20 +18,20 @@ from gopro_tools.threads import Progress
 from gopro_tools.video import FrameSource, open_source
 
 DEFAULT_FRAMES = 24
-"""Frames shown of a video where nobody says how many."""
+"""Frames shown of a video by default."""
 _METRIC = "psnr_rgb"
 
 
 def read_videos(
     videos: Mapping[str, Path], folder: Path, *, n_frames: int, on_progress: Progress
 ) -> tuple[Collection, Table | None]:
-    """Frames of the same video as several methods show it, and how well each restored them.
+    """Frames of the same video from several methods, and how well each restored them.
 
     Args:
         videos: Method to file: ``blurred``, the restored ones and, where there is one, ``sharp``.
         folder: Gets the frames that are shown, as PNG.
         n_frames: How many to show, evenly spread.
-        on_progress: Called with frames read, and all.
+        on_progress: Called with the number of frames read and in total.
 
     Returns:
         The frames, and a table of the mean over all frames where there is a sharp video.
@@ -96,14 +96,14 @@ def _check_alike(videos: Mapping[str, Path], sources: Mapping[str, FrameSource])
             if found != expected:
                 raise InputError(
                     f"{videos[method]}: {what} {found}, but {videos[BLURRED]} has {expected}; the "
-                    "same video as each method restored it was expected."
+                    "same video, restored by each method, was expected."
                 )
 
 
 def _together(
     sources: Mapping[str, FrameSource], notes: list[str]
 ) -> Iterator[tuple[int, dict[str, Rgb]]]:
-    """Number of each frame, and the frame of every video in which it can be read."""
+    """Number of each frame, and that frame of every video in which it can be read."""
     n_all = sources[BLURRED].info.n_frames
     streams = {
         method: source.read(0, n_all, lambda problem: notes.append(problem.text))
@@ -118,7 +118,7 @@ def _together(
 
 
 def _table(title: str, scores: Mapping[str, Series]) -> Table | None:
-    """Mean over the frames that every video has; the best of several methods bold."""
+    """Mean over the frames that every video has; the best of several methods is bold."""
     complete = [
         values
         for values in zip(*scores.values(), strict=True)

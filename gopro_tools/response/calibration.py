@@ -19,14 +19,14 @@ from gopro_tools.response.curves import Response
 
 _EXIF_IFD, _EXPOSURE_TIME, _WHITE_BALANCE = 0x8769, 0x829A, 0xA403
 _KEPT_SETTINGS = {0x0110: "camera", 0x8827: "ISO", 0x829D: "aperture", 0x920A: "focal length"}
-"""EXIF tags of what must be the same throughout a bracket."""
+"""EXIF tags of settings that must be the same throughout a bracket."""
 _AUTOMATIC = 0
 _LEAST_IMAGES = 3
 _LEAST_STOPS = 2.0
 _DEBEVEC_SAMPLES = 300
 _DEBEVEC_SMOOTHNESS = 20.0
 USED_CODES = (10, 245)
-"""Codes in which a calibration is judged: below is noise, above is saturation."""
+"""Codes over which a calibration is judged: below is noise, above is saturation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,9 @@ class Bracket:
     images: tuple[Rgb, ...]
     """(H, W, 3) uint8 each, one size."""
     times_s: tuple[float, ...]
-    """Exposure time of each; only their ratios matter."""
+    """Exposure time of each, in s; only their ratios matter."""
     notes: tuple[str, ...] = ()
-    """What a person should know of how they were taken."""
+    """What a person should know about how they were taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def read_bracket(folder: Path, times_s: Sequence[str] = ()) -> Bracket:
 
     Raises:
         InputError: Fewer than three images, sizes that differ, times missing or too much alike, or
-            another setting than the time that differs by EXIF.
+            a setting other than the time that differs according to EXIF.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: a folder of images of one scene was expected.")
@@ -96,7 +96,7 @@ def read_bracket(folder: Path, times_s: Sequence[str] = ()) -> Bracket:
     if stops < _LEAST_STOPS:
         raise InputError(
             f"{folder}: the exposures span {stops:.2f} stops; at least {_LEAST_STOPS:.0f} are "
-            "needed. Where EXIF does not tell them, name them with --times."
+            "needed. Where EXIF does not have the times, give them with --times."
         )
     images = [read_rgb(path) for path in paths]
     for path, image in zip(paths, images, strict=True):
@@ -111,8 +111,8 @@ def read_bracket(folder: Path, times_s: Sequence[str] = ()) -> Bracket:
         images=tuple(images),
         times_s=tuple(times),
         notes=(
-            "White balance was automatic by EXIF: where it changed from image to image, red and "
-            "blue come out wrong. A fixed one is safer.",
+            "White balance was automatic according to EXIF: where it changed from image to "
+            "image, red and blue come out wrong. A fixed one is safer.",
         )
         if is_automatic
         else (),
@@ -141,7 +141,7 @@ def calibrate(bracket: Bracket, method: Method = "robertson") -> Calibration:
     low, high = USED_CODES
     if not np.isfinite(table).all() or (table[low] <= 0).any() or (table[high] <= table[low]).any():
         raise InputError(
-            "The images do not determine a rising response: make sure that the scene is still, "
+            "The images do not determine a rising response: make sure that the scene is still and "
             "has dark and bright parts, and that the times are right."
         )
     response = Response.measured("calibrated", table)
@@ -154,7 +154,7 @@ def calibrate(bracket: Bracket, method: Method = "robertson") -> Calibration:
 
 @dataclass(frozen=True, kw_only=True)
 class Deviation:
-    """How far a response is from another, over `USED_CODES`, with the brightness that fits best."""
+    """How far a response is from another, over `USED_CODES`, at the best-fitting brightness."""
 
     mean_codes: float
     largest_codes: float
@@ -163,7 +163,8 @@ class Deviation:
 
 
 def deviation(response: Response, other: Response) -> list[Deviation]:
-    """By how many codes ``other`` would store the light that ``response`` stores as each code.
+    """By how many codes ``other`` differs in storing the light that ``response`` stores as each
+    code.
 
     A response is known up to its scale (what is white), so each channel is first scaled to fit.
 
@@ -242,7 +243,7 @@ def _settings(path: Path) -> dict[int, Any]:
 
 
 def _check_kept(paths: Sequence[Path], settings: Sequence[Mapping[int, Any]]) -> None:
-    """Refuse a bracket in which more than the time changed, as far as EXIF says.
+    """Refuse a bracket in which, according to EXIF, more than the time changed.
 
     Raises:
         InputError: It did; the message names two images and what differs.
@@ -253,8 +254,8 @@ def _check_kept(paths: Sequence[Path], settings: Sequence[Mapping[int, Any]]) ->
             first, usual = known[0]
             if value != usual:
                 raise InputError(
-                    f"{path}: {name} {value} by its EXIF, but {usual} in {first.name}; within a "
-                    "bracket only the exposure time may differ. Leave out the images of another "
+                    f"{path}: {name} {value} in its EXIF, but {usual} in {first.name}; within a "
+                    "bracket only the exposure time may differ. Leave out the images with another "
                     "setting, or take them again."
                 )
 
@@ -266,7 +267,7 @@ def _time_from_exif(path: Path, settings: Mapping[int, Any]) -> float:
         seconds = 0.0
     if not 0 < seconds < np.inf:
         raise InputError(
-            f"{path}: its EXIF does not tell the exposure time; name all with --times, in natural "
+            f"{path}: its EXIF has no exposure time; give all times with --times, in natural "
             "order of the file names."
         )
     return seconds
