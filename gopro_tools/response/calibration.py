@@ -163,8 +163,7 @@ class Deviation:
 
 
 def deviation(response: Response, other: Response) -> list[Deviation]:
-    """By how many codes ``other`` differs in storing the light that ``response`` stores as each
-    code.
+    """How far ``other`` is from ``response`` over `USED_CODES`, in codes for the same light.
 
     A response is known up to its scale (what is white), so each channel is first scaled to fit.
 
