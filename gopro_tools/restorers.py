@@ -23,9 +23,9 @@ from gopro_tools.plugins import FOREIGN_FAULTS, PluginKind, described
 from gopro_tools.threads import Progress, no_progress, prefetched
 
 RECORD_FILE = "restored.json"
-"""Beside the results: what made them."""
+"""Beside the results: a record of what made them."""
 
-_MOST_WAITING_WRITES = 8  # bounds the memory of results that are not on disk yet
+_MOST_WAITING_WRITES = 8  # bounds the memory for results not yet on disk
 
 
 class Restorer(Protocol):
@@ -69,7 +69,7 @@ class RestoreSummary:
     n_restored: int
     """Images restored now."""
     n_kept: int
-    """Whole results that were there already and kept."""
+    """Complete results that were already there and kept."""
     failures: Sequence[str]
     """One message per image that could not be restored."""
     seconds: float
@@ -127,15 +127,15 @@ def restore_images(
     keep_done: bool = False,
     on_progress: Progress = no_progress,
 ) -> RestoreSummary:
-    """Restore many images; an image that fails is named and the others are restored all the same.
+    """Restore many images; an image that fails is named, and the others are still restored.
 
     Args:
         restorer: What restores.
         images: Input paths and result paths inside ``out``, as `find_images` gives them.
-        out: Where results go, each written whole or not at all, in the format its suffix says.
+        out: Where results go, each written whole or not at all, in the format of its suffix.
         method: Name of the method, for messages.
-        keep_done: Keep results that are there, if they can be read whole.
-        on_progress: Called with (images done, all).
+        keep_done: Keep existing results that can be read to the end.
+        on_progress: Called with (images done, total).
 
     Raises:
         InputError: Results cannot be written (disk full, no permission); those written are kept.
@@ -165,7 +165,7 @@ def restore_images(
                 restored = restored_by(restorer, blurred)
                 if len(writes) >= _MOST_WAITING_WRITES:
                     writes.pop(0).result()
-                # A copy: the restorer may return the same memory for every image.
+                # A copy: the restorer may reuse the same memory for every image.
                 writes.append(writers.submit(_write, out / relative, restored.copy()))
             except InputError as error:
                 text = str(error)
@@ -200,12 +200,12 @@ def restore_elsewhere(
 
     Args:
         executor: Restores the images and writes the results.
-        open_restorer: Gives a worker its restorer; it is called once per worker.
-        images: As for `restore_images`, and so are the rest.
+        open_restorer: Makes a worker's restorer; called once per worker.
+        images: As for `restore_images`, like the rest.
         out: Where results go.
         method: Name of the method, for messages.
-        keep_done: Keep results that are there, if they can be read whole.
-        on_progress: Called with (images done, all).
+        keep_done: Keep existing results that can be read to the end.
+        on_progress: Called with (images done, total).
 
     Raises:
         InputError: Results cannot be written, or the restorer cannot be made.
@@ -242,7 +242,7 @@ def restored_by(restorer: Restorer, blurred: Rgb) -> Rgb:
     """The restored image, checked: (H, W, 3) uint8 like the blurred one.
 
     Raises:
-        InputError: The restorer raised, or gave something else.
+        InputError: The restorer raised, or returned something else.
     """
     try:
         restored = restorer.restore(blurred)
@@ -264,16 +264,17 @@ def restored_by(restorer: Restorer, blurred: Rgb) -> Rgb:
 
 
 def resumable_facts(out: Path, facts: Mapping[str, Any], *, resume: bool) -> dict[str, Any]:
-    """Refuse to mix results of two methods, inputs or codes in one folder.
+    """Refuse to mix results of different methods, inputs or code in one folder.
 
     Args:
         out: Folder of results.
         facts: What makes them, as JSON holds it. ``images`` holds the pixel hash of each input by
-            the path of its result: more images may follow later, but not others of the same name.
-        resume: Whether results that are there will be kept.
+            the path of its result: more images may follow later, but not different ones with the
+            same name.
+        resume: Whether existing results will be kept.
 
     Returns:
-        ``facts``, with the images whose results are there already.
+        ``facts``, plus the images whose results are already there.
 
     Raises:
         InputError: The results there were made by something else, or their record is damaged.
@@ -310,7 +311,7 @@ def resumable_facts(out: Path, facts: Mapping[str, Any], *, resume: bool) -> dic
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a result is there and can be decoded to its end; a power cut leaves others too."""
+    """Whether a result exists and can be decoded to its end, which may fail after a power cut."""
     try:
         return path.is_file() and bool(read_rgb(path).size)
     except InputError:
@@ -320,7 +321,7 @@ def _is_whole(path: Path) -> bool:
 def _unwritable(out: Path, error: OSError) -> InputError:
     return InputError(
         f"{out}: results cannot be written ({error.strerror or error}). Those already there are "
-        "whole; make room and repeat the command with --resume."
+        "complete; make room and repeat the command with --resume."
     )
 
 

@@ -59,7 +59,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreConfig:
-    """With what, and which images."""
+    """What restores, and which images."""
 
     method: str
     """Name of the method in records; or ``package.module:factory[:name=value...]``, which is loaded
@@ -67,7 +67,7 @@ class RestoreConfig:
     restorer: Restorer | None = None
     """What restores: any object with ``restore(blurred)``."""
     open_restorer: Callable[[], Restorer] | None = None
-    """Gives the restorer instead; it can be pickled and hashed, so that an executor's workers can
+    """Makes the restorer instead; must be picklable and hashable, so that an executor's workers can
     call it too."""
     weights: Path | None = None
     """Weight file or folder; its hash goes into the record, and a factory gets its path."""
@@ -80,7 +80,7 @@ class RestoreConfig:
     scale: Scale | None = None
     """Effort of the training compared with the paper's, where it is known."""
     cost: Callable[[Restorer], Mapping[str, int]] | None = None
-    """Says what a restorer costs, for tables: ``n_parameters``, and ``n_macs`` (multiplications)
+    """Returns what a restorer costs, for tables: ``n_parameters``, and ``n_macs`` (multiplications)
     for one image of 1280x720."""
     published_name: str = ""
     """What published tables call the method."""
@@ -89,15 +89,15 @@ class RestoreConfig:
     blur_kind: BlurKind = "gamma"
     """Which blurred images of a dataset."""
     resume: bool = False
-    """Keep whole results that are there; refused where method, weights, options, code or images are
-    others."""
+    """Keep complete results that are there; refused if method, weights, options, code or images
+    differ."""
     seed: int | None = None
-    """Of what is random in the method, for the record."""
+    """Seed of what is random in the method, for the record."""
     movies: MovieConfig = field(default_factory=MovieConfig)
     """How videos are read and written."""
 
     def __post_init__(self) -> None:
-        """Refuse what is of another type, and what cannot restore."""
+        """Refuse wrong types, and objects that cannot restore."""
         convert_fields(self)
         part = self.restorer
         if isinstance(part, type) or not (part is None or hasattr(part, "restore")):
@@ -148,17 +148,18 @@ def restore(
 ) -> Restoration:
     """Restore images, videos or a dataset; results keep the names of the inputs.
 
-    An image that fails is named in the result, and the others are restored all the same. When all
-    are there, ``run.json`` says what made them; `gopro_tools.evaluate` carries it on to tables.
+    An image that fails is named in the result, and the others are still restored. When all are
+    there, ``run.json`` says what made them; `gopro_tools.evaluate` passes it on to tables.
 
     Args:
         source: An image, a video, a folder of such, or a dataset in the GOPRO layout, whose results
             are ``<sequence>/<name>``, as evaluate expects. Videos become MP4 (H.264) with their
             times and their sound, or Matroska (FFV1) where lossless. Or the URL of such.
-        config: With what, and which images.
+        config: What restores, and which images.
         out: Output folder, outside of ``source``.
-        on_progress: Called with the images done and all, then with the frames of each video.
-        executor: Restores the images instead of this process, which restores the videos; its
+        on_progress: Called with the number of images done and in total, then with the frames of
+            each video.
+        executor: Restores the images in place of this process, which restores the videos; its
             workers must see the same files.
         shard: Restore only this share of the images and videos. The share that finds all others
             done writes ``run.json``.
@@ -264,7 +265,7 @@ def _summary_of_all(
     out: Path,
 ) -> RestoreSummary:
     """The summary of all shares, once every result is there."""
-    # Images and videos are divided alike: an item of the parts is the i-th image and i-th video.
+    # Images and videos are divided alike: item i of the parts is the i-th image and the i-th video.
     n_items = max(len(images), len(videos))
     items = [[*images[i : i + 1], *videos[i : i + 1]] for i in range(n_items)]
     n_mine = len(parts.shard.of(items))
@@ -275,8 +276,8 @@ def _summary_of_all(
     missing = [str(inside) for item in items for _, inside in item if not (out / inside).is_file()]
     if missing:
         raise InputError(
-            f"{out}: {len(missing)} result(s) are gone that a shard has restored, first "
-            f"{missing[0]}. Restore again."
+            f"{out}: {len(missing)} result(s) that a shard restored are gone, first {missing[0]}. "
+            "Restore again."
         )
     return RestoreSummary(
         n_restored=sum(one["n_restored"] for one in summaries),
@@ -294,7 +295,7 @@ def _restore_videos(
     config: RestoreConfig,
     on_progress: Progress,
 ) -> RestoreSummary:
-    """The summary of the images and of these videos; one that fails is named."""
+    """The summary of the images and of these videos; a video that fails is named."""
     begin = time.perf_counter()
     failures = list(images.failures)
     n_kept = 0

@@ -16,7 +16,7 @@ DATASET_FILE = "dataset.json"
 """The record of a finished dataset."""
 FORMAT = "gopro_tools.dataset.v1"
 GOPRO_LARGE_FORMAT = "gopro_tools.gopro_large.v1"
-"""Of the original dataset, rebuilt by its own recipe."""
+"""Format of the original dataset, rebuilt by its own recipe."""
 STATE_FOLDERS = (".synthesis", ".unfinished")
 """One of them lies in a dataset while it is being made, and after an interruption."""
 
@@ -29,7 +29,7 @@ class Seal:
     """What `DATASET_FILE` in a folder says."""
 
     state: Literal["none", "foreign", "damaged", "changed", "whole"]
-    """``foreign``: of another program. ``damaged``: cut short or emptied; its origin is unknown.
+    """``foreign``: another program's. ``damaged``: cut short or emptied; its origin is unknown.
     ``changed``: ours, but edited since it was written."""
     record: Mapping[str, Any]
     """Its content; empty unless ``changed`` or ``whole``."""
@@ -41,7 +41,7 @@ class Seal:
 
     @property
     def identity(self) -> Any:
-        """What the dataset was made of and how; None where another command made it."""
+        """What the dataset was made from and how; None where another command made it."""
         return self.record.get("identity")
 
 
@@ -49,9 +49,9 @@ def sealed(record: Mapping[str, Any], root: Path, tables: Iterable[str] = ()) ->
     """The text of a seal.
 
     Args:
-        record: What it says; it names its ``format``.
+        record: What it says, including its ``format``.
         root: The dataset.
-        tables: Names of the files in it whose changes the seal must show.
+        tables: Names of the files in it whose changes the seal must reveal.
     """
     hashes = {name: sha256_of_file(root / name) for name in tables}
     content = {**record, "files_sha256": hashes}

@@ -1,7 +1,7 @@
-"""Whether what a JSON file or a caller gives has the types that a dataclass says.
+"""Whether what a JSON file or a caller gives has the types that a dataclass declares.
 
 Command lines are converted and checked as they are read. From Python, people pass text for a path,
-a list for a tuple, a dict for a config: that is converted, and what cannot be is named.
+a list for a tuple, a dict for a config: that is converted, and what cannot be converted is named.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ _NO_LIST = (str, bytes, PurePath, Mapping)
 
 
 def misfits(value: object) -> list[str]:
-    """Fields of a dataclass instance that hold something else than their annotation says.
+    """Fields of a dataclass instance that do not match their annotations.
 
     Annotations may be made of text, numbers, None, ``Literal``, ``Mapping``, ``Sequence``,
     tuples of one type, and unions of these.
@@ -32,7 +32,7 @@ def misfits(value: object) -> list[str]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value from JSON is what a type hint asks for; a whole number is a float too."""
+    """Whether a value from JSON matches a type hint; a whole number is a float too."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return True
@@ -66,7 +66,7 @@ def config_from(kind: type[Config], given: Any) -> Config:
         raise InputError(f"{kind.__name__}(...) was expected, not {_shown(given)}.")
     try:
         return kind(**(given or {}))
-    except TypeError as error:  # Python says which name is unknown or missing
+    except TypeError as error:  # Python names what is unknown or missing
         raise InputError(f"{kind.__name__}: {str(error).partition('() ')[2]}.") from error
 
 
@@ -82,7 +82,7 @@ def path_from(given: Any, what: str) -> Path:
 
 
 def convert_fields(config: object) -> None:
-    """Give each field of a frozen dataclass the type that its annotation says, at its creation.
+    """Convert each field of a frozen dataclass, as it is created, to its annotated type.
 
     Raises:
         InputError: A field holds something else.

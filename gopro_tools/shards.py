@@ -1,8 +1,7 @@
 """Shares of one run, for job arrays: each stores its part, and the last one joins them all.
 
 A part says what it was made of. Parts are joined only if every share of one division is there, made
-with the same options, by the same code, of the same files: together they are the run that nobody
-divided.
+with the same options, by the same code, of the same files: together they equal an undivided run.
 """
 
 import json
@@ -27,7 +26,7 @@ PARTS_FOLDER = ".parts"
 _FORMAT = "gopro_tools.part.v1"
 _JOIN_S = 3600.0
 _MOST_SHARDS = 100_000
-"""All are looked for each time one ends."""
+"""Each time one ends, it looks for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +109,7 @@ class Parts:
 
         Raises:
             OtherShardsLeftError: Shares are missing, or another process has joined them just now.
-            InputError: A part was made of something else, or is damaged.
+            InputError: A part was made from something else, or is damaged.
         """
         listed = [[(name, path.stat().st_size) for name, path in item] for item in files]
         made_of = {**self._made_of, "input files": _digest(listed)}
@@ -138,7 +137,7 @@ class Parts:
 
     @property
     def scratch(self) -> Path:
-        """A folder for what this share keeps of its own until the result is there."""
+        """A folder for this share's own files until the result is there."""
         return self._path(self.shard.index).with_suffix("")
 
     def remove(self) -> None:
@@ -177,7 +176,7 @@ def divided(
     Args:
         out: The output folder.
         shard: Which share; the whole run where it is all.
-        options: Everything that was asked for and decides the results.
+        options: Every option that decides the results.
         inside: As for `gopro_tools.files.claimed`.
 
     Yields:
@@ -202,7 +201,7 @@ def divided(
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove the parts of other divisions: all that no process is making."""
+    """Remove the parts of other divisions that no process is working on."""
     for path in folder.glob("*-of-*.json"):
         if not is_held(path.with_suffix(".lock")):
             _remove_part(path)

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, for messages about files that are not what was expected."""
+"""What a file is, judging by its first bytes, for messages about unexpected files."""
 
 _STARTS = (
     (b"GIF8", "a GIF image"),
@@ -27,7 +27,7 @@ _PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml")
 
 
 def kind_of(data: bytes) -> str:
-    """Name the kind of a file that starts with ``data``; empty for kinds that are not known.
+    """Name the kind of a file that starts with ``data``; empty for unknown kinds.
 
     PNG, JPEG, BMP, TIFF and WebP are left out: a message about one of these is about its damage.
     """

@@ -1,4 +1,4 @@
-"""What is compared: the folders and the dataset that a user names, and where they are noted.
+"""What is compared: the folders and the dataset that a user names, and where they are recorded.
 
 Records get published, so they hold no paths. A page that shows the images needs them: a command
 that compares images leaves ``images.json`` in its output folder, with paths relative to it, so that
@@ -29,7 +29,7 @@ SOURCES_FILE = "images.json"
 SHARP = "sharp"
 BLURRED = "blurred"
 UNSTATED = "unstated"
-"""The `blur_kind` of folders nobody named one for."""
+"""The `blur_kind` of folders for which none was named."""
 
 _RESERVED_ON_WINDOWS = r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?"
 
@@ -40,7 +40,7 @@ class Sources:
 
     restored: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """NAME=DIR, once for each method. Images lie in DIR as in the sharp folder, or under the names
-    that a program gave them: <sequence>-<number>.png, <name>_<network>.png, another suffix."""
+    that programs give them: <sequence>-<number>.png, <name>_<network>.png, another suffix."""
     sharp: Path | None = None
     """Folder of sharp images; images of all folders pair up by their names inside it. Without one,
     metrics that need no reference remain."""
@@ -53,13 +53,13 @@ class Sources:
     """Which split of the dataset."""
     blur_kind: BlurKind | None = None
     """Which blurred images: gamma (blur_gamma; the default) or linear_crf (blur).
-    Where there is one kind only, it labels the rows."""
+    Where there is only one kind, it labels the rows."""
     dataset_name: str = ""
-    """Name of the dataset in tables; the folder's by default. Published numbers of the dataset of
+    """Name of the dataset in tables; the folder's by default. Published numbers on a dataset of
     this name count as comparable."""
     suffix: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """What follows the image's name in the names of results, such as _fake_B: SUFFIX for all
-    methods or NAME=SUFFIX for one. Found out where every result has the same."""
+    methods or NAME=SUFFIX for one. Detected where every result has the same."""
     allow_missing: bool = False
     """Compare the images that every folder has, and say so in every row."""
 
@@ -68,22 +68,22 @@ class Sources:
         convert_fields(self)
         if self.sharp and not self.blurred:
             raise InputError(
-                "--blurred DIR is missing: the blurred input is always a row, for what a method "
-                "is worth is its difference to it."
+                "--blurred DIR is missing: the blurred input is always a row, as a method is "
+                "judged by its gain over it."
             )
         if (self.dataset is None) == (self.blurred is None):
             raise InputError(
-                "Give either --sharp DIR and --blurred DIR (--blurred alone where nobody has sharp "
-                "images), or --dataset DIR (with --split and --blur-kind)."
+                "Give either --sharp DIR and --blurred DIR (--blurred alone where there are no "
+                "sharp images), or --dataset DIR (with --split and --blur-kind)."
             )
         methods = restored_folders(self.restored)
         for argument in self.suffix:
             name, equals, _ = argument.partition("=")
             if equals and name not in methods:
-                raise InputError(f"--suffix {argument}: {name!r} is none of --restored.")
+                raise InputError(f"--suffix {argument}: {name!r} is not one of --restored.")
 
     def suffix_of(self, method: str) -> str | None:
-        """What follows an image's name in the file names of a method; None where nobody said."""
+        """What follows an image's name in the file names of a method; None where not given."""
         for argument in reversed(self.suffix):
             name, equals, suffix = argument.rpartition("=")
             if not equals or name == method:
@@ -91,7 +91,7 @@ class Sources:
         return None
 
     def copied(self) -> "Sources":
-        """The same, with copies on this machine instead of URLs."""
+        """The same sources, with copies on this machine instead of URLs."""
 
         def here(folder: Path | str) -> Path:
             return local_copy(folder, skip=lambda name: is_of_another_split(name, self.split))
@@ -120,7 +120,7 @@ class Sources:
     def labels(self) -> dict[str, str]:
         """`dataset`, `split` and `blur_kind` as result rows show them.
 
-        Without `dataset_name`, the dataset goes by the name of its folder, or of the sharp one.
+        Without `dataset_name`, the dataset is called after its folder, or the sharp one.
         """
         folder = self.dataset or self.sharp or self.blurred
         assert folder is not None
@@ -138,7 +138,7 @@ class Sources:
         One folder given twice, which holds both kinds as RealBlur's do, is a dataset too.
 
         Raises:
-            InputError: `dataset` is of no known layout.
+            InputError: `dataset` has no known layout.
         """
         from gopro_tools.layouts import find_dataset, open_dataset
 
@@ -151,7 +151,7 @@ class Sources:
 
 
 def restored_folders(restored: Iterable[str]) -> dict[str, Path]:
-    """Take ``NAME=DIR`` arguments apart.
+    """Split ``NAME=DIR`` arguments.
 
     Raises:
         InputError: No ``=``, an empty or repeated name, or the name of a row that is always there.
@@ -163,13 +163,13 @@ def restored_folders(restored: Iterable[str]) -> dict[str, Path]:
             raise InputError(f"--restored {argument}: expected NAME=DIR, such as mynet=out/mynet.")
         if not re.fullmatch(r"\w([\w .,+()-]*[\w,+()-])?", name):
             raise InputError(
-                f"--restored {argument}: a name has letters, digits and _ . , + ( ) -, and ends in "
-                "no point or space, because it names files too."
+                f"--restored {argument}: a name has letters, digits and _ . , + ( ) -, and does "
+                "not end in a dot or space, because it names files too."
             )
         if re.fullmatch(_RESERVED_ON_WINDOWS, name, re.IGNORECASE):
             raise InputError(
-                f"--restored {argument}: Windows keeps {name!r} for a device, and the name names "
-                "files too; choose another name."
+                f"--restored {argument}: Windows reserves {name!r} for a device, and the name "
+                "names files too; choose another name."
             )
         if name.casefold() in (SHARP, BLURRED):
             raise InputError(
@@ -178,7 +178,7 @@ def restored_folders(restored: Iterable[str]) -> dict[str, Path]:
         if name.casefold() in map(str.casefold, folders):
             raise InputError(
                 f"--restored {argument}: {name!r} is given twice; names must differ in more than "
-                "the case of letters, because some file systems do not tell cases apart."
+                "the case of letters, because some file systems ignore case."
             )
         folders[name] = Path(folder)
     return folders

@@ -12,7 +12,7 @@ def stop_signals() -> Iterator[dict[str, int]]:
 
     Yields:
         A dict that gets ``"signal"`` (its number) when one arrives; test it between steps. A second
-        Ctrl-C ends the program as usual. In other threads than the main one, which get no signals,
+        Ctrl-C ends the program as usual. In threads other than the main one, which get no signals,
         it stays empty.
     """
     found: dict[str, int] = {}

@@ -1,8 +1,8 @@
 """Object storage through fsspec: `s3://`, `gs://`, `memory://` and whatever else it knows.
 
 Nothing is computed on objects. What is read is copied to this machine first, once for each version
-of an object; what is written is made here and put there whole. So everything else knows files only,
-and fsspec is loaded where a URL is named.
+of an object; what is written is made here and uploaded whole. So everything else deals only with
+files, and fsspec is loaded only for a URL.
 """
 
 import hashlib
@@ -26,24 +26,24 @@ from gopro_tools.shape import path_from
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE)
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 _AT_ONCE = 256
-"""Objects per request to fsspec, which transfers several of them beside each other."""
+"""Objects per request to fsspec, which transfers several of them in parallel."""
 _COPY_S = 6 * 3600.0
-"""How long a process waits for another one that copies the same thing."""
+"""How long a process waits for another that is copying the same thing."""
 _LEFT_BEHIND_S = 7 * 86400.0
-"""Copies that nobody used for so long are removed, as are links of killed processes."""
+"""Copies unused for this long are removed, as are links of killed processes."""
 _PRIVATE = "private-"
 _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5", "generation", "mtime", "LastModified",
              "last_modified", "updated", "created")  # fmt: skip
-"""What the protocols call that by which a changed object is known, the best first."""
+"""What the protocols call the property that reveals a changed object, best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a listing says of an object."""
+    """What a listing says about an object."""
 
     n_bytes: int
     version: str
-    """Differs where the content does."""
+    """Differs if the content does."""
 
 
 def url_of(path: Path | str) -> str:
@@ -71,8 +71,8 @@ class Objects:
         """All objects; none where there is nothing. An object at the URL itself has the name "".
 
         Raises:
-            InputError: The bucket is not there, may not be read, its protocol needs a package, or
-                the name of an object leads out of a folder.
+            InputError: The bucket does not exist or may not be read, its protocol needs a package,
+                or the name of an object leads out of its folder.
             PassingError: It does not answer.
         """
         system, root = self._opened()
@@ -88,7 +88,8 @@ class Objects:
             for path, facts in found.items()
             if facts.get("type", "file") == "file"
         }
-        # To a storage ".." is a name like any other; copied under it, a file would lie elsewhere.
+        # For object storage, ".." is a name like any other; as a file's path it would lead
+        # elsewhere.
         if leading_out := [name for name in listing if ".." in re.split(r"[/\\]", name)]:
             raise InputError(
                 f"{self.url}: the name of an object leads out of its folder ({leading_out[0]}); "
@@ -97,7 +98,7 @@ class Objects:
         return listing
 
     def get(self, names: Sequence[str], folder: Path) -> None:
-        """Copy objects into a folder, each under its name; the one of the name "" becomes ``name``.
+        """Copy objects into a folder, each under its name; the one named "" becomes ``name``.
 
         Raises:
             InputError: As `listing`.
@@ -133,7 +134,7 @@ class Objects:
                 system.rm([f"{root.rstrip('/')}/{name}" for name in some])
 
     def _opened(self) -> tuple[Any, str]:
-        """The file system of the protocol, and the URL as it calls it."""
+        """The protocol's file system, and the URL in its notation."""
         scheme = self.url.partition(":")[0]
         try:
             import fsspec
@@ -148,7 +149,7 @@ class Objects:
             raise InputError(f"{self.url}: {scheme}:// needs one more package{how}.") from error
         except ValueError as error:
             raise InputError(f"{self.url}: {error}.") from error
-        except Exception as error:  # credentials are looked for already here
+        except Exception as error:  # credentials are looked up here already
             raise _unreachable(self.url, error) from error
         return system, str(root)
 
@@ -158,12 +159,12 @@ def local_copy(
 ) -> Path:
     """The folder itself, or a copy of what lies below a URL, brought up to date.
 
-    Only objects that are new or changed are copied, and what is gone there goes here.
+    Only new or changed objects are copied, and what is gone there is removed here.
 
     Args:
         path: A folder, or a URL.
-        skip: Tells by its name which object nobody will read.
-        may_be_file: Whether a file will do, and an object at the URL itself.
+        skip: Says by its name whether an object is not needed.
+        may_be_file: Whether a file, or an object at the URL itself, will do.
 
     Raises:
         InputError: There is nothing, or it may not be read.
@@ -176,10 +177,10 @@ def local_copy(
     objects = Objects(url)
     folder = cache_folder() / "datasets" / re.sub(r":/+", "/", url)
     index = folder.with_name(folder.name + ".versions")
-    busy = f"{url}: another process copies it to {folder}."
+    busy = f"{url}: another process is copying it to {folder}."
     with held(folder.with_name(f"{folder.name}.lock"), busy, timeout_s=_COPY_S):
         listing = objects.listing()
-        # Beside others, an object at the URL itself only marks a folder.
+        # If there are others, an object at the URL itself only marks a folder.
         there = {name: stored for name, stored in listing.items() if name}
         if may_be_file:
             there = there or listing
@@ -212,21 +213,21 @@ def copied(url: str, version: str) -> Iterator[Path]:
     """Copy an object, or all below a URL, to this machine, and give its path there.
 
     The copy serves all processes of the machine, and stays for the next ones; old copies make room
-    for new ones. What is given is a link of its own, which nobody removes while it is used.
+    for new ones. What is given is a separate link, which is kept while it is in use.
 
     Args:
-        url: Of an object, or of a folder of such.
+        url: Of an object, or of a folder of objects.
         version: `version_of` what is expected there.
 
     Raises:
         InputError: As `Objects.listing`.
-        PassingError: There is another version now, or the storage does not answer.
+        PassingError: There is another version by now, or the storage does not answer.
     """
     objects = Objects(url)
     folder = cache_folder() / "sources"
     entry = folder / hashlib.sha256(f"{url} {version}".encode()).hexdigest()[:32]
     with ExitStack() as stack:
-        busy = f"{url}: another process copies it to {entry}."
+        busy = f"{url}: another process is copying it to {entry}."
         with held(entry.with_suffix(".lock"), busy, timeout_s=_COPY_S):
             if not entry.is_dir():
                 _copy(objects, version, entry)
@@ -241,7 +242,7 @@ def copied(url: str, version: str) -> Iterator[Path]:
 
 
 def visible(listing: Mapping[str, Stored]) -> dict[str, Stored]:
-    """A listing without what is hidden: names with a part that starts with a dot."""
+    """A listing without hidden objects: those with a part of the name that starts with a dot."""
     return {
         name: stored
         for name, stored in listing.items()
@@ -250,7 +251,7 @@ def visible(listing: Mapping[str, Stored]) -> dict[str, Stored]:
 
 
 def version_of(listing: Mapping[str, Stored]) -> str:
-    """One version of all that a listing has."""
+    """One version for everything in a listing."""
     lines = sorted(f"{name} {stored.n_bytes} {stored.version}" for name, stored in listing.items())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
@@ -262,12 +263,12 @@ def cache_folder() -> Path:
 
 
 def _copy(objects: Objects, version: str, entry: Path) -> None:
-    """Copy what is expected of a URL, whole or not at all."""
+    """Copy the expected version of a URL, whole or not at all."""
     listing = visible(objects.listing())
     if version_of(listing) != version:
         raise PassingError(
-            f"{objects.url}: it changed or went away. Let the source be, and run the same command "
-            "again: it resumes."
+            f"{objects.url}: it changed or disappeared. Leave the source as it is, and run the "
+            "same command again: it resumes."
         )
     entry.parent.mkdir(parents=True, exist_ok=True)
     _make_room(entry.parent, sum(stored.n_bytes for stored in listing.values()))
@@ -276,7 +277,7 @@ def _copy(objects: Objects, version: str, entry: Path) -> None:
 
 
 def _make_room(folder: Path, n_bytes: int) -> None:
-    """Remove the copies used longest ago until twice as much is free as is to come."""
+    """Remove the least recently used copies until twice the needed space is free."""
     entries = [path for path in folder.iterdir() if path.is_dir()]
     for path in sorted(entries, key=lambda path: path.stat().st_mtime):
         is_left_behind = time.time() - path.stat().st_mtime > _LEFT_BEHIND_S
@@ -312,7 +313,7 @@ def _chunks(names: Sequence[str]) -> Iterator[list[str]]:
 
 @contextmanager
 def _asking(url: str) -> Iterator[None]:
-    """Turn what a storage raises into a sentence."""
+    """Turn what a storage library raises into a sentence."""
     try:
         yield
     except InputError:

@@ -250,7 +250,7 @@ def test_a_source_that_changes_is_noticed(videos: Path, memory: str) -> None:
     with copied(objects.url, version) as path:  # the copy is still of the version asked for
         assert path.stat().st_size > 7
     with (
-        pytest.raises(PassingError, match="it changed or went away"),
+        pytest.raises(PassingError, match="it changed or disappeared"),
         copied(objects.url, version[::-1]),
     ):
         pass

@@ -25,11 +25,11 @@ _MOST_LIGHT = 1e30
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """The response of a camera, one curve a colour channel.
+    """The response of a camera, one curve per colour channel.
 
     Attributes:
         name: ``gamma2.2``, ``srgb``, ``linear`` or the name of a measured table's file.
-        linear_of_code: (256, 3) float64 in [0, 1], rising: linear light of each code, RGB.
+        linear_of_code: (256, 3) float64 in [0, 1], increasing: linear light of each code, RGB.
     """
 
     name: str
@@ -84,12 +84,12 @@ class Response:
                 f"{path}: a table of 256x3 (or 256x1x3) numbers was expected, found "
                 f"{'x'.join(map(str, stored.shape))} of {stored.dtype}."
             )
-        with np.errstate(all="ignore"):  # what is no number is refused below
+        with np.errstate(all="ignore"):  # NaN is refused below
             table = stored.astype(np.float64).reshape(256, 3)[:, ::-1]
         usable = np.isfinite(table).all() and (table >= 0).all() and (table <= _MOST_LIGHT).all()
         if not usable or (table[250] <= table[0] + 1 / _MOST_LIGHT).any():
             raise InputError(
-                f"{path}: relative light must be finite, not negative and rise with the code."
+                f"{path}: relative light must be finite, non-negative and rise with the code."
             )
         return cls.measured(path.name, table)
 
@@ -129,7 +129,7 @@ class Response:
 
     @cached_property
     def thresholds(self) -> Float:
-        """(255, 3) float64: the least linear light that `encode` gives code c + 1, for c = 0..254.
+        """(255, 3) float64: smallest linear light that `encode` maps to code c + 1, c = 0..254.
 
         Found by bisection over the doubles themselves, so that comparing with a threshold gives
         what `encode` gives, the rounding of ties included.
@@ -150,7 +150,7 @@ class Response:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the decoding table: two responses of one name may differ."""
+        """Hash of the decoding table: two responses with the same name may differ."""
         return pixel_hash(self.linear_of_code.view(np.uint8).reshape(256, 8, 3))
 
 
@@ -160,9 +160,9 @@ def _read_table(path: Path) -> NDArray[Any]:
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
         raise ValueError("no file")
     if status.st_size > _MAX_FILE_BYTES:
-        raise ValueError(f"{status.st_size:,} bytes are too many for a table")
+        raise ValueError(f"{status.st_size:,} bytes are too large for a table")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it thinks of a damaged header
+        warnings.simplefilter("ignore")  # warnings about a damaged header
         found = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
     if not isinstance(found, np.ndarray):
         raise ValueError("an archive of arrays")
@@ -181,7 +181,7 @@ _Curves = tuple[Callable[[Float], Float], Callable[[Float], Float]]
 
 
 def _logarithmic(decades: float) -> _Curves:
-    """Of ITU-T H.273: V = 1 + log10(L) / decades, 0 below 10 ** -decades."""
+    """ITU-T H.273 logarithmic: V = 1 + log10(L) / decades, 0 below 10 ** -decades."""
     darkest = 10.0**-decades
     return (
         lambda code: 10 ** ((code - 1) * decades),

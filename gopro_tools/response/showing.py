@@ -1,4 +1,4 @@
-"""Measuring a response and saying what one is like."""
+"""Measuring a response, and describing one."""
 
 import io
 from pathlib import Path
@@ -22,7 +22,7 @@ _LARGE_MISFIT_CODES = 3.0
 
 
 def measure(config: CalibrateConfig) -> int:
-    """Calibrate, write table and plot, and say what was found; the exit code."""
+    """Calibrate, write the table and the plot, and report what was found; returns the exit code."""
     bracket = read_bracket(config.bracket, config.times)
     found = calibrate(bracket, config.method)
     buffer = io.BytesIO()
@@ -49,7 +49,7 @@ def measure(config: CalibrateConfig) -> int:
 
 
 def show(config: ShowConfig) -> None:
-    """Say what a response is like, and plot it where that is asked for."""
+    """Describe a response, and plot it if asked to."""
     response = Response.named(config.response)
     _describe(response)
     if config.plot is not None:

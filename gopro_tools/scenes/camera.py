@@ -1,4 +1,4 @@
-"""Motion of a hand-held camera and of the objects before it, as smooth functions of time."""
+"""Motion of a hand-held camera and of the objects in front of it, as smooth functions of time."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ _FASTEST_SIDES_S = 0.25
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera before a plane: six degrees of freedom, each a sum of sinusoids.
+    """A pinhole camera in front of a plane: six degrees of freedom, each a sum of sinusoids.
 
     A sum of sinusoids is band-limited, exact at any instant and bounded, so the background can be
     made large enough for the camera never to look past it.
@@ -31,7 +31,7 @@ class Camera:
 
     size_hw: tuple[int, int]
     focal_px: float
-    """Focal length, and distance of the plane."""
+    """Focal length, and distance of the plane, in px."""
     amplitude: Float
     """(6, n) radians and pixels."""
     frequency_hz: Float
@@ -122,7 +122,7 @@ class ObjectPath:
     """(3,) radians: x, y, and the object's own turn."""
     turn_rad_s: float
     height: float
-    """How far before the plane, in parts of the camera's distance."""
+    """How far in front of the plane, as a fraction of the camera's distance."""
 
     @classmethod
     def drawn(

@@ -32,7 +32,7 @@ class Clip:
 
     path: Path
     scene: SceneConfig
-    """Renders the same frames again."""
+    """Config that renders the same frames again."""
     speed_px: tuple[float, ...]
     """Median shift from frame to frame, of the background and of each object, in pixels."""
 

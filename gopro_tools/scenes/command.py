@@ -12,7 +12,7 @@ from gopro_tools.scenes.config import ClipsConfig
 
 
 def command(config: Annotated[ClipsConfig, tyro.conf.arg(name="")]) -> int:
-    """Render short clips: a photograph before a shaking camera, objects moving in front.
+    """Render short clips: a photograph seen by a shaking camera, with objects moving in front.
 
     Writes OUT/handheld_NAME.mp4 and, beside each, a JSON file with what is known of it. Prints the
     clips' paths.

@@ -1,4 +1,4 @@
-"""What a user can ask of scenes and of clips of them."""
+"""What a user can ask for in scenes and clips."""
 
 import math
 import re
@@ -20,7 +20,8 @@ class SceneConfig:
     """
 
     seed: int = 0
-    """Decides everything that is drawn: paths, objects, lights, and the photograph if not given."""
+    """Determines everything that is drawn: paths, objects, lights, and the photograph if not
+    given."""
     size_hw: tuple[int, int] = (720, 1280)
     """Height and width of the frames."""
     photograph: str | Path | None = None
@@ -74,7 +75,7 @@ class ClipsConfig:
     out: Path
     """Folder the clips go to; a clip of the same name is replaced."""
     clips: int = 2
-    """How many, each of another photograph while they last."""
+    """How many clips, each of a different photograph while they last."""
     seconds: float = 0.5
     """Length of a clip."""
     rate_hz: Annotated[float, tyro.conf.arg(aliases=["--rate"])] = 240.0
@@ -85,8 +86,8 @@ class ClipsConfig:
     """Another seed gives other clips of the same photographs."""
     photographs: Path | None = None
     """Folder of photographs to render, searched to any depth, the largest files first; flat ones
-    and look-alikes are left out. By default those that come with scikit-image. Keep what is for
-    training and what is for testing in folders of their own."""
+    and look-alikes are left out. By default those that come with scikit-image. Keep photographs for
+    training and for testing in separate folders."""
     n_objects: int = SceneConfig.n_objects
     """Objects that move on their own in front."""
     shake_px_s: float = SceneConfig.shake_px_s

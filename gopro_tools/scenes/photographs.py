@@ -1,4 +1,4 @@
-"""Photographs for scenes: finding them, and leaving out those that show nothing, or nothing new."""
+"""Photographs for scenes: finding them, and leaving out those without texture or seen before."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from gopro_tools.images import Rgb, find_images
 from gopro_tools.scenes.textures import PHOTOGRAPHS, read_photograph
 
 _LEAST_TEXTURE = 0.15
-_TEXTURED_CODES = 4.0  # a code value of slope, where a drawing's even areas have none
+_TEXTURED_CODES = 4.0  # a slope of one code value per pixel; a drawing's flat areas have none
 _ALIKE = 0.9
 _THUMBNAIL_PX = 16
 
@@ -26,7 +26,7 @@ class LeftOut:
     why: str
     """The reason, with the photograph's name."""
     failed: bool = False
-    """Whether it could not be read, which a user can mend; the others were not wanted."""
+    """Whether it could not be read, which a user can fix; the others are merely unsuitable."""
 
     def __str__(self) -> str:
         """The reason."""
@@ -34,10 +34,10 @@ class LeftOut:
 
 
 class Lookalikes:
-    """Groups photographs that show the same: copies, edits, exposures and bursts of one scene."""
+    """Groups photographs that look alike: copies, edits, exposures and bursts of one scene."""
 
     def __init__(self) -> None:
-        """No photograph was seen yet."""
+        """Start without any photograph."""
         self._firsts: list[NDArray[np.float64]] = []
 
     def __len__(self) -> int:
@@ -62,12 +62,12 @@ class PhotographChooser:
     """
 
     def __init__(self) -> None:
-        """Nothing is chosen yet."""
+        """Start with nothing chosen."""
         self.left_out: list[LeftOut] = []
         self._chosen = Lookalikes()
 
     def choose(self, sources: Iterable[str]) -> Iterator[str]:
-        """Read photographs one by one, and yield the names of those that are of use.
+        """Read photographs one by one, and yield the names of the usable ones.
 
         Args:
             sources: Names in `PHOTOGRAPHS`, files, and folders to search to any depth, the largest
@@ -84,7 +84,7 @@ class PhotographChooser:
                 why = f"{source}: {share:.0%} of it has texture, {_LEAST_TEXTURE:.0%} are needed"
                 self.left_out.append(LeftOut(why=why))
             elif self._chosen.group_of(photograph) < n_chosen:
-                why = f"{source}: looks like one that was taken already"
+                why = f"{source}: looks like one that was already chosen"
                 self.left_out.append(LeftOut(why=why))
             else:
                 yield source
@@ -101,7 +101,7 @@ def _found(sources: Iterable[str]) -> Iterator[str]:
 
 
 def _textured_share(photograph: Rgb) -> float:
-    """Share of the picture, seen 360 pixels high, with a slope that blur would show."""
+    """Share of the picture, scaled to 360 pixels in height, with a slope that blur would change."""
     scale = min(1.0, 360 / photograph.shape[0])
     small = cv2.resize(photograph, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -110,7 +110,7 @@ def _textured_share(photograph: Rgb) -> float:
 
 
 def _thumbnail(photograph: Rgb) -> NDArray[np.float64]:
-    """Zero mean and unit length, so that products are correlations."""
+    """A thumbnail of zero mean and unit length, so that dot products are correlations."""
     size = (_THUMBNAIL_PX, _THUMBNAIL_PX)
     gray = cv2.cvtColor(photograph, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA).astype(np.float64)

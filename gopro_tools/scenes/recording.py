@@ -1,4 +1,4 @@
-"""Write frames as a video whose every property is stated, or as a folder of numbered images."""
+"""Write frames as a video with every property specified, or as a folder of numbered images."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,7 +49,7 @@ class Encoding:
     bit_rate: int | None = None
     """Bits per second, instead of ``crf``."""
     gop_size: int | None = 30
-    """Frames from one key frame to the next at most; None leaves the encoder's default."""
+    """Most frames from one keyframe to the next; None leaves the encoder's default."""
     matrix: Matrix = "bt709"
     """Matrix and primaries: the samples are converted with them and, if ``tagged``, say so."""
     transfer: Transfer = "bt709"
@@ -57,7 +57,7 @@ class Encoding:
     full_range: bool = False
     """Whether luma uses all codes rather than 16-235 (8 bit) or 64-940 (10 bit)."""
     tagged: bool = True
-    """False leaves every colour property unsaid; the samples stay as ``matrix`` makes them."""
+    """False leaves every colour property untagged; the samples stay as ``matrix`` makes them."""
     options: Mapping[str, str] = field(default_factory=lambda: {"preset": "veryfast"})
     """Private options of the encoder."""
 
@@ -71,7 +71,7 @@ H264 = Encoding()
 """What cameras write: 4:2:0, BT.709, limited range."""
 
 LOSSLESS = Encoding(codec="libx264rgb", pixel_format="rgb24", crf=0)
-"""8-bit RGB that decodes to the very values given, in MP4 or Matroska."""
+"""8-bit RGB that decodes to exactly the values given, in MP4 or Matroska."""
 
 
 def write_video(
@@ -85,17 +85,18 @@ def write_video(
     rotation_degrees: float = 0.0,
     metadata: Mapping[str, str] | None = None,
 ) -> int:
-    """Write a video, whole or not at all.
+    """Write a video, completely or not at all.
 
     Args:
         path: Its suffix chooses the container: .mp4, .mov, .mkv, ...
         frames: (H, W, 3) RGB images of one size, uint8, or uint16 with the range 0-65535.
-        rate_hz: Frame rate of the header, and the spacing of the frames where ``times_s`` is None.
+        rate_hz: Frame rate in the header, and the spacing of the frames where ``times_s`` is None.
         encoding: Codec, pixel format, quality and colour.
         times_s: When each frame is shown, strictly increasing; makes the rate variable. There must
             be one for each frame.
         ticks_per_s: Resolution of ``times_s``; Matroska rounds to milliseconds all the same.
-        rotation_degrees: Display rotation of the header, counter-clockwise; the samples stay.
+        rotation_degrees: Display rotation in the header, counter-clockwise; the samples stay as
+            they are.
         metadata: Entries of the container, such as ``com.android.capture.fps`` (MP4 and MOV keep
             any name).
 
@@ -113,7 +114,7 @@ def write_video(
         raise ValueError(f"{path}: no frames to write")
     rate = Fraction(rate_hz).limit_denominator(1001)
     if rate <= 0:
-        raise ValueError(f"{path}: {rate_hz} Hz is no frame rate")
+        raise ValueError(f"{path}: {rate_hz} Hz is not a frame rate")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path, path.suffix)
     # MP4 drops names it does not know unless asked to keep them.
@@ -198,7 +199,7 @@ def _picture(frame: NDArray[Any]) -> VideoFrame:
 
 
 def _converter(encoding: Encoding) -> Callable[[VideoFrame], VideoFrame]:
-    """What converts here, with the matrix and range asked for: the encoder would use its own."""
+    """A conversion with the matrix and range asked for: the encoder would use its own."""
     full = encoding.full_range or encoding.is_rgb
     # One for all frames: it keeps FFmpeg's tables. Threads take longer to start than they save.
     return partial(
@@ -223,7 +224,7 @@ def _timed(
 def _lasting(
     packets: "list[Packet[Any]]", ticks: list[int] | None, rate: Fraction, tick_s: Fraction
 ) -> "list[Packet[Any]]":
-    """Say how long each frame lasts: encoders leave it out, and the last frame's is lost then."""
+    """Set how long each frame lasts: encoders leave it out, and the last frame's would be lost."""
     after = dict(pairwise(ticks or []))
     for packet in packets:
         if packet.pts is not None:

@@ -25,7 +25,7 @@ from gopro_tools.scenes.textures import (
 )
 
 Linear = NDArray[np.float32]
-"""(H, W, 3) float32 RGB in linear light; 1 is where the camera saturates, and light exceeds it."""
+"""(H, W, 3) float32 RGB in linear light; the camera saturates at 1, and light may exceed it."""
 
 _LEAST_OBJECT_PX = 24
 _LARGEST_BACKGROUND_PX = 40_000_000  # 2 GB of texels
@@ -50,7 +50,7 @@ class _Layer:
 
 
 class Scene:
-    """A photograph before a shaking camera, with objects in front, at any instant.
+    """A photograph seen by a shaking camera, with objects in front, at any instant.
 
     Attributes:
         config: What it was made from.
@@ -66,7 +66,7 @@ class Scene:
             InputError: A photograph cannot be read or is too small, the response is unknown, or
                 the frame or its shake is too large.
         """
-        # Streams of their own, so that one more object, say, leaves the camera's path as it is.
+        # Separate random streams, so that another object, say, leaves the camera's path as it is.
         rngs = np.random.default_rng(config.seed).spawn(3 + config.n_objects)
         camera_rng, photograph_rng, lights_rng, *object_rngs = rngs
         self.config = config
@@ -100,7 +100,7 @@ class Scene:
             self._layers.append(_Layer(sprite, path))
 
     def linear_frame(self, time_s: float) -> Linear:
-        """What a shutter open for an instant lets in: (H, W, 3) float32, linear light, >= 0."""
+        """Light that a shutter lets in at an instant: (H, W, 3) float32, linear, >= 0."""
         frame = np.empty(0, np.float32)
         for index in self._back_to_front:
             rows, columns, seen = self._seen(index, time_s)
@@ -113,15 +113,15 @@ class Scene:
         return frame
 
     def exposure(self, start_s: float, stop_s: float, n_subframes: int = 64) -> Linear:
-        """Light gathered while a shutter is open: the truth that averaging frames approaches.
+        """Light gathered while a shutter is open: what averaging frames approaches.
 
-        Nothing is clipped: a sensor saturates once, by all it gathered, which is why a light that
-        moves leaves a bright streak.
+        Nothing is clipped: a sensor saturates once, by all the light it gathered, which is why a
+        moving light leaves a bright streak.
 
         Args:
             start_s: When the shutter opens.
             stop_s: When it closes.
-            n_subframes: Instants averaged, at the middles of equal parts of the time.
+            n_subframes: Number of instants averaged, at the middles of equal parts of the time.
 
         Returns:
             (H, W, 3) float32, mean linear light.
@@ -155,9 +155,9 @@ class Scene:
         """Saturate and encode (H, W, 3) linear light.
 
         `Response.encode` from a table: much faster, and about one value in a thousand, next to a
-        rounding threshold, comes out a code beside.
+        rounding threshold, comes out one code off.
         """
-        # Codes crowd in the shadows; so do equal steps of the square root.
+        # Codes are dense in the shadows; so are equal steps of the square root.
         level = np.sqrt(np.clip(linear, 0, 1)) * np.float32(65535) + np.float32(0.5)
         codes = self._code_of_level
         channels = [codes[c].take(level[..., c].astype(np.uint16)) for c in range(3)]
@@ -168,7 +168,7 @@ class Scene:
 
         Returns:
             (H, W, 2) float32, x then y, in pixels: the surface that a pixel shows at ``start_s`` is
-            that far away at ``stop_s``, seen or hidden.
+            displaced by this much at ``stop_s``, visible or occluded.
         """
         height, width = self.config.size_hw
         flow = np.empty((height, width, 2), np.float32)

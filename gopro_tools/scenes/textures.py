@@ -29,10 +29,10 @@ PHOTOGRAPHS = MappingProxyType(
 """Colour photographs inside the scikit-image package: name here, file there."""
 
 TEXELS_PER_PX = 2
-"""Texels a pixel of the image: detail that the optics leave lies far below the texels' limit, so
-that sampling between them is exact to the eye and nothing shimmers."""
+"""Texels per pixel of the image: the detail that the optics pass lies far below the texels' Nyquist
+limit, so that interpolating between them is visually exact and nothing shimmers."""
 
-_OPTICS_SIGMA_PX = 0.45  # lens and pixel aperture: passes 0.37 at the image's limit, 0.02 at twice
+_OPTICS_SIGMA_PX = 0.45  # lens and pixel aperture: passes 0.37 at the image's Nyquist limit
 _LEAST_SIDE_PX = 32
 _N_LIGHTS = 12
 _CELL_PX = 8  # where lights go is decided on a grid this coarse
@@ -70,14 +70,14 @@ def read_photograph(source: str | Path, response: Response = _GAMMA) -> Rgb:
 
 
 def photograph_path(source: str | Path) -> Path:
-    """Where a photograph named in `PHOTOGRAPHS` lies; a file's path is its own.
+    """Where a photograph named in `PHOTOGRAPHS` lies; a file's path is returned as it is.
 
     Raises:
         InputError: It comes with scikit-image, which is not installed.
     """
     if source not in PHOTOGRAPHS:
         return Path(source)
-    # Found without importing scikit-image, which takes long.
+    # Found without importing scikit-image, which is slow.
     package = importlib.util.find_spec("skimage")
     if package is None or package.origin is None:
         raise InputError(
@@ -107,7 +107,7 @@ def cut_out(photograph: Rgb, side_px: int, response: Response, rng: np.random.Ge
 
 
 def add_lights(texture: Texture, rng: np.random.Generator) -> None:
-    """Add lamps and glints, brighter than white, where a texture outshines what is around."""
+    """Add lamps and glints, brighter than white, where a texture outshines its surroundings."""
     cell = _CELL_PX * TEXELS_PER_PX
     cells_wh = (max(1, texture.shape[1] // cell), max(1, texture.shape[0] // cell))
     brightness = cv2.resize(texture.mean(axis=2), cells_wh, interpolation=cv2.INTER_AREA)
@@ -136,12 +136,12 @@ def _texture(photograph: Rgb, size_hw: tuple[int, int], response: Response) -> T
     # The photograph's own camera has blurred it already, at the photograph's scale.
     sigma_px = _OPTICS_SIGMA_PX * np.sqrt(max(0.0, 1 - magnification**2))
     if magnification * TEXELS_PER_PX <= 1:
-        # Before it shrinks, or what is too fine would come back as moire.
+        # Before it shrinks, or fine detail would alias as moiré.
         seen = _blurred(_float32(response.decode(photograph)), sigma_px / magnification)
         return _float32(cv2.resize(seen, size_wh, interpolation=cv2.INTER_AREA))
-    # On codes, where a sharp filter's overshoot shows as little in the dark as in the light.
+    # On codes, where a sharp filter's overshoot shows as little in shadows as in highlights.
     codes = _float32(cv2.resize(_float32(photograph), size_wh, interpolation=cv2.INTER_CUBIC))
-    if magnification > 1:  # give back some of the edge that magnifying takes
+    if magnification > 1:  # restore some of the sharpness that magnifying takes
         softer = _blurred(codes, _OPTICS_SIGMA_PX * magnification * TEXELS_PER_PX)
         codes += min(1.0, magnification - 1) * (codes - softer)
     linear = np.empty_like(codes)
@@ -165,7 +165,7 @@ def _blurred(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
 
 
 def _shape(n_texels: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """(n, n) coverage of something between an ellipse, a box and a pebble, clear of the border."""
+    """(n, n) coverage of a shape between an ellipse, a box and a pebble, clear of the border."""
     finer = 4
     n = n_texels * finer
     y, x = (np.mgrid[:n, :n].astype(np.float32) + 0.5) * (2 / n) - 1

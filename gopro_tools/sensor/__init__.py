@@ -3,8 +3,8 @@
 Averaging frames gives a blurred image that no camera took: highlights that saturated the frames do
 not streak, there is no noise, no colour filter array, no demosaicing, and all rows are exposed at
 once. Networks trained on it do worse on photographs (Rim et al., "Realistic Blur Synthesis for
-Learning Image Deblurring", ECCV 2022: RSBlur). Each effect here is a stage of its own, in the order
-of that paper::
+Learning Image Deblurring", ECCV 2022: RSBlur). Each effect here is a separate stage, in that
+paper's order::
 
     light of the frames (rolling shutter) -> saturation -> colours of the camera -> Bayer mosaic
     -> inverse white balance -> shot and read noise -> white balance -> demosaicing -> sRGB -> codes
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 Drawn = Mapping[str, float | str]
-"""What was drawn for one image, by name: a row's worth of columns."""
+"""What was drawn for one image, by column name."""
 
 
 @dataclass(frozen=True, kw_only=True)

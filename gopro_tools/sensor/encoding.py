@@ -1,4 +1,4 @@
-"""Linear light to codes, as `Response.encode` defines it, many times as fast."""
+"""Linear light to codes, as `Response.encode` defines it, many times faster."""
 
 from functools import lru_cache
 
@@ -21,7 +21,7 @@ def encode(linear: NDArray[np.float32], response: Response) -> Rgb:
 
 @lru_cache(maxsize=8)
 def _tables(response: Response) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """(3, 256) least light above each code, and (3, bins) the code of the least light in a bin."""
+    """(3, 256) smallest light above each code; (3, bins) code of the smallest light in a bin."""
     above = np.concatenate([response.thresholds.T, np.full((3, 1), np.inf)], axis=1)
     least = np.arange(_N_BINS) / _N_BINS
     first = [np.searchsorted(above[c, :255], least, side="right") for c in range(3)]

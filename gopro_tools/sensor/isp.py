@@ -51,13 +51,13 @@ class Isp:
     """Mosaic and demosaicing in a camera's own colours, with white balance around them.
 
     Colours are those of a camera balanced for daylight, so that white is white in both; the gains
-    say by how much weaker red and blue reach the sensor, and so how noisy they are.
+    say how much weaker red and blue reach the sensor, and hence how noisy they are.
     """
 
     camera: str = "sony_a7r3"
     """One of `CAMERAS`."""
     red_gain: tuple[float, float] = (1.9, 2.4)
-    """Range from which the gain of red is drawn, uniformly (RSBlur)."""
+    """Range from which the gain of red is drawn uniformly (RSBlur)."""
     blue_gain: tuple[float, float] = (1.5, 1.9)
     """The same for blue."""
 
@@ -91,7 +91,7 @@ class Isp:
         Args:
             linear: (H, W, 3) linear sRGB in [0, 1], at least 3x3.
             balance: See `draw`.
-            levels: Noise of the raw values; None for none.
+            levels: Noise of the raw values; None for no noise.
             rng: Source of the noise.
 
         Returns:

@@ -27,11 +27,11 @@ def expose(
     n_frames: int | None = None,
     readout_frames: float = 0.0,
 ) -> Light:
-    """Mean light of frames, each row over its own stretch of them.
+    """Mean light of frames, each row over its own window of them.
 
     A rolling shutter reads the rows one after the other: row r of H rows is exposed r T / H later
     than the first. The middle row gets the middle ``n_frames`` frames; others get a window shifted
-    by a fraction of frames, whose first and last frame count in part.
+    by a fractional number of frames, whose first and last frames count in part.
 
     Args:
         frames: (N, H, W, 3) uint8 RGB.
@@ -48,7 +48,7 @@ def expose(
     n_frames = len(order) if n_frames is None else n_frames
     height = frames.shape[1]
     rows = np.arange(height)
-    # The middle row is (H - 1) / 2, so that both ends shift alike.
+    # The middle row is (H - 1) / 2, so that both ends shift equally.
     shift = readout_frames * (rows - (height - 1) / 2) / height
     first = (len(order) - n_frames) / 2 + shift
     if first[0] < -1e-9 or first[-1] + n_frames > len(order) + 1e-9:

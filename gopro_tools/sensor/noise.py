@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from gopro_tools.errors import InputError
 
 _EXACT_BELOW = 64.0
-"""Fewer photons than this are drawn from the Poisson distribution itself; more, from a normal one
-with the same mean, variance and skewness, several times as fast."""
+"""Mean photon counts below this are drawn from the Poisson distribution itself; higher ones,
+several times faster, from a normal variable adjusted to the same mean, variance and skewness."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,9 @@ class Levels:
 
 @njit(nogil=True, cache=True, fastmath=True)
 def _add_normal(linear, normal, shot, read, noisy):  # type: ignore[no-untyped-def]
-    """Shot and read noise as one variable: with their variance, and the skewness of the shots.
+    """Shot and read noise as one variable, with their variance and skewness.
 
-    The second by the first Cornish-Fisher term; the third moment of the sum is the shots' alone.
+    The skewness comes from the first Cornish-Fisher term; only shot noise has a third moment.
     """
     for i in range(len(linear)):
         value = max(linear[i], np.float32(0))
@@ -61,7 +61,8 @@ class Noise:
     read: float
     """See `Levels`."""
     spread: tuple[float, float] = (0.5, 1.5)
-    """Factors between which both levels are drawn, uniformly and independently (RSBlur)."""
+    """Range of the factors by which both levels vary, drawn uniformly and independently
+    (RSBlur)."""
 
     def draw(self, rng: np.random.Generator) -> Levels:
         """Levels of one image."""
@@ -72,10 +73,10 @@ class Noise:
 
     @classmethod
     def named(cls, name: str) -> "Noise":
-        """Noise of a name of `NOISE_LEVELS`, or ``SHOT,READ`` as measured of a camera.
+        """Noise by a name in `NOISE_LEVELS`, or ``SHOT,READ`` as measured for a camera.
 
         Raises:
-            InputError: Neither.
+            InputError: It is neither.
         """
         if name in NOISE_LEVELS:
             return NOISE_LEVELS[name]
@@ -86,7 +87,8 @@ class Noise:
         if not (0 < shot < 1 and 0 <= read < 1):
             raise InputError(
                 f"--noise {name}: {', '.join(NOISE_LEVELS)} or SHOT,READ was expected, such as "
-                "1e-4,9e-4 (gain of shot noise and standard deviation of read noise, of 1)."
+                "1e-4,9e-4 (gain of shot noise and standard deviation of read noise, relative to "
+                "a maximum of 1)."
             )
         return cls(shot=shot, read=read)
 

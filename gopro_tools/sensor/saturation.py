@@ -18,7 +18,7 @@ class Saturation:
     """
 
     alpha: tuple[float, float] = (0.25, 1.75)
-    """Range from which alpha is drawn, uniformly."""
+    """Range from which alpha is drawn uniformly."""
 
     def draw(self, rng: np.random.Generator) -> float:
         """Alpha of one image."""
