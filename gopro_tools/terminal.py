@@ -23,7 +23,7 @@ from gopro_tools.text import printable
 
 
 class _PlainConsole(Console):
-    """Prints texts as they are: nothing in the name of a file is markup, an emoji or a command."""
+    """Prints text as it is: nothing in a file name is markup, an emoji or a command."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -46,7 +46,7 @@ LOG.setFormatter(logging.Formatter("%(message)s"))
 
 
 class _RateColumn(ProgressColumn):
-    """Finds out the speed where it is shown, ten times a second, not with every image."""
+    """Computes the speed when it is shown, ten times a second, not with every image."""
 
     def render(self, task: Task) -> Text:
         rate = task.fields["rate"]
@@ -74,15 +74,15 @@ class ProgressBar(Progress):
 
     @property
     def speed(self) -> float:
-        """Recently done per second; 0 while that is not known."""
+        """Recently done per second; 0 while that is unknown."""
         return self.tasks[0].speed or 0.0
 
     def show(self, done: int, total: int) -> None:
-        """Show how many are done, of how many."""
+        """Show how many are done, out of how many."""
         self.show_task(None, done, total)
 
     def show_task(
         self, title: str | None, done: int, total: int | None, *, rate: str | None = None
     ) -> None:
-        """Show another title too; None leaves a title or total as it is, a rate to the bar."""
+        """Also show another title; None keeps the title or total, or lets the bar find the rate."""
         self.update(self._shown, description=title, completed=done, total=total, rate=rate)

@@ -9,7 +9,7 @@ from typing import Any
 
 from gopro_tools.errors import InputError
 
-# Numbers with a sign are none.
+# Numbers with a sign do not count.
 _FORMULA = re.compile(r"'*(?:[=@\t\r]|[+-](?![\d.]|inf|nan))")
 
 _UNPRINTABLE = re.compile(
@@ -30,8 +30,8 @@ def csv_text(
 ) -> str:
     r"""Rows as CSV with ``\n`` line ends.
 
-    Text that a spreadsheet would take for a formula (``=x``, ``@x``) gets an apostrophe before it,
-    which `read_csv` and `plain_cell` take away.
+    Text that a spreadsheet would take for a formula (``=x``, ``@x``) gets a leading apostrophe,
+    which `read_csv` and `plain_cell` remove.
 
     Args:
         columns: Names, in order.
@@ -40,7 +40,7 @@ def csv_text(
         with_header: Whether the names come first; not where the rows follow others in a file.
 
     Raises:
-        ValueError: A row has a cell that no column is named for, or another number of cells.
+        ValueError: A row has a cell without a column, or the wrong number of cells.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -59,12 +59,12 @@ def csv_text(
 
 
 def _shielded(cell: Any) -> Any:
-    """A cell no spreadsheet runs as a formula: an apostrophe before names that start like one."""
+    """A cell that no spreadsheet runs as a formula: text that looks like one gets an apostrophe."""
     return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
 
 
 def plain_cell(cell: str) -> str:
-    """The text that `csv_text` wrote, without the apostrophe that it put before."""
+    """The text that `csv_text` wrote, without the leading apostrophe."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
 
 
@@ -73,7 +73,7 @@ def read_csv(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
 
     Args:
         path: The file, UTF-8.
-        columns: Names that must be there; others may be.
+        columns: Names that must be present; others may be.
 
     Raises:
         InputError: The file cannot be read, lacks a column, or has a row of another length.
@@ -86,7 +86,7 @@ def read_csv(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a readable CSV file ({error}).") from error
     if absent:
-        raise InputError(f"{path}: no column {', '.join(absent)}; is it of another program?")
+        raise InputError(f"{path}: no column {', '.join(absent)}; is it another program's?")
     if any(None in row or None in row.values() for row in rows):
         raise InputError(f"{path}: a row has more or fewer cells than the header; is it complete?")
     return [{name: plain_cell(cell) for name, cell in row.items()} for row in rows]
@@ -110,7 +110,7 @@ def markdown_table(
 
 def markdown_cell(text: str) -> str:
     """Plain text as Markdown for a table cell or list item: one line in which nothing is markup."""
-    # An underscore within a word is no markup, and protocol names stay readable.
+    # An underscore within a word is not markup, and protocol names stay readable.
     escaped = re.sub(r"[\\`*\[\]<|~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
     return " ".join(escaped.split())
 

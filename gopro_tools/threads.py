@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called with how much is done and how much there is in all, in the unit its user documents."""
+"""Called with how much is done and in total, in the unit that its user documents."""
 
 
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
@@ -30,10 +30,10 @@ def n_cores() -> int:
 
 @contextmanager
 def one_thread_for_blas() -> Iterator[None]:
-    """Have numpy, where it is loaded in the block or by a process started there, multiply alone.
+    """Keep numpy to one thread, if it is loaded in the block or by a process started there.
 
-    Else OpenBLAS starts a thread for each core as it is loaded, and these wait for work by
-    spinning: a tenth of a second of every process that multiplies nothing.
+    Otherwise OpenBLAS starts a thread per core when it is loaded, and these spin while waiting for
+    work: a tenth of a second in every process, even if it multiplies nothing.
     """
     if _BLAS_THREADS in os.environ:
         yield
@@ -49,7 +49,7 @@ def one_thread_for_blas() -> Iterator[None]:
 def thread_pool(jobs: int = 0) -> Iterator[ThreadPoolExecutor]:
     """Give a pool of ``jobs`` threads; 0 takes one per core.
 
-    An exception, Ctrl-C among them, drops what was not begun instead of finishing it first.
+    An exception, including Ctrl-C, drops what was not begun instead of finishing it first.
     """
     pool = ThreadPoolExecutor(jobs or n_cores())
     try:
@@ -63,8 +63,8 @@ def prefetched(
 ) -> Generator[Result]:
     """``make(item)`` for each item in order, computed by threads ahead of its use.
 
-    An exception of ``make`` is raised where its result was due. Close the generator, or exhaust it,
-    to end the threads.
+    An exception from ``make`` is raised where its result was due. Close the generator, or exhaust
+    it, to end the threads.
 
     Args:
         make: What each item needs.

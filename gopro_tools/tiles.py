@@ -11,7 +11,7 @@ from gopro_tools.threads import Progress, no_progress
 Number = TypeVar("Number", np.uint8, np.float32)
 
 TILE_ALIGNMENT_PX = 16
-"""Tiles start on multiples of this, where the coarser scales of every network have their pixels."""
+"""Tiles start on multiples of this, so that they align with the coarser scales of every network."""
 
 GIVEN_UP = 3 / 8
 """Share of an overlap that each tile gives up at its border before the rest is blended."""
@@ -29,15 +29,15 @@ def in_tiles(
 
     Of each overlap a tile gives up the outer 3/8, where it lacks context, and the quarter in the
     middle is blended linearly. Where that margin covers the receptive field the result equals the
-    whole image's; what looks at the whole of its input (instance norm, a mean) differs a little.
+    whole image's; operations on the whole input (instance norm, a mean) differ a little.
 
     Args:
-        run: (h, w, C) of the image's type to the same.
+        run: Maps (h, w, C) of the image's type to the same.
         image: (H, W, C).
         tile_px: Longest side of a tile. Tiles are no larger than the fewest that cover the image
             have to be; the last one of a row or column may be up to 15 longer than the others.
-        overlap_px: What neighbours share, at least.
-        on_progress: Called with tiles done, and all.
+        overlap_px: Minimum overlap of neighbours, in px.
+        on_progress: Called with the number of tiles done and in total.
 
     Returns:
         (H, W, C) float32, in the units of ``run``.
@@ -85,7 +85,7 @@ def _spans(
 
 
 def _least_tile(length: int, tile_px: int, overlap_px: int) -> int:
-    """The smallest tile of which as many cover a length as of the given one: less is run twice.
+    """The smallest tile that covers a length with equally many tiles: less is computed twice.
 
     640 px take two tiles of 352 px instead of two of 512.
     """
@@ -101,6 +101,6 @@ def _aligned(length: int) -> int:
 
 
 def _ramp(n: int) -> NDArray[np.float32]:
-    """0 over the first 3/8, 1 over the last, straight between; it and its mirror image add to 1."""
+    """0 over the first 3/8, 1 over the last, linear between; adds to 1 with its mirror image."""
     places = (np.arange(n) + 0.5) / max(n, 1)
     return np.clip((places - GIVEN_UP) / (1 - 2 * GIVEN_UP), 0, 1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Packages that load what they offer when it is asked for, and can be called like a verb.
+"""Packages that load their contents on first use, and can be called like a verb.
 
 ``gopro_tools.evaluate`` has to be two things: the package with `EvaluateConfig`, and the verb. A
 package of the second class below is both, whichever is imported first.
@@ -13,7 +13,7 @@ from typing import Any
 
 class _LazyPackage(ModuleType):
     def __getattr__(self, name: str) -> Any:
-        """Load what is offered when it is first asked for."""
+        """Load what is offered on first use."""
         module = self.__dict__["__offered__"].get(name)
         if module is None:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
@@ -39,7 +39,7 @@ class _CallablePackage(_LazyPackage):
 
 
 def lazy_package(name: str, **offered: str) -> None:
-    """Let a package load what it offers when it is first asked for.
+    """Let a package load what it offers on first use.
 
     Args:
         name: ``__name__`` of the package.

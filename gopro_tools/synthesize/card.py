@@ -22,7 +22,7 @@ REJECTED_FILE = "rejected.csv"
 
 @dataclass(kw_only=True, slots=True)
 class Tally:
-    """What the card and the seal say of the rows, which are too many to keep."""
+    """What the card and the seal say about the rows, which are too many to keep."""
 
     n_pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By split and sequence, in the order of the manifest."""
@@ -33,7 +33,7 @@ class Tally:
     problems_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """By source."""
     mixed_of: defaultdict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
-    """By source: of some windows, whether they hold mixes of their own frames."""
+    """By source, for some of its windows: whether they hold mixes of their own frames."""
 
 
 def card(plan: Plan, tally: Tally, description: Mapping[str, Any]) -> str:

@@ -46,15 +46,15 @@ def command(
     """Make blurred/sharp pairs in the GOPRO_Large layout from high-frame-rate video.
 
     Args:
-        sources: Video files, folders of numbered frames, or folders to search for such; or URLs of
-            such (s3://, gs://).
+        sources: Video files, folders of numbered frames, or folders to search for these; or URLs
+            (s3://, gs://).
         out: Folder of the dataset, or a URL. The same command on it resumes after an interruption.
         config: The recipe.
         jobs: Worker processes; 0 takes one per core. The result does not depend on it.
         shard: I/N: make only the I-th of N shares, for job arrays on one file system.
         executor: package.module:factory[:name=value...] of a concurrent.futures.Executor that runs
-            the work instead of processes here, such as gopro_tools.distributed:dask.
-        overwrite: Replace a dataset at OUT that was made otherwise.
+            the work in place of processes here, such as gopro_tools.distributed:dask.
+        overwrite: Replace a dataset at OUT that was made with other settings.
         dry_run: Print what would be made, and write nothing.
     """
     if jobs < 0:
@@ -81,10 +81,10 @@ def command(
 
 
 def command_with_recipe(arguments: Sequence[str]) -> Callable[..., int]:
-    """The command, its defaults being those of the recipe that the arguments name.
+    """The command, with the defaults of the recipe that the arguments name.
 
-    So the parser gives it the recipe's value of each option that is not there, and the help shows
-    them; an option that is there wins, whatever its value.
+    So the parser fills in the recipe's value of each missing option, and the help shows them; an
+    option that is given wins, whatever its value.
     """
     following = [*arguments[1:], ""]
     named = [
@@ -97,7 +97,7 @@ def command_with_recipe(arguments: Sequence[str]) -> Callable[..., int]:
     try:
         return partial(command, config=SynthesisConfig(recipe=named[-1]))
     except InputError:
-        return command  # which refuses it, with the other arguments
+        return command  # the parser refuses it, with the other arguments
 
 
 def _synthesize(
@@ -136,7 +136,7 @@ def _report(summary: "Summary") -> int:
         stderr.print(f"{out}: complete already, {summary.n_pairs} pairs; nothing to do.")
     elif summary.n_repaired:
         stderr.print(
-            f"{summary.n_repaired} image(s) made again in {out}, which is complete: "
+            f"{summary.n_repaired} image(s) remade in {out}, which is complete: "
             f"{summary.n_pairs} pairs."
         )
     else:

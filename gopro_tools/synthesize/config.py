@@ -22,7 +22,7 @@ LOWEST_RATE_HZ = 60.0
 LOW_RATE_HZ = 120.0
 """Below this, fast motion leaves ghosts (the original was filmed at 240 fps)."""
 _RATES_HZ = (1e-3, 1e7)
-"""From time lapses to the fastest cameras; others are a slip of the pen."""
+"""From time lapses to the fastest cameras; others are typos."""
 
 _GIVEN = "_given"
 
@@ -31,8 +31,8 @@ _GIVEN = "_given"
 class SynthesisConfig:
     """How blurred and sharp images are made. The defaults are the recipe of GOPRO_Large.
 
-    A recipe changes the defaults: whatever is given beside it wins, even where it is given the
-    value that would be the default without the recipe.
+    A recipe changes the defaults: options given beside it win, even with the value that would be
+    the default without the recipe.
     """
 
     recipe: str | None = None
@@ -43,7 +43,7 @@ class SynthesisConfig:
     each clip draws its own."""
     draw_per: Literal["clip", "image"] = "clip"
     """With image, each image draws its number of frames from the range of --frames, even ones too;
-    of an even number, the later of the two middle frames is the sharp one."""
+    for an even number, the later of the two middle frames is the sharp one."""
     stride: int | None = None
     """Frames from one exposure to the next; as many as are averaged by default, so that exposures
     touch (no dead time)."""
@@ -70,7 +70,7 @@ class SynthesisConfig:
     """Accept sources below 60 frames a second."""
     stream: int | None = None
     """Number of the video stream to read, as FFmpeg counts a file's streams from 0; by default the
-    one that is no still, marked as default, and largest."""
+    one that is not a still, is marked as default, and is largest."""
     deinterlace: bool = False
     """Read interlaced video: the upper field of each frame, its lines interpolated; without this
     it is refused."""
@@ -83,7 +83,7 @@ class SynthesisConfig:
     gap. The exposure lasts from the first frame to the last."""
     interpolator: str = "flow"
     """What makes the frames between: flow (optical flow in both directions, occlusions handled), or
-    a part of your own, package.module:factory."""
+    your own, package.module:factory."""
     saturation: bool = False
     """Also write blur_real, with lights brighter than the frames could record (RSBlur)."""
     noise: str | None = None
@@ -92,7 +92,7 @@ class SynthesisConfig:
     """Also write blur_real, through a camera's colours, Bayer mosaic, white balance and
     demosaicing: sony_a7r3, or srgb to leave colours as they are."""
     readout_ms: float = 0.0
-    """Also write blur_real, with a rolling shutter that takes so long from the first row to the
+    """Also write blur_real, with a rolling shutter that takes this long from the first row to the
     last; the sharp image is the middle frame of the middle row."""
     latent: bool = False
     """Keep all frames of each exposure, in the folder latent of its sequence."""
@@ -168,8 +168,8 @@ class SynthesisConfig:
         low, high = self.motion_range_px or (least, most)
         if max(least, low) > min(most, high):
             raise InputError(
-                "--least-motion-px, --most-motion-px, --motion-px: no length of blur fulfils all; "
-                "ranges that overlap expected."
+                "--least-motion-px, --most-motion-px, --motion-px: no length of blur satisfies "
+                "all; overlapping ranges expected."
             )
         if self.measures_motion and self.frame_counts[0] < 2:
             raise InputError(
@@ -178,7 +178,7 @@ class SynthesisConfig:
         if self.noise or self.isp:
             _ = self.sensor
         _ = self.interpolator_sha256
-        # A kind of its own, beside the others: a stage that was asked for should be visible.
+        # A separate kind, beside the others: a stage that was asked for should be visible.
         if self.makes_real and "blur_real" not in self.kinds:
             object.__setattr__(self, "kinds", (*self.kinds, "blur_real"))
         if "blur_real" in self.kinds and not self.makes_real:
@@ -189,7 +189,7 @@ class SynthesisConfig:
 
     @property
     def recipe_settings(self) -> Mapping[str, Any]:
-        """What the recipe sets, whether or not it took effect; nothing without a recipe.
+        """What the recipe sets, whether or not it took effect; empty without a recipe.
 
         Raises:
             InputError: There is no such recipe.
@@ -256,7 +256,7 @@ class SynthesisConfig:
 
     @cached_property
     def interpolator_sha256(self) -> str:
-        """Hash of the code of an interpolator of the user's own; empty for ours.
+        """Hash of the code of the user's own interpolator; empty for the built-in one.
 
         Raises:
             InputError: There is no such interpolator.
@@ -319,7 +319,7 @@ class SynthesisConfig:
         return _response(self.response)
 
     def absolute(self) -> "SynthesisConfig":
-        """The same for a process with another working folder: files by their full path."""
+        """A copy for a process with another working folder: files by their absolute path."""
         if not self.response.endswith(".npy"):
             return self
         return replace(self, response=str(Path(self.response).absolute()))
@@ -333,7 +333,7 @@ class SynthesisConfig:
         settings["test_recordings"] = sorted(self.test_recordings)
         if self.interpolator_sha256:
             settings["interpolator_sha256"] = self.interpolator_sha256
-        # Left at their default, settings that came later do not make another dataset.
+        # Settings added later do not change the identity while left at their default.
         for field in fields(self):
             if field.name in _LATER_SETTINGS and settings[field.name] == field.default:
                 del settings[field.name]

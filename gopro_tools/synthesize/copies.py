@@ -1,4 +1,4 @@
-"""Sources wherever they lie: those of this machine as they are, those of a URL through a copy.
+"""Sources wherever they lie: those on this machine directly, those at a URL through a copy.
 
 A source in object storage is found by its name, copied to the machine of the worker that reads it,
 and known by the version that the listing gave.
@@ -32,8 +32,8 @@ def discover_anywhere(paths: Sequence[Path], exclude: Path | None = None) -> lis
         return discover(paths, exclude)
     if len(urls) < len(paths):
         raise InputError(
-            f"{urls[0]}: sources are either all URLs or all files of this machine; make a dataset "
-            "of each."
+            f"{urls[0]}: sources must be either all URLs or all files on this machine; make two "
+            "datasets."
         )
     excluded = url_of(exclude) if exclude else ""
     # Names alone decide what is a source and what it is called: empty files stand for the objects.
@@ -77,7 +77,7 @@ def make_anywhere(task: SegmentTask) -> SegmentRecord:
         return process_segment(task)
 
     def make(path: Path) -> SegmentRecord:
-        # The copy is of the version that was probed; its times and place are its own.
+        # The copy has the content that was probed, but its own times and path.
         there = replace(task.probe, source=replace(source, path=path), stamp=stamp_of(path))
         return process_segment(replace(task, probe=there))
 
@@ -98,7 +98,7 @@ def _named(text: str, path: Path, source: Source) -> str:
 
 
 def _stand_in(objects: Objects, listing: dict[str, Stored], root: Path) -> None:
-    """Lay out empty files by the names of objects; those that say whose a folder is, whole."""
+    """Create empty files with the names of objects; those that say whose a folder is are copied."""
     for name in listing:
         path = root / name if name else root
         path.parent.mkdir(parents=True, exist_ok=True)

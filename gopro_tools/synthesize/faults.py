@@ -1,4 +1,4 @@
-"""Windows that are no exposure of one scene, found by the changes between their frames."""
+"""Windows that are not an exposure of one scene, found by the changes between their frames."""
 
 from collections.abc import Collection, Sequence
 
@@ -16,18 +16,18 @@ _CUT_RATIO = 4.0
 """A cut changes the picture at least this many times as much as the window's other steps."""
 _MOVING_CHANGE = 1.0
 _REPEAT_RATIO = 0.05
-"""A repeated frame changes at most this share of what the fast steps in its window do."""
+"""A repeated frame changes by at most this share of the fast steps in its window."""
 _STEP_CHANGE = 2.0
-"""A step as large, and the only one of its window, is no motion of one exposure. At a keyframe,
-compression changes a picture at rest by up to 6."""
+"""A step this large, and the only one in its window, is not motion within one exposure. At a
+keyframe, compression changes a static picture by up to 6."""
 _THUMBNAIL_LINES = 90
 _BACK_RATIO = 0.5
-"""After a flash the picture is back: it differs from the one before the flash by less than this
-share of what the flash changed."""
+"""After a flash the picture returns: it differs from the one before by less than this share of what
+the flash changed."""
 _ALIKE = 0.8
-"""Correlation from which on two pictures show the same things."""
+"""Minimum correlation of two pictures that show the same things."""
 _LIGHT_RATIO = 0.5
-"""Another light explains most of the change: less than this share is left once it is removed."""
+"""A change of light explains most of a change: less than this share is left once it is removed."""
 _FEWEST_FRAMES = 5
 _MIXED_CHANGE = 2.0
 _MIXED_SHARE = 0.06
@@ -49,16 +49,15 @@ def fault(
     keyframes: Collection[int],
     equal: NDArray[np.bool_],
 ) -> str:
-    """Why a window is no exposure of one scene; "" if it is.
+    """Why a window is not an exposure of one scene; "" if it is.
 
     Args:
         changes: (n_frames - 1,) how much each frame but the first differs from the one before.
         window: Where its frames are.
         thumbnails: Of its n_frames frames.
-        keyframes: Frames of the source that are coded on their own, in a source whose others are
-            not.
-        equal: (n_frames - 1,) where an image file of its own has the pixels of the one before, each
-            of them: no camera takes such pictures of what moves.
+        keyframes: Intra-coded frames of the source, if not all frames are.
+        equal: (n_frames - 1,) where a separate image file has exactly the pixels of the one before:
+            no camera takes such pictures of moving things.
     """
     if len(changes) < 2:
         return ""
@@ -86,8 +85,8 @@ def fault(
 def is_mixed(changes: NDArray[np.float64], thumbnails: Sequence[Thumbnail]) -> bool | None:
     """Whether some frames of a window are mixes of the two beside them, and others are not.
 
-    As where frames were blended for a higher rate. A frame of smooth motion is near such a mix,
-    too; but then so are its neighbours.
+    This happens where frames were blended for a higher rate. A frame of smooth motion is near such
+    a mix, too; but then so are its neighbours.
 
     Args:
         changes: As for `fault`.
@@ -106,7 +105,7 @@ def is_mixed(changes: NDArray[np.float64], thumbnails: Sequence[Thumbnail]) -> b
 def _unmixed(
     before: NDArray[np.float32], frame: NDArray[np.float32], after: NDArray[np.float32]
 ) -> float:
-    """What the best mix of its neighbours leaves of a frame's squared difference to the nearer."""
+    """Share of a frame's squared difference to the nearer neighbour left by their best mix."""
     way, own = (after - before).ravel(), (frame - before).ravel()
     length, on_way, squared = (float(np.vdot(*two)) for two in ((way, way), (way, own), (own, own)))
     share = min(max(on_way / max(length, 1.0), 0.0), 1.0)

@@ -1,4 +1,4 @@
-"""The output folder of a synthesis: whose it is, who works there, what lies there already."""
+"""The output folder of a synthesis: whose it is, who is using it, what is already there."""
 
 import csv
 import json
@@ -37,7 +37,7 @@ _SPARE_BYTES = 16 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Begun:
-    """What the state folder says of the dataset that is being made."""
+    """What the state folder says about the dataset that is being made."""
 
     identity: Mapping[str, Any]
     """What decides every pixel, with the versions of what decodes and writes."""
@@ -46,7 +46,7 @@ class _Begun:
 
 
 def identity_of(plan: Plan) -> dict[str, Any]:
-    """What decides every byte: equal identities may be worked on by several runs."""
+    """What decides every byte: several runs may work on equal identities."""
     versions = {
         "gopro_tools": __version__,
         "ffmpeg": av.ffmpeg_version_info,
@@ -71,9 +71,9 @@ def fingerprint_of(plan: Plan) -> str:
 
 
 def refuse_foreign(out: Path) -> None:
-    """Raise InputError if a dataset of this command certainly has no place at ``out``.
+    """Raise InputError if ``out`` certainly cannot take a dataset of this command.
 
-    Where that takes the plan to tell, `prepare` decides.
+    Where only the plan can tell, `prepare` decides.
     """
     if not out.exists():
         return
@@ -100,21 +100,21 @@ def _not_ours(out: Path) -> InputError:
 
 
 def prepare(out: Path, plan: Plan, *, overwrite: bool) -> Lost | None:
-    """Make ``out`` ready for ``plan``. To be called while no other run starts.
+    """Make ``out`` ready for ``plan``. Call it while no other run can start.
 
     Returns:
-        None if the dataset is to be made; else it lies there already, without these images.
+        None if the dataset is to be made; else it is already there, except for these images.
 
     Raises:
-        InputError: Something else lies there, or a dataset made otherwise, and ``overwrite`` is
-            not asked for.
+        InputError: Something else lies there, or a dataset made with other settings and
+            ``overwrite`` is off.
     """
     sequences = {f"{s.split}/{s.name}" for s in plan.sequences}
     refuse_links(out, *(f"{name}/{kind}" for name in sequences for kind in plan.config.kinds))
     wanted = identity_of(plan)
     seal, begun = read_seal(out), _begun(out)
     if seal.is_ours:
-        # Of a finished dataset, versions are no matter: nothing is added to it.
+        # Versions do not matter for a finished dataset: nothing is added to it.
         there, asked = seal.identity, _without_versions(wanted)
         if there == asked:
             problem = _changes_of(out, seal)
@@ -123,7 +123,7 @@ def prepare(out: Path, plan: Plan, *, overwrite: bool) -> Lost | None:
             logger.warning("%s: %s; it is made again.", out, problem)
             _break_seal(out, seal)
     elif begun is not None:
-        # One that was finished once has no segments of some version in the state folder.
+        # One that was once finished has no segments of any version in the state folder.
         has_versions = "versions" in begun.identity
         there, asked = begun.identity, wanted if has_versions else _without_versions(wanted)
     else:
@@ -144,7 +144,7 @@ def prepare(out: Path, plan: Plan, *, overwrite: bool) -> Lost | None:
 
 
 def begin_again(out: Path, plan: Plan) -> None:
-    """Take the seal from a finished dataset of ``plan``, which is then to be made as a whole."""
+    """Remove the seal of a finished dataset of ``plan``, which is then made again as a whole."""
     seal = read_seal(out)
     if seal.is_ours:
         _break_seal(out, seal)
@@ -173,7 +173,7 @@ def difference(there: object, asked: Mapping[str, Any]) -> str:
 
 
 def _changes_of(out: Path, seal: Seal) -> str:
-    """What was done to the tables of a finished dataset, or to its record."""
+    """What was changed in the tables of a finished dataset, or in its record."""
     if seal.state == "changed":
         return f"{DATASET_FILE} was changed"
     changes = changed_files(out, seal)
@@ -183,7 +183,7 @@ def _changes_of(out: Path, seal: Seal) -> str:
 
 
 def _refuse_strangers(out: Path, plan: Plan) -> None:
-    """Refuse a folder of which nothing says whose it is, unless all in it has the plan's names."""
+    """Refuse a folder of unknown origin, unless everything in it has the plan's names."""
     planned = {f"{folder}/{name}" for folder, names in _images_of(plan).items() for name in names}
     for path in out.rglob("*"):
         name = path.relative_to(out).as_posix()
@@ -221,7 +221,7 @@ def _listed(out: Path) -> dict[str, list[str]]:
 
 
 def _break_seal(out: Path, seal: Seal) -> None:
-    """Take the seal away, and remember first whose images lie here."""
+    """Remove the seal, after noting whose images lie here."""
     _write_begun(out, _Begun(identity=seal.identity or {}, images=_listed(out)))
     (out / DATASET_FILE).unlink()
     sync_folder(out)
@@ -253,7 +253,7 @@ def _clear(out: Path, seal: Seal) -> None:
 
 def _remove_images(out: Path, folder: str, names: Iterable[str]) -> None:
     parts = Path(folder).parts
-    # The list is a file that anybody may have written: it may name nothing outside.
+    # Anybody may have written this list: it must not name anything outside.
     if len(parts) != 3 or parts[0] not in SPLITS or ".." in parts:
         return
     refuse_links(out, folder)
@@ -267,7 +267,7 @@ def _remove_images(out: Path, folder: str, names: Iterable[str]) -> None:
 
 
 def _remove_latent(folder: Path) -> None:
-    """Remove the frames that were kept of one exposure, and the folders that get empty."""
+    """Remove the frames kept of one exposure, and the folders left empty."""
     if folder.is_symlink() or folder.parent.is_symlink() or not folder.is_dir():
         return
     for path in folder.iterdir():
@@ -279,7 +279,7 @@ def _remove_latent(folder: Path) -> None:
 
 
 def clean_state(out: Path, *, keep_identity: bool = False) -> None:
-    """Remove what is known of a dataset in the making; locks stay to those that hold them."""
+    """Remove the state of a dataset being made; locks are left to their holders."""
     state = out / STATE_FOLDER
     for path in sorted(state.glob("*")):
         is_ours = path.suffix in (".json", ".tmp", ".pickle")
@@ -297,7 +297,7 @@ def _write_begun(out: Path, begun: _Begun) -> None:
 
 
 def _begun(out: Path) -> _Begun | None:
-    """What the state folder says; None where it says nothing, or nothing that is whole."""
+    """What the state folder says; None where that is missing or incomplete."""
     try:
         content = json.loads((out / STATE_FOLDER / IDENTITY_FILE).read_bytes())
         if content["format"] != _FORMAT:
@@ -315,7 +315,7 @@ def _begun(out: Path) -> _Begun | None:
 def only_run(
     out: Path, plan: Plan, shard: tuple[int, int], *, overwrite: bool
 ) -> Iterator[Lost | None]:
-    """Hold the folder for one run, prepared; shards of one division may work beside each other.
+    """Hold the folder for one run, prepared; shards of one division may work side by side.
 
     Yields:
         See `prepare`.
@@ -347,7 +347,7 @@ def _held_locks(state: Path, *, mine: int, n_shards: int) -> list[str]:
 
 
 def check_space(out: Path, bytes_needed: int) -> None:
-    """Raise InputError if the file system has less room than that."""
+    """Raise InputError if the file system has less free space."""
     free = shutil.disk_usage(out).free
     if bytes_needed + _SPARE_BYTES > free:
         raise InputError(

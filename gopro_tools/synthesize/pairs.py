@@ -1,4 +1,4 @@
-"""What is made of the frames of one exposure: the images of a pair, and what is known of them.
+"""What is made from the frames of one exposure: the images of a pair, and facts about them.
 
 Frames -> (interpolated frames) -> exact averages; and, where a stage of the sensor is on, light ->
 sensor -> ``blur_real``. Without any stage this is `ExposureAverager` and nothing else.
@@ -34,11 +34,11 @@ class Made:
     """One pair."""
 
     window: Window
-    """Frames that were averaged: those planned, or fewer where motion chose their number."""
+    """Frames that were averaged: those planned, or fewer if chosen by motion."""
     images: dict[str, Rgb] = field(default_factory=dict)
     """By kind."""
     latent: tuple[Rgb, ...] = ()
-    """The frames of the window, where they are to be kept."""
+    """The frames of the window, if they are to be kept."""
     columns: dict[str, str] = field(default_factory=dict)
     """Columns of the manifest that the stages add."""
     fault: str = ""

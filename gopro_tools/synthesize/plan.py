@@ -33,9 +33,9 @@ logger = logging.getLogger(__name__)
 _CLIP_GAP_S = 0.5
 """A gap in time this long starts a new clip; shorter ones only cost the windows that cross them."""
 _UNEVEN = 0.15
-"""A window whose frames take this much more or less time than usual is of another rate."""
+"""A window whose frames take this much more or less time than usual has another rate."""
 _STRETCHED = 0.02
-"""Logarithm of a change of shape that is more than rounding to whole pixels."""
+"""Logarithm of a change of aspect ratio beyond rounding to whole pixels."""
 _SEGMENT_FRAMES = (150, 1200)
 """Segments are cut from the source alone, never from the number of workers. Each boundary costs
 about a window of frames that are decoded twice; an interruption, up to one segment per worker."""
@@ -48,7 +48,7 @@ class Probe:
     source: Source
     sha256: str = ""
     stamp: str = ""
-    """Size and time of change when it was hashed, to notice that it is another file."""
+    """Size and modification time when it was hashed, to notice that the file was changed."""
     info: SourceInfo | None = None
     png_bytes: int = 0
     """Size of its first frame, resized as asked, as PNG: the measure for the space needed."""
@@ -65,7 +65,7 @@ class Rejected:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SequencePlan:
-    """One clip of one source: a folder of the dataset to be."""
+    """One clip of one source: a folder of the future dataset."""
 
     name: str
     split: Split
@@ -95,7 +95,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """Everything that is going to be made."""
+    """Everything that will be made."""
 
     config: SynthesisConfig
     probes: tuple[Probe, ...]
@@ -104,7 +104,7 @@ class Plan:
 
     @property
     def failed(self) -> dict[str, str]:
-        """Sources that give nothing, and why."""
+        """Sources that yield nothing, and why."""
         return {probe.source.name: probe.error for probe in self.probes if probe.error}
 
     @property
@@ -114,7 +114,7 @@ class Plan:
 
     @property
     def n_windows(self) -> int:
-        """Pairs, if no window is rejected when its frames are seen."""
+        """Number of pairs, if no window is rejected once its frames are decoded."""
         return sum(len(sequence.windows) for sequence in self.sequences)
 
     @property
@@ -128,7 +128,7 @@ class Plan:
         return sum(len(s.windows) * n_kinds * s.sequence.probe.png_bytes for s in segments)
 
     def about_splits(self) -> str:
-        """What the splits share, as a sentence for the dataset's card: checked, not assumed."""
+        """Whether splits share recordings, as a sentence for the card: checked, not assumed."""
         recordings: dict[Split, set[str]] = {}
         contents: dict[Split, set[str]] = {}
         for sequence in self.sequences:
@@ -137,7 +137,7 @@ class Plan:
         if len(recordings) < 2:
             return f"All pairs are in `{next(iter(recordings), 'train')}/`."
         if set.intersection(*recordings.values()) or set.intersection(*contents.values()):
-            return "**Splits share recordings**: results on `test/` would be too good."
+            return "**Splits share recordings**: results on `test/` would be too optimistic."
         return (
             "Splits share no recording (chapters, copies and equal files are one, by name, length "
             "and hash)."
@@ -267,7 +267,8 @@ def _too_short(probe: Probe, config: SynthesisConfig) -> Probe:
         source=probe.source,
         sha256=probe.sha256,
         error=f"{probe.source.path}: {info.n_frames} frames give no window of "
-        f"{config.frames}{beside}. The file is cut short, or too many are asked for.",
+        f"{config.frames}{beside}. The file is cut short, or too many frames per window are asked "
+        "for.",
     )
 
 
@@ -287,7 +288,8 @@ def _sequences(
     here, there = info.size_hw, config.output_size_hw(info.size_hw)
     if config.size_hw and abs(math.log(here[0] * there[1] / (here[1] * there[0]))) > _STRETCHED:
         logger.warning(
-            "%s: its frames are %dx%d (HxW); --size %dx%d is of another shape and stretches them.",
+            "%s: its frames are %dx%d (HxW); --size %dx%d has another aspect ratio and stretches "
+            "them.",
             *(probe.source.name, *here, *there),
         )
     times_s = info.times_s(config.fps)
@@ -302,7 +304,7 @@ def _sequences(
         if config.draw_per == "clip":
             n_frames = draw.choice(config.frame_counts)
         margin = config.margin_frames(1 / rate_hz)
-        # The grid is that of an odd number: of an even one, the windows start a frame later.
+        # The grid is that of an odd number: with an even one, the windows start a frame later.
         grid = windows(
             start + margin,
             stop - margin,
@@ -355,7 +357,7 @@ def _uneven(window: Window, times_s: NDArray[np.float64], interval_s: float, tic
 def open_as_asked(
     path: Path, config: SynthesisConfig, info: SourceInfo | None = None, decode_threads: int = 1
 ) -> FrameSource:
-    """Open a source with what the config says of reading it; see `open_source`."""
+    """Open a source as the config says; see `open_source`."""
     return open_source(
         path,
         fps=config.fps,
@@ -368,12 +370,12 @@ def open_as_asked(
 
 
 def _segments(sequence: SequencePlan) -> Iterator[Segment]:
-    """Cut a sequence where a keyframe lets a decoder start without going back far."""
+    """Cut a sequence where a keyframe lets a decoder start without going far back."""
     info = sequence.probe.info
     assert info is not None
     shortest, longest = _SEGMENT_FRAMES
     # A multiple of four, so that two or four workers end together; many in a long video, as
-    # keyframes do not let all be of one length.
+    # keyframes keep them from having equal lengths.
     n_segments = 4 * max(1, min(info.n_frames // (4 * shortest), 16))
     target = max(1, min(info.n_frames // n_segments, longest))
     keys = info.keyframes[:, 0]
@@ -383,8 +385,8 @@ def _segments(sequence: SequencePlan) -> Iterator[Segment]:
     for window in sequence.windows:
         if current:
             key = keys[np.searchsorted(keys, window.start, side="right") - 1]
-            # Multiples of the length from the beginning on: what one segment is longer, the next
-            # one is shorter.
+            # Multiples of the length from the start: if one segment is longer, the next one is
+            # shorter.
             is_due = (window.start - begin) // target > (current[0].start - begin) // target
             if is_due and key > current[-1].start:
                 yield Segment(number=number, sequence=sequence, windows=tuple(current))

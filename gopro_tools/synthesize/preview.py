@@ -20,16 +20,16 @@ _GAIN = 4
 
 
 class Shown(NamedTuple):
-    """A pair, small."""
+    """Thumbnails of a pair."""
 
     row: Rgb
-    """Of the contact sheet: sharp beside blurred beside their difference."""
+    """Row of the contact sheet: sharp, blurred and their difference."""
     blink: tuple[Rgb, Rgb] | None
     """For the loop: blurred, sharp; None without both."""
 
 
 def places_shown(n_pairs: int) -> list[int]:
-    """Which of the pairs of a dataset previews show: a few from all over it."""
+    """Which pairs of a dataset previews show: a few, evenly spread."""
     n_shown = min(PREVIEW_ROWS, n_pairs)
     return [int(place) for place in np.linspace(0, n_pairs - 1, n_shown).round()]
 
@@ -55,7 +55,7 @@ def shown(row: _Row, images: Mapping[str, Rgb]) -> Shown:
     cells = [_shrunk(picture) for picture in pictures]
     blink = None
     if len(kinds) == 2 and kinds[0] == SHARP_FOLDER:
-        # Those that were shrunk already are taken as they are.
+        # Those already shrunk are used as they are.
         sharp, blurred = (cells if pictures[0].shape[1] > BLINK_WIDTH_PX else pictures)[:2]
         blink = blink_pictures(blurred, sharp)
     return Shown(_sheet_row(row, titles, cells), blink)

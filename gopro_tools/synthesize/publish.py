@@ -74,7 +74,7 @@ _MIXED_NOTE = (
 
 Row = Mapping[str, Any]
 Records = Callable[[SequencePlan], Sequence[SegmentRecord]]
-"""What was made of a sequence."""
+"""Loads what was made of a sequence."""
 
 
 def publish(
@@ -88,14 +88,14 @@ def publish(
 ) -> None:
     """Write everything beside the images, in an order that makes `DATASET_FILE` the seal.
 
-    However large the dataset, the rows of one sequence at a time are in memory.
+    However large the dataset, only the rows of one sequence are in memory at a time.
 
     Args:
         plan: What was to be made.
         records_of: Loads what was made of a sequence; called again for those in the preview.
         out: The dataset.
         state: Folder for files that are being written.
-        shown: Pairs as the preview shows them, by name: what of it was made before.
+        shown: Pairs of the preview that were made before, by name.
         bring: Called with the images of the others (paths below ``out``) before they are read.
     """
 
@@ -119,7 +119,7 @@ def publish(
                 write(ANIMATION_FILE, loop)
     description = _describe(plan, tally)
     write(CARD_FILE, card(plan, tally, description))
-    sync_file_system(out)  # images, tables and all are on disk before the seal says so
+    sync_file_system(out)  # everything is on disk before the seal says so
     seal = sealed(description, out, [MANIFEST_FILE, REJECTED_FILE])
     write_atomic(out / DATASET_FILE, seal, temporary(DATASET_FILE))
 
@@ -164,7 +164,7 @@ def _pairs(records: Sequence[SegmentRecord]) -> list[Row]:
 
 
 def _rejected(sequence: SequencePlan, records: Sequence[SegmentRecord]) -> list[Row]:
-    """Rows of the rejected windows of one sequence, before and while frames were seen."""
+    """Rows of the rejected windows of one sequence, rejected before or after decoding."""
     source = sequence.probe.source.name
     rows: list[Row] = [row for record in records for row in record.rejected]
     rows += [
@@ -180,7 +180,7 @@ def _name(row: Row) -> str:
 
 
 def _spread(plan: Plan, records_of: Records, tally: Tally) -> list[Row]:
-    """Those rows of the manifest that the preview shows."""
+    """The rows of the manifest that the preview shows."""
     wanted = places_shown(tally.n_pairs.total())
     rows: list[Row] = []
     start = 0

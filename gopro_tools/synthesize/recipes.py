@@ -23,8 +23,8 @@ _NAH = "Nah et al., CVPR 2017"
 _REDS: Mapping[str, Any] = MappingProxyType({"frames": "5", "stride": 5, "interpolate": 16})
 _REDS_EXPOSURE = (
     "120 fps, 15 frames into each gap, 65 averaged, one image per 5 source frames (24 fps, duty "
-    "cycle 0.8). Its interpolator and its measured response are to be named with --interpolator "
-    "and --response."
+    "cycle 0.8). Name its interpolator and its measured response with --interpolator and "
+    "--response."
 )
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
@@ -46,8 +46,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             settings={**_REDS, "kinds": ("sharp", "blur_gamma"), "size": "720x1280"},
             stands_for="The pairs of REDS for deblurring, its folders train_blur and train_sharp "
             "(NTIRE 2019 Challenge on Video Deblurring, track 1; NTIRE 2020): images of 1280x720, "
-            f"blurred in linear light alone. {_REDS_EXPOSURE} The track blur_comp is the same "
-            "images compressed as MPEG video, which this does not do.",
+            f"blurred in linear light alone. {_REDS_EXPOSURE} The track blur_comp has the same "
+            "images compressed as MPEG video, which is not done here.",
         ),
         "deblurgan_wild": Recipe(
             settings={"frames": "5-25", "draw_per": "image"},
@@ -63,9 +63,9 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 "noise": "rsblur",
                 "isp": "sony_a7r3",
             },
-            stands_for="RSBlur (Rim et al., ECCV 2022): 9 frames filled up to 65, sRGB curve, "
+            stands_for="RSBlur (Rim et al., ECCV 2022): 9 frames interpolated to 65, sRGB curve, "
             "saturation, raw noise and camera processing. Its response of a Sony A7R3 is not "
-            "applied; its interpolator (ABME) is to be named with --interpolator.",
+            "applied; name its interpolator (ABME) with --interpolator.",
         ),
     }
 )
@@ -79,7 +79,7 @@ def recipe_named(name: str) -> Recipe:
             time. ``random:1-15`` draws each image's number of frames (STGTN).
 
     Raises:
-        InputError: None of these.
+        InputError: It is none of these.
     """
     if name in RECIPES:
         return RECIPES[name]

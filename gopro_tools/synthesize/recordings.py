@@ -1,7 +1,7 @@
 """Which sources are one recording, and which recordings are for testing.
 
 What belongs together must never land in two splits: chapters of one recording (on several cards,
-too), identical files, copies and takes that a system numbered, re-encoded copies of one length.
+too), identical files, copies and takes that a system numbered, re-encoded copies of equal length.
 """
 
 import fnmatch
@@ -20,7 +20,7 @@ from gopro_tools.errors import InputError
 logger = logging.getLogger(__name__)
 
 _SAME_LENGTH = 0.01
-"""Two files of one name are one recording where their lengths differ by at most this share."""
+"""Two files with one name are one recording if their lengths differ by at most this share."""
 _COPY = re.compile(
     r"(?P<base>.+?)(?:\s*\(\d+\)|[ _-]+copy(?:[ _-]*\(?\d+\)?)?|~\d+|(?P<numbered> \d))",
     flags=re.IGNORECASE,
@@ -40,7 +40,7 @@ _PART = re.compile(r"(?P<whole>.+?)[ ._-]*(?:part|pt|chapter)[ ._-]*\d+", flags=
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """What of a source decides which recording it belongs to."""
+    """What decides which recording a source belongs to."""
 
     name: str
     """Its real name, with folders."""
@@ -52,7 +52,7 @@ class Member:
 
 
 def recordings_of(members: Sequence[Member]) -> list[str]:
-    """The name of each source's recording; those of one name share it."""
+    """The name of each source's recording; equal names mean the same recording."""
     leader = list(range(len(members)))
 
     def find(i: int) -> int:
@@ -65,7 +65,7 @@ def recordings_of(members: Sequence[Member]) -> list[str]:
         for other in others:
             leader[find(other)] = find(first)
 
-    # A Mac's disks hold "é" as two characters.
+    # macOS stores "é" as two characters.
     stems = [normalize("NFC", PurePosixPath(member.name).stem) for member in members]
     known = {
         (PurePosixPath(m.name).parent, s.casefold()) for m, s in zip(members, stems, strict=True)
@@ -88,7 +88,7 @@ def recordings_of(members: Sequence[Member]) -> list[str]:
     for group in by_key.values():
         join(group)
     for base, group in by_base.items():
-        # "walk_h265" and "walk" of one length are one recording, encoded twice.
+        # "walk_h265" and "walk" of equal length are one recording, encoded twice.
         shorter = [base[: at.start()] for at in re.finditer(r"[ ._-]", base)]
         alike = [*group, *(i for name in shorter for i in by_base.get(name, ()))]
         for i in group:
@@ -115,7 +115,7 @@ def _without_copy_mark(
         return stem
     base = _without_copy_mark(match["base"], folder, known)
     there = (folder, base.casefold()) in known
-    # "walk (1)", "walk (2)" are what renaming many files at once gives: recordings of their own.
+    # "walk (1)", "walk (2)" come from renaming many files at once: separate recordings.
     if there or (base[-1:].isdigit() and match["numbered"] is None):
         return base
     return stem
@@ -132,7 +132,7 @@ def choose_for_test(
     """Recordings that go to test/.
 
     Raises:
-        InputError: A pattern that fits no recording.
+        InputError: A pattern matches no recording.
     """
     distinct = sorted(set(recordings))
     if patterns:
@@ -150,7 +150,7 @@ def choose_for_test(
 def _named(recordings: Sequence[str], patterns: Sequence[str]) -> set[str]:
     named = {pattern: fnmatch.filter(recordings, pattern) for pattern in patterns}
     if unmatched := [pattern for pattern, found in named.items() if not found]:
-        # A slip of the pen would train on what was meant for testing.
+        # A typo would train on what was meant for testing.
         raise InputError(
             f"--test-recordings {' '.join(unmatched)}: no usable recording of that name; there are "
             f"{', '.join(recordings)}."

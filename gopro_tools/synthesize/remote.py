@@ -1,6 +1,6 @@
-"""A dataset below a URL: made here a segment at a time, and put there whole.
+"""A dataset below a URL: made here a segment at a time, and uploaded whole.
 
-A worker makes a segment in a folder of its own, puts the images, and puts the segment's record
+A worker makes a segment in its own folder, uploads the images, and uploads the segment's record
 last, so that its existence means, as on a disk, that the images exist. The tables are made from the
 records by the process that began the run: the only one, as objects have no locks.
 """
@@ -46,7 +46,7 @@ def synthesize_to(
 
     Raises:
         InputError: Something else is stored there, or it cannot be written to.
-        PassingError: The storage does not answer; what was put stays.
+        PassingError: The storage does not answer; what was uploaded stays.
     """
     target = Objects(url)
     target.listing()  # before minutes of probing
@@ -88,7 +88,7 @@ def synthesize_to(
 
 
 def make_and_put(target: Objects, task: SegmentTask) -> SegmentRecord:
-    """Make a segment in a folder of its own, put its images, and then its record."""
+    """Make a segment in its own folder, upload its images, and then its record."""
     with TemporaryDirectory() as folder:
         out = Path(folder)
         record_name = _record_name(task)
@@ -121,7 +121,7 @@ def _bring(target: Objects, out: Path, names: Sequence[str]) -> None:
 
 
 def _begin(target: Objects, there: Mapping[str, Stored], plan: Plan, out: Path) -> None:
-    """Say whose the objects are going to be, or find that they are already."""
+    """Record whose the objects will be, or find that this was done before."""
     wanted = identity_of(plan)
     path = out / _IDENTITY
     if _IDENTITY in there:
@@ -142,7 +142,7 @@ def _begin(target: Objects, there: Mapping[str, Stored], plan: Plan, out: Path) 
 def _pending(
     target: Objects, there: Mapping[str, Stored], tasks: Sequence[SegmentTask]
 ) -> list[SegmentTask]:
-    """The segments that are not there with all their images."""
+    """The segments that are not yet there with all their images."""
     stored = [task for task in tasks if _record_name(task) in there]
     if stored:
         target.get([_record_name(task) for task in stored], stored[0].out)
@@ -158,7 +158,7 @@ def _is_there(record: SegmentRecord | None, there: Mapping[str, Stored]) -> bool
 
 
 def _finished(target: Objects, there: Mapping[str, Stored], plan: Plan, out: Path) -> Summary:
-    """The summary of what is there, where that is what was asked for, and whole."""
+    """The summary of what is there, if that is what was asked for, and complete."""
     target.get([name for name in PUBLISHED_FILES if name in there], out)
     seal = read_seal(out)
     wanted = {key: value for key, value in identity_of(plan).items() if key != "versions"}

@@ -1,8 +1,8 @@
-"""Images that a finished dataset lost, and whether those made again are what it lists.
+"""Images that a finished dataset lost, and whether those made again match its manifest.
 
 A repair writes images only: the tables, the record and all other images stay as they are, so that
-the dataset is again the one that was sealed. Whether an image was changed shows in its pixels,
-whose hashes are in the manifest; only files newer than the seal are opened for that.
+the dataset is again the one that was sealed. Changes show in the pixels, whose hashes are in the
+manifest; only files newer than the seal are opened for that.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,8 +42,8 @@ def lost_images(out: Path, *, latent: bool) -> Lost:
 
     Args:
         out: A finished dataset.
-        latent: Whether it keeps the frames of its exposures, of which no table has the pixels: they
-            are lost where they are missing, empty or unreadable.
+        latent: Whether it keeps the frames of its exposures. No table has hashes of these: they are
+            lost if they are missing, empty or unreadable.
 
     Raises:
         InputError: The manifest cannot be read.
@@ -97,7 +97,7 @@ def is_as_listed(
 ) -> bool:
     """Whether a segment that was made again has the pairs of the manifest, pixel for pixel.
 
-    It has not where another version of FFmpeg decodes its source otherwise.
+    It does not if another version of FFmpeg decodes its source differently.
     """
     if record is None:
         return False

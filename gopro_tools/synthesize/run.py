@@ -60,15 +60,15 @@ class Summary(ShownResult):
     n_rejected: int = 0
     """Windows left out."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Sources that gave nothing, and why."""
+    """Sources that yielded nothing, and why."""
     damaged: dict[str, list[str]] = field(default_factory=dict)
-    """Sources of which some frames could not be read."""
+    """Sources with frames that could not be read."""
     already_complete: bool = False
     """There was nothing to do."""
     n_repaired: int = 0
-    """Images of a finished dataset that were missing or changed, and are as they were again."""
+    """Images of a finished dataset that were missing or changed, and have been restored."""
     segments_left: int = 0
-    """Segments that other shards have still to make."""
+    """Segments that other shards still have to make."""
 
     def to_dataframe(self) -> "pd.DataFrame":
         """The manifest: one row per pair. Empty while other shards are still to be made."""
@@ -82,7 +82,7 @@ class Summary(ShownResult):
         return pd.DataFrame(read_csv(path, ()) if path.is_file() else ())
 
     def to_markdown(self) -> str:
-        """Number of pairs of each sequence."""
+        """Number of pairs in each sequence."""
         frame = self.to_dataframe()
         if frame.empty:
             return "No pairs.\n"
@@ -142,9 +142,9 @@ def synthesize(
             such.
         config: The recipe; that of GOPRO_Large by default.
         out: Folder of the dataset, or a URL.
-        on_progress: Called with the number of windows dealt with and of all windows.
+        on_progress: Called with the number of windows done and in total.
         jobs: Worker processes; one per core by default. The result does not depend on it.
-        executor: Runs the work instead of local processes; it must see the same files under the
+        executor: Runs the work in place of local processes; it must see the same files under the
             same absolute paths.
         shard: ``(i, n)``: make only the i-th of n shares, counted from 1, for job arrays. The share
             that finds all others done finishes the dataset.
@@ -155,9 +155,9 @@ def synthesize(
         What was made and what failed; a bad source does not stop the others.
 
     Raises:
-        InputError: Nothing to work on; ``out`` holds something else, is in use by another run or
-            full; the disk is full.
-        PassingError: Something failed that may work next time, such as a source that went away or
+        InputError: There is nothing to work on, ``out`` holds something else or is in use by
+            another run, or the disk is full.
+        PassingError: Something failed that may work next time, such as a source that disappeared or
             a lack of memory. What was made is kept, and the same call resumes.
     """
     named = [sources] if isinstance(sources, str | Path) else sources
@@ -193,9 +193,9 @@ def synthesize_with(
 
         if n_shards > 1 or overwrite:
             raise InputError(
-                f"{url_of(out)}: objects have no locks, so one run at a time makes a dataset there "
-                "and replaces none: leave out --shard and --overwrite. --executor uses many "
-                "machines."
+                f"{url_of(out)}: objects have no locks, so only one run at a time may make a "
+                "dataset there, and none is replaced: leave out --shard and --overwrite. "
+                "--executor uses many machines."
             )
         return synthesize_to(url_of(out), workers, sources, config, on_progress)
     refuse_foreign(out)
@@ -226,10 +226,10 @@ def _repaired(
     workers: Workers,
     progress: Progress | None,
 ) -> Summary | None:
-    """Make those segments again that a finished dataset lost images of.
+    """Remake the segments of which a finished dataset lost images.
 
     Returns:
-        None if they do not come out as the manifest lists them: all is to be made again.
+        None if they differ from the manifest: everything must be made again.
     """
     if not lost:
         return summary_of(out, plan, read_seal(out), already_complete=True)
@@ -250,7 +250,7 @@ def _repaired(
     made = [SegmentRecord.load(task, with_hashes=False) for task in here]
     if not all(is_as_listed(*one, listed) for one in zip(here, made, strict=True)):
         logger.warning(
-            "%s: they do not come out as %s lists them, so the whole dataset is made again; "
+            "%s: they differ from what %s lists, so the whole dataset is made again; "
             "another version of this program or of FFmpeg may have made it.",
             out,
             MANIFEST_FILE,
@@ -295,7 +295,7 @@ def _not_done(tasks: Sequence[SegmentTask], *, with_hashes: bool) -> list[Segmen
 def _finish(
     plan: Plan, out: Path, tasks: Sequence[SegmentTask], shown: Mapping[str, Shown]
 ) -> Summary:
-    """Seal the dataset if all segments are made; of shards that end together, one does."""
+    """Seal the dataset if all segments are made; of shards that end together, only one does."""
     lock = out / STATE_FOLDER / "finish.lock"
     with held(lock, f"{out}: another shard is finishing the dataset.", timeout_s=3600):
         seal = read_seal(out)
@@ -323,7 +323,7 @@ def summary_of(out: Path, plan: Plan, seal: Seal, *, already_complete: bool) -> 
 
 
 def nothing_to_make(plan: Plan) -> InputError:
-    """The error for sources that give no pair."""
+    """The error for sources that yield no pair."""
     reasons = list(plan.failed.values())
     left_out = [item.reason for sequence in plan.sequences for item in sequence.rejected]
     if left_out and not reasons:

@@ -19,17 +19,18 @@ from gopro_tools.video import VIDEO_SUFFIXES, frame_files
 logger = logging.getLogger(__name__)
 
 _LONGEST_STEM_BYTES = 200
-"""File systems take 255 bytes; what is added to a stem for folders and working files needs some."""
+"""File systems allow 255 bytes; what is added to a stem for folders and working files needs
+some."""
 _PROXY_SUFFIXES = (".lrv", ".lrf")
 """Of GoPro and DJI."""
 _PROXY_FOLDERS = ("proxy", "proxies", "sub")
 _THUMBNAIL_FOLDERS = ("thmbnl", "icon")
-"""Of Sony's and Panasonic's cards: an image of each clip."""
+"""On Sony's and Panasonic's cards: an image of each clip."""
 _PASSED_OVER = IMAGE_SUFFIXES | {
     *("", ".csv", ".db", ".gpx", ".ini", ".json", ".md", ".srt", ".thm", ".txt", ".vtt", ".xml"),
     ".xmp",
 }
-"""Suffixes of what nobody takes for a video or a frame, or what has a message of its own."""
+"""Suffixes of files that are clearly not videos or frames, or that have their own message."""
 _ORIGINAL_FOLDERS = ("", "..", "../clip", "../original", "../originals")
 
 
@@ -40,13 +41,13 @@ class Source:
     path: Path
     name: str
     """Path from the folder the user named, with forward slashes: the same on every machine, and
-    printable (bytes that are no text, and control characters, are escaped)."""
+    printable (bytes that are not text, and control characters, are escaped)."""
     left_out: tuple[str, ...] = ()
     """Names of its low-resolution copies, which are not read."""
     url: str = ""
-    """Where it lies if that is no file system of this machine; `path` is only a name then."""
+    """Where it lies if not in a file system of this machine; `path` is only a name then."""
     version: str = ""
-    """Of what lies there (`storage.version_of`)."""
+    """Version of what lies there (`storage.version_of`)."""
 
 
 def discover(paths: Sequence[Path], exclude: Path | None = None) -> list[Source]:
@@ -57,8 +58,8 @@ def discover(paths: Sequence[Path], exclude: Path | None = None) -> list[Source]
 
     Args:
         paths: Video files, folders of numbered frames, or folders that hold such.
-        exclude: A folder to pass over: the output, where it lies inside an input. Datasets made
-            earlier are passed over too.
+        exclude: A folder to skip: the output, where it lies inside an input. Datasets made earlier
+            are skipped too.
 
     Raises:
         InputError: A path does not exist, or nothing usable was found.
@@ -138,7 +139,7 @@ def _search(folder: Path, exclude: Path | None) -> Iterator[Path]:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether it is a file, or a link that should be one: reading it says what is wrong."""
+    """Whether it is a file, or a link that should be one: reading it will say what is wrong."""
     if path.is_file() or not path.exists():
         return True
     logger.warning("%s: no file; passed over.", path)  # a pipe would be waited for
@@ -146,7 +147,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _real(path: Path) -> Path:
-    """Where a path leads; `Path.resolve` raises where a link leads to itself."""
+    """Where a path leads; plain `Path.resolve` raises if a link leads to itself."""
     return Path(os.path.realpath(path))
 
 
@@ -155,7 +156,7 @@ def _closed(error: OSError) -> None:
 
 
 def _proxies(found: dict[Path, tuple[str, Path]]) -> dict[Path, Path]:
-    """Low-resolution copies, each with the video that it is a copy of."""
+    """Low-resolution copies, each with the video it is a copy of."""
     originals = {
         (path.parent, path.stem.casefold()): path
         for path in found
@@ -174,7 +175,7 @@ def _proxies(found: dict[Path, tuple[str, Path]]) -> dict[Path, Path]:
 
 
 def _original_places(path: Path) -> Iterator[tuple[Path, str]]:
-    """Where the video would lie that ``path`` is a low-resolution copy of: folder and stem."""
+    """Where the video of which ``path`` is a low-resolution copy would lie: folder and stem."""
     stem, folder = path.stem, path.parent
     if path.suffix.lower() in _PROXY_SUFFIXES:
         yield folder, stem
@@ -194,7 +195,7 @@ def _original_places(path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _folders_like(folder: Path) -> list[Path]:
-    """Folders beside ``folder`` of the same name but for case."""
+    """Folders beside ``folder`` with the same name except for case."""
     if not folder.parent.is_dir() or not folder.name:
         return []
     return [
@@ -205,7 +206,7 @@ def _folders_like(folder: Path) -> list[Path]:
 
 
 def _unique_names(found: dict[Path, tuple[str, Path]]) -> dict[Path, str]:
-    """A printable name for each path, told apart where two inputs hold equal ones."""
+    """A printable, unique name for each path, even where two inputs hold equal ones."""
     names = {path: printable(name) for path, (name, _) in found.items()}
     for longer in (
         {p: printable(f"{root.resolve().name}/{name}") for p, (name, root) in found.items()},
@@ -219,7 +220,7 @@ def _unique_names(found: dict[Path, tuple[str, Path]]) -> dict[Path, str]:
 
 
 def printable(name: str) -> str:
-    r"""A file's name as text for tables and terminals: what is none is escaped, as ``\x0a``."""
+    r"""A file's name as text for tables and terminals: anything else is escaped, as ``\x0a``."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(
         character.encode("unicode_escape").decode()
@@ -265,10 +266,10 @@ def hash_of(path: Path) -> str:
 
 
 def stamp_of(path: Path) -> str:
-    """Sizes and times of change: as long as they stay, the source is taken to be the same.
+    """Sizes and modification times: while they stay, the source is taken to be the same.
 
     Raises:
-        OSError: It is not there any more.
+        OSError: It is no longer there.
     """
     files = frame_files(path) if path.is_dir() else [path]
     digest = hashlib.sha256()
@@ -280,18 +281,18 @@ def stamp_of(path: Path) -> str:
 
 
 def check_unchanged(source: Source, sha256: str, stamp: str) -> None:
-    """Stop where a source is another one than when it was looked at first.
+    """Stop if a source is no longer what it was when first examined.
 
     Raises:
-        PassingError: It changed or went away while the run read it.
+        PassingError: It changed or disappeared while the run read it.
     """
     try:
         if stamp_of(source.path) == stamp or hash_of(source.path) == sha256:
             return
         what = "it changed while it was read"
     except OSError as error:
-        what = f"it went away while it was read ({error.strerror})"
+        what = f"it disappeared while it was read ({error.strerror})"
     raise PassingError(
-        f"{source.path}: {what}. Nothing of this part was kept; let the source be, and run the "
-        "same command again."
+        f"{source.path}: {what}. Nothing of this part was kept; leave the source as it is, and run "
+        "the same command again."
     )

@@ -1,4 +1,4 @@
-"""Segments as tasks: packing them, running them in workers, reading what they left."""
+"""Segments as tasks: packing them, running them in workers, reading their records."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,15 +25,15 @@ def run_segments(
     on_crash: Callable[[SegmentTask, SegmentRecord], None],
     on_made: Callable[[SegmentTask, SegmentRecord], None] = lambda *_: None,
 ) -> dict[str, Shown]:
-    """Make segments in workers, the longest first, and report the windows that are done.
+    """Make segments in workers, the longest first, and report the windows done.
 
     Args:
         workers: Where.
         make: Makes a segment and stores its record.
         tasks: All segments, for the progress.
         pending: Those to make.
-        progress: Called with the windows done and all.
-        on_crash: Called with the record of a segment at which its worker crashed, to store it.
+        progress: Called with the number of windows done and in total.
+        on_crash: Called with the record of a segment on which its worker crashed, to store it.
         on_made: Called with every other record.
 
     Returns:
@@ -66,7 +66,7 @@ def run_segments(
 
 
 def records_of(tasks: Sequence[SegmentTask]) -> Callable[[SequencePlan], list[SegmentRecord]]:
-    """What loads the records of a sequence, all of which are made."""
+    """A function that loads the records of a sequence, all of which are made."""
     by_sequence: defaultdict[tuple[str, str], list[SegmentTask]] = defaultdict(list)
     for task in tasks:
         by_sequence[task.split, task.sequence].append(task)
@@ -76,8 +76,8 @@ def records_of(tasks: Sequence[SegmentTask]) -> Callable[[SequencePlan], list[Se
         records = [record for record in read if record is not None]
         if len(records) < len(read):
             raise InputError(
-                f"{tasks[0].record.parent}: records of {sequence.name} went away while the dataset "
-                "was finished; run the same command again."
+                f"{tasks[0].record.parent}: records of {sequence.name} disappeared while the "
+                "dataset was being finished; run the same command again."
             )
         return records
 
@@ -91,7 +91,7 @@ def writing() -> Iterator[None]:
         yield
     except (OutputError, OSError) as error:
         raise InputError(
-            f"Cannot write the dataset: {error}. What was made is kept: make room (or mend the "
+            f"Cannot write the dataset: {error}. What was made is kept: make room (or fix the "
             "folder) and run the same command again; it resumes from here."
         ) from error
 

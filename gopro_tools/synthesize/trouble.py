@@ -1,4 +1,4 @@
-"""Telling damage, which stays, from trouble that passes: only damage is recorded."""
+"""Telling permanent damage from passing trouble: only damage is recorded."""
 
 import errno
 from pathlib import Path
@@ -12,11 +12,11 @@ from gopro_tools.images import IMAGE_SUFFIXES
 _SPARE_BYTES = 256 << 20
 _BLOCK_BYTES = 4 << 20
 _PERMANENT = {errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL}
-"""What a source that cannot be opened answers on every try; permissions can be given."""
+"""Errors that a source which cannot be opened gives on every try; permissions can be granted."""
 
 
 def raise_if_passing(error: Exception, source: Path) -> None:
-    """Raise PassingError if reading failed for a reason that is not the source's content.
+    """Raise PassingError if reading failed for a reason other than the source's content.
 
     Args:
         error: What reading raised.
@@ -27,14 +27,14 @@ def raise_if_passing(error: Exception, source: Path) -> None:
     if _is_out_of_memory(error):
         raise PassingError(
             f"{source}: not enough memory to read it ({error or 'no more to be had'}). Close other "
-            "programs or use fewer --jobs, and run the same command again: it resumes. If it is "
-            "this file that asks for that much, leave it out."
+            "programs or use fewer --jobs, and run the same command again: it resumes. If this "
+            "file is what needs so much, leave it out."
         ) from error
     # libav gives EIO for damaged files too: what counts is whether the bytes can be read.
     if isinstance(error, OSError) and (reason := _unreadable(source)):
         raise PassingError(
-            f"{source}: cannot be read ({reason}). Mend that, or leave it out, and "
-            "run the same command again: it resumes."
+            f"{source}: cannot be read ({reason}). Fix that, or leave it out, and run the same "
+            "command again: it resumes."
         ) from error
 
 

@@ -1,8 +1,8 @@
 """Photographs in, blurred/sharp pairs in the GOPRO_Large layout out: blur by random kernels.
 
 What DeblurGAN calls Synth: each photograph is blurred, as light, with a kernel of random hand-held
-motion (`gopro_tools.kernels`), which is kept beside the pair. All of an image moves alike, so it is
-no substitute for pairs from video; put beside them, it is DeblurGAN's Comb.
+motion (`gopro_tools.kernels`), which is kept beside the pair. The whole image moves alike, so this
+is no substitute for pairs from video; combined with them, it is DeblurGAN's Comb.
 """
 
 from typing import TYPE_CHECKING

@@ -11,7 +11,7 @@ from gopro_tools.synthesize_stills.config import StillsConfig
 def command(config: Annotated[StillsConfig, tyro.conf.arg(name="")]) -> int:
     """Make blurred/sharp pairs from photographs with random motion kernels (DeblurGAN's Synth).
 
-    With pairs from video beside them it is DeblurGAN's Comb: copy the folders of train/ together.
+    Together with pairs from video this is DeblurGAN's Comb: copy the folders of train/ together.
     """
     from gopro_tools.synthesize_stills.run import synthesize_stills
 

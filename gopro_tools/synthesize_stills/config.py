@@ -1,4 +1,4 @@
-"""What a user can ask of pairs made from photographs."""
+"""What a user can ask for in pairs made from photographs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ class StillsConfig:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("stills")
     """Folder of the dataset."""
     per_photograph: int = 1
-    """Blurred images of each photograph, each with a kernel of its own."""
+    """Blurred images of each photograph, each with its own kernel."""
     length_px: float = 60.0
     """Length of the motion's path with all its turns; half of it or less shows as blur."""
     response: str = "gamma2.2"
@@ -32,7 +32,7 @@ class StillsConfig:
     seed: int = 0
     """Another seed draws other kernels, and another split."""
     overwrite: bool = False
-    """Replace a dataset at OUT that was made otherwise."""
+    """Replace a dataset at OUT that was made with other settings."""
 
     def __post_init__(self) -> None:
         """Check what can be checked without reading a photograph."""

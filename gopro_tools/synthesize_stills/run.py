@@ -50,7 +50,7 @@ class StillsSummary:
     failures: tuple[str, ...]
     """A message per photograph that could not be used."""
     notes: tuple[str, ...] = ()
-    """What a person should know of the others, and of what was left out."""
+    """What a person should know about the others, and about what was left out."""
     already_complete: bool = False
     """There was nothing to do."""
 
@@ -75,7 +75,7 @@ def synthesize_stills(
 
     Args:
         config: What to make of which photographs.
-        on_progress: Called with photographs done and in all.
+        on_progress: Called with the number of photographs done and in total.
 
     Raises:
         InputError: No photograph can be used; OUT holds another dataset or is in use.
@@ -96,7 +96,8 @@ def synthesize_stills(
             )
         if found is not None and not config.overwrite:
             raise InputError(
-                f"{config.out}: holds a dataset made otherwise; name another folder or --overwrite."
+                f"{config.out}: holds a dataset made with other settings; name another folder or "
+                "pass --overwrite."
             )
         (config.out / _DATASET_FILE).unlink(missing_ok=True)
         rows_of: list[dict[str, Any]] = []
@@ -141,7 +142,7 @@ def _photographs(config: StillsConfig) -> dict[str, Path]:
     found = {
         inside.as_posix(): path
         for inside, path in find_files(folder, IMAGE_SUFFIXES, any_name=True).items()
-        # Blurred images of datasets made earlier are no photographs.
+        # Blurred images of datasets made earlier are not photographs.
         if not path.resolve().is_relative_to(out)
         and not any(is_dataset(parent) for parent in inside.parents[:-1])
     }
@@ -151,7 +152,7 @@ def _photographs(config: StillsConfig) -> dict[str, Path]:
 
 
 def _left_out(config: StillsConfig) -> list[str]:
-    """A sentence on files that are no photographs as they are, such as HEIC and raw files."""
+    """A sentence on files that cannot be used as photographs, such as HEIC and raw files."""
     others = other_kinds(config.photographs, IMAGE_SUFFIXES)
     text = f"{config.photographs}: files of other kinds were left out ({', '.join(others)})"
     return [text] if others else []
@@ -203,7 +204,7 @@ def _jobs(
 
 
 def _groups(photographs: Mapping[str, Path]) -> dict[str, str]:
-    """The first photograph that each looks like; equal pictures must not lie in two splits."""
+    """The first photograph that each looks like; look-alikes must not end up in two splits."""
 
     def read(path: Path) -> Rgb | None:
         try:
@@ -227,7 +228,7 @@ def _groups(photographs: Mapping[str, Path]) -> dict[str, str]:
 def _blur_photograph(
     config: StillsConfig, response: Response, job: _Job
 ) -> tuple[list[dict[str, Any]], str] | str:
-    """Write the pairs of one photograph; give their rows and a note, or why it cannot be used."""
+    """Write the pairs of one photograph; their rows and a note, or why it cannot be used."""
     path, split, number, source = job.path, job.split, job.number, job.source
     try:
         sharp = read_rgb(path)
@@ -274,7 +275,7 @@ def _blur_photograph(
 
 
 def _remove_others(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Remove images and kernels of an earlier or interrupted run that are none of this one's."""
+    """Remove images and kernels of an earlier or interrupted run that this one did not make."""
     kept = {(row["split"], row["sequence"], Path(row["name"]).stem) for row in rows}
     for sequence in map(_sequence, (False, True)):
         images = [(path, path.parents[2]) for path in out.glob(f"*/{sequence}/*/*.png")]

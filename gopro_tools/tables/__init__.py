@@ -1,8 +1,8 @@
 """Comparison tables, and ``python -m gopro_tools.tables``.
 
-Most tables of this field set numbers below each other that were computed in different ways, on
-different inputs: that alone is worth up to 0.14 in SSIM and 0.8 dB. Here a number carries what
-decides it, and a column holds only numbers that can be compared.
+Most tables of this field compare numbers that were computed in different ways, on different inputs:
+that alone can make a difference of 0.14 in SSIM and 0.8 dB. Here a number carries everything it
+depends on, and a column holds only comparable numbers.
 """
 
 from typing import TYPE_CHECKING

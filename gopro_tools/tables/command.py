@@ -22,8 +22,8 @@ def command(
     """Put results of evaluate and detect, and published numbers, into comparison tables.
 
     Args:
-        results: OUT folders of evaluate and detect, which make one table; or folders with such
-            folders in them, of which every comparable set makes one.
+        results: OUT folders of evaluate and detect, which make one table; or folders that contain
+            such folders, of which every comparable set makes one.
         config: Which numbers to show.
         methods_as: Where methods go, in Markdown and LaTeX.
         format: md by default, or what the suffix of --out says. csv has one line per number.

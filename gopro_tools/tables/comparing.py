@@ -1,4 +1,4 @@
-"""Which numbers belong into one table: measured ones in comparable sets, published ones beside."""
+"""Which numbers belong in one table: measured ones in comparable sets, published ones beside."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,12 +63,12 @@ class Comparison(ShownResult):
         return render(methods_as=methods_as)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: a table each, methods in rows."""
+        """What a notebook shows: each table, with methods in rows."""
         return "".join(_frame_of(table).to_html(na_rep="–") for table in self.tables)
 
 
 def format_of(out: Path | None) -> Format:
-    """The format that a file's suffix asks for; Markdown where it asks for none."""
+    """The format that a file's suffix asks for; Markdown by default."""
     return _FORMATS.get(out.suffix.lower() if out else "", "md")
 
 
@@ -81,19 +81,20 @@ def compare(
 ) -> Comparison:
     """Put results of evaluate and detect, and published numbers, into tables.
 
-    Several OUT folders that are named themselves make one table, and what cannot be compared is
-    refused. Of a folder with runs in it, such as ``results``, every set of comparable numbers makes
-    a table of its own.
+    Several OUT folders named directly make one table, and what cannot be compared is refused. In a
+    folder that contains runs, such as ``results``, every set of comparable numbers makes its own
+    table.
 
     Args:
         results: One or more OUT folders of evaluate and detect, or folders with such folders in
             them.
         config: Which numbers to show.
         out: File for the tables; ``.md``, ``.csv`` or ``.tex`` chooses the format.
-        on_progress: Called with the folders read and all.
+        on_progress: Called with the number of folders read and in total.
 
     Raises:
-        InputError: There is nothing to show, or unlike results were named for one table.
+        InputError: There is nothing to show, or results that cannot be compared were named for one
+            table.
     """
     folders = [results] if isinstance(results, str | Path | ShownResult) else list(results)
     if any(isinstance(folder, ShownResult) for folder in folders):
@@ -166,7 +167,7 @@ def _is_wanted(row: Row, config: TablesConfig) -> bool:
 
 
 def _comparable_sets(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs by the images they are about and the scale of their methods, in the order found.
+    """Runs grouped by their images and the scale of their methods, in the order found.
 
     Detections with several detectors or thresholds on the same images are sets of their own.
     """
@@ -208,7 +209,7 @@ def _comparable(group: Sequence[Run], measured: Sequence[Row]) -> list[Row]:
 def _narrowed(
     measured: list[Row], beside: Sequence[Row], config: TablesConfig
 ) -> tuple[list[Row], list[str]]:
-    """Without the protocols that have no published numbers, where the table would be too wide."""
+    """Drop the protocols that have no published numbers, if the table would be too wide."""
     if config.metrics or len({row.column for row in [*measured, *beside]}) <= _MOST_COLUMNS:
         return measured, []
     known = {row.column.protocol for row in beside}
@@ -229,7 +230,7 @@ def _only_a_part(measured: Sequence[Row], beside: Sequence[Row]) -> list[str]:
         return []
     return [
         f"Measured on {n_measured:,} images, published over {n_published:,}: compare with care, as "
-        "a part of a dataset may be easier or harder than the whole."
+        "part of a dataset may be easier or harder than the whole."
     ]
 
 

@@ -1,4 +1,4 @@
-"""What a user can ask of the tables."""
+"""What a user can ask for in tables."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +16,7 @@ class TablesConfig:
     """Add the published numbers that are comparable with what was measured: on the same public
     dataset, kind of blur and protocol. Without results, show all published numbers."""
     all: bool = False
-    """Add all published numbers, in tables of their own."""
+    """Add all published numbers, in separate tables."""
     metrics: tuple[str, ...] = ()
     """Only these: psnr, ssim, lpips, vmaf, dists, niqe, blur_effect, tof, precision, recall, f1,
     ap50, map50_95, time_s, or a protocol such as ssim_gauss."""
@@ -33,5 +33,5 @@ class TablesConfig:
     kind of blur, resolution or settings; by default that is an error."""
 
     def __post_init__(self) -> None:
-        """Refuse what is of another type."""
+        """Refuse wrong types."""
         convert_fields(self)

@@ -1,4 +1,4 @@
-"""Numbers with everything that decides them, and the table that keeps unlike ones apart."""
+"""Numbers with everything they depend on, and the table that keeps unlike ones apart."""
 
 import math
 import re
@@ -72,7 +72,7 @@ class Column:
     protocol: str
     """How it was computed, such as ``ssim_gauss`` or ``yolo-consistency-v1``."""
     settings: str = ""
-    """What else decides the number: detector and thresholds, or the hardware behind a time."""
+    """What else the number depends on: detector and thresholds, or the hardware behind a time."""
     dataset: str
     """Name, for display."""
     dataset_sha256: str = ""
@@ -95,19 +95,19 @@ class Row:
     value: float
     scale: str = ""
     """Effort of the method's training compared with the paper's: full, reduced, smoke; empty where
-    it is not known or means nothing."""
+    it is unknown or does not apply."""
     published_name: str = ""
     """What published tables call the method, where its record says so."""
     printed: str = ""
     """The value as its source prints it, digits and all; empty for measured ones."""
     n_images: int | None
-    """Images the number is a mean over; None where it is not known."""
+    """Number of images averaged over; None where it is unknown."""
     verified: bool = True
     """False for a published number nobody has compared with its source."""
     citation: str = ""
-    """Where a published number is from."""
+    """Citation of a published number."""
     note: str = ""
-    """What a reader should know of it."""
+    """What a reader should know about it."""
     origin: str = ""
     """File it was read from, for messages."""
 
@@ -176,7 +176,7 @@ def table_of(rows: Iterable[Row], *, separate: bool = False) -> Table:
 
 
 def _row_name(row: Row, published: Mapping[str, str]) -> str:
-    """The row a number belongs into; ``published`` has the published rows by plain name."""
+    """The row a number belongs in; ``published`` has the published rows by plain name."""
     own = row.published_name or row.method
     name = published.get(plain_name(own), row.method)
     if row.column.source != "measured" or row.scale in ("", "full"):
@@ -185,7 +185,7 @@ def _row_name(row: Row, published: Mapping[str, str]) -> str:
 
 
 def _with_equal_labels(rows: Sequence[Row]) -> list[Row]:
-    """The rows with one set of labels for each set of images, the fullest that any of them has."""
+    """The rows with one set of labels for each set of images: the most complete one found."""
     labels: dict[str, tuple[str, str, str]] = {}
     for row in rows:
         column = row.column
@@ -228,7 +228,7 @@ def _refuse_mixtures(rows: Sequence[Row]) -> None:
                 listed = ", ".join(f"{value or 'none'!r} ({o})" for value, o in found.items())
                 raise InputError(
                     f"{protocol} was measured with more than one {what}: {listed}. Such numbers do "
-                    "not belong into one column: leave some out, or give each a column of its own "
+                    "not belong in one column: leave some out, or give each a column of its own "
                     "with --separate."
                 )
         found = {row.scale: row.origin for row in group if row.scale}
@@ -301,7 +301,7 @@ def plain_name(method: str) -> str:
 
 
 def dataset_text(column: Column) -> str:
-    """A dataset by name, and measured pairs by the beginning of their identity too."""
+    """A dataset by name, plus the beginning of the identity of measured pairs."""
     return f"{column.dataset} {column.dataset_sha256[:8]}".rstrip()
 
 

@@ -19,7 +19,7 @@ def published_rows(path: Path = PUBLISHED_FILE) -> list[Row]:
     """Every published number, in the file's order.
 
     Raises:
-        InputError: An entry is incomplete, or its metric, protocol or citation is not there.
+        InputError: An entry is incomplete, or its metric, protocol or citation is missing.
     """
     data = _read_toml(path)
     rows: list[Row] = []
@@ -34,7 +34,7 @@ def published_rows(path: Path = PUBLISHED_FILE) -> list[Row]:
 
 
 def protocol_facts(protocol: str) -> Mapping[str, str]:
-    """What ``published.toml`` says of a protocol: about, color_space, rounding, ssim_kind."""
+    """What ``published.toml`` says about a protocol: about, color_space, rounding, ssim_kind."""
     facts: Mapping[str, str] = _read_toml(PUBLISHED_FILE)["protocols"].get(protocol, {})
     return facts
 
@@ -42,7 +42,7 @@ def protocol_facts(protocol: str) -> Mapping[str, str]:
 def _published_table(data: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[Row]:
     source = table.get("source", "published")
     if source not in SOURCES[1:]:
-        raise ValueError(f"source {source!r} is none of {', '.join(SOURCES[1:])}")
+        raise ValueError(f"source {source!r} is not one of {', '.join(SOURCES[1:])}")
     if not isinstance(table["verified"], bool):
         raise ValueError("verified must be true or false")
     for method, entry in table["rows"].items():
@@ -51,7 +51,7 @@ def _published_table(data: Mapping[str, Any], table: Mapping[str, Any]) -> Itera
             quantity = quantity_of(name)
             protocol = table.get("protocol", name)
             if quantity is None:
-                raise ValueError(f"{name!r} is none of {', '.join(QUANTITIES)}")
+                raise ValueError(f"{name!r} is not one of {', '.join(QUANTITIES)}")
             if protocol not in METRICS and protocol not in data["protocols"]:
                 raise ValueError(f"protocol {protocol!r} is not described")
             yield Row(

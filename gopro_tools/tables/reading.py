@@ -25,9 +25,9 @@ _DECIDES_NOTHING = (
     "interval", "per_image_rules", "left_out",
 )  # fmt: skip
 _IDENTITY = ("name", "content_sha256", "split", "blur_kind", "resolution")
-"""What a record says of its dataset, each as text."""
+"""What a record says about its dataset, each as text."""
 _COSTS = {"n_parameters": ("parameters_m", 1e-6, ""), "n_macs": ("macs_g", 1e-9, "1280x720")}
-"""What a method's record holds of its cost: quantity, factor, and size of the image."""
+"""What a method's record says about its cost: quantity, factor, and size of the image."""
 _SCORE_FILES = {"summary.csv": "evaluate", "detection.csv": "detect"}
 """Files with scores, and the command that writes each."""
 
@@ -129,7 +129,7 @@ def _read_run(folder: Path) -> Run | None:
             return None
         raise InputError(
             f"{folder / scores[0]}: no {RUN_FILE} beside it, so the run that wrote it did not "
-            f"finish or is of an earlier version. {_again(scores[0])}"
+            f"finish or was of an earlier version. {_again(scores[0])}"
         )
     try:
         record = read_record(folder)
@@ -140,7 +140,7 @@ def _read_run(folder: Path) -> Run | None:
     if record.suite not in _SCORE_FILES.values():
         return None
     if record.format == FIRST_FORMAT or record.dataset is None:
-        raise InputError(f"{folder / RUN_FILE}: says not on which pixels it was measured.")
+        raise InputError(f"{folder / RUN_FILE}: does not say on which pixels it was measured.")
     facts = {"family": "", **record.dataset}
     if wrong := [name for name in (*_IDENTITY, "family") if not isinstance(facts.get(name), str)]:
         raise InputError(f"{folder / RUN_FILE}: its dataset has no {', '.join(wrong)} as text.")
@@ -290,7 +290,7 @@ def _count(path: Path, line: Mapping[str, str], column: str) -> int:
 
 
 def _number(path: Path, line: Mapping[str, str], column: str) -> float:
-    """A number; an empty cell is one that is not defined."""
+    """A number; NaN for an empty cell, where it is undefined."""
     try:
         return float(line[column] or "nan")
     except ValueError as error:

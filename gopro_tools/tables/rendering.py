@@ -19,7 +19,7 @@ _CSV_COLUMNS = (
 
 
 def to_csv(*tables: Table) -> str:
-    """One line per number, at full precision, with everything that decides it.
+    """One line per number, at full precision, with everything it depends on.
 
     This is the tidy form, which a data frame's ``pivot`` makes wide; a wide one has no place for n,
     source and marks.
@@ -63,7 +63,7 @@ def _csv_lines(table: Table) -> Iterator[dict[str, object]]:
 
 
 def to_markdown(table: Table, *, methods_as: str = "rows") -> str:
-    """A GitHub table: best values bold, what is not verified marked †, notes below.
+    """A GitHub table: best values bold, unverified ones marked †, notes below.
 
     Args:
         table: What to print.
@@ -93,7 +93,7 @@ def to_markdown(table: Table, *, methods_as: str = "rows") -> str:
 
 
 def to_latex(table: Table, *, methods_as: str = "rows") -> str:
-    r"""A ``table`` for the package booktabs: best values bold, † on what is not verified.
+    r"""A ``table`` for the package booktabs: best values bold, † on unverified ones.
 
     Args:
         table: What to print.
@@ -156,7 +156,7 @@ class _Page:
 def _lay_out(table: Table) -> _Page:
     n_images = {column: _common_n(table, column) for column in table.columns}
     letters = _letters(table)
-    # Names can be equal where the images are not; then their identity tells them apart.
+    # Names can be equal where the images differ; then their identity tells them apart.
     identities: dict[str, set[str]] = {}
     for column in table.columns:
         identities.setdefault(column.dataset, set()).add(column.dataset_sha256)
@@ -175,7 +175,7 @@ def _lay_out(table: Table) -> _Page:
         "settings": lambda c: letters.get(c.settings, ""),
         "": lambda c: n_images[c],
     }
-    # What all columns share is said once; the rest is said in each heading.
+    # What all columns share is stated once; the rest in each heading.
     values = {what: {fact(column) for column in table.columns} for what, fact in facts.items()}
     shared = {what: found.pop() for what, found in values.items() if len(found) == 1}
     sentences = [", ".join(f"{what} {value}".strip() for what, value in shared.items() if value)]
@@ -226,7 +226,7 @@ def _cell(table: Table, method: str, column: Column, *, with_n: bool) -> _Cell:
 
 
 def _notes(table: Table) -> list[str]:
-    """What the marks mean, what the protocols are, where published numbers are from."""
+    """What the marks mean, what the protocols are, where published numbers come from."""
     rows = [
         (method, table.cells[method, column])
         for method in table.methods

@@ -1,8 +1,8 @@
 """The dataset doctor: what is wrong with a dataset in the GOPRO_Large layout.
 
-Errors are what makes training or scores wrong: missing partners, unreadable images, values that are
-not the ones the manifest promises, a dataset that was never finished. Warnings are what a person
-should look at.
+Errors are what makes training or scores wrong: missing partners, unreadable images, values other
+than the manifest promises, a dataset that was never finished. Warnings are what a person should
+look at.
 """
 
 from typing import TYPE_CHECKING

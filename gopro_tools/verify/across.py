@@ -20,20 +20,20 @@ _View = NDArray[np.float32]
 _Kept = tuple[ImageSet, str, NDArray[np.float16]]
 """An image, the hash of its pixels and its thumbnail."""
 _Place = tuple[str, str]
-"""A split and a sequence of it."""
+"""A split and one of its sequences."""
 
 _MOST_STEPS = 2
 _FEWEST_COMPARED = 3
-"""Images of a sequence that say something of all of it."""
+"""How many images represent a sequence."""
 _NEARER = 0.5
-"""Squared error to the sharp image of another number, as a share of that to its own, from which a
-blurred image is of the other. On 169 sequences of GOPRO, REDS and rendered clips, medians are above
+"""Squared error to the sharp image of another number, relative to its own: below this, a blurred
+image belongs to the other. On 169 sequences of GOPRO, REDS and rendered clips, medians are above
 6.7 where the numbers are right, and below 0.15 where they are shifted by 1 or 2."""
 _AS_NEAR = 2.0
 """The same share for the nearer neighbour, where the own sharp image is at one end of the exposure:
 1.2 to 1.4; the other neighbour is then `_FARTHER` times as unlike: 2.3 to 3.4."""
 _FARTHER = 2.0
-_ROUNDING = 0.25  # squared error of code values: a scene at rest is as like either neighbour
+_ROUNDING = 0.25  # squared error of code values: a static scene is equally like either neighbour
 _LEAST_CORRELATION = 0.6
 """Of blurred and sharp, as thumbnails: 0.79 in the worst of 1,000 real pairs, cut to 256 pixels and
 blurred."""
@@ -50,7 +50,7 @@ class Seen:
     """Compares each image set with those before it."""
 
     def __init__(self) -> None:
-        """No image was seen yet."""
+        """Start without any image."""
         self._first: dict[tuple[str, str], ImageSet] = {}
         self._sizes: defaultdict[tuple[str, str], Counter[tuple[int, int]]]
         self._sizes = defaultdict(Counter)
@@ -83,7 +83,7 @@ class Seen:
                 yield Finding(severity, "duplicate", message, *image.key)
 
     def findings(self) -> Iterator[Finding]:
-        """What all images together say."""
+        """What shows only across all images."""
         yield from self._odd_sizes()
         yield from self._odd_kinds()
         for split, were_jpeg in sorted(self._were_jpeg.items()):
@@ -124,10 +124,11 @@ class Seen:
                     yield Finding("warning", "kinds", f"{message} ({share})", split, sequence)
 
     def _mistakes(self, unlike: Collection[str]) -> Iterator[Finding]:
-        """Mistakes in how images were saved, of each kind of blur in each split as a whole.
+        """Mistakes in how images were saved, for each kind of blur in each split as a whole.
 
         Args:
-            unlike: Splits with images of another scene, to which a flatter tone is nearer, too.
+            unlike: Splits with images of another scene, which a flatter tone would also match
+                better.
         """
         for (split, kind), small in sorted(self._small.items()):
             blurred, sharp = ([pair[at] for pair in small] for at in (0, 1))
@@ -190,7 +191,7 @@ class _Order:
                 self._shares[image.split, image.sequence, kind][step].append(share)
 
     def findings(self) -> Iterator[Finding]:
-        """Sequences with their numbers shifted, or with the images of others."""
+        """Sequences with shifted numbers, or with the images of others."""
         for place, by_step in sorted(self._shares.items()):
             split, sequence, kind = place
             if found := self._shifted(kind, by_step):
@@ -216,7 +217,7 @@ class _Order:
         )
 
     def _n_unlike(self, place: tuple[str, str, str]) -> str:
-        """How many images of how many, where it is most of them."""
+        """How many images of how many, if it is most of them."""
         correlations = self._correlations[place]
         n_unlike = sum(value < _LEAST_CORRELATION for value in correlations)
         if len(correlations) < _FEWEST_COMPARED or n_unlike <= len(correlations) / 2:
@@ -270,7 +271,7 @@ class _Lookalikes:
             self._thumbnails[image.split].append(found)
 
     def findings(self) -> Iterator[Finding]:
-        """One finding for each two groups, except clips of a recording, which are found by name."""
+        """One finding per pair of groups, except clips of one recording, found by name."""
         pairs: defaultdict[tuple[str, str], list[tuple[ImageSet, ImageSet]]] = defaultdict(list)
         for here, there in self._alike():
             pairs[_group(here), _group(there)].append((here, there))
@@ -320,7 +321,7 @@ def _recording(group: str) -> str:
 
 
 def _thumbnail(view: _View) -> _View | None:
-    """Of zero mean and unit length, so that products are correlations; None of a flat image."""
+    """Zero mean and unit length, so that dot products are correlations; None if flat."""
     size = (_THUMBNAIL_PX, _THUMBNAIL_PX)
     small = cv2.resize(view, size, interpolation=cv2.INTER_AREA)
     small = small - small.mean()
@@ -330,7 +331,7 @@ def _thumbnail(view: _View) -> _View | None:
 
 
 def _share_alike(some: Sequence[_View | None], others: Sequence[_View | None]) -> float:
-    """How many thumbnails at the same place show the same; 0 where too few can be compared."""
+    """Share of thumbnails at the same place that show the same; 0 if too few can be compared."""
     pairs = [(a, b) for a, b in zip(some, others, strict=False) if a is not None and b is not None]
     if len(pairs) < _FEWEST_COMPARED:
         return 0.0

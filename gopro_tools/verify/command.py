@@ -24,7 +24,7 @@ def command(
         config: Limits.
         out: CSV file for the findings; stdout by default.
         executor: package.module:factory[:name=value...] of a concurrent.futures.Executor that reads
-            the images instead of threads here, such as gopro_tools.distributed:dask.
+            the images in place of threads here, such as gopro_tools.distributed:dask.
     """
     from gopro_tools.verify.run import verify
 

@@ -88,7 +88,7 @@ def check_names(root: Path, sequences: Iterable[tuple[str, str]]) -> Iterator[Fi
     for split in splits:
         for entry in sorted((root / split).iterdir()):
             if not entry.name.startswith(".") and not entry.is_dir():
-                what = _dead_link(entry) or "it is no folder of a sequence, so it is not checked"
+                what = _dead_link(entry) or "it is not a folder of a sequence, so it is not checked"
                 severity: Severity = "error" if entry.is_symlink() else "warning"
                 yield Finding(severity, "layout", f"{entry.name}: {what}", split)
     for split, sequence in sequences:
@@ -180,7 +180,7 @@ def list_images(root: Path, split: str, sequence: str) -> Listing:
         if entry.name == LATENT_FOLDER and entry.is_dir():
             continue
         if entry.name not in KINDS or not entry.is_dir():
-            kinds = f"it is none of the folders {', '.join(KINDS)}"
+            kinds = f"it is not one of the folders {', '.join(KINDS)}"
             report("warning", "layout", f"{entry.name}: {_dead_link(entry) or kinds}")
             continue
         names = listing.names.setdefault(entry.name, {})
@@ -193,7 +193,7 @@ def list_images(root: Path, split: str, sequence: str) -> Listing:
                 misnamed.append(path)
             else:
                 report("warning", "layout", f"{entry.name}/{path.name} is not an image")
-        if misnamed and not named:  # other names, under which they can be checked all the same
+        if misnamed and not named:  # other names, under which they can still be checked
             named, misnamed = misnamed, []
             foreign[entry.name] = named[0]
         misnamed += [path for path in named if names.setdefault(path.stem, path) is not path]
@@ -205,7 +205,7 @@ def list_images(root: Path, split: str, sequence: str) -> Listing:
         if all(path.suffix == ".png" for path in foreign.values()):
             report("warning", "name", message)
         else:
-            report("error", "name", f"{message}; training and gopro_tools.Pairs read .png alone")
+            report("error", "name", f"{message}; training and gopro_tools.Pairs read only .png")
     if not listing.sets:
         report("error", "missing", "the sequence has no images")
     return listing
@@ -215,7 +215,7 @@ def _dead_link(path: Path) -> str:
     """What is wrong with a link that leads nowhere; empty for anything else."""
     if not path.is_symlink() or os.path.exists(path):  # noqa: PTH110 - Path's own may raise on loops
         return ""
-    return f"a link to {path.readlink()}, which is not there; repair or remove it"
+    return f"a link to {path.readlink()}, which does not exist; repair or remove it"
 
 
 def kinds_of_dataset(listings: Iterable[Listing], manifest: Manifest | None) -> tuple[str, ...]:
@@ -231,7 +231,7 @@ def kinds_of_dataset(listings: Iterable[Listing], manifest: Manifest | None) -> 
 def check_partners(
     split: str, sequence: str, listing: Listing, kinds: Iterable[str]
 ) -> Iterator[Finding]:
-    """Images that another kind has and this one has not."""
+    """Images that another kind has and this one lacks."""
     for kind in kinds if listing.sets else ():
         if not listing.names.get(kind):
             message = f"{kind} has none of the {len(listing.sets)} images"

@@ -25,30 +25,31 @@ _Value = TypeVar("_Value", np.uint8, np.float32)
 
 _BLUR_SCALE_PX = 16.0
 _NEGLIGIBLE = 1e-8
-"""Share of a wave from which on the low pass counts as zero."""
+"""Below this, the gain of the low-pass filter counts as zero."""
 LEAST_CONTRAST = 2.0
 _LEAST_SIDE_PX = 64
 _LEAST_AGREEMENT = 0.75
-_SMALL_WIDTH_PX = 80  # blur hardly shows there, and mistakes in saving do
+_SMALL_WIDTH_PX = 80  # blur hardly shows there, but mistakes in saving do
 _LEAST_DARKER = 0.1  # code values, more than rounding and compression make
 _LEAST_BLUR = 5.0  # RMS of code values; with less, the two means may round to the same
 
 
 @dataclass(slots=True)
 class Result:
-    """What checking one image set gave; of most, no pixels."""
+    """What checking one image set gave; for most sets, without pixels."""
 
     findings: list[Finding] = field(default_factory=list)
     hashes: dict[str, str] = field(default_factory=dict)
     size_hw: tuple[int, int] | None = None
     kinds: Literal["", "darker", "same"] = ""
-    """What `blur_gamma` wrongly is beside `blur`."""
+    """What is wrong with `blur_gamma` compared with `blur`."""
     small: dict[str, tuple[Rgb, Rgb]] = field(default_factory=dict)
-    """Blurred and sharp in small, by kind of blur; of those looked at for mistakes in saving."""
+    """Thumbnails, blurred and sharp, by kind of blur; for images examined for mistakes in
+    saving."""
     was_jpeg: bool | None = None
-    """Whether the sharp image was a JPEG file; None where it is one, or was not looked at."""
+    """Whether the sharp image was a JPEG file; None where it still is one, or was not examined."""
     views: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    """Luma of each kind in small, to compare images with."""
+    """Luma thumbnail of each kind, to compare images with."""
 
 
 def check_images(
@@ -60,7 +61,7 @@ def check_images(
         image: The files.
         config: What counts as suspicious.
         promised: Its row of the manifest; empty where there is none.
-        small: Kinds of blur to keep in small.
+        small: Kinds of blur to keep thumbnails of.
     """
     result = Result()
 
@@ -72,7 +73,7 @@ def check_images(
         try:
             pixels[kind] = read_rgb(image.places[kind])
         except InputError as error:
-            # The message begins with a path; the finding says already where it was found.
+            # The message begins with a path, but the finding already says where it was found.
             what = str(error).removeprefix(f"{image.places[kind]}: ")
             report("error", "unreadable", f"{kind}/{image.places[kind].name}: {what}")
             continue
@@ -147,7 +148,7 @@ def check_images(
 
 
 def _compared_kinds(blurred: Mapping[str, Rgb], sharp: Rgb) -> Literal["", "darker", "same"]:
-    """What `blur_gamma` is beside `blur`, where it is what no mean in linear light is."""
+    """What `blur_gamma` is compared with `blur`, if no mean in linear light can be that."""
     gamma, plain = (blurred.get(BLUR_FOLDERS[kind]) for kind in ("gamma", "linear_crf"))
     if gamma is None or plain is None or not gamma.shape == plain.shape == sharp.shape:
         return ""
@@ -202,9 +203,9 @@ def measure_shift(sharp_luma: NDArray[np.float32], blurred_luma: NDArray[np.floa
 
     Textbook phase correlation (Kuglin and Hines, 1975) fails here: whitened, an image and its copy
     blurred over L pixels correlate best at half of L to either side, because the blur's transfer
-    function changes sign. So the spectrum is whitened by half only and cut to scales coarser than
-    the blur, which merges the two peaks into the one between them. Error on photographs with blur
-    up to 45 px: 0.3 px in the median, 1.5 px at most.
+    function changes sign. So the spectrum is only half whitened and limited to scales coarser than
+    the blur, which merges the two peaks into one between them. Error on photographs with blur up to
+    45 px: 0.3 px in the median, 1.5 px at most.
 
     Args:
         sharp_luma: (H, W) float32, at least 16 px wide and high.
@@ -214,8 +215,8 @@ def measure_shift(sharp_luma: NDArray[np.float32], blurred_luma: NDArray[np.floa
 
 
 _Spectrum = NDArray[np.complex64]
-"""(2 * Y + 1, X + 1): waves of the coarse scales alone, from -Y to Y down and from 0 to X across
-the image (real values have the others mirrored)."""
+"""(2 * Y + 1, X + 1): only the low frequencies, from -Y to Y down and from 0 to X across the image
+(for real images, the others are their mirror image)."""
 
 
 def _spectrum(luma: NDArray[np.float32]) -> _Spectrum:
@@ -232,7 +233,7 @@ def _spectrum(luma: NDArray[np.float32]) -> _Spectrum:
 def _shift_between(sharp: _Spectrum, blurred: _Spectrum, size_hw: tuple[int, ...]) -> Shift:
     cross = np.conj(sharp) * blurred
     cross *= _filters(size_hw)[1] / np.sqrt(np.maximum(np.abs(cross), 1e-6))
-    # Waves this long cannot peak between points of a coarse surface unnoticed.
+    # At frequencies this low, no peak can hide between the points of a coarse surface.
     coarse = np.fft.irfft2(
         np.fft.ifftshift(cross, axes=0), (cross.shape[0], 2 * cross.shape[1] - 1)
     )
@@ -261,7 +262,7 @@ def _shift_between(sharp: _Spectrum, blurred: _Spectrum, size_hw: tuple[int, ...
 def _surface(
     cross: _Spectrum, size_hw: tuple[int, ...], y_px: NDArray[np.int64], x_px: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """How well two images agree if one is moved by each of some offsets: a sum of waves."""
+    """How well two images agree if one is moved by each of some offsets: an inverse Fourier sum."""
     height, width = size_hw
     down = np.arange(cross.shape[0]) - cross.shape[0] // 2
     turn_y = np.exp(2j * np.pi / height * np.outer(y_px, down))
@@ -273,7 +274,7 @@ def _surface(
 
 @lru_cache(maxsize=4)
 def _filters(size_hw: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Hann window, and the Gaussian low pass over the waves of `_Spectrum`."""
+    """Hann window, and the Gaussian low pass over the frequencies of `_Spectrum`."""
     height, width = size_hw
     window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
     sigma_px = min(_BLUR_SCALE_PX, min(height, width) / 16)

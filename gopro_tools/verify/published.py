@@ -16,7 +16,7 @@ from gopro_tools.verify.folders import KINDS, MANIFEST, ImageSet, Key, Manifest
 _WHOLE = ("frame_start", "frame_stop", "middle_frame", "n_frames", "height", "width")
 _REAL = ("time_start_s", "time_middle_s", "time_stop_s", "sharpness")
 _LONGEST_SHARE = 1.5
-"""Of the usual exposure: a window's frames are that far apart at most."""
+"""Times the usual exposure: a window's frames span at most this much."""
 
 
 def check_state(root: Path) -> Iterator[Finding]:
@@ -33,7 +33,7 @@ def check_state(root: Path) -> Iterator[Finding]:
 def check_seal(
     root: Path, manifest: Manifest | None, images: Iterable[ImageSet]
 ) -> Iterator[Finding]:
-    """Whether `DATASET_FILE` is whole, and says of the dataset what is there."""
+    """Whether `DATASET_FILE` is intact, and agrees with what is there."""
     seal = read_seal(root)
     if seal.state == "damaged":
         message = f"{DATASET_FILE} is empty or cut short, so the origin of the dataset is unknown"
@@ -72,7 +72,7 @@ def check_seal(
 def _check_origin(
     manifest: Manifest, record: Mapping[str, Any], config: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    """Columns that say what `DATASET_FILE` says too."""
+    """Columns that must agree with `DATASET_FILE`."""
     sources = {str(s.get("name")): s for s in record.get("sources") or () if isinstance(s, dict)}
     for key, row in manifest.items():
         response = config.get("response")
@@ -121,7 +121,7 @@ def _row_problems(key: Key, row: Mapping[str, str]) -> Iterator[str]:
             continue
         value = _number(row[column])
         if value is None or (column in _WHOLE and not row[column].isdecimal()):
-            yield f"{column} is {printable(row[column])!r}, which is no number"
+            yield f"{column} is {printable(row[column])!r}, which is not a number"
         else:
             values[column] = value
     start, stop, middle = (values.get(c) for c in ("frame_start", "frame_stop", "middle_frame"))

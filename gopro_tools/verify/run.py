@@ -81,20 +81,20 @@ def verify(
 ) -> Verification:
     """Check a dataset in the GOPRO_Large layout, and its manifest if it has one.
 
-    Of a dataset of another layout (see `gopro_tools.layouts`), partners and pixels are checked.
+    For a dataset of another layout (see `gopro_tools.layouts`), partners and pixels are checked.
 
     Args:
         dataset: The folder with ``train`` and ``test``, or a URL of one.
         config: Limits and number of jobs.
         out: CSV file for the findings; None writes none.
-        on_progress: Called with the images done and all.
-        executor: Checks the images instead of threads here; it must see the same files.
+        on_progress: Called with the number of images done and in total.
+        executor: Checks the images in place of threads here; it must see the same files.
 
     Returns:
         Findings in the order of the folders, the same on every run.
 
     Raises:
-        InputError: ``dataset`` is none of a known layout, or ``out`` cannot be written.
+        InputError: ``dataset`` has no known layout, or ``out`` cannot be written.
     """
     # An executor's workers may have another working folder.
     config = config_from(VerifyConfig, config)
@@ -128,7 +128,7 @@ def _findings(
         raise InputError(
             f"{root}: no dataset in the GOPRO layout there; folders such as "
             f"train/GOPR0372_07_00/{SHARP_FOLDER} were expected. `python -m "
-            "gopro_tools.synthesize` makes one of videos, and gopro_tools.evaluate --sharp "
+            "gopro_tools.synthesize` makes one from videos, and gopro_tools.evaluate --sharp "
             "--blurred takes two folders."
         )
     findings += [*check_names(root, sequences), *check_recordings(sequences)]
@@ -160,7 +160,7 @@ def _is_split(folder: Path) -> bool:
 
 
 def _places(root: Path) -> list[Place]:
-    """The splits that are there. What is wrong with one counts if it is all there is."""
+    """The splits that are there. An error in one counts only if there is no other."""
     found: list[Place] = []
     problems: list[InputError] = []
     for split in (*SPLITS, *VALIDATION):
@@ -223,7 +223,7 @@ def _verify_other(
 
 
 def _pairs_by_kind(place: Place) -> dict[str, Pairs]:
-    """The pairs of each kind of blur that has a folder of its own by GOPRO's names."""
+    """The pairs of each kind of blur that has its own folder under GOPRO's names."""
     found: dict[str, Pairs] = {}
     for blur_kind, folder in BLUR_FOLDERS.items():
         try:

@@ -4,7 +4,7 @@ Frames are known before they are decoded: `open_source` reads the container's in
 frame's time, so that windows can be planned and a long video cut into pieces at its keyframes.
 Decoding any piece gives the same pixels as decoding the whole. Every property that decides what a
 viewer sees (stream, times, crop, pixel aspect, orientation, matrix, range, transfer, fields) is
-applied or named; nothing is passed over in silence.
+applied or reported; nothing is silently ignored.
 """
 
 from pathlib import Path
@@ -47,11 +47,11 @@ def open_source(
 
     Args:
         path: The file or folder.
-        fps: Rate of a folder's frames, which nothing else tells.
+        fps: Frame rate of a folder, in Hz, which nothing else tells.
         hdr: Convert PQ and HLG video to this response; without it such video is refused.
         stream: Number of the video stream to read, as FFmpeg counts them; by default the one that
-            is no still, marked as default, and largest.
-        deinterlace: Read interlaced video, one field of each frame; without it, it is refused.
+            is not a still, is marked as default, and is largest.
+        deinterlace: Read interlaced video, one field per frame; without it, such video is refused.
         decode_threads: Threads of the decoder; the frames do not depend on it.
         info: What an earlier opening of the same, unchanged file found, to save reading its index.
 
@@ -80,19 +80,19 @@ def open_source(
         )
     if look.interlaced and source.info.codec in ("hevc", "vvc"):
         raise InputError(
-            f"{path}: HEVC stores each field as a picture of its own, which nothing here puts "
+            f"{path}: HEVC stores each field as a separate picture, which nothing here puts "
             "together; `ffmpeg -i IN -vf bwdif OUT` makes progressive video of it."
         )
     if look.interlaced and not deinterlace:
         raise InputError(
-            f"{path}: interlaced video: each frame holds two moments, line by line. --deinterlace "
-            "takes one field of each frame and interpolates its lines."
+            f"{path}: interlaced video: each frame holds two moments, in alternate lines. "
+            "--deinterlace takes one field of each frame and interpolates its lines."
         )
     return source
 
 
 def _refuse_image(path: Path) -> None:
-    """Refuse what FFmpeg takes for a video of one frame; it can read an animated PNG."""
+    """Refuse images, which FFmpeg takes for videos, such as an animated PNG."""
     try:
         header = read_header(path, path.read_bytes())
     except (InputError, OSError):  # another kind of file, or damaged
@@ -104,6 +104,6 @@ def _refuse_image(path: Path) -> None:
     if path.suffix.lower() != ".png":
         raise InputError(
             f"{path}: {header.n_images} pictures in one image file (pages or an animation); a "
-            "video or a folder of numbered frames was expected. Save each picture as a file of its "
-            "own."
+            "video or a folder of numbered frames was expected. Save each picture as a separate "
+            "file."
         )

@@ -1,7 +1,7 @@
 """When frames are shown: their typical interval, gaps, and clocks too coarse for the rate.
 
 A container rounds times to its own tick. Matroska's is a millisecond, so that 720 fps comes as
-1, 1, 2, 1, 1, 2, ... ticks and 1057 fps has frames that share a tick. Such intervals are no gaps:
+1, 1, 2, 1, 1, 2, ... ticks and 1057 fps has frames that share a tick. Such intervals are not gaps:
 what counts is whether the times as a whole lie on a straight line, within the rounding.
 """
 
@@ -16,10 +16,10 @@ Ticks = NDArray[np.int64]
 _COARSE_TICKS = 4
 """With fewer ticks between frames than this, rounding alone can look like a gap."""
 _LAGS = (8, 32)
-"""Frames over which rounding must even out; the first pass must not lean on an exact interval."""
+"""Frames over which rounding averages out; the first pass must not rely on an exact interval."""
 _SLACK_TICKS = (0.25, 0.1)
 _HEADER_ERROR = 0.02
-"""A header's rate is believed where the times differ by less than this share."""
+"""A header's rate is trusted if the times differ from it by less than this share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Clock:
     """What follows from the times of a clip."""
 
     interval_ticks: float
-    """From frame to frame, gaps left aside."""
+    """Interval from frame to frame, ignoring gaps."""
     gaps: Ticks
     """Indices of the frames before which time is missing (or runs double)."""
     constant: bool
@@ -35,13 +35,13 @@ class Clock:
 
 
 def read_clock(ticks: Ticks, seconds_per_tick: Fraction, rate_from_header: float | None) -> Clock:
-    """Interval and gaps of frames shown at ``ticks``, (n_frames,) and never falling.
+    """Interval and gaps of frames shown at ``ticks``, (n_frames,), non-decreasing.
 
     Args:
         ticks: When each frame is shown.
         seconds_per_tick: The clock's resolution.
-        rate_from_header: Frames a second as the container has it; only decides whether the clock
-            is an exact one, on which every frame falls on a whole tick.
+        rate_from_header: Frames per second according to the container; only decides whether the
+            clock is exact, so that every frame falls on a whole tick.
     """
     intervals = np.diff(ticks)
     if len(intervals) == 0:
@@ -51,7 +51,7 @@ def read_clock(ticks: Ticks, seconds_per_tick: Fraction, rate_from_header: float
         return _coarse(ticks, seconds_per_tick, rate_from_header)
     usual = intervals[intervals <= 1.5 * median]
     if (alike := usual[usual >= 0.6 * median]).size:
-        usual = alike  # no doubled frames, nor those of a faster part
+        usual = alike  # without doubled frames and those of a faster part
     interval = float(usual.mean()) or 1.0
     odd = (intervals > 1.5 * interval) | (intervals < 0.5 * interval)
     constant = bool((np.abs(intervals - interval) <= 1).all())
@@ -91,7 +91,7 @@ def _typical_of_coarse(ticks: Ticks, lag: int) -> float:
 
 
 def _off_the_line(ticks: Ticks, interval: float, longest: int, slack: float) -> NDArray[np.bool_]:
-    """Intervals without which a straight line of that slope can be rounded to these ticks."""
+    """Intervals without which these ticks are a straight line of that slope, rounded."""
     intervals = np.diff(ticks)
     odd = np.zeros(len(intervals), dtype=bool)
     for sign in (1, -1):
@@ -100,7 +100,7 @@ def _off_the_line(ticks: Ticks, interval: float, longest: int, slack: float) -> 
             excess = sign * (ticks[lag:] - ticks[:-lag] - interval * lag)
             starts = np.flatnonzero(excess >= 1 + slack)
             stretches += [(start + lag, start) for start in starts.tolist()]
-        # Each stretch holds an odd interval: the fewest that explain all of them.
+        # Each stretch holds an odd interval: take the fewest that explain all stretches.
         stretches.sort()
         i = 0
         while i < len(stretches):
@@ -114,16 +114,16 @@ def _off_the_line(ticks: Ticks, interval: float, longest: int, slack: float) -> 
 
 
 _REORDERED = 17
-"""Pictures are decoded at most this many places before they are shown (H.264, HEVC: 16)."""
+"""Pictures are decoded at most this many places ahead of display (H.264, HEVC: 16)."""
 
 
 def restarts(ticks: Ticks) -> Ticks:
-    """Indices of the frames at which the clock goes back, as in recordings put together."""
+    """Indices of the frames at which the clock goes back, as in joined recordings."""
     return np.flatnonzero(np.diff(ticks) < 0) + 1
 
 
 def in_disorder(ticks: Ticks, starts: Ticks) -> bool:
-    """Whether times go back by a few frames only, and not to a beginning: no recording does."""
+    """Whether times go back by only a few frames, not to a beginning, as no recording does."""
     if len(starts) == 0:
         return False
     step = float(np.median(np.abs(np.diff(ticks)))) or 1.0
@@ -134,7 +134,7 @@ def in_disorder(ticks: Ticks, starts: Ticks) -> bool:
 
 
 def one_timeline(ticks: Ticks, starts: Ticks) -> Ticks:
-    """Times that never fall: each part follows the one before by that one's usual interval."""
+    """Non-decreasing times: each part follows the one before at that one's usual interval."""
     result = ticks.copy()
     for start in starts.tolist():
         before = np.diff(result[:start])

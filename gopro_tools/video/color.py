@@ -46,27 +46,27 @@ _CURVES = {
     10: ("logarithmic, 316:1", "log316"),
     17: ("SMPTE ST 428-1 (gamma 2.6)", "gamma2.6"),
 }
-"""Transfers that are no camera's ordinary curve: what they are called, and the response that undoes
+"""Transfers that are not a camera's ordinary curve: their names, and the responses that undo
 them."""
 _WIDE_PRIMARIES = {9: "BT.2020", 10: "CIE XYZ", 11: "DCI-P3", 12: "Display P3"}
 _FULL_UNLESS_SAID = ("ffv1", "rawvideo", "png", "mjpeg", "huffyuv", "ffvhuff", "utvideo", "tiff")
-"""Codecs whose grey pictures use all codes where no tag says otherwise; the others are video."""
+"""Codecs whose grey pictures are full range unless tagged otherwise; others have limited range."""
 
 Reformat = Callable[..., av.VideoFrame]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContainerColor:
-    """What the container says of colour, which a decoder may forget (code points of H.273)."""
+    """What the container says about colour, which a decoder may drop (code points of H.273)."""
 
     transfer: int = 2
     matrix: int = 2
     linear_format: str = ""
     """Name of a format whose samples are light by definition, such as Phantom's .cine."""
     dolby_vision: str = ""
-    """Profile, where the picture has no ordinary base layer to show."""
+    """Profile, if the picture has no ordinary base layer to show."""
     base_layer_transfer: int = 2
-    """Transfer of the base layer by its Dolby Vision compatibility."""
+    """Transfer of the base layer according to its Dolby Vision compatibility."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,7 +199,7 @@ def container_color(
 
 
 def converter(color: Color, hdr_response: Response | None) -> Callable[[av.VideoFrame], Rgb]:
-    """A function from frames of that colour to (H, W, 3) uint8 RGB as stored, not turned."""
+    """A function from frames of that colour to (H, W, 3) uint8 RGB as stored, not rotated."""
     # One for all frames: it keeps FFmpeg's tables. One thread: workers share the cores.
     reformat = partial(VideoReformatter().reformat, threads=1)
     if color.hdr and hdr_response is not None:
@@ -212,7 +212,7 @@ def converter(color: Color, hdr_response: Response | None) -> Callable[[av.Video
 
 def _to_rgb(reformat: Reformat, frame: av.VideoFrame, matrix: Colorspace | None) -> Rgb:
     # FFmpeg's fast path for 8 bit is what every tool shows; its path for more bits is off by up
-    # to 3 codes unless told to round well.
+    # to 3 codes unless told to round accurately.
     quality = None if frame.format.components[0].bits == 8 else _WELL_ROUNDED
     rgb = reformat(frame, format="rgb24", src_colorspace=matrix, interpolation=quality)
     # A view of FFmpeg's buffer, which it keeps alive: copying it would cost as much again.
@@ -253,9 +253,9 @@ def _grey_codes(bits: int, limited: bool) -> NDArray[np.uint8]:
 
 
 def _hdr_to_rgb(reformat: Reformat, frame: av.VideoFrame, transfer: str, response: Response) -> Rgb:
-    """(H, W, 3) uint8, BT.709 primaries, of a PQ or HLG frame, not turned.
+    """(H, W, 3) uint8, BT.709 primaries, of a PQ or HLG frame, not rotated.
 
-    Scene light relative to reference white (ITU-R BT.2408: 75 % HLG, 203 cd/m2 PQ); what is
+    Scene light relative to reference white (ITU-R BT.2408: 75 % HLG, 203 cd/m2 PQ); anything
     brighter saturates, as in an ordinary camera.
     """
     signal = reformat(
@@ -270,7 +270,7 @@ def _hdr_to_rgb(reformat: Reformat, frame: av.VideoFrame, transfer: str, respons
 
 @lru_cache(maxsize=2)
 def _codes_of_root(response: Response) -> NDArray[np.uint8]:
-    """(65536, 3) code of the light whose square root is k / 65535: fine steps in the dark."""
+    """(65536, 3) code of the light whose square root is k / 65535: fine steps in the shadows."""
     root = np.linspace(0, 1, 65536)
     return response.encode(np.stack([root**2] * 3, axis=1))
 
