@@ -375,7 +375,7 @@ def test_refusals_name_the_input_and_what_to_do(dataset: Path, tmp_path: Path) -
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="holds something else"):
         export(dataset, config_of("flat"), tmp_path / "full")
-    with pytest.raises(InputError, match=r"no export of this program"):
+    with pytest.raises(InputError, match=r"not an export of this program"):
         verify_export(tmp_path / "full", dataset)
     (dataset / "train/GOPR0001_11_00").rename(dataset / "train/Straße_11_00")
     left_out = export(dataset, config_of("lmdb"), tmp_path / "ascii").left_out

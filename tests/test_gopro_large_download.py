@@ -317,7 +317,7 @@ STRANGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda p: _archive(p, (IMAGE, bytes(64 << 20)), compression=zipfile.ZIP_DEFLATED),
         "grows from",
     ),
-    "overlapping": (_overlapping, "lie over each other"),
+    "overlapping": (_overlapping, "overlap"),
     "drive": (lambda p: _archive(p, (f"C:/{IMAGE}", b"")), "leads out"),
     "backslashes": (lambda p: _archive(p, ("train\\..\\..\\x.png", b"")), "leads out"),
 }

@@ -360,7 +360,7 @@ def test_several_results_of_an_image_need_a_suffix(tmp_path):
     paths = pair_images(sources).image_sets[0].paths
     assert paths["m"].stem.endswith("_stage1")
     assert paths["n"].stem.endswith("_stage2")
-    with pytest.raises(InputError, match="none of --restored"):
+    with pytest.raises(InputError, match="not one of --restored"):
         Sources(dataset=tmp_path, restored=restored, suffix=("x=_stage2",))
 
 

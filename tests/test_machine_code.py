@@ -112,7 +112,7 @@ def test_arguments_of_other_types_are_refused(
             scale(wrong, 1.0)
     with pytest.raises(ValueError, match="zip"):
         scale(np.zeros((2, 2)))
-    with pytest.raises(ValueError, match="no type"):
+    with pytest.raises(ValueError, match="not a type"):
         Loop("my_loops:scale", "float64[")
 
 

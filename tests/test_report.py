@@ -522,7 +522,7 @@ def test_only_a_page_is_overwritten(results: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     (site / "images").mkdir(parents=True)
     (site / "index.html").write_text("<html>my site</html>")
-    with pytest.raises(InputError, match="no page"):
+    with pytest.raises(InputError, match="not a page"):
         report([results / "scores"], site)
     assert (site / "index.html").read_text() == "<html>my site</html>"
 

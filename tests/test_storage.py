@@ -229,7 +229,7 @@ def test_what_is_of_others_is_refused(videos: Path, memory: str, tmp_path: Path)
         make(videos, f"{memory}/mine")
     make(videos, f"{memory}/out")
     with (
-        pytest.raises(InputError, match=r"made otherwise .*frames"),
+        pytest.raises(InputError, match=r"made with other settings .*frames"),
         ThreadPoolExecutor(1) as pool,
     ):
         synthesize(videos, SynthesisConfig(frames="9"), out=f"{memory}/out", executor=pool)

@@ -419,7 +419,7 @@ def test_a_killed_overwrite_leaves_no_seal_and_mixes_nothing(
     # The seal went first: what is left is no dataset, whatever the next command is.
     assert read_seal(out).state == ("whole" if n_steps == 0 else "none")
     if n_steps:
-        with pytest.raises(InputError, match="made otherwise"):
+        with pytest.raises(InputError, match="made with other settings"):
             synthesize([clip], SynthesisConfig(frames="9"), out=out, executor=threads)
     again = tmp_path / "again"
     shutil.copytree(out, again)

@@ -212,7 +212,7 @@ def test_bad_photographs_are_named_and_the_rest_is_done(photographs):
 def test_a_dataset_made_otherwise_is_not_touched(photographs):
     synthesize_stills(config(photographs))
     before = files_of(config(photographs).out)
-    with pytest.raises(InputError, match="made otherwise"):
+    with pytest.raises(InputError, match="made with other settings"):
         synthesize_stills(config(photographs, seed=1))
     assert files_of(config(photographs).out) == before
     synthesize_stills(config(photographs, seed=1, overwrite=True))

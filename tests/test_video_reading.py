@@ -442,7 +442,7 @@ def test_fields_that_hevc_stores_as_pictures_are_refused(tmp_path: Path) -> None
     fields = ("-vf", "setfield=tff", "-x265-params", "interlace=tff:log-level=error")
     ffmpeg("-i", written(tmp_path / "v.mp4", 30, 60), *fields, "-c:v", "libx265", path)
     for deinterlace in (False, True):
-        with pytest.raises(InputError, match="each field as a picture"):
+        with pytest.raises(InputError, match="each field as a separate picture"):
             open_source(path, deinterlace=deinterlace)
 
 

@@ -135,8 +135,8 @@ def prepare(out: Path, plan: Plan, *, overwrite: bool) -> Lost | None:
     if there != asked:
         if not overwrite:
             raise InputError(
-                f"{out}: holds a dataset made otherwise ({difference(there, asked)}). Name "
-                "another folder with --out, or replace it with --overwrite."
+                f"{out}: holds a dataset made with other settings ({difference(there, asked)}). "
+                "Name another folder with --out, or replace it with --overwrite."
             )
         _clear(out, seal)
     _write_begun(out, _Begun(identity=wanted, images=_images_of(plan)))
@@ -230,7 +230,7 @@ def _break_seal(out: Path, seal: Seal) -> None:
 def _clear(out: Path, seal: Seal) -> None:
     """Remove what the manifest and the state folder list; the seal goes first, the identity last.
 
-    Killed at any moment in between, the folder is an unfinished dataset made otherwise.
+    Killed at any moment in between, the folder is an unfinished dataset made with other settings.
     """
     if seal.is_ours:
         _break_seal(out, seal)

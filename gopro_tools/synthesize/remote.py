@@ -188,6 +188,6 @@ def _has(there: Mapping[str, Stored], name: str) -> bool:
 
 def _made_otherwise(target: Objects, how: str) -> InputError:
     return InputError(
-        f"{target.url}: holds a dataset made otherwise ({how}). Name another place, or remove what "
-        "is there."
+        f"{target.url}: holds a dataset made with other settings ({how}). Name another place, or "
+        "remove what is there."
     )

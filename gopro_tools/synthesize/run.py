@@ -148,7 +148,7 @@ def synthesize(
             same absolute paths.
         shard: ``(i, n)``: make only the i-th of n shares, counted from 1, for job arrays. The share
             that finds all others done finishes the dataset.
-        overwrite: Replace the dataset that lies at ``out`` if it was made otherwise: the files that
+        overwrite: Replace the dataset at ``out`` if it was made with other settings: the files that
             its manifest lists, and no others.
 
     Returns:
