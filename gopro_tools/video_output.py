@@ -1,4 +1,4 @@
-"""Frames with their times into a video file, with the sound of another file."""
+"""Writes frames with their times into a video file, with the sound of another file."""
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
@@ -14,7 +14,7 @@ from gopro_tools.errors import InputError
 from gopro_tools.images import Rgb
 
 LOSSLESS_SUFFIX = ".mkv"
-"""FFV1 goes into Matroska; H.264 into whatever the suffix says."""
+"""FFV1 goes into Matroska, H.264 into the container that the suffix names."""
 _BT709 = 1
 _CRF = "16"
 """Constant quality of H.264, visually lossless."""
@@ -36,7 +36,7 @@ class VideoWriter:
         sound_from: Copy the audio streams of this file, at their own times.
 
     Raises:
-        InputError: The container does not take the video or the file cannot be written.
+        InputError: The container cannot hold the video, or the file cannot be written.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class VideoWriter:
                 f"{path}: cannot be written as a video ({error}); .mp4, .mov or .mkv expected."
             ) from error
         height, width = size_hw
-        # A rate must be named; the times of the frames are what counts.
+        # A rate must be given, but the times of the frames count.
         stream: Any = self._container.add_stream("ffv1" if lossless else "libx264", rate=30)
         stream.width, stream.height = width, height
         odd = bool(height % 2 or width % 2)
@@ -75,10 +75,10 @@ class VideoWriter:
         self._reformatter = VideoReformatter()  # one for all frames: it keeps FFmpeg's tables
         self._sound = _Sound(sound_from, self._container) if sound_from else None
         self.silent_because = self._sound.problem if self._sound else ""
-        """Why the sound of the source was left out; empty where it was not, or has none."""
+        """Why the sound of the source was left out; empty if it was not, or there is none."""
 
     def write(self, frame: Rgb, tick: int) -> None:
-        """Add a frame: (H, W, 3) uint8 RGB, shown from ``tick`` on; times must rise."""
+        """Add a frame: (H, W, 3) uint8 RGB, shown from ``tick`` on; ticks must increase."""
         picture: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
         if self._stream.pix_fmt != "bgr0":
             picture = self._reformatter.reformat(
@@ -90,9 +90,9 @@ class VideoWriter:
             self._sound.copy_until(tick * self._time_base)
 
     def _encode(self, picture: Any) -> None:
-        """Encode a frame, or what is left of all frames."""
+        """Encode a frame, or flush the encoder."""
         for packet in self._stream.encode(picture):
-            # Containers take the time to the next frame instead; only the last one has none.
+            # Containers use the time to the next frame instead; only the last one has none.
             packet.duration = self._frame_ticks
             self._container.mux(packet)
 

@@ -28,9 +28,9 @@ VIDEO_SUFFIXES = frozenset(
     )
 )
 _PREVIEW_SHARE = 4
-"""A stream with less than this part of the frames of another is a still or a preview."""
+"""A stream with less than this share of another's frames is a still or a preview."""
 _PLAYLISTS = ("hls", "concat", "dash", "imf", "sdp")
-"""Formats whose pictures lie in other files."""
+"""Formats whose pictures are stored in other files."""
 _STILLS = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
 
@@ -43,22 +43,22 @@ class Packets:
     is_keyframe: list[bool] = field(default_factory=list)
     is_hidden: list[bool] = field(default_factory=list)
     place: list[int | None] = field(default_factory=list)
-    """Byte in the file, where the container knows it."""
+    """Byte offset in the file, if the container knows it."""
     n_empty: int = 0
-    """Chunks without data, by which AVI repeats a picture."""
+    """Chunks without data, with which AVI repeats a picture."""
     headers: bytes = b""
     """The first ones that come with a keyframe; see `headers_of`."""
     is_encrypted: bool = False
 
     @property
     def n_pictures(self) -> int:
-        """Packets with data."""
+        """Number of packets with data."""
         return len(self.pts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """Where the frames of a stream are, by what their packets say."""
+    """Where the frames of a stream are, according to its packets."""
 
     ticks: NDArray[np.int64]
     hidden: NDArray[np.int64]
@@ -66,7 +66,7 @@ class Places:
     keyframes: NDArray[np.int64]
     """(n, 2) index of the first frame, and tick to seek to; packets to skip if ``by_order``."""
     by_order: bool
-    """Frames are counted from the start of the file; ticks do not tell them apart."""
+    """Frames are counted from the start of the file, as ticks do not tell them apart."""
     headers: bytes = b""
     """Those in the stream that the file begins with."""
 
@@ -81,7 +81,7 @@ class Places:
         return -1 if known < len(self.hidden) and self.hidden[known] == tick else None
 
     def without(self, indices: list[int]) -> "Places":
-        """The same with some frames, the first ones, hidden."""
+        """The same places with some of the first frames hidden."""
         n = len(indices)
         keys = self.keyframes.copy()
         keys[:, 0] = np.maximum(keys[:, 0] - n, 0)
@@ -94,17 +94,17 @@ class Places:
 
 
 def open_video(path: Path, *, decoding: bool = True) -> InputContainer:
-    """Open a file that FFmpeg may know, whatever bytes its name is made of.
+    """Open a file that FFmpeg may know, whatever bytes its name contains.
 
     A relative name could be taken for a protocol ("file:x", "concat:a").
 
     Args:
         path: The file.
-        decoding: Whether FFmpeg decodes the first frames to learn of them what the headers do not
-            say. It takes as long as these frames: most of what opening a file takes.
+        decoding: Whether FFmpeg decodes the first frames to learn what the headers do not say,
+            which is most of the time that opening a file takes.
 
     Raises:
-        InputError: It is a list of other files, whose content its own bytes do not decide.
+        InputError: It is a list of other files, so its own bytes do not determine its content.
     """
     try:
         name, options = str(path.absolute()), {}
@@ -114,7 +114,7 @@ def open_video(path: Path, *, decoding: bool = True) -> InputContainer:
         descriptor = os.open(path, os.O_RDONLY)  # FFmpeg keeps a copy of it
         name, options = "fd:", {"fd": str(descriptor)}
     try:
-        with listening():  # what it says of headers is not of damage
+        with listening():  # messages about headers do not mean damage
             container = av.open(
                 name,
                 mode="r",
@@ -132,11 +132,11 @@ def open_video(path: Path, *, decoding: bool = True) -> InputContainer:
 
 
 def read_packets(container: InputContainer) -> tuple[dict[int, Packets], list[str]]:
-    """The packets of every video stream, by stream number, and the damage met on the way."""
+    """The packets of every video stream, by stream number, and the damage found on the way."""
     streams = list(container.streams.video)
     packets = {stream.index: Packets() for stream in streams}
     if not streams:
-        return packets, []  # asked for the packets of no stream, FFmpeg gives those of all
+        return packets, []  # without a stream, FFmpeg gives the packets of all
     with listening() as complaints:
         for packet in container.demux(streams):
             of_stream = packets[packet.stream.index]
@@ -161,11 +161,11 @@ def choose_stream(
 ) -> tuple[VideoStream, tuple[str, ...]]:
     """The stream to read, and the others in words.
 
-    Stills and thumbnails are passed over; of the rest, the stream marked as default is taken, then
-    the largest picture, then the one with the most frames, then the first.
+    Stills and thumbnails are skipped; of the rest, the stream marked as default is chosen, then the
+    largest picture, then the most frames, then the first.
 
     Raises:
-        InputError: There is no video stream, or only a cover picture, or none of number
+        InputError: There is no video stream, only a cover picture, no video stream number
             ``wanted``, or FFmpeg has no decoder for it.
     """
     streams = list(container.streams.video)
@@ -177,7 +177,7 @@ def choose_stream(
     if wanted is not None:
         if wanted not in described:
             raise InputError(
-                f"{path}: --stream {wanted} is no video stream of it; there are "
+                f"{path}: --stream {wanted} is not one of its video streams; there are "
                 f"{'; '.join(described.values())}."
             )
         chosen = next(s for s in streams if s.index == wanted)
@@ -253,21 +253,21 @@ def cut_short(
     interval_s: float,
     complaints: Sequence[str],
 ) -> str:
-    """What the header promises beyond what there is; empty where it keeps its promise.
+    """What the header promises beyond what there is; empty if it keeps its promise.
 
     Args:
         container: The file, read to its end.
         stream: The stream in question.
         packets: What was found of it.
-        found_s: Until when its last frame is shown. A header may count from zero or from the first
-            frame; one that counts from the first only promises less.
+        found_s: When its last frame ends, in s. A header may count from zero or from the first
+            frame; counting from the first frame only promises less.
         interval_s: From frame to frame.
         complaints: What FFmpeg said on the way.
     """
     n_found = packets.n_pictures + packets.n_empty
     n_promised = stream.frames
     if container.format.name == "avi":
-        # It counts pictures that were dropped, too; FFmpeg's duration of it is what it found.
+        # Its count includes dropped pictures; FFmpeg's duration for it is what FFmpeg found.
         n_promised = 0 if n_promised <= (stream.duration or 0) else n_promised
     elif "mp4" in container.format.name.split(","):
         # An edit list hides whole groups of pictures: they are not in the index.
@@ -282,11 +282,11 @@ def cut_short(
 
 
 def _promised_s(container: InputContainer, stream: VideoStream) -> float:
-    """Duration of the picture by the header; 0 where it only tells that of picture and sound."""
+    """Duration of the video stream by the header; 0 if it only states that of the whole file."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     stored = ""
-    if "matroska" in container.format.name:  # elsewhere the tag is of the file this was made from
+    if "matroska" in container.format.name:  # elsewhere the tag is the original file's
         tags = stream.metadata.items()
         stored = next((value for name, value in tags if name.upper().startswith("DURATION")), "")
     parts = stored.split(":")
@@ -300,7 +300,7 @@ def _promised_s(container: InputContainer, stream: VideoStream) -> float:
 
 
 def capture_rate(metadata: dict[str, str]) -> float | None:
-    """Rate a slow-motion recording was captured at (Android's tag, which Samsung writes too)."""
+    """Capture rate of a slow-motion recording, in Hz (Android's tag, which Samsung writes too)."""
     for name, value in metadata.items():
         if name.lower() == "com.android.capture.fps":
             try:
@@ -328,6 +328,6 @@ def stream_header(container: InputContainer, stream_index: int) -> list[str]:
 
 
 def pixel_aspect_of(stream: VideoStream) -> Fraction | None:
-    """Width of a pixel divided by its height, where container or bitstream say it."""
+    """Width of a pixel divided by its height, if the container or the bitstream states it."""
     aspect = stream.sample_aspect_ratio
     return aspect if aspect and aspect > 0 else None

@@ -11,7 +11,7 @@ from gopro_tools.video.packets import Packet
 
 Opened = tuple[InputContainer, VideoStream]
 _FORMATS_WITH_TAGS = ("mp4", "matroska")
-"""Containers with tags of their own, which stand for the whole file."""
+"""Containers with their own tags, which hold for the whole file."""
 
 
 class Decoders:
@@ -35,12 +35,12 @@ class Decoders:
         self.current = stream.codec_context
 
     def changes_at(self, keyframe: Packet) -> bool:
-        """Whether headers come with this keyframe that are not those in force."""
+        """Whether this keyframe brings headers other than those in force."""
         headers = headers_of(keyframe)
         return bool(headers) and headers != self._headers
 
     def change(self, keyframe: Packet) -> None:
-        """Take a new decoder for what follows."""
+        """Switch to a new decoder for what follows."""
         self._headers = headers_of(keyframe)
         self.alone = self._headers != self._first_headers and not self._has_tags
         if self.alone:
@@ -52,19 +52,19 @@ class Decoders:
         self.current = stream.codec_context
 
     def renew(self, packet: Packet) -> None:
-        """Take a new decoder that knows nothing but the stream."""
+        """Switch to a new decoder that knows only the stream."""
         self.current.flush_buffers()
         self.current = new_decoder(packet.stream.codec_context)
 
     def close(self) -> None:
-        """Let the decoder's threads rest: one may be about to speak when it is freed."""
+        """Let the decoder's threads finish: one may be about to log when it is freed."""
         self.current.flush_buffers()
         for container in self._others:
             container.close()
 
 
 def new_decoder(like: av.VideoCodecContext) -> av.VideoCodecContext:
-    """A decoder with the headers and the settings of another one, that has seen nothing yet."""
+    """A fresh decoder with the headers and the settings of another."""
     decoder = av.CodecContext.create(like.name, "r")
     assert isinstance(decoder, av.VideoCodecContext)
     decoder.extradata = like.extradata

@@ -1,10 +1,10 @@
-"""Decode a stretch of a video, and trust only what no damage can have touched.
+"""Decode part of a video, and trust only what no damage can have touched.
 
 FFmpeg's decoders run with ``err_detect=explode``: what would have to be guessed is an error. After
-an error nothing is trusted until the next keyframe, as pictures lean on one another. Two kinds of
-picture fail without any damage: those before the first keyframe, and those that a keyframe of an
-*open* group carries along to be shown before it, which lean on the group before. They are missing
-where decoding starts at that keyframe, and taint nothing after it. Nor do those that fail before a
+an error nothing is trusted until the next keyframe, as pictures refer to one another. Two kinds of
+picture fail without any damage: those before the first keyframe, and the leading pictures of an
+*open* group, shown before its keyframe, which refer to the group before. They are missing where
+decoding starts at that keyframe, and taint nothing after it. Nor do those that fail before a
 recovery point has refreshed the whole picture, of which the decoder shows none.
 """
 
@@ -31,7 +31,7 @@ _RECENT_PACKETS = 17
 
 
 class _InDoubt(Exception):  # noqa: N818  # not an error of the user's
-    """Something is wrong, and with several threads it is not clear with which frame."""
+    """Something is wrong, but with several threads it is not clear in which frame."""
 
 
 class _BadStart(Exception):  # noqa: N818  # not an error of the user's
@@ -40,14 +40,14 @@ class _BadStart(Exception):  # noqa: N818  # not an error of the user's
 
 @dataclass(slots=True)
 class Seams:
-    """Where one recording ends and another one begins, as a pass through the packets met them."""
+    """Where one recording ends and another begins, as found in a pass through the packets."""
 
     fresh_starts: list[tuple[int, int]] = field(default_factory=list)
     """Index of the first frame of another recording, and number of the keyframe's packet."""
     n_lost: int = 0
     """Packets before these keyframes."""
     n_waiting: int = 0
-    """Packets of another recording of which no keyframe has come."""
+    """Packets of another recording that has had no keyframe yet."""
 
 
 class Decoder:
@@ -72,7 +72,8 @@ class Decoder:
         """Frames from index ``start`` on."""
         position = start
         if self._threads > 1:
-            # Several threads report an error late, with another frame: one thread looks again.
+            # Several threads report an error late, with another frame: a single thread checks
+            # again.
             try:
                 for sample in self._from(start, self._threads, on_problem):
                     yield sample
@@ -84,7 +85,7 @@ class Decoder:
         yield from self._from(position, 1, on_problem)
 
     def gives_first(self, key: int) -> bool:
-        """Whether decoding that starts at keyframe number ``key`` gives that keyframe first."""
+        """Whether decoding that starts at keyframe number ``key`` outputs that keyframe first."""
         problems: list[FrameProblem] = []
         with closing(self._run(key, 1, problems.append)) as frames:
             first = next(frames, None)
@@ -94,14 +95,13 @@ class Decoder:
         usable = np.flatnonzero(self._places.keyframes[:, 0] <= start)
         last = int(usable[-1]) if len(usable) else 0
         position = start
-        # A keyframe may not be one from which everything comes out right (a recovery point needs
-        # the pictures before it, and those after an open group's may let go of some), and
-        # containers may seek to a later one than was asked for. Then an earlier one is tried, and
-        # at last the beginning.
+        # Not everything may decode correctly from a keyframe (a recovery point needs the pictures
+        # before it, and an open group's may drop some), and containers may seek to a later one than
+        # was asked for. Then an earlier one is tried, and finally the beginning.
         for key in sorted({last, max(last - 1, 0), max(last - 2, 0), 0}, reverse=True):
             problems: list[FrameProblem] = []
             settled = key == 0
-            # What is damaged indeed is met again on the way from an earlier keyframe.
+            # Real damage is met again on the way from an earlier keyframe.
             wary = key > max(last - 2, 0)
             try:
                 with closing(self._run(key, threads, problems.append, wary=wary)) as frames:
@@ -154,7 +154,7 @@ def _pass_on(problems: list[FrameProblem], on_problem: Problem) -> None:
 
 
 class _Reading:
-    """One pass through packets: which of them, and of the frames they give, can be trusted."""
+    """One pass through packets: which of them, and which of their frames, can be trusted."""
 
     def __init__(
         self, path: Path, places: Places, *, from_start: bool, threads: int, wary: bool
@@ -164,19 +164,19 @@ class _Reading:
         self._threads = threads
         self._from_start = from_start
         self._wary = wary
-        """In the first group of pictures, damage may be of the start."""
+        """In the first group of pictures, damage may come from the start."""
         self._trusted = True
         self._seen_keyframe = not len(places.keyframes)
         self._carried_before: int | None = None
-        """Pictures shown before this tick may lean on what was not decoded."""
+        """Pictures shown before this tick may refer to what was not decoded."""
         self._dropped_before: int | None = None
         """Pictures shown before this tick are not used, whatever the decoder makes of them."""
         self._broken: int | None = None
         """Tick of the picture that was damaged."""
         self._keyframe: Packet | None = None
-        """The last one that decoding started from."""
+        """Last keyframe that decoding started from."""
         self._recent: deque[int] = deque(maxlen=_RECENT_PACKETS)
-        """Decoding times of the packets before, of the same recording."""
+        """Decoding times of earlier packets of the same recording."""
         self._only_keyframe = True
         """Nothing after it was decoded yet."""
         self._shows = False
@@ -203,7 +203,7 @@ class _Reading:
                     self._report(None, complaints, on_problem)
                 return
             if not packet.size and (packet.pts is not None or packet.dts is not None):
-                continue  # an empty chunk, by which AVI repeats a picture
+                continue  # an empty chunk, with which AVI repeats a picture
             if complaints:
                 self._report(packet.pts, complaints, on_problem)
             if complaints or lacks_data:
@@ -243,7 +243,7 @@ class _Reading:
             frames = decoded or []
             if complaints and not self._is_carried(packet.pts) and not self._is_recovering():
                 self._report(packet.pts, complaints, on_problem)
-                # Later pictures lean on the broken one until a keyframe starts afresh.
+                # Later pictures refer to the broken one until a keyframe starts afresh.
                 self._trusted = False
                 self._broken = packet.pts
                 frames = [f for f in frames if f.pts is not None and f.pts != packet.pts]
@@ -252,7 +252,7 @@ class _Reading:
             yield from self._usable(frames, decoders, on_problem)
 
     def _is_of_another(self, packet: Packet, n_out_of_order: int) -> bool:
-        """Whether the clock goes back here, by more than by which packets may be out of order."""
+        """Whether the clock goes back here by more than packets may be out of order."""
         if packet.dts is None or not self._recent:
             return False
         n_later = sum(time > packet.dts for time in self._recent)
@@ -271,7 +271,7 @@ class _Reading:
     def _pass_keyframe(
         self, packet: Packet, decoders: Decoders, on_problem: Problem
     ) -> Iterator[Sample]:
-        """Start afresh; what was decoded before the damage and waits to be shown is sound."""
+        """Start afresh; what was decoded before the damage and not yet output is sound."""
         tick = packet.pts
         if self._seen_keyframe:
             self._wary = False
@@ -301,7 +301,7 @@ class _Reading:
             yield from self._usable(sound, decoders, on_problem)
 
     def _is_carried(self, tick: int | None) -> bool:
-        """Whether a picture that fails was not to be expected here."""
+        """Whether a picture cannot be expected to decode here: its failure is not damage."""
         if not self._seen_keyframe:
             self._trusted = False  # quietly: the first keyframe starts afresh
             return True
@@ -311,7 +311,7 @@ class _Reading:
         return before is not None and tick < before
 
     def _is_recovering(self) -> bool:
-        """Whether decoding started at a recovery point, and shows nothing before it is through."""
+        """Whether decoding started at a recovery point that has not been completed yet."""
         if self._shows or self._keyframe is None:
             return False
         decoder = new_decoder(self._keyframe.stream.codec_context)

@@ -1,4 +1,4 @@
-"""Edit lists of MP4 and MOV files, by which pieces of a recording are shown one after another.
+"""Edit lists of MP4 and MOV files, with which pieces of a recording are shown in sequence.
 
 FFmpeg gives their frames times without a gap, so that nothing else shows where a piece ends.
 """
@@ -9,13 +9,13 @@ from itertools import pairwise
 from pathlib import Path
 
 _LARGEST_BOX = 64 << 20
-"""Bytes of the boxes read here; an edit list of that size is a mistake."""
+"""Maximum size of the boxes read here, in bytes; a larger edit list is a mistake."""
 
 
 def seams_s(path: Path, track: int) -> list[float]:
     """Seconds from the start of the first piece at which another one begins.
 
-    Pieces that continue where the one before ended are one.
+    Pieces that continue where the one before ended count as one.
 
     Args:
         path: The file; of any other format there are none.
@@ -63,7 +63,7 @@ def _entries(track: dict[bytes, bytes]) -> Iterator[tuple[int, int]]:
 
 
 def _movie(path: Path) -> bytes:
-    """What the box ``moov`` holds."""
+    """Content of the box ``moov``."""
     size = path.stat().st_size
     position = 0
     with path.open("rb") as file:

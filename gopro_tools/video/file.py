@@ -38,11 +38,11 @@ from gopro_tools.video.source import FrameProblem, Problem, SourceInfo
 logger = logging.getLogger(__name__)
 
 _CHECKED_FRAMES = 8
-"""How many frames are decoded on opening, to see that the index tells the truth."""
+"""How many frames are decoded on opening, to check that the index is right."""
 
 
 _SEAM_FRAMES = 6.01
-"""How far off the time of a seam in an edit list may be: pictures are reordered by 5 at most."""
+"""How far off a seam's time in an edit list may be, in frames: at most 5 are reordered."""
 
 
 class VideoFile:
@@ -143,7 +143,8 @@ class VideoFile:
         decoder.thread_type = "SLICE" if threads == 1 else "AUTO"
         # A frame that would have to be guessed is not a frame.
         decoder.options = {"err_detect": "explode"}
-        # Else what the bitstream hides on the left stays, as far as memory is not aligned there.
+        # Otherwise what the bitstream crops on the left stays, as far as memory is not aligned
+        # there.
         decoder.flags |= CodecFlags.unaligned
         return container, stream
 
@@ -175,8 +176,8 @@ class VideoFile:
             edits = seams_s(self._path, stream.id) if "mp4" in container.format.name else []
         joint = second_recording_at(self._path)
         start, tried, keyframes_hold = None, None, False
-        # AVI does not say when a picture is shown. FFmpeg takes the order of decoding, which is
-        # right up to the first picture that is reordered, wherever that is.
+        # AVI does not say when a picture is shown. FFmpeg takes decoding order, which is right up
+        # to the first reordered picture, wherever that is.
         is_guessed = self._facts.container == "avi" and self._facts.reorder_depth > 0
         if not places.by_order and not is_guessed:
             with thread_pool(1) as beside:
@@ -194,7 +195,7 @@ class VideoFile:
         if joint is not None:
             beyond = [i for i, place in enumerate(chosen.place) if place and place >= joint]
             if beyond:
-                # Up to this one no picture was reordered over the joint: packets count frames.
+                # Up to this one, no picture was reordered across the joint: packets count frames.
                 parts = tuple(sorted({*parts, min(beyond[0], len(places.ticks) - 1)}))
             else:
                 complaints.append(
@@ -212,7 +213,7 @@ class VideoFile:
         self._first = start.first
         if places is not tried:
             keyframes_hold = self._keyframes_hold(places)
-        # Nor can decoding start where colours come from a palette, which stands until another one
+        # Nor can decoding start where colours come from a palette, which holds until another one
         # comes.
         if not keyframes_hold or look.pixel_format == "pal8":
             places = replace(places, keyframes=places.keyframes[:1])
@@ -239,7 +240,7 @@ class VideoFile:
         )
 
     def _check_start(self, places: Places, first_key: int | None) -> "_Start | None":
-        """The first few frames, if they come out as the index says; else None."""
+        """The first few frames, if they match the index; else None."""
         if not len(places.ticks) or not len(places.keyframes):
             return None
         n_carried = int(np.searchsorted(places.ticks, first_key)) if first_key is not None else 0
@@ -286,8 +287,8 @@ class VideoFile:
         complaints: list[str],
         notes: list[str],
     ) -> tuple[Places, Fraction, tuple[int, ...], "_Start"]:
-        """Index of a file whose packets do not tell its frames: decode it once, and count."""
-        logger.info("%s: its times do not tell its frames; decoding it once.", self._path)
+        """Index of a file whose packets do not identify its frames: decode it once, and count."""
+        logger.info("%s: its times do not tell its frames apart; decoding it once.", self._path)
         places = replace(places, by_order=True, keyframes=np.zeros((1, 2), np.int64))
         start = _Start()
         times: dict[int, int | None] = {}
@@ -299,7 +300,7 @@ class VideoFile:
                 times[sample.index] = sample.frame.pts
         if not times:
             raise ValueError("no frame of it can be decoded")
-        # Where another recording begins, decoding starts afresh: those before it can be skipped.
+        # Decoding starts afresh where another recording begins: earlier ones can be skipped.
         seams = decoder.last_pass
         if seams.n_lost:
             notes.append(
@@ -315,7 +316,7 @@ class VideoFile:
         places = replace(places, keyframes=np.array(starts_at, np.int64))
         n_frames = max(times) + 1
         known = {index: tick for index, tick in times.items() if tick is not None}
-        # Frames that could not be decoded lie between their neighbours.
+        # Place frames that could not be decoded between their neighbours.
         stored = np.interp(np.arange(n_frames), list(known) or [0], list(known.values()) or [0])
         ticks = stored.round().astype(np.int64)
         starts = restarts(ticks)
@@ -326,7 +327,7 @@ class VideoFile:
             parts = tuple(places.keyframes[1:, 0].tolist())
             return replace(places, ticks=np.arange(n_frames)), tick_s, parts, start
         if not seams.fresh_starts and in_disorder(ticks, starts):
-            # AVI stores pictures in the order of decoding: the times are right, their order not.
+            # AVI stores pictures in decoding order: the times are right, but not their order.
             return replace(places, ticks=np.sort(ticks)), seconds_per_tick, (), start
         return (
             replace(places, ticks=one_timeline(ticks, starts)),
@@ -336,7 +337,7 @@ class VideoFile:
         )
 
     def _look_at(self, start: "_Start", sample: Sample) -> None:
-        """Take in one of the first frames."""
+        """Add one of the first frames."""
         assert self._facts is not None
         start.pictures = start.pictures or Pictures(self._facts)
         try:
@@ -348,7 +349,7 @@ class VideoFile:
 
 
 def _other_kind(path: Path) -> str:
-    """What a file that cannot be read as a video is instead; empty where it may be a damaged one.
+    """What a file is that cannot be read as a video; empty if it may be a damaged video.
 
     Raises:
         OSError: It cannot be read at all.
@@ -364,7 +365,7 @@ def _other_kind(path: Path) -> str:
 def _frames_near(
     seams: Sequence[float], ticks: NDArray[np.int64], seconds_per_tick: Fraction
 ) -> list[list[int]]:
-    """The frames around each seam of an edit list, at any of which the other piece may begin.
+    """The frames around each seam of an edit list, any of which may begin the other piece.
 
     Edits are cut between frames, and FFmpeg moves the frames of a piece by as many as its encoder
     reordered.
@@ -377,17 +378,17 @@ def _frames_near(
 
 @dataclass(slots=True)
 class _Start:
-    """What the first frames of a file are like."""
+    """What the first frames of a file look like."""
 
     pictures: Pictures | None = None
     found: Look | None = None
     first: Sample | None = None
-    """The first frame, where it has the index that it will be read by."""
+    """The first frame, if it has the index under which it will be read."""
     missing: list[int] = field(default_factory=list)
     """Indices of frames that need earlier ones, which the file does not have."""
 
     @property
     def look(self) -> Look:
-        """Look of the clip."""
+        """How the clip is stored and shown."""
         assert self.found is not None
         return self.found

@@ -21,7 +21,7 @@ from gopro_tools.video.stills import color_of_still
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """Images of a folder; hidden ones, such as the ``._`` files of a Mac, are none."""
+    """Images of a folder, without hidden files such as the ``._`` files of macOS."""
     return [
         file
         for file in sorted(folder.iterdir())
@@ -45,7 +45,7 @@ class FrameFolder:
         numbered = _one_sequence(path)
         self._files = list(numbered.values())
         if fps is None:
-            raise InputError(f"{path}: a folder of frames has no frame rate; say it with --fps.")
+            raise InputError(f"{path}: a folder of frames has no frame rate; give it with --fps.")
         if info is not None:
             self.info = info
             return
@@ -54,8 +54,8 @@ class FrameFolder:
         color = color_of_still(self._files[0])
         if color.hdr:
             raise InputError(
-                f"{self._files[0]}: {color.hdr} frames, which only --hdr of a video converts; make "
-                "a video of them, or convert them to sRGB."
+                f"{self._files[0]}: {color.hdr} frames, which are converted only in videos "
+                "(--hdr); make a video of them, or convert them to sRGB."
             )
         look = Look(
             geometry=Geometry(stored_hw=(first.shape[0], first.shape[1])),
@@ -94,7 +94,7 @@ class FrameFolder:
             found = Look(
                 geometry=Geometry(stored_hw=(frame.shape[0], frame.shape[1])),
                 color=color,
-                # Some writers store the frames without colour of a colour sequence as grey.
+                # Some writers store the colourless frames of a colour sequence as grey.
                 pixel_format=look.pixel_format if {kind, look.pixel_format} <= _ALIKE else kind,
             )
             fault = look.difference(found)
@@ -108,7 +108,7 @@ class FrameFolder:
 
 
 def _lost_colours(frame: Rgb, after: Rgb) -> bool:
-    """Whether one of two frames that follow each other is the only grey one, and no other scene."""
+    """Whether just one of two successive frames of the same scene is grey."""
     chroma = [float(np.ptp(image[::4, ::4], axis=2).mean()) for image in (frame, after)]
     luma = [image[::4, ::4] @ _LUMA for image in (frame, after)]
     is_one_scene = float(np.abs(luma[0] - luma[1]).mean()) < _ALIKE_CODES
@@ -121,13 +121,13 @@ def _note_on_formats(files: Sequence[Path]) -> tuple[str, ...]:
         return ()
     found = " and ".join(f"{count} {name}" for name, count in counts.most_common())
     return (
-        f"the frames are files of several formats ({found}): if they are of two shots, move "
-        "each into a folder of its own",
+        f"the frames are files of several formats ({found}): if they are two shots, move each into "
+        "its own folder",
     )
 
 
 def _notes_on_jpeg(files: Sequence[Path]) -> tuple[str, ...]:
-    """What to know of frames that JPEG, or a video of such images, lost something of before."""
+    """A note on frames that lost something earlier, as JPEG files or a video of such images."""
     if files[0].suffix.lower() in _JPEG_SUFFIXES:
         return ()
     try:
@@ -138,7 +138,7 @@ def _notes_on_jpeg(files: Sequence[Path]) -> tuple[str, ...]:
         return ()
     return (
         "the frames were JPEG files, or a video of such images, before they were saved as "
-        f"{files[0].suffix[1:].lower()}: sharp and blurred images keep what these lost",
+        f"{files[0].suffix[1:].lower()}: sharp and blurred images keep the artefacts",
     )
 
 
@@ -146,8 +146,8 @@ def _one_sequence(folder: Path) -> dict[int, Path]:
     """Files by frame number, in order.
 
     Raises:
-        InputError: No images, a name without a number, several sequences, a number that is there
-            twice.
+        InputError: There are no images, a name without a number, several sequences, or a number
+            that occurs twice.
     """
     files = frame_files(folder)
     if not files:
@@ -160,24 +160,24 @@ def _one_sequence(folder: Path) -> dict[int, Path]:
         if number in by_number and len(prefixes) == 1:
             raise InputError(
                 f"{folder}: {by_number[number].name} and {file.name} have the same number; one "
-                "sequence a folder expected."
+                "sequence per folder expected."
             )
         by_number[number] = file
     if len(prefixes) > 1:
         names = ", ".join(file.name for file in list(prefixes.values())[:4])
         raise InputError(
             f"{folder}: {len(prefixes)} sequences, by what comes before the number ({names}); one "
-            "sequence a folder expected. Move each into a folder of its own."
+            "sequence per folder expected. Move each into its own folder."
         )
     return dict(sorted(by_number.items()))
 
 
 _LARGEST_NUMBER = 2**62
-"""Times in nanoseconds are less."""
+"""Times in nanoseconds have fewer digits."""
 
 
 def _prefix_and_number(path: Path) -> tuple[str, int]:
-    # A minus belongs to the number where a separator, or nothing, stands before it.
+    # A minus belongs to the number if a separator, or nothing, precedes it.
     # Renaming many files at once, Windows puts numbers in brackets.
     stem = path.stem.removesuffix(")")
     match = re.fullmatch(r"(|.*?[^0-9A-Za-z])([-+]\d+)|(.*?)(\d+)", stem, flags=re.DOTALL)
@@ -195,11 +195,11 @@ def _prefix_and_number(path: Path) -> tuple[str, int]:
 _FORMATS = {".jpeg": ".jpg", ".tiff": ".tif"}
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
 _DARK = 1 << 14
-"""Samples of 12 bit in a file of 16 stay below it."""
+"""12-bit samples in a 16-bit file stay below it."""
 _COLOURED = 3.0
-"""Mean difference between the channels, in code values, from which a frame has colours."""
+"""Mean difference between the channels, in code values, above which a frame has colours."""
 _ALIKE_CODES = 24.0
-"""Mean difference of the luma between frames of one scene, in code values."""
+"""Largest mean luma difference between frames of one scene, in code values."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _ALIKE = {"rgb24", "grey, 8 bit"}
 _NOTES = {
@@ -210,7 +210,7 @@ _NOTES = {
 
 
 def _read(path: Path) -> tuple[Rgb, str, tuple[str, ...]]:
-    """A frame as (H, W, 3) uint8 RGB, how it is stored, and what a person should know of that."""
+    """A frame as (H, W, 3) uint8 RGB, how it is stored, and notes for people."""
     stored = read_upright(path)
     n_channels = 1 if stored.ndim == 2 else stored.shape[2]
     if stored.dtype not in (np.uint8, np.uint16) or n_channels not in (1, 3):
@@ -225,8 +225,8 @@ def _read(path: Path) -> tuple[Rgb, str, tuple[str, ...]]:
     if bits == 16:
         if (largest := int(stored.max())) < _DARK:
             notes += (
-                f"the largest value of {path.name} is {largest} of 65535, nearly black: samples of "
-                "12 bit are to be multiplied by 16 first",
+                f"the largest value of {path.name} is {largest} of 65535, nearly black: multiply "
+                "12-bit samples by 16 first",
             )
         image = np.rint(stored / 257).astype(np.uint8)
     if n_channels == 1:

@@ -15,7 +15,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from gopro_tools.images import Rgb
 
 _TOLERANCE_DEG = 1.0
-"""Some writers round the display matrix: 89.99 degrees are 90 (FFmpeg's tolerance, too)."""
+"""Some writers round the display matrix: 89.99 degrees count as 90 (also FFmpeg's tolerance)."""
 _WIDEST_PIXEL = 4
 """A pixel more oblong than this is a mistake in the header."""
 
@@ -26,13 +26,13 @@ IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Geometry:
-    """How stored samples become the picture shown: cropped, then resampled, then turned."""
+    """How stored samples become the picture shown: cropped, resampled, then rotated."""
 
     stored_hw: tuple[int, int]
     crop_trbl: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Samples that are not shown: top, right, bottom, left (MP4 clean aperture, Matroska crop)."""
     pixel_aspect: Fraction = Fraction(1)
-    """Width of a pixel divided by its height. Pictures shrink to square pixels: nothing is
+    """Width of a pixel divided by its height. Pictures are shrunk to square pixels: nothing is
     invented."""
     transposed: bool = False
     """Rows become columns; before the flips."""
@@ -51,7 +51,7 @@ class Geometry:
                 f"a crop of {self.crop_trbl} (top, right, bottom, left) leaves nothing"
             )
         if not 1 / _WIDEST_PIXEL <= self.pixel_aspect <= _WIDEST_PIXEL:
-            raise ValueError(f"pixels of {self.pixel_aspect} (width : height) are no camera's")
+            raise ValueError(f"pixels of {self.pixel_aspect} (width : height) are not a camera's")
 
     @property
     def cropped_hw(self) -> tuple[int, int]:
@@ -75,7 +75,7 @@ class Geometry:
 
     @property
     def matrix(self) -> Matrix:
-        """The display matrix that turns and flips in this way."""
+        """The display matrix that rotates and flips in this way."""
         to_x, to_y = -1.0 if self.flipped_x else 1.0, -1.0 if self.flipped_y else 1.0
         return (0.0, to_y, to_x, 0.0) if self.transposed else (to_x, 0.0, 0.0, to_y)
 
@@ -87,7 +87,7 @@ class Geometry:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is done to the samples beyond turning them, in words."""
+        """What is done to the samples beyond rotating them, in words."""
         said = []
         if any(self.crop_trbl):
             (height, width), (shown_height, shown_width) = self.stored_hw, self.cropped_hw
@@ -143,7 +143,7 @@ def geometry_of(
     """Geometry of a decoded frame and what its container says.
 
     Raises:
-        ValueError: Something that cannot be shown upright without resampling, or nonsense.
+        ValueError: The geometry is nonsense, or cannot be shown upright without resampling.
     """
     transposed, flipped_x, flipped_y = orientation(matrix)
     return Geometry(
@@ -157,10 +157,10 @@ def geometry_of(
 
 
 def display_matrix(frame: av.VideoFrame) -> Matrix | None:
-    """The frame's display matrix, None where it has none; of nothing but zeros, the identity."""
-    # Not `frame.side_data`: the frame would keep that, and that the frame, until Python looks for
-    # such cycles, and the decoder would need new memory for each frame.
-    # It is typed as a mapping, which iterates over its values.
+    """The frame's display matrix; None where it has none, the identity for one of zeros."""
+    # Not `frame.side_data`: it and the frame would keep each other alive until Python collects such
+    # cycles, and the decoder would need new memory for each frame. It is typed as a mapping, which
+    # iterates over its values.
     container: Any = SideDataContainer(frame)  # type: ignore[call-arg]
     found = [data for data in container if data.type == SideDataType.DISPLAYMATRIX]
     if not found:
@@ -185,7 +185,7 @@ def orientation(matrix: Matrix) -> tuple[bool, bool, bool]:
     """Whether to transpose, then flip left and right, then flip up and down.
 
     Raises:
-        ValueError: A matrix that is no turn by a multiple of 90 degrees and no mirroring.
+        ValueError: The matrix is neither a rotation by a multiple of 90 degrees nor a mirroring.
     """
     a, b, c, d = matrix
     transposed = abs(b) + abs(c) > abs(a) + abs(d)

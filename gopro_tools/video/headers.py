@@ -1,8 +1,8 @@
 """Parameter sets in the stream itself: where they change, another kind of picture begins.
 
 FFmpeg's decoders keep what an earlier header said and a later one does not (range, matrix), and
-give it to pictures that still wait to be shown. Where the headers change, what waits is taken out
-first and a new decoder takes over, so that each side looks as if it were a file of its own.
+apply them to pictures still waiting to be output. Where the headers change, the decoder is drained
+and a new one takes over, so that each side looks like a separate file.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import av
 _START = b"\0\0\1"
 _SEQUENCE, _EXTENSION, _GROUP, _PICTURE = 0xB3, 0xB5, 0xB8, 0x00
 _SIZE_AND_RATE = 8
-"""Bytes of an MPEG-2 sequence header before what an encoder may vary from group to group."""
+"""Bytes of an MPEG-2 sequence header before the part that may vary from group to group."""
 
 
 def headers_of(packet: "av.Packet[Any]") -> bytes:
@@ -40,7 +40,7 @@ def headers_of(packet: "av.Packet[Any]") -> bytes:
 
 
 def _units(data: bytes, extradata: bytes, codec: str) -> Iterator[bytes]:
-    """NAL units, whichever way they are told apart."""
+    """NAL units, however they are delimited."""
     if extradata[:1] != b"\1":
         parts = data.split(_START)[1:]
         yield from (unit for part in parts if (unit := part.rstrip(b"\0")))

@@ -1,4 +1,4 @@
-"""Files put together byte by byte, as by ``cat``, in formats whose clock does not show it."""
+"""Files concatenated byte by byte, as by ``cat``, in formats whose clock does not show it."""
 
 import struct
 from pathlib import Path
@@ -9,10 +9,10 @@ _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 
 
 def second_recording_at(path: Path) -> int | None:
-    """Where in an AVI, MP4, MOV, FLV or WMV file another one begins; None where none does.
+    """Byte at which another recording begins in an AVI, MP4, MOV, FLV or WMV file; None if none.
 
-    Transport streams, Matroska and MPEG program streams start their clock anew there, which is
-    seen in their frames' times; AVI counts on, and of the others only the first recording is read.
+    Transport streams, Matroska and MPEG program streams restart their clock there, which shows in
+    their frames' times; AVI counts on, and of the others only the first recording is read.
 
     Raises:
         OSError: The file cannot be read.

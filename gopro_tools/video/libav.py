@@ -1,4 +1,4 @@
-"""What FFmpeg's libraries say while they read: some damage is only in their messages."""
+"""What FFmpeg's libraries log while they read: some damage shows only in their messages."""
 
 import logging
 import re
@@ -23,22 +23,22 @@ _HARMLESS = re.compile(
     r"VPS \d+ does not exist|at [\d.]+ seconds|hardware|hwaccel|deprecated pixel format",
     re.IGNORECASE,
 )
-"""Errors by name only: notes of a camera's maker, references that nobody needs any more."""
+"""Errors in name only: a camera maker's notes, references that are no longer needed."""
 _DAMAGE = re.compile(
     r"EOI missing|overread|conceal|corrupt|mismatch|truncat|invalid|missing|prematurely|"
     r"incomplete|partial file|damaged|checksum|broken",
     re.IGNORECASE,
 )
-"""Warnings that mean that some of a picture was guessed."""
+"""Warnings that mean that part of a picture was guessed."""
 
 
 Result = TypeVar("Result")
 
 
 def heard(action: Callable[[], Result], *, everywhere: bool) -> tuple[Result | None, list[str]]:
-    """Result of a call into FFmpeg within `hearing`, and what it complained of.
+    """Result of a call into FFmpeg within `hearing`, and its complaints.
 
-    An error is a complaint, too; the result is None then.
+    An error counts as a complaint, with None as the result.
     """
     result, complaints = None, []
     with av.logging.Capture(local=not everywhere) as lines:
@@ -53,12 +53,12 @@ def heard(action: Callable[[], Result], *, everywhere: bool) -> tuple[Result | N
 
 @contextmanager
 def listening(*, everywhere: bool = False, chatty: bool = False) -> Iterator[list[str]]:
-    """Collect what FFmpeg complains of while the block runs.
+    """Collect FFmpeg's complaints while the block runs.
 
     Args:
-        everywhere: Hear the decoder's own threads too, and with them whatever other Python
-            threads decode at the moment.
-        chatty: Hear what is information only, as well; the list then holds every line.
+        everywhere: Also hear the decoder's own threads, and with them whatever other Python threads
+            are decoding.
+        chatty: Also hear mere information; the list then holds every line.
 
     Yields:
         A list that is filled when the block ends, with messages that mean damage.
@@ -75,7 +75,7 @@ def listening(*, everywhere: bool = False, chatty: bool = False) -> Iterator[lis
 
 @contextmanager
 def hearing() -> Iterator[None]:
-    """Have FFmpeg speak while the block runs: around many `listening` blocks, it saves time."""
+    """Turn on FFmpeg's log for the block; around many `listening` blocks, this saves time."""
     _start()
     try:
         yield
@@ -86,7 +86,7 @@ def hearing() -> Iterator[None]:
 def means_damage(level: int, text: str) -> bool:
     """Whether a message of FFmpeg says that data is missing or was made up."""
     if text.lstrip().startswith("concealing"):
-        return True  # said in passing
+        return True  # a side note
     if level > av.logging.WARNING or _HARMLESS.search(text):
         return False
     return level <= av.logging.ERROR or bool(_DAMAGE.search(text))
@@ -101,11 +101,11 @@ def _start() -> None:
                 av.logging.get_skip_repeated(),
                 _logger.propagate,
             )
-            # INFO is what av_dump_format() writes at; a message that comes again counts again.
+            # av_dump_format() logs at INFO; a repeated message counts again.
             av.logging.set_level(av.logging.INFO)
             av.logging.set_skip_repeated(False)
-            # What is said outside a block that listens (by the conversion to RGB, by other
-            # threads' decoders) is for nobody.
+            # Messages outside a listening block (from the conversion to RGB, from other threads'
+            # decoders) are dropped.
             _logger.propagate = False
         _n_listening += 1
 

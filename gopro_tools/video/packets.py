@@ -16,15 +16,15 @@ from gopro_tools.video.transport import joint_before, may_end_in_the_middle
 Packet: TypeAlias = "av.Packet[VideoStream]"
 
 _JOINT_PACKETS = 3
-"""Where two recordings are put together, FFmpeg takes the last packets of the first for damaged:
-if the clock goes back within this many packets, it was only the joint."""
+"""Where two recordings are joined, FFmpeg takes the last packets of the first for damaged: if the
+clock goes back within this many packets, it was only the joint."""
 _MOST_REORDERED = 5
-"""Matroska stores when pictures are shown, not when they are decoded; after a joint FFmpeg takes
-the one for the other. At most this many pictures are decoded before one that is shown first."""
+"""Matroska stores display times, not decoding times; after a joint FFmpeg mistakes one for the
+other. At most this many pictures are decoded before one that is shown first."""
 
 
 class Read(NamedTuple):
-    """A packet, None at the end, and what is wrong with it."""
+    """A packet (None at the end), and what is wrong with it."""
 
     packet: "Packet | None"
     complaints: list[str]
@@ -34,7 +34,7 @@ class Read(NamedTuple):
 
 
 class PacketReader:
-    """Every packet of a stream, those of a transport stream with a look at what follows."""
+    """Every packet of a stream; in a transport stream, with a look ahead."""
 
     def __init__(
         self, path: Path, container: InputContainer, stream: VideoStream, *, everywhere: bool
@@ -45,13 +45,13 @@ class PacketReader:
         self._is_transport = container.format.name == "mpegts"
         self._waiting: deque[Read] = deque()
         self.n_read = 0
-        """Packets that were given or skipped."""
-        # Elsewhere, one time that runs ahead of all others is a slip of the writer's.
+        """Number of packets returned or skipped."""
+        # Elsewhere, one time that runs ahead of all others is a mistake of the writer.
         self.n_out_of_order = _MOST_REORDERED if "matroska" in container.format.name else 1
         """Most packets that may have a later time than one that follows them."""
 
     def skip(self, n_packets: int) -> None:
-        """Pass over the first packets."""
+        """Skip the first packets."""
         for _ in range(n_packets):
             self._next()
         self.n_read += n_packets
@@ -93,7 +93,7 @@ class PacketReader:
         return _goes_back(packet, following) or joint_before(self._path, following.pos)
 
     def _is_cut(self, packet: Packet, following: "Packet | None") -> bool:
-        """Whether the recording ends with a packet that is not whole."""
+        """Whether the recording ends with an incomplete packet."""
         if following is None or not following.size:
             return packet.pos is not None and may_end_in_the_middle(self._path, packet.pos)
         if following.pos is None or not _goes_back(packet, following):

@@ -32,7 +32,7 @@ _CODECS_THAT_SAY = frozenset(
         *("prores", "dnxhd", "dvvideo", "ffv1"),
     )
 )
-"""Codecs that mark a frame as interlaced; of any other the container's word counts."""
+"""Codecs that mark a frame as interlaced; for all others the container's word counts."""
 _ORIENTED_CODECS = ("h264", "hevc")
 """Codecs that can have an orientation in the bitstream, often with the first frame only."""
 
@@ -46,7 +46,7 @@ class Sample:
     aspect: Fraction | None
     """The decoder's pixel aspect ratio."""
     alone: bool
-    """Its headers are not those the file begins with: what the container says is not of it."""
+    """Its headers are not those the file begins with, so the container's facts do not apply."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +60,7 @@ class Look:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of how the frames are shown."""
+        """What a person should know about how the frames are shown."""
         said = list(self.geometry.notes)
         if self.pixel_format.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")):
             said.append("its alpha channel is left out")
@@ -71,15 +71,15 @@ class Look:
         return tuple(said)
 
     def difference(self, other: "Look") -> str:
-        """How ``other`` is unlike this one, for a sentence that begins with "frame 33"; or ""."""
+        """How ``other`` differs, for a sentence that begins with "frame 33"; or ""."""
         if other.geometry != self.geometry:
             if other.geometry.stored_hw != self.geometry.stored_hw:
                 here, there = self.geometry.stored_hw, other.geometry.stored_hw
                 return f"is {there[0]}x{there[1]} instead of {here[0]}x{here[1]} (HxW)"
             if other.geometry.pixel_aspect != self.geometry.pixel_aspect:
                 return "has another pixel aspect ratio than the first frame"
-            return "is turned or mirrored otherwise than the first frame"
-        # "yuvj" is FFmpeg's name for full range, which is a tag like others.
+            return "is rotated or mirrored differently from the first frame"
+        # "yuvj" is FFmpeg's name for full range, which is a tag like the others.
         if other.pixel_format.replace("yuvj", "yuv") != self.pixel_format.replace("yuvj", "yuv"):
             return f"is {other.pixel_format} instead of {self.pixel_format}"
         if other.interlaced and not self.interlaced:
@@ -99,7 +99,7 @@ def _colors(look: Look, first: Look) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContainerFacts:
-    """What opening a file tells of its stream, before a frame is asked for."""
+    """What opening a file tells about its stream, before a frame is asked for."""
 
     container: str
     """FFmpeg's names of its format."""
@@ -107,10 +107,10 @@ class ContainerFacts:
     crop_trbl: tuple[int, int, int, int]
     pixel_aspect: Fraction | None
     coded_aspect: Fraction | None
-    """The pixel aspect ratio the decoder begins with."""
+    """The decoder's initial pixel aspect ratio."""
     color: ContainerColor
     interlaced: bool
-    """By the container alone, for codecs that cannot say it of a frame."""
+    """Interlaced according to the container, for codecs that cannot mark a frame."""
     reorder_depth: int
     """By how many frames the decoder's output lags behind, which FFmpeg finds out by decoding."""
 
@@ -144,11 +144,11 @@ def container_facts(container: InputContainer, stream: VideoStream) -> Container
 
 
 class Pictures:
-    """Turns the frames of one clip into pictures, and says which are not like the first.
+    """Turns the frames of one clip into pictures, and says which differ from the first.
 
     Args:
         facts: What the container says.
-        look: How the clip's frames look; without it, that of the first frame seen.
+        look: How the clip's frames look; by default, like the first frame seen.
         hdr: Response to convert PQ and HLG to.
     """
 
@@ -165,7 +165,7 @@ class Pictures:
         self._alone = False
 
     def look_of(self, sample: Sample) -> Look:
-        """Look of a decoded frame. Frames are to come in the order in which they are shown.
+        """Look of a decoded frame. Frames must come in display order.
 
         Raises:
             ValueError: Something that is not converted here; the message says what.
@@ -186,7 +186,7 @@ class Pictures:
         )
 
     def _pixel_aspect(self, of_decoder: Fraction | None) -> Fraction | None:
-        """The container's word stands, unless the bitstream changes its own."""
+        """The container's word counts, unless the bitstream changes its own."""
         facts = self._facts
         if not of_decoder or of_decoder < 0 or of_decoder == facts.coded_aspect:
             return facts.pixel_aspect
@@ -194,7 +194,7 @@ class Pictures:
         return facts.pixel_aspect if begins_unsaid else of_decoder
 
     def _matrix(self, sample: Sample) -> Matrix:
-        """The frame's display matrix; in a bitstream it stands until another one comes."""
+        """The frame's display matrix; in a bitstream it holds until the next one."""
         found = display_matrix(sample.frame)
         if found is None and self._facts.codec not in _ORIENTED_CODECS:
             found = IDENTITY

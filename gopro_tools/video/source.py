@@ -1,4 +1,4 @@
-"""What every source of frames is: the facts known before decoding, and the reading of a range."""
+"""What every source of frames offers: facts known before decoding, and reading a range."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,13 +20,13 @@ class FrameProblem:
     """Why a frame, or what follows it, cannot be used."""
 
     text: str
-    """A sentence that names the file; empty where it was said before."""
+    """A sentence that names the file; empty if already reported."""
     frame: int | None = None
     """Index of the first frame it concerns, where that is known."""
     reason: str = ""
     """For the list of rejected windows, such as "is 40x56 instead of 80x112 (HxW)"."""
     misplaced: bool = False
-    """The index is wrong: a frame is not where its packet put it."""
+    """The index is wrong: a frame is not where its packet places it."""
 
     def __str__(self) -> str:
         """The sentence."""
@@ -34,7 +34,7 @@ class FrameProblem:
 
 
 _SAME_RATE = 0.02
-"""Share of a rate that rounding, as 29.97 to 30, may make."""
+"""Largest relative difference that rounding a rate, as 29.97 to 30, may make."""
 
 Problem = Callable[[FrameProblem], None]
 """Called for each frame or stretch that cannot be read."""
@@ -49,8 +49,8 @@ class SourceInfo:
     look: Look
     """How the stored samples become upright pictures."""
     ticks: NDArray[np.int64]
-    """(n_frames,) When each frame is shown, in display order, in units of `seconds_per_tick`; never
-    falling, as a clock that goes back is carried on (see `parts`)."""
+    """(n_frames,) When each frame is shown, in display order, in units of `seconds_per_tick`;
+    non-decreasing, as a clock that goes back is continued (see `parts`)."""
     seconds_per_tick: Fraction
     keyframes: NDArray[np.int64]
     """(n, 2) Where decoding can start: index of the first frame it gives, and tick to seek to, or
@@ -69,17 +69,17 @@ class SourceInfo:
     hidden: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """Ticks of stored frames that are not shown (an edit list hides them)."""
     cut_short: str = ""
-    """Where the header promises more than there is: what it promises."""
+    """What the header promises, if that is more than there is."""
     complaints: tuple[str, ...] = ()
-    """Damage of the container that FFmpeg met while it looked for the frames."""
+    """Damage to the container that FFmpeg found while indexing the frames."""
     notes: tuple[str, ...] = ()
-    """What a person should know of how the file is read, though nothing is wrong."""
+    """What a person should know about how the file is read, though nothing is wrong."""
     by_order: bool = False
     """The file's times do not tell its frames apart: frames are counted in the file's order."""
     headers: bytes = b""
     """Parameter sets that come with the first keyframe."""
     facts: ContainerFacts | None = None
-    """Of a video: what opening it told."""
+    """For a video: what opening it revealed."""
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -97,7 +97,7 @@ class SourceInfo:
 
     @property
     def frame_rate_measured(self) -> float:
-        """Frames a second of playback, from the times themselves, gaps left aside."""
+        """Frames per second of playback, from the times themselves, ignoring gaps."""
         return float(1 / (self._clock.interval_ticks * self.seconds_per_tick))
 
     @property
@@ -110,11 +110,11 @@ class SourceInfo:
         return self._clock.gaps
 
     def rate_hz(self, override: float | None) -> float:
-        """Frames a second of the filmed world: ``--fps``, else the capture tag, else the times."""
+        """Frames per second of real time: ``--fps``, else the capture tag, else the times."""
         return override or self.capture_rate_hz or self.frame_rate_measured
 
     def times_s(self, override: float | None) -> NDArray[np.float64]:
-        """(n_frames,) seconds of the filmed world since the first frame."""
+        """(n_frames,) seconds of real time since the first frame."""
         slowdown = self.rate_hz(override) / self.frame_rate_measured
         seconds = (self.ticks - self.ticks[0]) * float(self.seconds_per_tick)
         return np.asarray(seconds / slowdown, dtype=np.float64)
@@ -147,10 +147,10 @@ class SourceInfo:
         }
 
     def notes_at(self, override_hz: float | None) -> tuple[str, ...]:
-        """`notes`, and one more where ``--fps`` says another rate than the file does."""
+        """`notes`, plus one where ``--fps`` disagrees with the file's rate."""
         own_hz = self.rate_hz(None)
         is_own = override_hz is None or abs(override_hz / own_hz - 1) < _SAME_RATE
-        if is_own or self.kind == "frames":  # images have no rate of their own
+        if is_own or self.kind == "frames":  # images have no frame rate
             return self.notes
         said = (
             f"taken as {override_hz:.4g} frames a second, as --fps says; the file says {own_hz:.4g}"
@@ -169,6 +169,6 @@ class FrameSource(Protocol):
     def read(self, start: int, stop: int, on_problem: Problem) -> Iterator[tuple[int, Rgb]]:
         """Frames ``[start, stop)`` in order, with their indices.
 
-        A frame that cannot be decoded, or not trusted, is left out; ``on_problem`` is told why.
+        A frame that cannot be decoded or trusted is left out; ``on_problem`` is told why.
         """
         ...

@@ -1,4 +1,4 @@
-"""What an image file says of its own code values, which no image library tells with its pixels."""
+"""What an image file says about its code values, which image libraries do not tell."""
 
 import io
 import struct
@@ -17,21 +17,21 @@ from gopro_tools.video.color import Color, check_response, color_by_transfer
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ORDINARY_GAMMA = (1.9, 2.5)
-"""Camera curves, by the gamma of the whole curve; sRGB and BT.709 are 2.2 or so."""
+"""Range of camera curves, by the gamma of the whole curve; sRGB and BT.709 are about 2.2."""
 _AS_STORED = "as stored"
 _MIDDLE_CODES = (64, 193)
-"""Grey codes by which a profile's curve is judged: darker ones have a slope of their own."""
+"""Grey codes by which a profile's curve is judged: darker ones may lie on a linear toe."""
 _SRGB_CHROMA = 132.0
 """CIELAB chroma of sRGB's purest colour, blue 131; the green of Display P3, 151."""
 
 
 def color_of_still(path: Path) -> Color:
-    """Colour of an image file: that its values are linear, PQ, ... where the file says so.
+    """Colour of an image file, such as linear or PQ values, if the file says so.
 
     A PNG file says so in its chunks, any file in its ICC profile.
 
     Raises:
-        InputError: It cannot be read, or is no image.
+        InputError: It cannot be read, or is not an image.
     """
     try:
         data = path.read_bytes()
@@ -51,7 +51,7 @@ def check_still(path: Path, response: Response) -> Color:
     """Refuse an image whose code values ``response`` does not decode; its colour otherwise.
 
     Raises:
-        InputError: It says that its values are HDR, linear or of another gamma than a camera's.
+        InputError: It says that its values are HDR, linear, or have a gamma other than a camera's.
     """
     color = color_of_still(path)
     if color.hdr:
@@ -76,7 +76,7 @@ def _by_gamma(stored: float, primaries: str = "") -> Color:
 
 @lru_cache(maxsize=64)
 def _by_profile(profile: bytes) -> Color:
-    """Curve and primaries of an ICC profile, by the colours that it makes of a few codes."""
+    """Curve and primaries of an ICC profile, judged by the colours it gives a few codes."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         name = " ".join(ImageCms.getProfileDescription(source).split())
@@ -85,7 +85,7 @@ def _by_profile(profile: bytes) -> Color:
             renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
         )  # fmt: skip
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return Color(text=_AS_STORED)  # damaged, or of grey: viewers pass over it
+        return Color(text=_AS_STORED)  # damaged, or for grey: viewers ignore it
     codes = np.arange(*_MIDDLE_CODES, dtype=np.uint8)
     lightness = _in_lab(to_lab, np.repeat(codes[:, None], 3, axis=1))[:, 0]
     light = np.where(lightness > 8, ((lightness + 16) / 116) ** 3, np.maximum(lightness, 1) / 903.3)
@@ -97,7 +97,7 @@ def _by_profile(profile: bytes) -> Color:
 def _in_lab(to_lab: ImageCms.ImageCmsTransform, rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
     """(n, 3) lightness from 0 to 100, a and b, of (n, 3) uint8 RGB."""
     image = ImageCms.applyTransform(Image.fromarray(rgb[None]), to_lab)
-    assert image is not None  # it is None only where the image itself is changed
+    assert image is not None  # it is None only for in-place changes
     lab = np.asarray(image)[0]
     return np.column_stack([lab[:, 0] * (100 / 255), lab[:, 1:].astype(np.uint8).view(np.int8)])
 

@@ -1,7 +1,7 @@
-"""Where a transport stream ends, and another one begins that was appended to it.
+"""Where a transport stream ends, and another one appended to it begins.
 
-A frame is a packet of its own, and its last 188 bytes are padded. A frame that is cut short looks
-like a whole one to FFmpeg, and its decoders fill in what is missing without a word.
+A frame is a packet of its own, and its last 188 bytes are padded. To FFmpeg a frame that is cut
+short looks complete, and its decoders silently fill in what is missing.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from pathlib import Path
 
 _SYNC = 0x47
 _SEARCHED_BYTES = 4 << 20
-"""How far back the last packet of a stream is looked for."""
+"""How far back, in bytes, the last packet of a stream is searched for."""
 _FIELD_BYTES = ((0x10, 6), (0x08, 6), (0x04, 1))
 """Flags of an adaptation field, and the bytes that each adds to it."""
 _OPEN_FIELDS = 0x03
@@ -17,12 +17,12 @@ _OPEN_FIELDS = 0x03
 
 
 def joint_before(path: Path, next_at: int, *, clock_goes_back: bool = False) -> bool:
-    """Whether one whole transport stream ends and another begins before a packet.
+    """Whether a complete transport stream ends, and another begins, before a packet.
 
     Args:
         path: The file.
         next_at: Byte at which the packet begins.
-        clock_goes_back: Whether its time is before that of the packet before it, which is a sign of
+        clock_goes_back: Whether its time is earlier than the previous packet's, which is a sign of
             another stream. So are tables before it whose counters do not continue.
     """
     data, here = _read_until(path, next_at)
@@ -45,7 +45,7 @@ def joint_before(path: Path, next_at: int, *, clock_goes_back: bool = False) -> 
 def may_end_in_the_middle(path: Path, last_at: int) -> bool:
     """Whether the last frame of a transport stream may be cut short; its packet is at a byte.
 
-    One of 184 whole ones happens to need no padding, and is not told apart.
+    One in 184 complete frames happens to need no padding, and cannot be told apart.
     """
     first, here = _read_until(path, last_at)
     if here is None:
@@ -66,14 +66,14 @@ def may_end_in_the_middle(path: Path, last_at: int) -> bool:
 
 
 def _read_until(path: Path, position: int) -> tuple[bytes, int | None]:
-    """What lies before a packet, and where in it the packet begins; None if there is none."""
+    """The bytes before a packet, and where in them the packet begins; None if there is none."""
     start = max(0, position - _SEARCHED_BYTES)
     with path.open("rb") as file:
         file.seek(start)
         data = file.read(position - start + 188 + 4)
     here = position - start
     if here < len(data) and data[here] != _SYNC:
-        here += 4  # .m2ts has a time of arrival before each packet
+        here += 4  # .m2ts has an arrival time before each packet
     is_packet = here + 188 <= len(data) and data[here] == _SYNC
     return data, here if is_packet else None
 
@@ -83,7 +83,7 @@ def _unit(data: bytes, here: int) -> int:
 
 
 def _packets_before(data: bytes, here: int) -> Iterator[int]:
-    """Where the packets before one begin, the last one first."""
+    """Where the packets before this one begin, the last one first."""
     unit = _unit(data, here)
     for at in range(here - unit, -1, -unit):
         if data[at] != _SYNC:

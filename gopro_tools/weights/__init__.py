@@ -1,4 +1,4 @@
-"""The small network that ships with the package: one ``.onnx`` file, its card ``.json`` beside it.
+"""The small network that ships with the package: an ``.onnx`` file and its ``.json`` card.
 
 The card says what a user must know before trusting a result::
 
