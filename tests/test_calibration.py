@@ -155,7 +155,7 @@ def test_a_bracket_in_which_another_setting_changed_is_refused(tmp_path, light, 
     changed = {name: lambda number: 100 if number < 3 else 200}
     folder = write_bracket(tmp_path / "changed", light, response, [-2, -1, 0, 1, 2], **changed)
     for times in ((), ("1/16", "1/8", "1/4", "1/2", "1")):
-        with pytest.raises(InputError, match=r"IMG_3.png: .* 200.* by its EXIF, but 100"):
+        with pytest.raises(InputError, match=r"IMG_3.png: .* 200.* in its EXIF, but 100"):
             read_bracket(folder, times)
     same = {name: lambda number: 100}
     folder = write_bracket(tmp_path / "same", light, response, [-2, -1, 0, 1, 2], **same)

@@ -316,7 +316,7 @@ def test_what_cannot_be_scored_is_listed(root: Path) -> None:
         (["--dataset", "dataset", "--restored", "blurred=identity"], "names another row"),
         (["--dataset", "dataset", "--blur-kind", "linear_crf"], "--blur-kind gamma"),
         (["--dataset", "dataset", "--split", "train"], "train"),
-        (["--dataset", "dataset", "--protocol", "ssim"], "'ssim' is no protocol"),
+        (["--dataset", "dataset", "--protocol", "ssim"], "'ssim' is not a protocol"),
         (["--dataset", "dataset", "--protocol", "lpips"], "hub/checkpoints"),
         (["--dataset", "dataset", "--n-resamples", "0"], "at least 1"),
     ],

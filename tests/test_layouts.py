@@ -552,7 +552,7 @@ def test_a_link_that_leads_nowhere_is_a_missing_image(tmp_path):
         "sharp": tmp_path / "sharp", "blurred": tmp_path / "blurred",
         "restored": (f"m={tmp_path / 'm'}",),
     }  # fmt: skip
-    with pytest.raises(InputError, match=r"m: 1 missing, a link leads nowhere \(2.png\)"):
+    with pytest.raises(InputError, match=r"m: 1 missing, a broken link \(2.png\)"):
         pair_images(Sources(**options))
     pairing = pair_images(Sources(**options, allow_missing=True))
     assert [images.name for images in pairing.image_sets] == ["1.png"]

@@ -48,7 +48,7 @@ def test_a_wrong_choice_is_named(words: str, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit):
         parsed("--kinds", words)
     text = " ".join(capsys.readouterr().err.split())
-    assert "'beauty' is none of sharp, blur" in text
+    assert "'beauty' is not one of sharp, blur" in text
 
 
 def test_a_command_takes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -299,7 +299,7 @@ def test_a_dataset_of_another_decoder_is_made_again_as_a_whole(
     (out / SHARP / "000003.png").unlink()
     summary = synthesize([clip], out=out, executor=threads)
     assert summary.n_repaired == 0
-    assert "do not come out as manifest.csv lists them" in caplog.text
+    assert "differ from what manifest.csv lists" in caplog.text
     assert tree(out) == whole
 
 

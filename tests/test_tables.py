@@ -131,7 +131,7 @@ class TestPublished:
             (('dataset = "GOPRO_Large"', ""), "dataset"),
             (('citation = "nah2017"', 'citation = "nobody"'), "nobody"),
             (("psnr_rgb = 24.64", "psnr_rgv = 24.64"), "protocol 'psnr_rgv' is not described"),
-            (("psnr_rgb = 24.64", "beauty = 24.64"), "'beauty' is none of"),
+            (("psnr_rgb = 24.64", "beauty = 24.64"), "'beauty' is not one of"),
             (("psnr_rgb = 24.64", 'psnr_rgb = "x"'), "could not convert"),
             (("[citations]", "[citations"), "not a readable TOML file"),
         ],

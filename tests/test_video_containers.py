@@ -214,7 +214,7 @@ def test_samples_of_12_bit_in_files_of_16_are_said_to_be_dark(tmp_path: Path) ->
         grey = frame[..., 0].astype(np.uint16) * 16
         Image.fromarray(grey).save(tmp_path / f"{i:03d}.png")
     notes = open_source(tmp_path, fps=240).info.notes
-    assert any("of 65535" in note and "12 bit" in note for note in notes)
+    assert any("of 65535" in note and "12-bit" in note for note in notes)
 
 
 # --- what is no video --------------------------------------------------------------------------
