@@ -322,7 +322,7 @@ def _exposures(task: SegmentTask, probe: Probe, record: SegmentRecord) -> Iterat
         frame = np.ascontiguousarray(frame)
         change, is_equal = np.nan, False
         if previous is not None:
-            change = float(np.abs(thumbnail - previous.thumbnail).mean())
+            change = cv2.norm(thumbnail, previous.thumbnail, cv2.NORM_L1) / thumbnail.size
             # Of two thumbnails alike, the images tell.
             is_equal = are_files and change == 0 and np.array_equal(frame, previous.frame)
         # Kept as it came, not copied; the one that leaves makes room for the next.
