@@ -10,6 +10,7 @@ from gopro_tools.animation import ANIMATION_FILE
 from gopro_tools.dataset import MANIFEST_FILE
 from gopro_tools.errors import InputError
 from gopro_tools.seal import DATASET_FILE
+from gopro_tools.synthesize.combing import FieldOrder
 from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.plan import Plan
 from gopro_tools.synthesize.recipes import recipe_named
@@ -34,6 +35,10 @@ class Tally:
     """By source."""
     mixed_of: defaultdict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
     """By source, for some of its windows: whether they hold mixes of their own frames."""
+    field_orders_of: defaultdict[str, list[FieldOrder]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """By source, for some of its windows: which lines of their frames are earlier."""
 
 
 def card(plan: Plan, tally: Tally, description: Mapping[str, Any]) -> str:

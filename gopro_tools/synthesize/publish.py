@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from gopro_tools.files import sync_file_system, write_atomic, written_atomic
 from gopro_tools.images import encode_png
 from gopro_tools.seal import DATASET_FILE, FORMAT, sealed
 from gopro_tools.synthesize.card import CARD_FILE, PREVIEW_FILE, REJECTED_FILE, Tally, card
+from gopro_tools.synthesize.combing import FieldOrder
 from gopro_tools.synthesize.plan import Plan, Probe, SequencePlan
 from gopro_tools.synthesize.preview import (
     Shown,
@@ -70,6 +71,11 @@ _MIXED_NOTE = (
     "in {} of {} windows looked at, some frames are mixes of the two beside them, as where a lower "
     "rate was raised by blending: such a sharp image shows two moments at once. Use the video as "
     "the camera recorded it; --interpolate fills its gaps"
+)
+_COMBED_NOTE = (
+    "in {} of {} windows looked at, the even and the odd lines of a frame show two moments, as in "
+    "interlaced video, but the source does not say so: its sharp images are combed. Make "
+    "progressive video of it first: `ffmpeg -i IN -vf bwdif=parity={} OUT`"
 )
 
 Row = Mapping[str, Any]
@@ -148,6 +154,8 @@ def _write_tables(
             tally.n_rejected_of[source] += len(rejected)
             tally.problems_of[source].update(*(record.problems for record in records))
             tally.mixed_of[source] += (mixed for record in records for mixed in record.mixed)
+            orders = (order for record in records for order in record.field_orders)
+            tally.field_orders_of[source] += orders
     return tally
 
 
@@ -234,20 +242,32 @@ def _describe(plan: Plan, tally: Tally) -> dict[str, Any]:
                         for problem in problems.get(probe.source.name, ())
                     }
                 ),
-                **_facts(probe, plan.config.fps, tally.mixed_of[probe.source.name]),
+                **_facts(probe, plan.config.fps, tally),
             }
             for probe in plan.probes
         ],
     }
 
 
-def _facts(probe: Probe, fps: float | None, mixed: Sequence[bool]) -> dict[str, Any]:
+def _facts(probe: Probe, fps: float | None, tally: Tally) -> dict[str, Any]:
     """What the container said and what was measured."""
     info = probe.info
     if info is None:
         return {}
     facts = {"left_out": list(probe.source.left_out), **info.record(fps)}
-    if len(mixed) >= _FEWEST_WINDOWS and sum(mixed) > len(mixed) / 2:
-        facts["notes"] = [*facts["notes"], _MIXED_NOTE.format(sum(mixed), len(mixed))]
-        logger.warning("%s: %s", probe.source.name, facts["notes"][-1])
+    for note in _seen(tally, probe.source.name):
+        facts["notes"] = [*facts["notes"], note]
+        logger.warning("%s: %s", probe.source.name, note)
     return facts
+
+
+def _seen(tally: Tally, source: str) -> Iterator[str]:
+    """What most of those windows of a source show that were looked at."""
+    mixed, orders = tally.mixed_of[source], tally.field_orders_of[source]
+    if len(mixed) >= _FEWEST_WINDOWS and sum(mixed) > len(mixed) / 2:
+        yield _MIXED_NOTE.format(sum(mixed), len(mixed))
+    # The fields of a video do not change their order: windows that contradict cancel.
+    excess = orders.count("tff") - orders.count("bff")
+    if len(orders) >= _FEWEST_WINDOWS and abs(excess) > len(orders) / 2:
+        order: FieldOrder = "tff" if excess > 0 else "bff"
+        yield _COMBED_NOTE.format(orders.count(order), len(orders), order)

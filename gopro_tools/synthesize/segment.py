@@ -16,6 +16,7 @@ from gopro_tools.dataset import LATENT_FOLDER
 from gopro_tools.exposure import Window
 from gopro_tools.files import write_atomic
 from gopro_tools.images import Rgb, encode_png, pixel_hash, sharpness
+from gopro_tools.synthesize.combing import Columns, FieldOrder, columns_of, field_order
 from gopro_tools.synthesize.config import SynthesisConfig
 from gopro_tools.synthesize.faults import Thumbnail, fault, is_mixed, thumbnail_of
 from gopro_tools.synthesize.plan import Probe, Segment, open_as_asked
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from gopro_tools.synthesize.pairs import PairMaker
 
 _MOST_LOOKED_AT = 8
-"""Windows of a segment that are enough to notice blended frames."""
+"""Windows of a segment that are enough to notice blended or combed frames."""
 
 _Exposed = tuple[Window, list[Rgb], str]
 """A window, its frames in time order, and why it is rejected; "" if it is not."""
@@ -42,6 +43,7 @@ class _Seen:
     frame: Rgb
     """Of the size asked for."""
     thumbnail: Thumbnail
+    columns: Columns
     change: float
     """How much it differs from the frame before; see `fault`."""
     is_equal: bool
@@ -94,6 +96,8 @@ class SegmentRecord:
     """What the decoder complained of."""
     mixed: list[bool] = field(default_factory=list)
     """`is_mixed` of the first windows in which something moves."""
+    field_orders: list[FieldOrder] = field(default_factory=list)
+    """`field_order` of the first windows in which something moves."""
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Size and XXH3-128 of each image, by its path below the output folder: images are not synced
     to disk one by one, so that a power cut may leave them empty or cut short."""
@@ -307,6 +311,9 @@ def _exposures(task: SegmentTask, probe: Probe, record: SegmentRecord) -> Iterat
             if not reason and len(record.mixed) < _MOST_LOOKED_AT:
                 mixed = is_mixed(changes, thumbnails)
                 record.mixed += [] if mixed is None else [mixed]
+            if not reason and len(record.field_orders) < _MOST_LOOKED_AT:
+                order = field_order([one.columns for one in seen])
+                record.field_orders += [] if order is None else [order]
         return window, [one.frame for one in seen], reason
 
     for index, frame in source.read(int(earliest[-1]), stop, note):
@@ -316,7 +323,7 @@ def _exposures(task: SegmentTask, probe: Probe, record: SegmentRecord) -> Iterat
             return
         if index < earliest[len(waiting) - 1]:
             continue
-        thumbnail = thumbnail_of(frame)
+        thumbnail, columns = thumbnail_of(frame), columns_of(frame)
         if frame.shape[:2] != (height, width):
             frame = _resized(frame, height, width)
         frame = np.ascontiguousarray(frame)
@@ -326,7 +333,7 @@ def _exposures(task: SegmentTask, probe: Probe, record: SegmentRecord) -> Iterat
             # Of two thumbnails alike, the images tell.
             is_equal = are_files and change == 0 and np.array_equal(frame, previous.frame)
         # Kept as it came, not copied; the one that leaves makes room for the next.
-        previous = _Seen(index, frame, thumbnail, change, is_equal)
+        previous = _Seen(index, frame, thumbnail, columns, change, is_equal)
         in_ring[index % n_ring] = previous
         del frame
         if index == waiting[-1].stop - 1:
