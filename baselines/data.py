@@ -29,7 +29,7 @@ from gopro_tools.pairs import Pairs
 from gopro_tools.threads import Progress, no_progress, thread_pool
 
 SATURATION_RANGE = (0.5, 1.5)
-"""Of the factor that HSV saturation is multiplied by, drawn uniformly."""
+"""Range of the factor for HSV saturation, drawn uniformly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class FramePairs:
         """Find the pairs and, where they are cached, decode all of them.
 
         Raises:
-            InputError: No such split, images without partner, unreadable images or pairs of two
+            InputError: No such split, images without a partner, unreadable images or pairs of two
                 sizes (all are listed), or no room for the cache.
         """
         self._pairs = Pairs(root, split, blur_kind)
@@ -159,7 +159,7 @@ class AugmentationDraw:
     saturation: float | None
     """Factor of the HSV saturation; None leaves it."""
     noise_sigma: float
-    """Of the input's noise, of either sign."""
+    """Sigma of the input's noise, of either sign."""
 
     def oriented(self, patch: NDArray[Any]) -> NDArray[Any]:
         """A view of a patch, (H, W) or (H, W, 3): flipped and turned."""

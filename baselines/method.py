@@ -47,7 +47,7 @@ class NetworkKind:
     """One kind of network that weight files hold."""
 
     name: str
-    """In checkpoints: ``deepdeblur``."""
+    """Name in checkpoints: ``deepdeblur``."""
     network: "Callable[..., nn.Module]"
     """Makes one from its ``architecture``, a property that holds the arguments."""
     published: "Callable[[Mapping[str, Tensor], Path], nn.Module | None] | None" = None

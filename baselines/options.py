@@ -36,7 +36,7 @@ class RestoreOptions(ComputeOptions):
     """How values become 8 bits. By default as in the recipe of the weights (DeblurGAN's code
     truncates), or else to the nearest."""
     seed: int = 0
-    """Of the dropout that DeblurGAN keeps at test time; set again for each image."""
+    """Seed of the dropout that DeblurGAN keeps at test time; set again for each image."""
 
     def __post_init__(self) -> None:
         if self.tile is not None:

@@ -143,7 +143,7 @@ class Recipe:
     optimisation: Annotated[Optimisation, tyro.conf.arg(name="")]
     """Adam, learning rate, length."""
     seed: int = 0
-    """Of the initial weights, of the patches and of dropout."""
+    """Seed of the initial weights, the patches and dropout."""
 
     def n_steps(self, n_pairs: int) -> int:
         """Training steps on a dataset of ``n_pairs`` pairs."""

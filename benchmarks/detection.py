@@ -27,7 +27,7 @@ class BlurConfig:
     resamples: int = 1000
     """Bootstrap resamples of the images, for the intervals."""
     seed: int = 0
-    """Of the shakes and the bootstrap."""
+    """Seed of the shakes and the bootstrap."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""

@@ -13,7 +13,7 @@ with another; what stands between them is the answer::
 A first column named ``heading`` gives each of its values a table of its own below it. Queries share
 the macros of ``pages.sql``.
 
-Figures are drawn of queries too, beside their page; ``log`` is a logarithmic x-axis::
+Figures are drawn from queries too, beside their page; ``log`` is a logarithmic x-axis::
 
     <!-- plot: gains.png log
     SELECT px AS "length of blur (px)", gain AS "gain (dB)", method AS curve, 'o-' AS style
@@ -63,7 +63,7 @@ def tables(results: Path, query: str, page: Path | str = "query") -> str:
     """The answer of a query as Markdown tables.
 
     Raises:
-        InputError: The query fails; ``page`` says where it is from.
+        InputError: The query fails; ``page`` says where it comes from.
     """
     head, rows = asked(results, query, page)
     if head[0] != "heading":

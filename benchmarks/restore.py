@@ -45,13 +45,13 @@ def restore_command(
             checkout, in results/weights. Other methods may take a folder.
         split: Which part of a dataset.
         blur_kind: Which blurred images of a dataset.
-        resume: Keep whole results that are there; refused where method, weights, options, code or
-            images are others.
+        resume: Keep complete results that are there; refused if method, weights, options, code or
+            images differ.
         executor: package.module:factory[:name=value...] of a concurrent.futures.Executor that
-            restores the images instead of this process, such as gopro_tools.distributed:dask.
+            restores the images in place of this process, such as gopro_tools.distributed:dask.
         shard: I/N: restore only the I-th of N shares, for job arrays. The one that ends last writes
             the record.
-        options: How.
+        options: How images are restored.
         movies: How videos are read and written.
     """
     # Here, as torch takes seconds to load, which --help need not wait for.

@@ -140,7 +140,7 @@ def export_onnx(path: Path, out: Path, kinds: Sequence[NetworkKind]) -> Checkpoi
 
 
 class _Exported(nn.Module):
-    """What an ONNX file holds: the finest scale, clipped, and the same for the same image."""
+    """What an ONNX file holds: the finest scale, clipped, deterministic."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

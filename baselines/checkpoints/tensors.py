@@ -88,7 +88,7 @@ def load_into(
 def is_safetensors(path: Path) -> bool:
     """Whether a file is one by its name, or by its first bytes: the header's length, then JSON."""
     if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would wait for ever
-        raise InputError(f"{path}: a file of weights was expected, found something that is none.")
+        raise InputError(f"{path}: a file of weights was expected, found something else.")
     try:
         with path.open("rb") as file:
             start = file.read(9)
@@ -130,7 +130,7 @@ def _read_torch_file(path: Path) -> Any:
         )
     except Exception as error:  # the unpickler may raise anything on other files
         raise InputError(
-            f"{path}: not a whole file of tensors by torch.save, or it holds objects that could "
-            "only be read by running code from it. Get the file again, or a copy that holds a "
-            "state dict alone."
+            f"{path}: not a complete file of tensors by torch.save, or it holds objects that could "
+            "only be read by running code from it. Get the file again, or a copy that holds only "
+            "a state dict."
         ) from error

@@ -25,7 +25,7 @@ image; a PatchGAN critic and the features of VGG19 judge the result.
 |                  |                          | March 2019 (issues 145, 168)|                    |
 
 Where the paper is silent the preset `paper` follows the code, except for the rounding. Sources: the
-paper; the repository KupynOrest/DeblurGAN, whose issues are meant.
+paper; the repository KupynOrest/DeblurGAN, whose issues are cited.
 """
 
 import logging

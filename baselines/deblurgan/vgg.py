@@ -1,4 +1,4 @@
-"""Features of VGG19 for DeblurGAN's content loss; weights are read from a file, never at random."""
+"""Features of VGG19 for DeblurGAN's content loss; weights are read from a file, never random."""
 
 from itertools import pairwise
 from pathlib import Path

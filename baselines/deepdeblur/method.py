@@ -52,7 +52,7 @@ class DeepDeblurRecipe(Recipe):
     loss_reduction: Literal["paper", "sum"] = "paper"
     """``paper``: 1/(2K) of the sum over scales; ``sum``: the sum, as both releases do."""
     adversarial_weight: float = 0.0
-    """Of the adversarial loss on the finest scale (the paper's 1e-4); 0 trains without one."""
+    """Weight of the adversarial loss, finest scale (the paper's 1e-4); 0 trains without one."""
     adversarial_in_bits: bool = False
     """Whether the adversarial loss is divided by log 2 (Torch7 code)."""
     discriminator: DiscriminatorLayout = "paper"

@@ -10,7 +10,7 @@ So its k-means finds the first components, and expectation-maximisation is done 
 | patches | 2 million, greyscale, of BSDS300 | `n_patches`, greyscale, of the images given |
 | components | 200, full covariances, means near 0 | the same, means 0 |
 | start | not known to us | k-means on magnitudes of the patches' frequencies |
-| colour | each channel by itself | the component is chosen on the grey patch, for all channels |
+| colour | each channel separately | the component is chosen on the grey patch, for all channels |
 """
 
 import math
@@ -31,7 +31,7 @@ PATCH_PX = 8
 """Side of a patch."""
 N_VALUES = PATCH_PX**2
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
-"""Of red, green and blue in the grey image."""
+"""Weights of red, green and blue in the grey image."""
 
 _FLOOR = 1e-6
 """Smallest variance of any direction: a quarter of a grey level, about what rounding to 8 bits
@@ -186,7 +186,7 @@ def fit_prior(
         n_patches: In all; at least 20 per component.
         n_steps: Of expectation-maximisation.
         seed: Decides which patches are taken and where k-means begins.
-        on_progress: Called with steps done, and all.
+        on_progress: Called with the number of steps done and in total.
 
     Raises:
         InputError: There are too few patches.

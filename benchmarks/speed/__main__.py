@@ -28,7 +28,7 @@ def command(
 
     Args:
         suite: What to time.
-        record: Store the figures and make the pages again that show them.
+        record: Store the figures, and remake the pages that show them.
         results: Where records and pages lie.
     """
     from benchmarks.pages import pages, tables

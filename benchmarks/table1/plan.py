@@ -35,7 +35,7 @@ class Table1Config:
     methods: tuple[str, ...] = tuple(method.name for method in METHODS)
     """What to compare with the blurred input; package.module:factory for one of your own, which is
     trained too if it names a Method. NAME=package.module:factory names it in the tables, and
-    NAME=spandrel:weights=FILE takes a trained network of other people."""
+    NAME=spandrel:weights=FILE takes someone else's trained network."""
     blur_kind: BlurKind = "gamma"
     """Which blurred images: gamma, the paper's, or linear_crf."""
     detector: str | None = None
@@ -60,7 +60,7 @@ class Table1Config:
     one of the same recipe is used instead of training again, whatever data it learned from; others
     of the methods compared are named with what differs."""
     seed: int = 0
-    """Of weights, patches and rendered scenes."""
+    """Seed of weights, patches and rendered scenes."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be compared."""

@@ -36,7 +36,7 @@ def latest_reports(results: Path) -> dict[str, "Report"]:
 
 
 def published_texts(results: Path, readme: Path) -> dict[Path, str]:
-    """Every text that is made from a record, by the file it belongs into."""
+    """Every text that is made from a record, by the file it belongs in."""
     texts = {
         results / SUITE / scale / name: text
         for scale, report in latest_reports(results).items()

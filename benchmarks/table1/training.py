@@ -68,7 +68,7 @@ class Ready:
     weights: Path | None = None
     weights_sha256: str | None = None
     facts: Mapping[str, Any]
-    """What tables say of it: ``title, family, published_name, scale`` and, of a trained one,
+    """What tables say about it: ``title, family, published_name, scale`` and, of a trained one,
     ``n_parameters, n_macs, n_patches, training_s, recipe``."""
 
     @property
@@ -206,7 +206,7 @@ def _trained_elsewhere(folders: Sequence[Path], method: Method, recipe: Recipe) 
         stored = record.config["recipe"]
         differing = differences(stored, jsonable(recipe))
         if STARTED_FROM in record.config:
-            differing.append("fine-tuned, of which no recipe speaks")
+            differing.append("fine-tuned, which no recipe describes")
         if differing:
             others.append((folder, f"preset {stored['preset']}: {'; '.join(differing)}"))
             continue

@@ -70,7 +70,7 @@ class RunFolder:
 
         Raises:
             InputError: A run is there and ``resume`` is false, or its recipe, data or first weights
-                are others.
+                differ.
         """
         if not self.has_checkpoint:
             return

@@ -38,7 +38,7 @@ _N_AHEAD = 4  # batches; a plan is cut in a fraction of the time that a GPU take
 
 OnProgress = Callable[[str, int, int], None]
 """Called with a task (``decoding``, ``training`` or ``fitting``), and how many of its pairs, steps
-or parts are done, of how many."""
+or parts are done, out of how many."""
 
 
 @dataclass(frozen=True, kw_only=True)
