@@ -1,4 +1,4 @@
-"""A dataset in the formats that other training repositories read.
+"""A dataset in the formats that other training code reads.
 
     python -m gopro_tools.export DATASET --to lmdb -o OUT
     python -m gopro_tools.export verify OUT DATASET

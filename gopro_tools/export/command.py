@@ -16,7 +16,7 @@ def export_command(
     config: Annotated[ExportConfig, tyro.conf.arg(name="")],
     jobs: int = 0,
 ) -> int:
-    """Write a dataset in the format of another training repository.
+    """Write a dataset in the format of other training code.
 
     ``python -m gopro_tools.export verify OUT DATASET`` proves the result by its pixels.
 
