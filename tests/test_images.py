@@ -268,7 +268,7 @@ def test_tiff_in_tiles_with_an_orientation_is_refused(tmp_path):
         tifffile.imwrite(tmp_path / f"{orientation}.tif", image, photometric="rgb", tile=(32, 32),
                          extratags=[(274, 3, 1, orientation, True)])  # fmt: skip
     np.testing.assert_array_equal(read_rgb(tmp_path / "1.tif"), image)
-    with pytest.raises(InputError, match="in tiles"):
+    with pytest.raises(InputError, match="a tiled TIFF"):
         read_rgb(tmp_path / "6.tif")
 
 
