@@ -9,9 +9,27 @@ import traceback
 from pathlib import Path
 
 from gopro_tools import __version__
+from gopro_tools.errors import InputError
 
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_ADVICE = {
+    errno.ENOSPC: "Make room and run the same command again; what was finished is kept.",
+    errno.EACCES: "Choose another place, or change its permissions.",
+    errno.ENOTDIR: "A folder was expected there, and a file is in the way: choose another place.",
+    errno.EISDIR: "A file was expected there, and a folder is in the way: choose another place.",
+    errno.ENOENT: "Check the name and, where a link is on the way, where it leads.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.ELOOP: "A link leads back to itself: remove it.",
+    errno.EMFILE: "Use fewer --jobs, or allow more open files (ulimit -n).",
+    errno.EIO: "The disk or the network failed: try again, or copy the file to another disk first.",
+}
+_LIKE = {
+    errno.EDQUOT: errno.ENOSPC,
+    errno.EFBIG: errno.ENOSPC,
+    errno.EPERM: errno.EACCES,
+    errno.EROFS: errno.EACCES,
+    errno.EEXIST: errno.ENOTDIR,  # of a folder that is to be made
+    errno.ENFILE: errno.EMFILE,
+}
 
 
 def system_message(error: OSError | MemoryError) -> str:
@@ -24,12 +42,13 @@ def system_message(error: OSError | MemoryError) -> str:
     names = (name for name in (error.filename, error.filename2) if isinstance(name, str | bytes))
     files = " -> ".join(map(os.fsdecode, names))
     reason = error.strerror or str(error) or type(error).__name__
-    advice = ""
-    if error.errno in _NO_SPACE:
-        advice = " Make room and run the same command again; what was finished is kept."
-    elif error.errno in _NOT_ALLOWED:
-        advice = " Choose another place, or change its permissions."
-    return f"{f'{files}: ' if files else ''}{reason}.{advice}"
+    advice = _ADVICE.get(_LIKE.get(error.errno or 0, error.errno or 0), "")
+    return f"{f'{files}: ' if files else ''}{reason}. {advice}".rstrip()
+
+
+def reason_of(error: InputError | OSError) -> str:
+    """Why one of many inputs is left out, in words for people."""
+    return system_message(error) if isinstance(error, OSError) else str(error)
 
 
 def fault_message(error: Exception) -> str:

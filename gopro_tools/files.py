@@ -12,6 +12,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -67,9 +68,7 @@ def written_atomic(
 ) -> Iterator[BinaryIO]:
     """Give a file to write, which is put in place when the block ends well; see `write_atomic`."""
     if path.is_dir() and not path.is_symlink():
-        raise IsADirectoryError(
-            errno.EISDIR, "a folder lies where a file was to be written", str(path)
-        )
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = temporary or temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,8 +93,8 @@ def written_atomic(
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(path), None  # the name that people know
         raise
 
 
@@ -115,6 +114,10 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
     except ValueError as error:
         raise InputError(f"{path}: damaged, or cut off ({error}).") from error
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def user_cache() -> Path:
@@ -191,12 +194,46 @@ def claimed(folder: Path, *inside: Path | str) -> Iterator[None]:
         yield
 
 
+def named_below(
+    folder: Path, *names: str, on_error: Callable[[OSError], None] = _fail
+) -> Iterator[Path]:
+    """Files of some names (``*.csv``) in a folder and below it, through no links to folders.
+
+    `Path.rglob` leaves out folders that it may not look into, without a word: here ``on_error``
+    gets the error, and raises it by default.
+    """
+    if folder.is_file():
+        return
+    for place, _, files in os.walk(folder, onerror=on_error):
+        yield from (
+            Path(place, file) for file in files if any(fnmatchcase(file, name) for name in names)
+        )
+
+
 def refuse_url(folder: Path) -> None:
     """Raise InputError where an output is a URL, before it is taken for a folder ``s3:``."""
     if re.match(r"[a-z][a-z0-9+.-]+:/", folder.as_posix()) and not Path(folder.parts[0]).exists():
         raise InputError(
             f"{folder}: this command writes only to folders on this machine; synthesize takes URLs."
         )
+
+
+def refuse_unwritable(place: Path | None, *, is_folder: bool = False) -> None:
+    """Raise where a file or folder cannot be made, before the work whose result it is to hold.
+
+    Raises:
+        OSError: A file lies where a folder is needed or the reverse, or nothing may be written.
+    """
+    if place is None:
+        return
+    if place.is_dir() and not is_folder:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))
+    folder = place if is_folder else place.parent
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
 
 
 def refuse_links(folder: Path, *inside: Path | str) -> None:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from gopro_tools.errors import InputError
+from gopro_tools.faults import system_message
 from gopro_tools.files import FreeNames, natural_key
 from gopro_tools.images import Rgb
 from gopro_tools.movie_config import MovieConfig
@@ -39,10 +40,14 @@ def open_movie(path: Path, config: MovieConfig) -> FrameSource:
     """The frames of a source, read as asked for.
 
     Raises:
-        InputError: As `open_source`.
+        InputError: As `open_source`; or nobody may read the file, which is no reason to leave the
+            other sources undone.
     """
     hdr = Response.named("gamma2.2") if config.hdr else None
-    return open_source(path, hdr=hdr, deinterlace=config.deinterlace)
+    try:
+        return open_source(path, hdr=hdr, deinterlace=config.deinterlace)
+    except OSError as error:
+        raise InputError(system_message(error)) from error
 
 
 def restore_video(

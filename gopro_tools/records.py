@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gopro_tools.errors import InputError
+from gopro_tools.faults import system_message
 from gopro_tools.files import natural_key, sha256_of_file, write_atomic, written_whole
 from gopro_tools.machine import code_revision, machine_facts, versions
 from gopro_tools.shape import fits, misfits
@@ -197,7 +198,9 @@ def read_record(folder: Path) -> RunRecord:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         record = RunRecord(**{"format": FIRST_FORMAT, **stored})
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except OSError as error:
+        raise InputError(system_message(error)) from error
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not a complete run record ({str(error)[:200]}).") from error
     if record.format not in (FIRST_FORMAT, RUN_FORMAT):
         raise InputError(

@@ -83,7 +83,9 @@ def read_csv(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
             reader = csv.DictReader(file, strict=True)
             rows = list(reader)
             absent = [name for name in columns if name not in (reader.fieldnames or ())]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a readable CSV file ({error}).") from error
     if absent:
         raise InputError(f"{path}: no column {', '.join(absent)}; is it another program's?")

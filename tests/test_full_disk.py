@@ -78,7 +78,7 @@ COMMANDS = {
     "tables": "gopro_tools.tables {m}/scores -o {out}/table.md",
     "scenes": "gopro_tools.scenes --out {out} --clips 1 --seconds 0.05 --size 64x96",
     "export": "gopro_tools.export {m}/dataset -o {out} --to flat --blur-kind gamma",
-    "download": "gopro_tools.gopro_large download -o {out} --url http://127.0.0.1:9 --n-tries 1",
+    "download": "gopro_tools.gopro_large download -o {out} --endpoint http://127.0.0.1:9",
     "restore": "benchmarks.restore {m}/dataset --method restorer:make --out {out}",
     "train": "benchmarks.train deepdeblur-k1:smoke --n-features 4 "
     "--n-resblocks 1 --patch-px 32 --batch 2 --n-epochs 1 --n-epochs-decay 0 --device cpu "

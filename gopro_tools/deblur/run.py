@@ -19,7 +19,14 @@ from gopro_tools.deblur.network import (
 )
 from gopro_tools.deblur.photo import read_photo, write_photo
 from gopro_tools.errors import InputError
-from gopro_tools.files import FreeNames, natural_key, refuse_inside, refuse_url, write_atomic
+from gopro_tools.files import (
+    FreeNames,
+    natural_key,
+    refuse_inside,
+    refuse_unwritable,
+    refuse_url,
+    write_atomic,
+)
 from gopro_tools.images import IMAGE_SUFFIXES, Rgb, encode_jpeg, find_files, other_kinds
 from gopro_tools.movie_config import MovieConfig
 from gopro_tools.movies import beside, restore_video, side_by_side, take_movie_name
@@ -197,6 +204,7 @@ def _jobs(
         nothing = f"{', '.join(map(str, sources))}: no photo or video there."
         raise InputError("\n".join(summary.failures) or nothing)
     to_file = not out.is_dir() and out.suffix.lower() in known
+    refuse_unwritable(out, is_folder=not to_file)
     if to_file:
         _check_file_name(out, [source for source, _ in found])
     targets = [out] if to_file else _names_in(out, [inside for _, inside in found], config)

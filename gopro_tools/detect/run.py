@@ -123,6 +123,11 @@ def score_detections(
             f"{sources.dataset}: has many sharp images for each blurred one, so there is no one "
             "set of boxes to find again; name folders with --sharp and --blurred."
         )
+    if config.labels is not None and not config.labels.exists():
+        raise InputError(
+            f"--labels {config.labels}: not there; COCO JSON or a folder of YOLO text files was "
+            "expected."
+        )
     if executor is not None and detector is not None:
         raise InputError(
             "A detector that is an object stays in this process: name one that an executor's "

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gopro_tools.errors import InputError
+from gopro_tools.faults import system_message
 from gopro_tools.signatures import kind_of
 
 _MAX_FILE_BYTES = 2**31
 _MAX_METADATA = 1_000_000
 _MAX_AXES = 8
 _DAMAGE = (
-    ValueError, IndexError, KeyError, TypeError, OSError, SyntaxError, MemoryError, RecursionError,
+    ValueError, IndexError, KeyError, TypeError, SyntaxError, MemoryError, RecursionError,
 )  # fmt: skip
 
 
@@ -44,6 +45,8 @@ def read_onnx_header(path: Path) -> OnnxHeader:
             raise ValueError("larger than the 2 GB that the format allows")
         data = path.read_bytes()
         return _header(memoryview(data))
+    except OSError as error:
+        raise InputError(system_message(error)) from error
     except _DAMAGE as error:
         if kind := kind_of(data):
             raise InputError(f"{path}: an ONNX file was expected, found {kind}.") from error

@@ -7,6 +7,7 @@ import tyro
 
 from gopro_tools.console import EXIT_FINDINGS, progress_bar, stderr
 from gopro_tools.export.config import ExportConfig
+from gopro_tools.files import refuse_unwritable
 from gopro_tools.findings import report_findings
 
 
@@ -63,6 +64,7 @@ def verify_command(
     """
     from gopro_tools.export.run import verify_export
 
+    refuse_unwritable(out)
     with progress_bar("samples", "Comparing") as bar:
         findings = verify_export(
             exported,

@@ -135,7 +135,9 @@ def _hash_of_dataset(samples: Sequence[Sample], kind: BlurKind) -> str:
     for pair in dict.fromkeys(sample.pair for sample in samples):
         for folder in (BLUR_FOLDERS[kind], SHARP_FOLDER):
             path = pair.path(folder)
-            listing.append([path.relative_to(pair.root).as_posix(), path.stat().st_size])
+            # A link to nothing counts as any other image that cannot be read.
+            size = path.stat().st_size if path.exists() else None
+            listing.append([path.relative_to(pair.root).as_posix(), size])
     return hash_of(listing)
 
 
@@ -162,7 +164,10 @@ def _state_of(out: Path) -> Mapping[str, Any] | None:
     path = out / _STATE_FILE
     if not path.is_file():
         return None
-    state = read_json(path)
+    try:
+        state = read_json(path)
+    except InputError as error:
+        raise InputError(f"{error} Remove {out} and export again.") from error
     return state if isinstance(state, dict) and state.get("made_by") == _FORMAT_TAG else None
 
 

@@ -58,17 +58,23 @@ def blur_kind_of(dataset: Path, asked: BlurKind | None) -> BlurKind:
     Raises:
         InputError: None was asked for, and the dataset has both or neither.
     """
-    if asked:
-        return asked
     folders = {
         folder.name
         for split in SPLITS
         for sequence in sequences_of(dataset, split)
         for folder in (dataset / split / sequence).iterdir()
     }
+    if not folders:
+        raise _no_dataset(dataset)
     kinds = [kind for kind, folder in BLUR_FOLDERS.items() if folder in folders]
+    found = " and ".join(BLUR_FOLDERS[kind] for kind in kinds) or "no blurred images"
+    if asked and asked not in kinds:
+        raise InputError(
+            f"--blur-kind {asked}: {dataset} has no {BLUR_FOLDERS[asked]}, but {found}."
+        )
+    if asked:
+        return asked
     if len(kinds) != 1:
-        found = " and ".join(BLUR_FOLDERS[kind] for kind in kinds) or "no blurred images"
         raise InputError(
             f"{dataset}: found {found}; say which kind to export with --blur-kind "
             f"{' or '.join(BLUR_FOLDERS)}."
@@ -89,10 +95,7 @@ def samples_of(
     """
     splits = [split for split in SPLITS if sequences_of(dataset, split)]
     if not splits:
-        raise InputError(
-            f"{dataset}: no dataset in the GOPRO layout there; folders such as "
-            f"train/GOPR0372_07_00/{SHARP_FOLDER} were expected."
-        )
+        raise _no_dataset(dataset)
     samples: list[Sample] = []
     left_out: list[str] = []
     for split in splits:
@@ -106,6 +109,13 @@ def samples_of(
             raise InputError(f"{dataset}: no pair of {split} can be exported: {left_out[-1]}")
     _check_keys(dataset, samples)
     return samples, left_out
+
+
+def _no_dataset(folder: Path) -> InputError:
+    return InputError(
+        f"{folder}: no dataset in the GOPRO layout there; folders such as "
+        f"train/GOPR0372_07_00/{SHARP_FOLDER} were expected."
+    )
 
 
 def _key_of(pair: Pair, to: Format) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from gopro_tools.console import EXIT_INTERRUPTED, progress_bar, stderr
+from gopro_tools.files import refuse_unwritable
 from gopro_tools.findings import report_findings
 from gopro_tools.gopro_large.config import CheckConfig, DownloadConfig, RegenerateConfig
 
@@ -26,6 +27,7 @@ def command(
     from gopro_tools.gopro_large.checking import check
     from gopro_tools.gopro_large.regeneration import regenerate
 
+    refuse_unwritable(action.out if isinstance(action, CheckConfig) else action.findings)
     verb = "Checking" if isinstance(action, CheckConfig) else "Rebuilding"
     with progress_bar("images", verb) as bar:
         if isinstance(action, CheckConfig):
@@ -42,6 +44,7 @@ def command(
 def _download(config: DownloadConfig) -> int:
     from gopro_tools.gopro_large.downloading import LICENCE, download
 
+    refuse_unwritable(config.findings)
     try:
         with progress_bar("", "Connecting") as bar:
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from gopro_tools.console import progress_bar, stderr
+from gopro_tools.console import EXIT_FINDINGS, progress_bar, stderr
 from gopro_tools.report.config import IMAGE_FOLDER, ReportConfig
 
 LARGE_MB = 100
@@ -28,17 +28,21 @@ def command(
     """
     from gopro_tools.report.run import report
 
+    missing: list[str] = []
     with progress_bar("images", "Page") as bar:
         index = report(
             folders,
             out,
             config,
             on_progress=bar.show,
+            on_missing=missing.append,
         )
+    for what in missing:
+        stderr.print(f"not shown: {what}", markup=False, style="yellow")
     stderr.print(f"Open {index} in a browser.", markup=False)
     if hint := size_hint(index, config):
         stderr.print(f"note: {hint}", markup=False, style="yellow")
-    return 0
+    return EXIT_FINDINGS if missing else 0
 
 
 def size_hint(index: Path, config: ReportConfig) -> str:

@@ -61,7 +61,9 @@ class Collection:
     remarks: dict[str, list[str]] = field(default_factory=dict)
     """Key of an image to what a check found in it."""
     notes: list[str] = field(default_factory=list)
-    """Sentences for the reader, such as which folders were not found."""
+    """Sentences for the reader, such as doubts about a method's results."""
+    missing: list[str] = field(default_factory=list)
+    """What cannot be shown, and why."""
 
     @property
     def title(self) -> str:

@@ -102,7 +102,7 @@ def _collection(collection: Collection, pictures: Pictures) -> dict[str, Any]:
     n_shown = sum(thumb is not None for thumb in pictures.thumbs)
     n_images = len(collection.keys)
     at = {key: index for index, key in enumerate(collection.keys)}
-    notes = [*collection.notes, *pictures.problems]
+    notes = [*collection.notes, *collection.missing, *pictures.problems]
     if 0 < n_shown < n_images:
         notes.append(f"{n_shown} of {n_images} images can be opened; scores cover all.")
     of_scores = [method for methods in collection.scores.values() for method in methods]

@@ -12,6 +12,8 @@ import numpy as np
 from gopro_tools.animation import ANIMATION_FILE, blink
 from gopro_tools.dataset import BLUR_FOLDERS, SHARP_FOLDER, SPLITS, BlurKind, Split, sequences_of
 from gopro_tools.errors import InputError
+from gopro_tools.faults import reason_of
+from gopro_tools.files import named_below
 from gopro_tools.findings import Finding, is_findings_file, read_findings
 from gopro_tools.images import read_rgb
 from gopro_tools.metrics import METRICS, score
@@ -37,28 +39,40 @@ _MOST_ANIMATION_BYTES = 5_000_000
 _FACT_UNITS = ("_px", "_share", "_sigma")
 
 
-def read_comparisons(folders: Sequence[Path], sources: Sources | None) -> list[Collection]:
+def read_comparisons(
+    folders: Sequence[Path], sources: Sources | None, problems: list[str] | None = None
+) -> list[Collection]:
     """Per-image scores in and below some folders; those of the same images are joined.
 
     Args:
         folders: OUT folders of evaluate or detect, or folders that have such folders in them.
         sources: Where the images lie, for folders whose images have moved or that do not say.
+        problems: Gets why each folder that cannot be read is left out, where there are others.
 
     Raises:
-        InputError: Two of them disagree about one number.
+        InputError: Two of them disagree about one number, no folder can be read, or ``sources``
+            are not there.
     """
-    return joined(
-        [
-            _read_results(results, sources)
-            for folder in folders
-            for results in folders_with_scores(folder)
-        ]
-    )
+    if sources is not None:
+        pair_images(replace(sources, allow_missing=True))
+    found = [results for folder in folders for results in folders_with_scores(folder)]
+    collections: list[Collection] = []
+    left_out: list[str] = []
+    for results in found:
+        try:
+            collections.append(_read_results(results, sources))
+        except (InputError, OSError) as error:
+            left_out.append(reason_of(error))
+    if left_out and (problems is None or not collections):
+        raise InputError("\n".join(left_out))
+    if problems is not None:
+        problems += left_out
+    return joined(collections)
 
 
 def folders_with_scores(folder: Path) -> Iterator[Path]:
     """OUT folders of evaluate and detect: the folder itself, or those below it."""
-    for path in sorted({file.parent for name in _SUMMARIES for file in folder.rglob(name)}):
+    for path in sorted({file.parent for file in named_below(folder, *_SUMMARIES)}):
         parts = path.relative_to(folder).parts
         complete = any((path / summary).is_file() for summary in _SUMMARIES.values())
         if complete and not any(part.endswith(".partial") for part in parts):
@@ -97,7 +111,7 @@ def _read_results(folder: Path, given: Sources | None) -> Collection:
         try:
             collection.boxes = read_boxes(folder, collection.keys, labels_file)
         except InputError as error:
-            collection.notes.append(str(error))
+            collection.missing.append(str(error))
     return collection
 
 
@@ -127,14 +141,14 @@ def _find_images(collection: Collection, sources: Sources) -> None:
     try:
         pairing = pair_images(replace(sources, allow_missing=True))
     except InputError as error:
-        collection.notes.append(f"The images were not found, so only scores are shown: {error}")
+        collection.missing.append(f"The images were not found, so only scores are shown: {error}")
         return
     by_key = {images.key: images.paths for images in pairing.image_sets}
     known = [by_key.get(key, {}) for key in collection.keys]
     for method in dict.fromkeys(method for paths in known for method in paths):
         collection.paths[method] = [paths.get(method) for paths in known]
     if n_missing := sum(not paths for paths in known):
-        collection.notes.append(f"{n_missing} of {len(known)} images were not found.")
+        collection.missing.append(f"{n_missing} of {len(known)} images were not found.")
     if not any(images.more_sharp for images in pairing.image_sets):
         collection.notes += _changed_since(collection)
 
@@ -227,6 +241,7 @@ def _add(old: Collection, new: Collection) -> None:
     old.sweep = old.sweep or new.sweep
     old.remarks = old.remarks | new.remarks
     old.notes += [note for note in new.notes if note not in old.notes]
+    old.missing += [what for what in new.missing if what not in old.missing]
 
 
 def _same_images(a: Collection, b: Collection) -> bool:
@@ -245,7 +260,7 @@ def read_checks(path: Path) -> list[CheckView]:
     Raises:
         InputError: One of them is damaged.
     """
-    files = sorted(path.rglob("*.csv")) if path.is_dir() else [path]
+    files = sorted(named_below(path, "*.csv")) if path.is_dir() else [path]
     return [
         CheckView(name=file.name, findings=read_findings(file))
         for file in files

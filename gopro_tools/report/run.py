@@ -1,11 +1,11 @@
 """Folders of results, datasets and videos in, a page out."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gopro_tools.errors import InputError
-from gopro_tools.files import refuse_url, write_atomic
+from gopro_tools.files import refuse_unwritable, refuse_url, write_atomic
 from gopro_tools.findings import is_findings_file
 from gopro_tools.report.config import IMAGE_FOLDER, ReportConfig
 from gopro_tools.report.content import CheckView, Content, DatasetView, RunView
@@ -38,6 +38,7 @@ def report(
     config: ReportConfig | None = None,
     *,
     on_progress: Progress = no_progress,
+    on_missing: Callable[[str], None] = lambda reason: None,
 ) -> Path:
     """Write a page.
 
@@ -48,6 +49,7 @@ def report(
         out: Folder of the page, or the HTML file where ``config.single_file``.
         config: How.
         on_progress: Called with the number of images checked or pictures made, and in total.
+        on_missing: Called with what is not on the page and why, which the page says too.
 
     Returns:
         The HTML file.
@@ -63,6 +65,7 @@ def report(
     index = out if config.single_file else out / INDEX_FILE
     if config.single_file and out.is_dir():
         index = out / INDEX_FILE
+    refuse_unwritable(index)
     with tempfile.TemporaryDirectory() as frames:  # frames of videos, until they are on the page
         content = _content(here, config, Path(frames), on_progress)
         if not config.single_file:
@@ -78,6 +81,10 @@ def report(
             on_progress=on_progress,
         )
         write_atomic(index, page_html(content, pictures))
+    of_images = [what for one in content.collections for what in one.missing]
+    of_pictures = [what for one in pictures for what in one.problems]
+    for what in dict.fromkeys([*content.notes, *of_images, *of_pictures]):
+        on_missing(what)
     return index
 
 
@@ -121,8 +128,10 @@ def _content(
             )
         runs += recorded
         checks += found
-    collections = read_comparisons(results, config.sources and config.sources.copied())
-    tables, problems = read_tables(results)
+    problems: list[str] = []
+    collections = read_comparisons(results, config.sources and config.sources.copied(), problems)
+    tables, of_tables = read_tables(results)
+    problems += of_tables
     if videos:
         from gopro_tools.report.videos import DEFAULT_FRAMES, read_videos
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gopro_tools.errors import InputError
+from gopro_tools.files import named_below
 from gopro_tools.records import RUN_FILE, RunRecord, read_record
 from gopro_tools.report.content import Curve, RunView
 
@@ -17,13 +18,15 @@ _VALIDATION, _BLURRED = "validation_psnr_rgb_db", "validation_blurred_psnr_rgb_d
 def read_runs(folder: Path) -> list[RunView]:
     """Records of runs in and below a folder, oldest first; those of other programs are skipped."""
     runs: list[RunView] = []
-    for path in sorted(folder.rglob(RUN_FILE)):
+    for path in sorted(named_below(folder, RUN_FILE)):
         parts = path.relative_to(folder).parts
         if any(part.endswith(".partial") for part in parts):
             continue
         try:
             record = read_record(path.parent)
-        except InputError:
+        except InputError as error:
+            if isinstance(error.__cause__, OSError):
+                raise
             continue  # JSON of another program
         if record.suite not in _SHOWN_ELSEWHERE:
             runs.append(_view(record, path.parent))

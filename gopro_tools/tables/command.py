@@ -31,8 +31,9 @@ def command(
     """
     from gopro_tools.tables.comparing import compare, format_of
 
+    form = format or format_of(out)
     comparison = compare(results, config)
-    text = comparison.written_as(format or format_of(out), methods_as=methods_as)
+    text = comparison.written_as(form, methods_as=methods_as)
     if out is None:
         sys.stdout.write(text)
     else:

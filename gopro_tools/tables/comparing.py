@@ -20,7 +20,9 @@ from gopro_tools.threads import Progress
 if TYPE_CHECKING:
     import pandas as pd
 
-_FORMATS: Mapping[str, Format] = MappingProxyType({".csv": "csv", ".tex": "latex"})
+_FORMATS: Mapping[str, Format] = MappingProxyType(
+    {"": "md", ".md": "md", ".markdown": "md", ".txt": "md", ".csv": "csv", ".tex": "latex"}
+)
 _MOST_COLUMNS = 8
 """With published numbers, metrics that have none are left out of a table wider than this."""
 
@@ -68,8 +70,15 @@ class Comparison(ShownResult):
 
 
 def format_of(out: Path | None) -> Format:
-    """The format that a file's suffix asks for; Markdown by default."""
-    return _FORMATS.get(out.suffix.lower() if out else "", "md")
+    """The format that a file's suffix asks for; Markdown by default.
+
+    Raises:
+        InputError: The suffix is of another kind of file.
+    """
+    suffix = out.suffix.lower() if out else ""
+    if suffix not in _FORMATS:
+        raise InputError(f"{out}: .md, .csv or .tex was expected, or --format beside it.")
+    return _FORMATS[suffix]
 
 
 def compare(
@@ -254,10 +263,11 @@ def _title(group: Sequence[Run]) -> str:
 
 
 def _what_there_is(rows: Sequence[Row]) -> str:
-    return "; ".join(
-        f"{what} {', '.join(sorted({getattr(row.column, what) for row in rows} - {''})) or 'none'}"
+    texts = {"method": {row.method for row in rows}} | {
+        what: {getattr(row.column, what) for row in rows} - {""}
         for what in ("quantity", "protocol", "dataset", "split", "blur_kind")
-    )
+    }
+    return "; ".join(f"{what} {', '.join(sorted(all_)) or 'none'}" for what, all_ in texts.items())
 
 
 def _frame_of(table: Table) -> "pd.DataFrame":

@@ -1,11 +1,13 @@
 """Rows from the records that evaluate and detect leave."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gopro_tools.errors import InputError
+from gopro_tools.faults import reason_of
+from gopro_tools.files import named_below
 from gopro_tools.records import (
     FIRST_FORMAT,
     RUN_FILE,
@@ -81,13 +83,17 @@ def runs_below(path: Path) -> Found:
     start = path.parent if path.is_file() else path
     runs: list[Run] = []
     problems: list[str] = []
-    for folder in _folders_with_scores(start):
+
+    def left_out(error: OSError) -> None:
+        problems.append(reason_of(error))
+
+    for folder in _folders_with_scores(start, left_out):
         if path.is_file() and folder != start:
             continue
         try:
             run = _read_run(folder)
-        except InputError as error:
-            problems.append(str(error))
+        except (InputError, OSError) as error:
+            problems.append(reason_of(error))
         else:
             runs += [run] if run else []
     if not runs and not problems:
@@ -110,9 +116,9 @@ def rows_of(path: Path) -> list[Row]:
     return [row for run in found.runs for row in run.rows]
 
 
-def _folders_with_scores(folder: Path) -> list[Path]:
+def _folders_with_scores(folder: Path, on_error: Callable[[OSError], None]) -> list[Path]:
     names = (RUN_FILE, *_SCORE_FILES)
-    found = {path.parent for name in names for path in folder.rglob(name)}
+    found = {path.parent for path in named_below(folder, *names, on_error=on_error)}
     return sorted(
         place
         for place in found
@@ -136,7 +142,8 @@ def _read_run(folder: Path) -> Run | None:
     except InputError as error:
         if not scores:
             return None  # JSON of another program, or a run without scores
-        raise InputError(f"{error} {_again(scores[0])}") from error
+        unread = isinstance(error.__cause__, OSError)
+        raise InputError(str(error) if unread else f"{error} {_again(scores[0])}") from error
     if record.suite not in _SCORE_FILES.values():
         return None
     if record.format == FIRST_FORMAT or record.dataset is None:

@@ -7,6 +7,7 @@ import tyro
 
 from gopro_tools.console import progress_bar
 from gopro_tools.executors import named_executor
+from gopro_tools.files import refuse_unwritable
 from gopro_tools.findings import report_findings
 from gopro_tools.verify.config import VerifyConfig
 
@@ -28,6 +29,7 @@ def command(
     """
     from gopro_tools.verify.run import verify
 
+    refuse_unwritable(out)
     with named_executor(executor) as given, progress_bar("images", "Checking") as bar:
         findings = verify(
             dataset,
