@@ -29,7 +29,7 @@ and behind fine stripes, all are combed alike."""
 _HALF_A_FRAME = 0.7
 """Combing that the less combed picture adds to the frames' own, as a share of what the other adds.
 Medians over clips: 0.94 to 1.00 in real progressive video, with any noise and compression, 0.79 in
-rendered text that creeps by a quarter of a line; 0.05 to 0.62 where combing shows, 0.7 and more
+rendered text that creeps by a quarter of a line; 0.05 to 0.64 where combing shows, 0.66 and more
 where compression has smoothed it away."""
 _DOUBLED_RATIO = 0.3
 
