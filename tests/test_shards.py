@@ -153,7 +153,7 @@ def test_a_result_that_is_gone_is_missed(sources: Sources, tmp_path: Path) -> No
     with pytest.raises(OtherShardsLeftError):
         restore(sources.dataset, config, out=tmp_path / "out", shard=Shard(1, 2))
     next((tmp_path / "out").rglob("*.png")).unlink()
-    with pytest.raises(InputError, match=r"1 result\(s\) are gone"):
+    with pytest.raises(InputError, match=r"1 result\(s\) that a shard restored are gone"):
         restore(sources.dataset, config, out=tmp_path / "out", shard=Shard(2, 2))
 
 
